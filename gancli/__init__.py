@@ -1,0 +1,37 @@
+"""gancli: conditional image synthesis from raw data to scored pictures, as one command line and one library.
+
+Every subcommand has a library function of the same name that a notebook can call::
+
+    import gancli
+
+    run = gancli.train(gancli.load_recipe("ffgan/demo", ["data=data/demo"]), runs=Path("runs"))
+
+They are imported when first used, so that ``import gancli`` loads neither torch nor h5py.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0.dev0"
+
+# name -> module that defines it
+_FUNCTIONS = {
+    "load_recipe": "gancli.config",
+    "prepare": "gancli.data.prepare",
+    "pretrain_encoder": "gancli.train",
+    "train": "gancli.train",
+}
+
+__all__ = ["__version__", *_FUNCTIONS]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FUNCTIONS:
+        raise AttributeError(f"module 'gancli' has no attribute {name!r}")
+    return getattr(import_module(_FUNCTIONS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_FUNCTIONS])
