@@ -75,6 +75,7 @@ class FFGANModel(Section):
     generator_width: Positive = 64  # channels of the hidden features
     discriminator_width: Positive = 32  # channels after the discriminators' first convolution
     text_dim: Positive = 256  # width of the encoder's word and sentence features
+    text_dim: Positive = 256  # of the encoder's word and sentence features
     noise_dim: Positive = 100
     condition_dim: Positive = 100  # conditioning augmentation
     residual_blocks: Count = 2  # per refinement stage
