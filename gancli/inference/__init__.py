@@ -1,0 +1,1 @@
+"""Joins models, encoders and data to make pictures and figures."""

@@ -1,0 +1,197 @@
+"""Figures from pictures: grids, stages side by side, word attention maps. Pillow and NumPy only.
+
+Generators give pictures in [-1, 1]; everything here is uint8. The rounding rule of every picture gancli writes is
+`round((x + 1) * 127.5)`, clipped to [0, 255] (AttnGAN's code truncates instead, which darkens by half a level).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+Pixels = NDArray[np.uint8]
+
+BACKGROUND = (255, 255, 255)
+INK = (20, 20, 20)
+MARGIN = 3  # pixels between a picture and its label
+# Dark violet over red to pale yellow at even steps of attention 0, 0.25, 0.5, 0.75, 1: brightness rises throughout,
+# so the map still reads in grey.
+HEAT = np.array([(12, 8, 38), (101, 21, 110), (203, 65, 73), (249, 155, 21), (252, 255, 164)], np.float32)
+
+
+def to_uint8(images: Tensor) -> Pixels:
+    """Pictures (B, 3, H, W) in [-1, 1] to (B, H, W, 3) uint8 by the rounding rule above; NaN becomes 0."""
+    levels = images.detach().float().add(1).mul(127.5).nan_to_num(0.0).round().clamp(0, 255)
+    result: Pixels = levels.permute(0, 2, 3, 1).cpu().numpy().astype(np.uint8)
+    return result
+
+
+def grid(
+    images: Tensor | Sequence[Pixels],
+    columns: int | None = None,
+    *,
+    pad: int = 2,
+    labels: Sequence[str] | None = None,
+    label_lines: int = 3,
+) -> Image.Image:
+    """Pictures in rows and columns, in reading order.
+
+    Args:
+        images: (B, 3, H, W) in [-1, 1], or uint8 arrays (H, W, 3) of any sizes; a cell is as large as the largest,
+            smaller pictures are centred.
+        columns: Pictures in a row; None: as square as it goes.
+        pad: Pixels between cells and around them.
+        labels: One text below each picture, wrapped to the cell's width.
+        label_lines: Lines of a label at most; a longer one ends in "…".
+
+    Raises:
+        ValueError: No pictures, or not one label for each.
+    """
+    pictures = list(to_uint8(images)) if isinstance(images, Tensor) else list(images)
+    if not pictures:
+        raise ValueError("a grid needs at least one picture")
+    if labels is not None and len(labels) != len(pictures):
+        raise ValueError(f"{len(labels)} labels for {len(pictures)} pictures")
+    columns = min(columns or math.ceil(math.sqrt(len(pictures))), len(pictures))
+    rows = math.ceil(len(pictures) / columns)
+    height = max(picture.shape[0] for picture in pictures)
+    width = max(picture.shape[1] for picture in pictures)
+    texts: list[list[str]] = [[] for _ in pictures]
+    font = _font(width)
+    if labels is not None:
+        texts = [_wrap(label, font, width, label_lines) for label in labels]
+    line = _line_height(font)
+    most = max(len(text) for text in texts)
+    cell = height + (MARGIN + most * line if most else 0)
+    sheet = Image.new("RGB", (columns * (width + pad) + pad, rows * (cell + pad) + pad), BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
+    for index, (picture, text) in enumerate(zip(pictures, texts, strict=True)):
+        row, column = divmod(index, columns)
+        left, top = pad + column * (width + pad), pad + row * (cell + pad)
+        offset = ((width - picture.shape[1]) // 2, (height - picture.shape[0]) // 2)
+        sheet.paste(Image.fromarray(picture), (left + offset[0], top + offset[1]))
+        for number, words in enumerate(text):
+            draw.text((left, top + height + MARGIN + number * line), words, fill=INK, font=font)
+    return sheet
+
+
+def stages_figure(images: Sequence[Pixels], caption: str, *, size: int | None = None) -> Image.Image:
+    """One picture at every stage, side by side and enlarged to one size, with its caption (FF-GAN Fig. 5).
+
+    Args:
+        images: (S, S, 3) per stage, smallest first.
+        caption: What was asked for.
+        size: Side of every panel in pixels; None: the last stage's, but not below 128.
+    """
+    side = size or max(128, images[-1].shape[0])
+    panels = [_enlarge(image, side) for image in images]
+    labels = [f"stage {stage}: {image.shape[1]}×{image.shape[0]}" for stage, image in enumerate(images)]
+    return _captioned(grid(panels, len(panels), pad=6, labels=labels, label_lines=1), caption)
+
+
+def attention_figure(
+    images: Sequence[Pixels],
+    attention: Sequence[NDArray[np.float32]],
+    words: Sequence[str],
+    caption: str,
+    *,
+    size: int = 128,
+) -> Image.Image:
+    """Where each refinement stage looks for each word: one row per stage (FF-GAN Fig. 6).
+
+    A row starts with the picture the stage made; each panel after it lays one word's attention over that picture,
+    scaled so that the stage's strongest attention over all words is the brightest.
+
+    Args:
+        images: (S, S, 3) per stage, smallest first; the first has no attention of its own.
+        attention: (L, H, W) per refinement stage; each pixel's weights sum to 1 over the L words.
+        words: The L words, without padding.
+        caption: What was asked for.
+        size: Side of a panel in pixels.
+    """
+    panels: list[Pixels] = []
+    labels: list[str] = []
+    for stage, (image, maps) in enumerate(zip(images[1:], attention, strict=True), start=1):
+        picture = _enlarge(image, size)
+        panels.append(picture)
+        labels.append(f"stage {stage}")
+        brightest = max(float(maps[: len(words)].max()), 1e-12)
+        for word, weights in zip(words, maps, strict=False):
+            panels.append(heat_overlay(picture, weights / brightest))
+            labels.append(f"{word} {float(weights.max()):.2f}")
+    sheet = grid(panels, len(words) + 1, pad=4, labels=labels, label_lines=2)
+    return _captioned(sheet, f"{caption}  (number: the word's largest weight)")
+
+
+def heat_overlay(picture: Pixels, weights: NDArray[np.float32]) -> Pixels:
+    """A picture darkened to grey where nothing is attended to and coloured where something is.
+
+    Args:
+        picture: (H, W, 3).
+        weights: (h, w) in [0, 1], enlarged bilinearly to the picture.
+    """
+    height, width = picture.shape[:2]
+    small = Image.fromarray(np.ascontiguousarray(weights, dtype=np.float32))
+    strength = np.asarray(small.resize((width, height), Image.Resampling.BILINEAR)).clip(0, 1)  # (H, W)
+    steps = np.linspace(0, 1, len(HEAT))
+    colour = np.stack([np.interp(strength, steps, HEAT[:, c]) for c in range(3)], axis=-1)  # (H, W, 3)
+    grey = picture.mean(axis=-1, keepdims=True)
+    mixed: Pixels = (0.45 * grey + 0.55 * colour).round().clip(0, 255).astype(np.uint8)
+    return mixed
+
+
+def _enlarge(picture: Pixels, side: int) -> Pixels:
+    # Nearest: a small stage shall look as coarse as it is
+    return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.NEAREST))
+
+
+def _captioned(sheet: Image.Image, caption: str) -> Image.Image:
+    font = _font(sheet.width)
+    lines = _wrap(caption, font, sheet.width - 12, 4)
+    line = _line_height(font)
+    framed = Image.new("RGB", (sheet.width, sheet.height + len(lines) * line + 6), BACKGROUND)
+    draw = ImageDraw.Draw(framed)
+    for number, words in enumerate(lines):
+        draw.text((6, 3 + number * line), words, fill=INK, font=font)
+    framed.paste(sheet, (0, len(lines) * line + 6))
+    return framed
+
+
+def _font(width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size=int(np.clip(width / 10, 10, 15)))
+
+
+def _line_height(font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
+    _, top, _, bottom = font.getbbox("Ag|")
+    return math.ceil(bottom - min(top, 0)) + 2
+
+
+def _wrap(
+    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int, most: int
+) -> list[str]:
+    """Lines no wider than `width` pixels, at most `most` of them; a word wider than a line is cut."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    kept = lines[:most]
+    if len(lines) > most:
+        kept[-1] += "…"
+    return [_cut(line, font, width) for line in kept]
+
+
+def _cut(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    if font.getlength(line) <= width:
+        return line
+    line = line.removesuffix("…")
+    while line and font.getlength(f"{line}…") > width:
+        line = line[:-1]
+    return f"{line}…"

@@ -1,0 +1,178 @@
+"""Finds the weight files of public networks: where the user says, in gancli's own folder, or by a checked download.
+
+A file is used only after its sha256 was compared with the published one, and there is no fall-back: where the file
+is not to be had, the error names it with its URL, its sha256 and the folder to put it in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gancli.data.files import atomic_file
+from gancli.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Progress = Callable[[int, int], None]  # bytes so far, bytes in all (0 where the server does not say)
+
+_CHUNK = 1 << 20  # bytes
+_TIMEOUT = 30  # seconds without an answer
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A published weight file.
+
+    Attributes:
+        file: Its name, which ends in the first 8 hex digits of its sha256 (the convention of torch.hub).
+        url: Where its authors publish it.
+        sha256: The whole digest, or its first 8 digits where the authors publish no more than the name.
+        what: One line for messages.
+    """
+
+    file: str
+    url: str
+    sha256: str
+    what: str
+
+
+_TORCHVISION = "https://download.pytorch.org/models/"
+_PYTORCH_FID = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
+
+WEIGHTS = {
+    "fid_inception": WeightFile(
+        "pt_inception-2015-12-05-6726825d.pth",
+        f"{_PYTORCH_FID}pt_inception-2015-12-05-6726825d.pth",
+        "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+        "the FID Inception network, ported from TensorFlow's inception-2015-12-05",
+    ),
+    "inception_v3": WeightFile(
+        "inception_v3_google-0cc3c7bd.pth",
+        f"{_TORCHVISION}inception_v3_google-0cc3c7bd.pth",
+        "0cc3c7bd",
+        "torchvision's Inception-v3, trained on ImageNet",
+    ),
+    "resnet18": WeightFile(
+        "resnet18-f37072fd.pth",
+        f"{_TORCHVISION}resnet18-f37072fd.pth",
+        "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
+        "torchvision's ResNet-18, trained on ImageNet",
+    ),
+    "vgg16": WeightFile(
+        "vgg16-397923af.pth",
+        f"{_TORCHVISION}vgg16-397923af.pth",
+        "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+        "torchvision's VGG-16, trained on ImageNet",
+    ),
+}
+
+
+def home() -> Path:
+    """gancli's own folder for downloads and caches: $GANCLI_HOME, else $XDG_CACHE_HOME/gancli, else ~/.cache/gancli."""
+    if value := os.environ.get("GANCLI_HOME"):
+        return Path(value).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "gancli"
+
+
+def find_weights(
+    name: str,
+    explicit: Path | None = None,
+    *,
+    offline: bool | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """The checked path of a weight file, downloaded where it is missing.
+
+    Args:
+        name: A key of `WEIGHTS`.
+        explicit: The file, or a folder that holds it (`--weights`); nothing else is looked at then, and nothing
+            is downloaded.
+        offline: Never download. None: whether $GANCLI_OFFLINE is set to anything but "" and "0".
+        progress: Called while downloading.
+
+    Raises:
+        DataError: The file is not there and cannot be downloaded, or is not the published one.
+        KeyError: There is no such name.
+    """
+    entry = WEIGHTS[name]
+    if explicit is not None:
+        path = Path(explicit).expanduser()
+        path = path / entry.file if path.is_dir() else path
+        if not path.is_file():
+            raise _missing(entry, path, "no such file")
+        return _checked(entry, path)
+    path = home() / "weights" / entry.file
+    if path.is_file():
+        return _checked(entry, path)
+    if offline is None:
+        offline = os.environ.get("GANCLI_OFFLINE", "") not in ("", "0")
+    if offline:
+        raise _missing(entry, path, "no such file, and downloads are off")
+    _download(entry, path, progress)
+    return path
+
+
+def load_weights(name: str, explicit: Path | None = None) -> tuple[dict[str, Tensor], str]:
+    """The tensors of a weight file and the file's sha256; arguments and errors as `find_weights`.
+
+    The file is read with `weights_only=True`: a pickle in it can make tensors and nothing else.
+    """
+    import torch
+
+    path = find_weights(name, explicit)
+    return torch.load(path, map_location="cpu", weights_only=True), _digest(path)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _checked(entry: WeightFile, path: Path) -> Path:
+    digest = _digest(path)
+    if not digest.startswith(entry.sha256):
+        raise DataError(
+            f"{path}: not {entry.file} ({entry.what}): its sha256 starts with {digest[:8]}, "
+            f"the published one with {entry.sha256[:8]}",
+            f"Delete it (it may have been cut short) and let gancli download it, or fetch {entry.url}",
+        )
+    return path
+
+
+def _missing(entry: WeightFile, path: Path, reason: str) -> DataError:
+    return DataError(
+        f"{path}: {reason}. Needed: {entry.file}, {entry.what}; url {entry.url}; sha256 {entry.sha256}"
+        + ("…" if len(entry.sha256) < 64 else ""),
+        f"Download it where there is a network and put it into {home() / 'weights'}, or name it with --weights.",
+    )
+
+
+def _download(entry: WeightFile, path: Path, progress: Progress | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as temporary:
+        try:
+            _fetch(entry.url, temporary, progress)
+        except (OSError, http.client.HTTPException) as error:
+            if getattr(error, "filename", None) == str(temporary):
+                raise  # the disk, not the network
+            raise _missing(entry, path, f"cannot be downloaded ({error})") from error
+        _checked(entry, temporary)
+
+
+def _fetch(url: str, target: Path, progress: Progress | None) -> None:
+    with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer, target.open("wb") as file:
+        total = int(answer.headers.get("Content-Length") or 0)
+        done = 0
+        while block := answer.read(_CHUNK):
+            file.write(block)
+            done += len(block)
+            if progress is not None:
+                progress(done, total)
