@@ -1,0 +1,48 @@
+"""Files that are there whole or not at all: written under a temporary name, synced to disk, then renamed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gancli.errors import RunError
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; what the block wrote there gets the name `path` when it ends well.
+
+    The temporary name holds the process id, so two processes that write the same file never mix their bytes.
+
+    Raises:
+        RunError: The system refuses to write (disk full, no permission); the temporary file is removed.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        # h5py hands the system's message on inside its own long one, without errno as an attribute
+        reason = error.strerror or next((text for text in _KNOWN if text in str(error)), str(error))
+        raise RunError(
+            f"{path}: cannot be written ({reason}); what was complete before is kept",
+            hint="free some space or choose another folder, then run the same command again: it continues",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+_KNOWN = ("No space left on device", "Disk quota exceeded", "File too large")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

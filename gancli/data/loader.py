@@ -1,0 +1,248 @@
+"""Batches of a prepared split: random crop, flip, image pyramid and captions as a pure function of (seed, step).
+
+Pixels stay uint8 for cropping, flipping and resizing, in whole batches, and become float once at the end: torch's
+antialiased bilinear resize of uint8 gives the same bytes as Pillow's, which the published models were trained with.
+The random numbers of a step are drawn for all ranks and each takes its part, so N processes with batches of B see
+exactly what one process with batches of N * B sees.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from gancli.data.shards import Split
+from gancli.data.text import crop_tokens, pad_tokens
+from gancli.errors import DataError
+
+# What a random stream is for, beside the seed: streams of different purpose never overlap
+_ORDER, _VIEW, _WORDS = range(3)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images with one caption each.
+
+    Attributes:
+        images: Per size S, in the order asked for: (B, 3, S, S) float32 in [-1, 1], channels_last in memory.
+        tokens: (B, L) int64 word indices, 0 on the right of each caption; L is the `words` asked for.
+        lengths: (B,) int64 in [1, L].
+        class_ids: (B,) int64.
+        indices: (B,) int64 positions in the split.
+    """
+
+    images: tuple[Tensor, ...]
+    tokens: Tensor
+    lengths: Tensor
+    class_ids: Tensor
+    indices: Tensor
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The batch on that device."""
+        return Batch(
+            images=tuple(image.to(device, non_blocking=True) for image in self.images),
+            tokens=self.tokens.to(device, non_blocking=True),
+            lengths=self.lengths.to(device, non_blocking=True),
+            class_ids=self.class_ids.to(device, non_blocking=True),
+            indices=self.indices.to(device, non_blocking=True),
+        )
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory; the name is the one torch's DataLoader looks for."""
+        return Batch(
+            images=tuple(image.pin_memory() for image in self.images),
+            tokens=self.tokens.pin_memory(),
+            lengths=self.lengths.pin_memory(),
+            class_ids=self.class_ids.pin_memory(),
+            indices=self.indices.pin_memory(),
+        )
+
+
+def pyramid(windows: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
+    """Resize square windows to each size and scale them to [-1, 1].
+
+    Args:
+        windows: (B, 3, W, W) uint8, channels_last.
+        sizes: Sides to resize to; bilinear with antialiasing, as Pillow does it, each from the window itself.
+
+    Returns:
+        Per size (B, 3, S, S) float32, channels_last.
+    """
+    return tuple(_resize(windows, size).float().div_(127.5).sub_(1.0) for size in sizes)
+
+
+def _resize(windows: Tensor, size: int) -> Tensor:
+    if windows.shape[-1] == size:
+        return windows
+    return functional.interpolate(windows, size=(size, size), mode="bilinear", antialias=True)
+
+
+class BatchSource(TorchDataset[Batch]):
+    """Training batches by step number: `source[step]` is the same batch whenever and wherever it is asked for.
+
+    Each epoch goes through its own permutation of the split; an incomplete last batch is left out. A step gives
+    every image a random window of `split.image_size` pixels, a flip with probability 1/2 and one of its captions,
+    of which, if it is too long, a random subsequence of `words` words is kept (AttnGAN's training).
+
+    Args:
+        split: The images.
+        sizes: Sides of the image pyramid in pixels, in the order of `Batch.images`. The window is the same for
+            all: sizes below or above the dataset's image size are resized from it.
+        batch: Images per step of this process.
+        words: Most words of a caption, and the width L of `Batch.tokens`.
+        seed: Of order, windows, flips and captions.
+        rank, world: This process and the number of processes; each gets its own images of a step.
+        augment: False takes the centre window without flip, for validation; captions stay random.
+
+    Raises:
+        DataError: The split holds fewer images than one batch of all processes.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        *,
+        sizes: Sequence[int],
+        batch: int,
+        words: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        augment: bool = True,
+    ) -> None:
+        if len(split) < batch * world:
+            processes = f" on each of {world} processes" if world > 1 else ""
+            raise DataError(
+                f"{split.folder}: split {split.name!r} holds {len(split)} images, a batch takes {batch}{processes}",
+                hint=f"set loader.batch to {max(1, len(split) // world)} or less",
+            )
+        self.split = split
+        self.sizes = tuple(sizes)
+        self.batch = batch
+        self.words = words
+        self.seed = seed
+        self.rank = rank
+        self.world = world
+        self.augment = augment
+        self._epoch = -1
+        self._order: NDArray[np.int64] = np.empty(0, np.int64)
+
+    def __len__(self) -> int:
+        """Steps per epoch."""
+        return len(self.split) // (self.batch * self.world)
+
+    def _permutation(self, epoch: int) -> NDArray[np.int64]:
+        if epoch != self._epoch:
+            generator = np.random.default_rng([_ORDER, self.seed, epoch])
+            self._epoch, self._order = epoch, generator.permutation(len(self.split))
+        return self._order
+
+    def __getitem__(self, step: int) -> Batch:
+        """The batch of a step, counted from 0 over all epochs."""
+        epoch, position = divmod(step, len(self))
+        everyone = self.batch * self.world
+        mine = slice(self.rank * self.batch, (self.rank + 1) * self.batch)
+        indices = self._permutation(epoch)[position * everyone : (position + 1) * everyone][mine]
+        # top, left, flip, caption: uniform in [0, 1)
+        chances = np.random.default_rng([_VIEW, self.seed, step]).random((everyone, 4))[mine]
+        if self.augment:
+            windows = _windows(self.split, indices, chances[:, :2])
+            flipped = torch.from_numpy(chances[:, 2] < 0.5)
+            windows[flipped] = windows[flipped].flip(-1)
+        else:
+            windows = _windows(self.split, indices, None)
+        captions = []
+        for row, (index, chance) in enumerate(zip(indices.tolist(), chances[:, 3], strict=True)):
+            sentences = self.split.tokens(index)
+            caption = sentences[int(chance * len(sentences))]
+            if len(caption) > self.words:
+                generator = np.random.default_rng([_WORDS, self.seed, step, mine.start + row])
+                caption = crop_tokens(caption, self.words, generator)
+            captions.append(caption)
+        return _assemble(self.split, self.sizes, self.words, indices, windows, captions)
+
+
+def _windows(split: Split, indices: NDArray[np.int64], chances: NDArray[np.float64] | None) -> Tensor:
+    """Windows of `image_size` pixels, at random places or (`chances` None) in the centre: (B, 3, W, W) uint8."""
+    size = split.image_size
+    windows = np.empty((len(indices), size, size, 3), dtype=np.uint8)
+    for row, index in enumerate(indices.tolist()):
+        height, width = split.shape(index)
+        if chances is None:
+            top, left = (height - size) // 2, (width - size) // 2
+        else:
+            top, left = int(chances[row, 0] * (height - size + 1)), int(chances[row, 1] * (width - size + 1))
+        windows[row] = split.crop(index, top, left, size)
+    return torch.from_numpy(windows).permute(0, 3, 1, 2)  # channels_last, as the memory lies
+
+
+def _assemble(
+    split: Split,
+    sizes: Sequence[int],
+    words: int,
+    indices: NDArray[np.int64],
+    windows: Tensor,
+    captions: Sequence[NDArray[np.int32]],
+) -> Batch:
+    tokens, lengths = pad_tokens(captions, words)
+    return Batch(
+        images=pyramid(windows, sizes),
+        tokens=torch.from_numpy(tokens),
+        lengths=torch.from_numpy(lengths),
+        class_ids=torch.from_numpy(split.class_ids[indices]),
+        indices=torch.from_numpy(np.array(indices, dtype=np.int64)),
+    )
+
+
+def batches(source: BatchSource, start: int, stop: int | None, workers: int) -> Iterator[Batch]:
+    """The batches of steps `start` to `stop` (None: without end), made by worker processes ahead of their use.
+
+    Args:
+        workers: Processes; 0 makes each batch in this process when it is asked for. The batches are the same.
+    """
+    steps = itertools.count(start) if stop is None else range(start, stop)
+    if workers == 0:
+        return (source[step] for step in steps)
+    # its own generator: DataLoader seeds its workers from one, and taking the global one would make a resumed
+    # training, which starts one loader more, differ from an uninterrupted one
+    loader = DataLoader(
+        source,
+        batch_size=None,
+        sampler=steps,
+        num_workers=workers,
+        generator=torch.Generator(),
+        pin_memory=torch.cuda.is_available(),
+    )
+    return iter(loader)
+
+
+def evaluation_batches(
+    split: Split, *, sizes: Sequence[int], batch: int, words: int, limit: int | None = None, caption: int = 0
+) -> Iterator[Batch]:
+    """Every image of the split once, in order, without chance: centre window, no flip, the first `words` words.
+
+    Args:
+        sizes: As in `BatchSource`.
+        batch: Images per batch; the last one may hold fewer.
+        limit: Take only the first images.
+        caption: Number of the caption to take; an image with fewer gives its caption `caption` modulo their number.
+    """
+    total = len(split) if limit is None else min(limit, len(split))
+    for number in range(math.ceil(total / batch)):
+        indices = np.arange(number * batch, min(total, (number + 1) * batch))
+        sentences = [split.tokens(index) for index in indices.tolist()]
+        captions = [crop_tokens(tokens[caption % len(tokens)], words, None) for tokens in sentences]
+        yield _assemble(split, sizes, words, indices, _windows(split, indices, None), captions)

@@ -1,0 +1,561 @@
+"""`prepare`: a raw dataset, as one of `gancli.data.sources` reads it, becomes a dataset folder of HDF5 shards.
+
+Two passes. The first takes the source's records without their pixels and makes the plan: vocabulary, which images
+go into which shard. The second decodes, crops and resizes in worker processes and writes one shard after the
+other. Every shard is a function of the plan alone, so any number of jobs gives the same bytes, and a run that was
+killed is continued by the same command: shards that are there under their final name are complete and are kept.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+import multiprocessing
+import os
+import re
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gancli import __version__
+from gancli.data import shards
+from gancli.data.files import atomic_file
+from gancli.data.images import CROP_RULE, Rendered, UnusableImage, render
+from gancli.data.sample import BadSample, BoundingBox, Sample, Source
+from gancli.data.shards import Codec, Manifest, ShardEntry, ShardWriter, SplitEntry, TokenizerEntry
+from gancli.data.text import RULE, Vocabulary, clean_caption, tokenize
+from gancli.errors import DataError, RunError, UsageError
+
+SHARD_BYTES = 2**28  # about 256 MiB of raw pixels a shard
+CHUNK = 8  # images a worker gets at a time
+REJECTED = "rejected.csv"
+PLAN = ".plan.json"  # the settings of an unfinished folder
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareReport:
+    """What `prepare` did.
+
+    Attributes:
+        out: The dataset folder.
+        counts: Images per split.
+        captions: Captions per split.
+        bad: Images left out, with the reason; also in rejected.csv.
+        vocabulary: Entries of the vocabulary, with index 0.
+        images_per_second: Of the images decoded in this run; 0 where none was.
+        reused_shards: Shards that an earlier run had finished.
+        already_complete: The folder was finished before, nothing was written.
+    """
+
+    out: Path
+    counts: dict[str, int]
+    captions: dict[str, int]
+    bad: list[BadSample]
+    vocabulary: int
+    images_per_second: float
+    reused_shards: int
+    already_complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An image of the plan: its sample with captions cleaned and those without a known word left out."""
+
+    sample: Sample
+    captions: tuple[str, ...]
+    tokens: tuple[NDArray[np.int32], ...]
+    class_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardPlan:
+    """One shard to be written; `plan` is the hash of all that determines its bytes."""
+
+    file: str
+    split: str
+    records: tuple[Record, ...]
+    plan: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `prepare` is going to write, for `--dry-run` and for `prepare` itself.
+
+    Attributes:
+        bad: Records the source could not use; images that cannot be decoded are only known later.
+        bytes: Size of the shards for raw pixels of the usual 4:3, as an estimate; JPEG takes about a sixth.
+    """
+
+    source: Source
+    image_size: int
+    codec: Codec
+    shard_images: int
+    vocabulary: Vocabulary
+    shards: tuple[ShardPlan, ...]
+    bad: list[BadSample] = field(default_factory=list)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images per split."""
+        counts: dict[str, int] = {}
+        for shard in self.shards:
+            counts[shard.split] = counts.get(shard.split, 0) + len(shard.records)
+        return counts
+
+    @property
+    def bytes(self) -> int:
+        per_image = shards.stored_side(self.image_size) ** 2 * 4
+        return sum(self.counts.values()) * per_image
+
+    @property
+    def hash(self) -> str:
+        """sha256 of all shards' plans, of the class names and of the records left out."""
+        listed = [[shard.file, shard.plan] for shard in self.shards]
+        return _hash([listed, self.source.class_names, [sample.key for sample in self.bad]])
+
+    def settings(self) -> dict[str, Any]:
+        """What a second run has to ask for again, under the manifest's names."""
+        return {
+            "name": self.source.name,
+            "image_size": self.image_size,
+            "codec": self.codec,
+            "shard_images": self.shard_images,
+            "crop": CROP_RULE,
+        }
+
+
+def make_plan(
+    source: Source,
+    *,
+    image_size: int = 256,
+    codec: Codec = "raw",
+    shard_images: int | None = None,
+    vocabulary: Vocabulary | None = None,
+) -> Plan:
+    """Read the source's records (no pixels) and lay out the shards; nothing is written.
+
+    Args:
+        source: The raw dataset; its samples are consumed.
+        image_size: Side of the largest crop in training, pixels; at least 4.
+        shard_images: Most images in a shard; None for about 256 MiB of raw pixels.
+        vocabulary: Encode captions with this one, for example that of an existing encoder; None builds it from all
+            captions, of every split, in the order of the source.
+
+    Raises:
+        UsageError: A setting is out of range.
+        DataError: The source holds no usable image.
+    """
+    if image_size < 4:
+        raise UsageError(f"image size {image_size}: at least 4 pixels")
+    if codec not in ("raw", "jpeg"):
+        raise UsageError(f"codec {codec!r}: has to be raw or jpeg")
+    if shard_images is None:
+        shard_images = max(1, SHARD_BYTES // (shards.stored_side(image_size) ** 2 * 4))
+    if shard_images < 1:
+        raise UsageError(f"{shard_images} images in a shard: at least 1")
+
+    samples: list[Sample] = []
+    bad: list[BadSample] = []
+    keys: set[str] = set()
+    for sample in source.samples:
+        checked = sample if isinstance(sample, BadSample) else _check(sample, source, keys)
+        keys.add(checked.key)
+        (bad if isinstance(checked, BadSample) else samples).append(checked)  # type: ignore[arg-type]
+    if vocabulary is None:
+        vocabulary = Vocabulary.build(caption for sample in samples for caption in sample.captions)
+
+    by_split: dict[str, list[Record]] = {}
+    for index, sample in enumerate(samples):
+        record = _encode(sample, vocabulary, index)
+        if isinstance(record, BadSample):
+            bad.append(record)
+        else:
+            by_split.setdefault(sample.split, []).append(record)
+    if not by_split:
+        first = f"; the first: {bad[0].key}: {bad[0].reason}" if bad else ""
+        raise DataError(f"{source.name}: no usable image among {len(bad)} records{first}")
+
+    common = [
+        shards.SCHEMA_VERSION,
+        image_size,
+        codec,
+        CROP_RULE,
+        vocabulary.hash,
+        list(source.attribute_names),
+    ]
+    layout: list[ShardPlan] = []
+    for split, records in sorted(by_split.items(), key=lambda item: (item[0] != "train", item[0])):
+        number = math.ceil(len(records) / shard_images)
+        bounds = [len(records) * index // number for index in range(number + 1)]  # shards of equal length
+        for index, (start, stop) in enumerate(pairwise(bounds)):
+            block = tuple(records[start:stop])
+            layout.append(
+                ShardPlan(
+                    file=f"{split}-{index:05d}-of-{number:05d}.h5",
+                    split=split,
+                    records=block,
+                    plan=_hash([common, [_describe(record) for record in block]]),
+                )
+            )
+    return Plan(source, image_size, codec, shard_images, vocabulary, tuple(layout), bad)
+
+
+def _check(sample: Sample, source: Source, keys: set[str]) -> Sample | BadSample:
+    if sample.key in keys:
+        return BadSample(sample.key, "the name stands twice in the dataset")
+    if not re.fullmatch(r"[A-Za-z0-9_]+", sample.split):
+        return BadSample(
+            sample.key, f"split {sample.split!r} is not a word of letters, digits and underscores"
+        )
+    if source.class_names and not (
+        sample.class_id is not None and 0 <= sample.class_id < len(source.class_names)
+    ):
+        return BadSample(
+            sample.key, f"class {sample.class_id} is none of the {len(source.class_names)} classes"
+        )
+    count = 0 if sample.attributes is None else len(sample.attributes)
+    if count != len(source.attribute_names):
+        return BadSample(sample.key, f"{count} attributes, the dataset has {len(source.attribute_names)}")
+    return sample
+
+
+def _encode(sample: Sample, vocabulary: Vocabulary, index: int) -> Record | BadSample:
+    encoded = [(clean_caption(caption), vocabulary.encode(tokenize(caption))) for caption in sample.captions]
+    usable = [(caption, tokens) for caption, tokens in encoded if len(tokens)]
+    if not usable:
+        said = " / ".join(caption for caption, _ in encoded if caption)[:80]
+        return BadSample(sample.key, f"no known word in its captions ({said})" if said else "no caption")
+    captions, tokens = zip(*usable, strict=True)
+    return Record(sample, captions, tokens, index if sample.class_id is None else sample.class_id)
+
+
+def _describe(record: Record) -> list[Any]:
+    """All of a record that its bytes in the shard depend on; the picture by name and size, so that no second pass
+    over the raw data is needed to recognise it."""
+    sample = record.sample
+    try:
+        size = sample.image.stat().st_size
+    except OSError:
+        size = -1  # decoding says what is wrong
+    box = sample.box and [sample.box.x, sample.box.y, sample.box.width, sample.box.height]
+    attributes = (
+        None if sample.attributes is None else np.asarray(sample.attributes, np.uint8).tobytes().hex()
+    )
+    return [sample.key, sample.image.name, size, record.captions, record.class_id, box, attributes]
+
+
+def _hash(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
+
+
+Job = tuple[Path, BoundingBox | None, int, Codec]
+
+
+def _try(job: Job) -> Rendered | str:
+    """The rendered picture, or the reason why there is none."""
+    try:
+        return render(*job)
+    except UnusableImage as error:
+        return str(error)
+
+
+def _try_all(jobs: Sequence[Job]) -> list[Rendered | str]:
+    return [_try(job) for job in jobs]
+
+
+def _start_worker() -> None:
+    """Workers leave Ctrl-C to the parent, and end with it even when it is killed without a chance to tell them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+class _Renderer:
+    """Renders records in order, in this process (`jobs` 1) or in worker processes with a bounded queue."""
+
+    def __init__(self, image_size: int, codec: Codec, jobs: int) -> None:
+        self._side = shards.stored_side(image_size)
+        self._codec: Codec = codec
+        self._pool: ProcessPoolExecutor | None = None
+        self._waiting = jobs * 3
+        if jobs > 1:
+            # spawn: the parent may hold threads and open HDF5 files, which a fork would copy half-alive
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker)
+
+    def __enter__(self) -> _Renderer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def render(self, records: Sequence[Record]) -> Iterator[Rendered | str]:
+        work = ((record.sample.image, record.sample.box, self._side, self._codec) for record in records)
+        if self._pool is None:
+            yield from map(_try, work)
+            return
+        chunks = iter(lambda: list(islice(work, CHUNK)), [])
+        queue: deque[Future[list[Rendered | str]]] = deque()
+        try:
+            queue.extend(self._pool.submit(_try_all, chunk) for chunk in islice(chunks, self._waiting))
+            while queue:
+                rendered = queue.popleft().result()
+                queue.extend(self._pool.submit(_try_all, chunk) for chunk in islice(chunks, 1))
+                yield from rendered
+        except BrokenProcessPool as error:
+            raise RunError(
+                "a worker process of prepare died, which is what the system does to it when memory runs out",
+                hint="run the same command again with fewer --jobs: it continues",
+            ) from error
+
+
+def prepare(
+    source: Source,
+    out: Path,
+    *,
+    image_size: int = 256,
+    codec: Codec = "raw",
+    jobs: int = 1,
+    skip_bad: bool = False,
+    shard_images: int | None = None,
+    vocabulary: Vocabulary | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> PrepareReport:
+    """Write the dataset folder of a source; continue it where an earlier run was stopped.
+
+    Args:
+        source: The raw dataset; its samples are consumed.
+        out: The folder to make.
+        image_size: Side of the largest crop in training; images are stored a bit larger (`shards.stored_side`).
+        codec: "raw" pixels, or "jpeg" (quality 95, no chroma subsampling): a sixth of the space, slower to read.
+        jobs: Processes that decode. More than 1 starts fresh interpreters, so a script needs the usual
+            `if __name__ == "__main__":`.
+        skip_bad: Leave out images that cannot be used instead of failing at the end.
+        shard_images, vocabulary: As in `make_plan`.
+        progress: Called with (images done, images in all).
+
+    Returns:
+        Counts, bad images and speed.
+
+    Raises:
+        UsageError: `out` is another dataset, or one of other settings; the message names the differences.
+        DataError: There are bad images and not `skip_bad` (all of them are in rejected.csv, what was written is kept
+            for a second run), or no usable image at all.
+        RunError: The disk is full or a worker died; a second run continues.
+    """
+    out = Path(out)
+    if jobs < 1:
+        raise UsageError(f"--jobs {jobs}: at least 1")
+    plan = make_plan(
+        source, image_size=image_size, codec=codec, shard_images=shard_images, vocabulary=vocabulary
+    )
+    finished = _existing(out, plan)
+    if finished is not None:
+        counts = {name: split.images for name, split in finished.splits.items()}
+        captions = {name: split.captions for name, split in finished.splits.items()}
+        bad = _read_rejected(out) if finished.rejected else []
+        return PrepareReport(out, counts, captions, bad, len(plan.vocabulary), 0.0, len(plan.shards), True)
+
+    _begin(out, plan)
+    started, decoded, reused, done = time.perf_counter(), 0, 0, 0
+    total = sum(len(shard.records) for shard in plan.shards)
+    entries: dict[str, list[ShardEntry]] = {split: [] for split in plan.counts}
+    bad = list(plan.bad)
+    with _Renderer(image_size, codec, jobs) as renderer:
+        for shard in plan.shards:
+            summary = shards.shard_summary(out / shard.file, shard.plan)
+            if summary is not None:
+                entry, rejected = summary
+                reused += 1
+                done += len(shard.records)
+                if progress:
+                    progress(done, total)
+            else:
+                writer = ShardWriter(codec, shard.plan, len(source.attribute_names))
+                for record, rendered in zip(shard.records, renderer.render(shard.records), strict=True):
+                    _add(writer, record, rendered)
+                    decoded += 1
+                    done += 1
+                    if progress:
+                        progress(done, total)
+                entry, rejected = writer.write(out / shard.file), writer.rejected
+            entries[shard.split].append(entry)
+            bad += rejected
+    seconds = time.perf_counter() - started
+
+    _write_rejected(out, bad)
+    if bad and not skip_bad:
+        raise _bad_images(out, bad, total + len(plan.bad))
+    manifest = _manifest(plan, entries, len(bad))
+    plan.vocabulary.save(out / shards.VOCABULARY)
+    shards.write_manifest(out, manifest)
+    (out / PLAN).unlink(missing_ok=True)
+    return PrepareReport(
+        out=out,
+        counts={name: split.images for name, split in manifest.splits.items()},
+        captions={name: split.captions for name, split in manifest.splits.items()},
+        bad=bad,
+        vocabulary=len(plan.vocabulary),
+        images_per_second=decoded / seconds if decoded else 0.0,
+        reused_shards=reused,
+        already_complete=False,
+    )
+
+
+def _add(writer: ShardWriter, record: Record, rendered: Rendered | str) -> None:
+    if isinstance(rendered, str):
+        writer.rejected.append(BadSample(record.sample.key, rendered))
+        return
+    image, shape = rendered
+    writer.add(
+        record.sample.key,
+        image,
+        shape,
+        record.captions,
+        record.tokens,
+        record.class_id,
+        record.sample.attributes,
+    )
+
+
+def _manifest(plan: Plan, entries: dict[str, list[ShardEntry]], rejected: int) -> Manifest:
+    splits = {
+        name: SplitEntry(
+            images=sum(entry.images for entry in listed),
+            captions=sum(entry.captions for entry in listed),
+            shards=tuple(listed),
+        )
+        for name, listed in entries.items()
+    }
+    if not any(split.images for split in splits.values()):
+        raise DataError(f"{plan.source.name}: none of its {rejected} images can be used, see {REJECTED}")
+    return Manifest(
+        schema_version=shards.SCHEMA_VERSION,
+        **plan.settings(),
+        splits=splits,
+        class_names=plan.source.class_names or None,
+        attribute_names=plan.source.attribute_names,
+        tokenizer=TokenizerEntry(rule=RULE, vocabulary_hash=plan.vocabulary.hash, words=len(plan.vocabulary)),
+        rejected=rejected,
+        source=dict(sorted(plan.source.fingerprint.items())),
+        plan=plan.hash,
+        gancli_version=__version__,
+    )
+
+
+def _existing(out: Path, plan: Plan) -> Manifest | None:
+    """The manifest of a folder that is finished and what the plan asks for; None where there is work to do."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out}: is a file, the dataset needs a folder", hint="choose another --out")
+    if (out / shards.MANIFEST).exists():
+        manifest = shards.read_manifest(out)
+        there = manifest.model_dump()
+        differences = [
+            f"{name}: {there[name]} there, {value} asked for"
+            for name, value in plan.settings().items()
+            if there[name] != value
+        ]
+        if manifest.tokenizer.vocabulary_hash != plan.vocabulary.hash:
+            differences.append(
+                f"vocabulary: {manifest.tokenizer.words} entries ({manifest.tokenizer.vocabulary_hash[:12]}) there, "
+                f"{len(plan.vocabulary)} ({plan.vocabulary.hash[:12]}) asked for"
+            )
+        counts = {
+            name: sum(entry.images for entry in split.shards) for name, split in manifest.splits.items()
+        }
+        if manifest.rejected == len(plan.bad) and counts != plan.counts:
+            differences.append(f"images: {counts} there, {plan.counts} asked for")
+        if not differences and manifest.plan != plan.hash:
+            differences.append(
+                "source: its images, captions, boxes, classes or attributes have changed since"
+            )
+        _refuse(out, differences)
+        return manifest
+    if (out / PLAN).exists():
+        try:
+            there = json.loads((out / PLAN).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{out / PLAN}: cannot be read ({error})", hint=f"delete {out} and run again"
+            ) from error
+        _refuse(
+            out,
+            [
+                f"{name}: {there.get(name)} there, {value} asked for"
+                for name, value in plan.settings().items()
+                if there.get(name) != value
+            ],
+        )
+    elif out.is_dir() and any(file for file in out.iterdir() if not file.name.endswith(".tmp")):
+        raise UsageError(
+            f"{out}: is not empty and not a dataset folder",
+            hint="choose a folder that is new or empty as --out",
+        )
+    return None
+
+
+def _refuse(out: Path, differences: list[str]) -> None:
+    if differences:
+        raise UsageError(
+            f"{out}: holds a dataset of other settings\n  " + "\n  ".join(differences),
+            hint="choose another --out, ask for the settings it has, or delete the folder",
+        )
+
+
+def _begin(out: Path, plan: Plan) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for leftover in out.glob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"{out}: cannot be made ({error.strerror})", hint="choose another --out") from error
+    with atomic_file(out / PLAN) as temporary:
+        temporary.write_text(json.dumps(plan.settings(), indent=1) + "\n", encoding="utf-8")
+
+
+def _write_rejected(out: Path, bad: Sequence[BadSample]) -> None:
+    if not bad:
+        (out / REJECTED).unlink(missing_ok=True)
+        return
+    with atomic_file(out / REJECTED) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["key", "reason"])
+        rows.writerows([sample.key, sample.reason] for sample in bad)
+
+
+def _read_rejected(out: Path) -> list[BadSample]:
+    try:
+        with open(out / REJECTED, newline="", encoding="utf-8") as file:
+            return [BadSample(row["key"], row["reason"]) for row in csv.DictReader(file)]
+    except (OSError, KeyError):  # somebody tidied up; the dataset itself is complete without it
+        return []
+
+
+def _bad_images(out: Path, bad: Sequence[BadSample], total: int) -> DataError:
+    lines = [f"{sample.key}: {sample.reason}" for sample in bad[:10]]
+    if len(bad) > 10:
+        lines.append(f"and {len(bad) - 10} more")
+    return DataError(
+        f"{len(bad)} of {total} images cannot be used (all in {out / REJECTED})\n  " + "\n  ".join(lines),
+        hint="mend them, or run the same command with --skip-bad to leave them out; finished shards are kept",
+    )

@@ -1,0 +1,179 @@
+"""Captions as numbers: the tokenizer and the vocabulary of the AttnGAN family, and the padding of token sequences.
+
+The rule is the one of AttnGAN's public code (datasets.py), whose 5,450 entries on CUB-200-2011 the published
+encoders were trained with: lower-case, maximal runs of word characters, everything outside ASCII dropped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gancli.data.files import atomic_file
+from gancli.errors import DataError
+
+END = "<end>"  # index 0: the padding of a batch, never a word of a caption
+RULE = r"lower-case, runs of \w, ASCII only"
+VOCABULARY_VERSION = 1
+
+_WORD = re.compile(r"\w+")
+
+
+def clean_caption(caption: str) -> str:
+    """The caption as it is stored: pairs of U+FFFD (lost characters) and runs of white space become one space."""
+    return " ".join(caption.replace("\ufffd\ufffd", " ").split())
+
+
+def tokenize(caption: str) -> list[str]:
+    """Split a caption into words by the rule of AttnGAN's code.
+
+    Args:
+        caption: One sentence, any Unicode text.
+
+    Returns:
+        Lower-case ASCII words in order; empty where the caption holds none.
+    """
+    words = _WORD.findall(clean_caption(caption).lower())
+    ascii_words = (word.encode("ascii", "ignore").decode("ascii") for word in words)
+    return [word for word in ascii_words if word]
+
+
+class Vocabulary:
+    """The words a text encoder knows, by index; index 0 is `<end>`, which only pads. There is no unknown word.
+
+    Args:
+        words: All entries in index order, the first one `<end>`.
+
+    Raises:
+        DataError: The first entry is not `<end>`, or a word stands twice.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = tuple(words)
+        if not self.words or self.words[0] != END:
+            raise DataError(f"a vocabulary starts with {END!r}, this one with {self.words[:1]}")
+        self._index = {word: index for index, word in enumerate(self.words)}
+        if len(self._index) != len(self.words):
+            twice = next(word for index, word in enumerate(self.words) if self._index[word] != index)
+            raise DataError(f"the vocabulary holds the word {twice!r} twice")
+
+    @classmethod
+    def build(cls, captions: Iterable[str]) -> Vocabulary:
+        """Every word of the captions, in the order of first appearance, from index 1."""
+        words = dict.fromkeys(word for caption in captions for word in tokenize(caption))
+        return cls((END, *words))
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and self.words == other.words
+
+    def __hash__(self) -> int:
+        return hash(self.words)
+
+    def __repr__(self) -> str:
+        return f"Vocabulary({len(self)} entries, {self.hash[:12]})"
+
+    @cached_property
+    def hash(self) -> str:
+        """sha256 (hex) of the words as canonical JSON: what binds an encoder to its vocabulary."""
+        text = json.dumps(self.words, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def encode(self, tokens: Iterable[str]) -> NDArray[np.int32]:
+        """Indices of the tokens; words outside the vocabulary are left out, as in AttnGAN's code.
+
+        Returns:
+            (T,) int32 in [1, len(self)).
+        """
+        known = (self._index.get(token, 0) for token in tokens)
+        return np.array([index for index in known if index], dtype=np.int32)
+
+    def unknown(self, tokens: Iterable[str]) -> list[str]:
+        """The tokens outside the vocabulary, each once, in order."""
+        return list(dict.fromkeys(token for token in tokens if not self._index.get(token)))
+
+    def save(self, path: Path) -> None:
+        """Write the vocabulary as JSON, whole or not at all."""
+        content = {"version": VOCABULARY_VERSION, "rule": RULE, "hash": self.hash, "words": self.words}
+        with atomic_file(path) as temporary:
+            temporary.write_text(json.dumps(content, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Vocabulary:
+        """Read a vocabulary that `save` wrote.
+
+        Raises:
+            DataError: The file is missing, is not a vocabulary, or its words do not match its hash.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise DataError(f"{path}: there is no vocabulary file here") from None
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: cannot be read as a vocabulary ({error})") from error
+        if not isinstance(content, dict) or content.get("version") != VOCABULARY_VERSION:
+            found = content.get("version") if isinstance(content, dict) else type(content).__name__
+            raise DataError(f"{path}: vocabulary version {found!r}, this gancli reads {VOCABULARY_VERSION}")
+        words = content.get("words")
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise DataError(f"{path}: `words` has to be a list of strings")
+        try:
+            vocabulary = cls(words)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
+        if vocabulary.hash != content.get("hash"):
+            raise DataError(
+                f"{path}: the words do not match the hash beside them, the file was changed by hand or in transfer",
+                hint="copy the file again, or prepare the dataset anew",
+            )
+        return vocabulary
+
+
+def crop_tokens(tokens: NDArray[np.int32], words: int, rng: np.random.Generator | None) -> NDArray[np.int32]:
+    """Shorten a caption to at most `words` tokens.
+
+    Args:
+        tokens: (T,) indices.
+        words: The most tokens to keep, at least 1.
+        rng: Keeps a random subsequence in its order, as AttnGAN's training does; None keeps the first ones.
+    """
+    if len(tokens) <= words:
+        return tokens
+    if rng is None:
+        return tokens[:words]
+    return tokens[np.sort(rng.permutation(len(tokens))[:words])]
+
+
+def pad_tokens(
+    captions: Sequence[NDArray[np.int32]], width: int | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Stack token sequences, padded on the right with index 0.
+
+    Args:
+        captions: B arrays of (T_b,) indices.
+        width: L; None takes the longest caption's length.
+
+    Returns:
+        Tokens (B, L) and lengths (B,), both int64.
+
+    Raises:
+        ValueError: A caption is longer than `width`.
+    """
+    lengths = np.array([len(caption) for caption in captions], dtype=np.int64)  # (B,)
+    longest = int(lengths.max(initial=0))
+    width = longest if width is None else width
+    if longest > width:
+        raise ValueError(f"a caption of {longest} tokens does not fit into {width}")
+    tokens = np.zeros((len(captions), width), dtype=np.int64)  # (B, L)
+    if longest:
+        tokens[np.arange(width) < lengths[:, None]] = np.concatenate(captions)
+    return tokens, lengths
