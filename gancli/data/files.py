@@ -12,7 +12,7 @@ from gancli.errors import RunError
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; what the block wrote there gets the name `path` when it ends well.
+    """Yield a temporary path beside `path`; what the block wrote there becomes `path` when it ends well.
 
     The temporary name holds the process id, so two processes that write the same file never mix their bytes.
 

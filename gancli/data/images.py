@@ -1,4 +1,4 @@
-"""Pictures from files: decoding of whatever people have to upright RGB, the crop to the box, the stored size."""
+"""Pictures from files: decoding of whatever people have to upright RGB, crop to the box, stored size."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class UnusableImage(Exception):
 def load_image(path: Path) -> Image.Image:
     """Decode a picture to upright RGB.
 
-    The EXIF orientation is applied (boxes count in the upright picture), transparency is laid over white, 16-bit
-    grey becomes 8-bit, of an animation the first frame is taken.
+    The EXIF orientation is applied (boxes count in the upright picture), transparency is laid over white,
+    16-bit grey becomes 8-bit, of an animation the first frame is taken.
 
     Raises:
         DataError: The file is missing, no picture, cut short, too large or of a mode without defined range.
@@ -75,8 +75,8 @@ def _load(path: Path) -> Image.Image:
 def crop_to_box(image: Image.Image, box: BoundingBox) -> Image.Image:
     """The square of half side int(0.75 max(w, h)) around the box's centre, clipped to the picture.
 
-    The crop of StackGAN's and AttnGAN's public code (get_imgs): the object takes about two thirds of the side.
-    Clipped crops are not square.
+    The crop of StackGAN's and AttnGAN's public code (get_imgs): the object takes about two thirds of the
+    side. Clipped crops are not square.
 
     Raises:
         UnusableImage: The box has no area or lies outside the picture, or nothing is left after rounding.

@@ -1,9 +1,9 @@
-"""Batches of a prepared split: random crop, flip, image pyramid and captions as a pure function of (seed, step).
+"""Batches of a prepared split: crop, flip, image pyramid and captions as a pure function of (seed, step).
 
-Pixels stay uint8 for cropping, flipping and resizing, in whole batches, and become float once at the end: torch's
-antialiased bilinear resize of uint8 gives the same bytes as Pillow's, which the published models were trained with.
-The random numbers of a step are drawn for all ranks and each takes its part, so N processes with batches of B see
-exactly what one process with batches of N * B sees.
+Pixels stay uint8 for cropping, flipping and resizing, in whole batches, and become float once at the end:
+torch's antialiased bilinear resize of uint8 gives the same bytes as Pillow's, which the published models were
+trained with. The random numbers of a step are drawn for all ranks and each takes its part, so N processes
+with batches of B see exactly what one process with batches of N * B sees.
 """
 
 from __future__ import annotations
@@ -91,16 +91,16 @@ def _resize(windows: Tensor, size: int) -> Tensor:
 
 
 class BatchSource(TorchDataset[Batch]):
-    """Training batches by step number: `source[step]` is the same batch whenever and wherever it is asked for.
+    """Training batches by step number: `source[step]` is the same batch whenever it is asked for.
 
-    Each epoch goes through its own permutation of the split; an incomplete last batch is left out. A step gives
-    every image a random window of `split.image_size` pixels, a flip with probability 1/2 and one of its captions,
-    of which, if it is too long, a random subsequence of `words` words is kept (AttnGAN's training).
+    Each epoch goes through its own permutation of the split; an incomplete last batch is left out. A step
+    gives every image a random window of `split.image_size` pixels, a flip with probability 1/2 and one of its
+    captions, of which, if it is too long, a random subsequence of `words` words is kept (AttnGAN's training).
 
     Args:
         split: The images.
-        sizes: Sides of the image pyramid in pixels, in the order of `Batch.images`. The window is the same for
-            all: sizes below or above the dataset's image size are resized from it.
+        sizes: Sides of the image pyramid in pixels, in the order of `Batch.images`. The window is the same
+            for all: sizes below or above the dataset's image size are resized from it.
         batch: Images per step of this process.
         words: Most words of a caption, and the width L of `Batch.tokens`.
         seed: Of order, windows, flips and captions.
@@ -126,7 +126,8 @@ class BatchSource(TorchDataset[Batch]):
         if len(split) < batch * world:
             processes = f" on each of {world} processes" if world > 1 else ""
             raise DataError(
-                f"{split.folder}: split {split.name!r} holds {len(split)} images, a batch takes {batch}{processes}",
+                f"{split.folder}: split {split.name!r} holds {len(split)} images, "
+                f"a batch takes {batch}{processes}",
                 hint=f"set loader.batch to {max(1, len(split) // world)} or less",
             )
         self.split = split
@@ -176,7 +177,7 @@ class BatchSource(TorchDataset[Batch]):
 
 
 def _windows(split: Split, indices: NDArray[np.int64], chances: NDArray[np.float64] | None) -> Tensor:
-    """Windows of `image_size` pixels, at random places or (`chances` None) in the centre: (B, 3, W, W) uint8."""
+    """Windows of `image_size` pixels, at random or (`chances` None) in the centre: (B, 3, W, W) uint8."""
     size = split.image_size
     windows = np.empty((len(indices), size, size, 3), dtype=np.uint8)
     for row, index in enumerate(indices.tolist()):
@@ -208,7 +209,7 @@ def _assemble(
 
 
 def batches(source: BatchSource, start: int, stop: int | None, workers: int) -> Iterator[Batch]:
-    """The batches of steps `start` to `stop` (None: without end), made by worker processes ahead of their use.
+    """The batches of steps `start` to `stop` (None: without end), made ahead of use by worker processes.
 
     Args:
         workers: Processes; 0 makes each batch in this process when it is asked for. The batches are the same.
@@ -232,13 +233,13 @@ def batches(source: BatchSource, start: int, stop: int | None, workers: int) -> 
 def evaluation_batches(
     split: Split, *, sizes: Sequence[int], batch: int, words: int, limit: int | None = None, caption: int = 0
 ) -> Iterator[Batch]:
-    """Every image of the split once, in order, without chance: centre window, no flip, the first `words` words.
+    """Every image of the split once, in order, without chance: centre window, no flip, first `words` words.
 
     Args:
         sizes: As in `BatchSource`.
         batch: Images per batch; the last one may hold fewer.
         limit: Take only the first images.
-        caption: Number of the caption to take; an image with fewer gives its caption `caption` modulo their number.
+        caption: Number of the caption to take, modulo the number that an image has.
     """
     total = len(split) if limit is None else min(limit, len(split))
     for number in range(math.ceil(total / batch)):

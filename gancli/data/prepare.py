@@ -1,9 +1,9 @@
-"""`prepare`: a raw dataset, as one of `gancli.data.sources` reads it, becomes a dataset folder of HDF5 shards.
+"""`prepare`: a raw dataset, as one of `gancli.data.sources` reads it, becomes a dataset folder of shards.
 
-Two passes. The first takes the source's records without their pixels and makes the plan: vocabulary, which images
-go into which shard. The second decodes, crops and resizes in worker processes and writes one shard after the
-other. Every shard is a function of the plan alone, so any number of jobs gives the same bytes, and a run that was
-killed is continued by the same command: shards that are there under their final name are complete and are kept.
+Two passes. The first takes the source's records without their pixels and makes the plan: vocabulary, which
+images go into which shard. The second decodes, crops and resizes in worker processes and writes one shard
+after the other. Every shard is a function of the plan alone, so any number of jobs gives the same bytes, and
+a run that was killed is continued by the same command: a shard under its final name is complete and is kept.
 """
 
 from __future__ import annotations
@@ -151,8 +151,8 @@ def make_plan(
         source: The raw dataset; its samples are consumed.
         image_size: Side of the largest crop in training, pixels; at least 4.
         shard_images: Most images in a shard; None for about 256 MiB of raw pixels.
-        vocabulary: Encode captions with this one, for example that of an existing encoder; None builds it from all
-            captions, of every split, in the order of the source.
+        vocabulary: Encode captions with this one, for example that of an existing encoder; None builds it
+            from all captions, of every split, in the order of the source.
 
     Raises:
         UsageError: A setting is out of range.
@@ -243,8 +243,7 @@ def _encode(sample: Sample, vocabulary: Vocabulary, index: int) -> Record | BadS
 
 
 def _describe(record: Record) -> list[Any]:
-    """All of a record that its bytes in the shard depend on; the picture by name and size, so that no second pass
-    over the raw data is needed to recognise it."""
+    """All of a record that its bytes in the shard depend on; of the picture file only its name and size."""
     sample = record.sample
     try:
         size = sample.image.stat().st_size
@@ -277,7 +276,7 @@ def _try_all(jobs: Sequence[Job]) -> list[Rendered | str]:
 
 
 def _start_worker() -> None:
-    """Workers leave Ctrl-C to the parent, and end with it even when it is killed without a chance to tell them."""
+    """Workers leave Ctrl-C to the parent, and end with it even when it is killed and cannot tell them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -346,8 +345,8 @@ def prepare(
     Args:
         source: The raw dataset; its samples are consumed.
         out: The folder to make.
-        image_size: Side of the largest crop in training; images are stored a bit larger (`shards.stored_side`).
-        codec: "raw" pixels, or "jpeg" (quality 95, no chroma subsampling): a sixth of the space, slower to read.
+        image_size: Side of the largest crop in training; stored images are larger (`shards.stored_side`).
+        codec: "raw" pixels, or "jpeg" (quality 95, no chroma subsampling): a sixth of the space, slower.
         jobs: Processes that decode. More than 1 starts fresh interpreters, so a script needs the usual
             `if __name__ == "__main__":`.
         skip_bad: Leave out images that cannot be used instead of failing at the end.
@@ -359,8 +358,8 @@ def prepare(
 
     Raises:
         UsageError: `out` is another dataset, or one of other settings; the message names the differences.
-        DataError: There are bad images and not `skip_bad` (all of them are in rejected.csv, what was written is kept
-            for a second run), or no usable image at all.
+        DataError: There are bad images and not `skip_bad` (all of them are in rejected.csv, what was written
+            is kept for a second run), or no usable image at all.
         RunError: The disk is full or a worker died; a second run continues.
     """
     out = Path(out)
@@ -464,7 +463,7 @@ def _manifest(plan: Plan, entries: dict[str, list[ShardEntry]], rejected: int) -
 
 
 def _existing(out: Path, plan: Plan) -> Manifest | None:
-    """The manifest of a folder that is finished and what the plan asks for; None where there is work to do."""
+    """The manifest of a folder that is finished and as the plan asks; None where there is work to do."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is a file, the dataset needs a folder", hint="choose another --out")
     if (out / shards.MANIFEST).exists():
@@ -477,8 +476,9 @@ def _existing(out: Path, plan: Plan) -> Manifest | None:
         ]
         if manifest.tokenizer.vocabulary_hash != plan.vocabulary.hash:
             differences.append(
-                f"vocabulary: {manifest.tokenizer.words} entries ({manifest.tokenizer.vocabulary_hash[:12]}) there, "
-                f"{len(plan.vocabulary)} ({plan.vocabulary.hash[:12]}) asked for"
+                f"vocabulary: {manifest.tokenizer.words} words with hash "
+                f"{manifest.tokenizer.vocabulary_hash[:12]} there, "
+                f"{len(plan.vocabulary)} with {plan.vocabulary.hash[:12]} asked for"
             )
         counts = {
             name: sum(entry.images for entry in split.shards) for name, split in manifest.splits.items()

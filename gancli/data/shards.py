@@ -1,7 +1,7 @@
-"""The dataset folder: HDF5 shards, the manifest `dataset.json` that names them, the atomic writer, the reader and `verify`.
+"""The dataset folder: HDF5 shards and the manifest `dataset.json` that names them; writer, reader, `verify`.
 
-A shard holds a run of images of one split. Whatever differs in length from image to image is a flat array with
-offsets: row i is `data[offsets[i]:offsets[i + 1]]`. Strings are UTF-8 bytes, stored the same way.
+A shard holds a run of images of one split. Whatever differs in length from image to image is a flat array
+with offsets: row i is `data[offsets[i]:offsets[i + 1]]`. Strings are UTF-8 bytes, stored the same way.
 
     images/data        uint8   pixels (H, W, 3) of one image after the other ("raw"), or JPEG files ("jpeg")
     images/offsets     int64   (N + 1,)
@@ -47,7 +47,7 @@ Codec = Literal["raw", "jpeg"]
 
 
 def stored_side(image_size: int) -> int:
-    """Pixels of the stored shorter side: 76/64 of the training size, so that there is room for random crops."""
+    """Pixels of the stored shorter side: 76/64 of the training size, which is room for random crops."""
     return image_size * 76 // 64
 
 
@@ -125,7 +125,7 @@ def read_manifest(folder: Path) -> Manifest:
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
             f"{folder}: not a dataset folder, there is no {MANIFEST}",
-            hint="name a folder that `gancli prepare` has finished; an interrupted one is continued by the same command",
+            hint="`gancli prepare` makes one; if it was interrupted there, the same command continues",
         ) from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
@@ -151,8 +151,8 @@ def file_hash(path: Path) -> str:
 class ShardWriter:
     """Collects the images of one shard in memory and writes them in one go: `add` each, then `write`.
 
-    A shard is a few hundred MB at most (`prepare` chooses its length), which buys contiguous storage: the file
-    holds nothing but the pixels in order, and a reader takes a window of rows with one read.
+    A shard is a few hundred MB at most (`prepare` chooses its length), which buys contiguous storage: the
+    pixels lie in the file in order, and a reader takes a window of rows with one read.
 
     Args:
         codec: What `add` gets: (H, W, 3) pixels ("raw") or JPEG bytes ("jpeg").
@@ -204,7 +204,7 @@ class ShardWriter:
         self._tokens.extend(tokens)
         self._class_ids.append(class_id)
         if self.attribute_count:
-            assert attributes is not None and len(attributes) == self.attribute_count
+            assert attributes is not None
             self._attributes.append(attributes)
 
     def write(self, path: Path) -> ShardEntry:
@@ -259,7 +259,7 @@ def _write_ragged(group: h5py.Group, rows: Sequence[NDArray[Any]], dtype: type[n
 
 
 def shard_summary(path: Path, plan: str) -> tuple[ShardEntry, list[BadSample]] | None:
-    """The manifest's entry of a finished shard and its rejected images; None if it is absent or of another plan."""
+    """The entry of a finished shard and its rejected images; None if it is absent or of another plan."""
     try:
         with h5py.File(path, "r") as file:
             if file.attrs.get("plan") != plan or file.attrs.get("schema_version") != SCHEMA_VERSION:
@@ -284,7 +284,7 @@ class _OpenShard:
         except OSError as error:
             raise DataError(
                 f"{path}: the shard cannot be read ({error})",
-                hint="`gancli data check` says what else is damaged; copy the file again or prepare the dataset anew",
+                hint="copy the file again or prepare anew; `gancli data check` says what else is damaged",
             ) from error
         self.pixels: h5py.Dataset = self.file["images/data"]
         self.image_offsets: NDArray[np.int64] = self.file["images/offsets"][()]
@@ -306,9 +306,9 @@ class _OpenShard:
 class Split:
     """The images of one split, by index; made by `Dataset.split`.
 
-    Files are opened when they are first needed, separately in every process, and at most `OPEN_SHARDS` at a time,
-    so a split can be pickled to loader workers and memory stays the same however large the dataset is (only names
-    and class ids, some bytes an image, are read at once, when they are asked for).
+    Files are opened when they are first needed, separately in every process, and at most `OPEN_SHARDS` at a
+    time, so a split can be pickled to loader workers and memory stays the same however large the dataset is
+    (only names and class ids, some bytes an image, are read at once, when they are asked for).
     """
 
     def __init__(self, folder: Path, name: str, manifest: Manifest) -> None:
@@ -368,12 +368,18 @@ class Split:
 
     @property
     def attributes(self) -> NDArray[np.uint8] | None:
-        """(N, A) in {0, 1}, in the order of `Dataset.attribute_names`; None where there are none. Read anew."""
+        """(N, A) in {0, 1}, in the order of `Dataset.attribute_names`; None where there are none."""
         return np.concatenate(self._collect("attributes")) if self._has_attributes else None
 
     @cached_property
     def _positions(self) -> dict[str, int]:
         return {key: index for index, key in enumerate(self.keys)}
+
+    def caption_counts(self) -> tuple[NDArray[np.int64], int]:
+        """Captions of each image (N,), and the words of all of them together."""
+        ranges = self._collect("captions/ranges")
+        words = sum(int(offsets[-1]) for offsets in self._collect("tokens/offsets"))
+        return np.concatenate([np.diff(row) for row in ranges]), words
 
     def find(self, key: str) -> int:
         """Index of the image of that name.
@@ -460,8 +466,8 @@ class Dataset:
         """Open a dataset folder; shards are opened later, when images are asked for.
 
         Raises:
-            DataError: It is no finished dataset folder, is of another schema version, or its vocabulary is not the
-                one its captions were encoded with.
+            DataError: It is no finished dataset folder, is of another schema version, or its vocabulary is
+                not the one its captions were encoded with.
         """
         path = Path(path)
         manifest = read_manifest(path)

@@ -1,4 +1,4 @@
-"""Captions as numbers: the tokenizer and the vocabulary of the AttnGAN family, and the padding of token sequences.
+"""Captions as numbers: the tokenizer and vocabulary of the AttnGAN family, padding of token sequences.
 
 The rule is the one of AttnGAN's public code (datasets.py), whose 5,450 entries on CUB-200-2011 the published
 encoders were trained with: lower-case, maximal runs of word characters, everything outside ASCII dropped.
@@ -27,7 +27,7 @@ _WORD = re.compile(r"\w+")
 
 
 def clean_caption(caption: str) -> str:
-    """The caption as it is stored: pairs of U+FFFD (lost characters) and runs of white space become one space."""
+    """The caption as it is stored: pairs of U+FFFD (lost characters) and white space become one space."""
     return " ".join(caption.replace("\ufffd\ufffd", " ").split())
 
 
@@ -46,7 +46,7 @@ def tokenize(caption: str) -> list[str]:
 
 
 class Vocabulary:
-    """The words a text encoder knows, by index; index 0 is `<end>`, which only pads. There is no unknown word.
+    """The words a text encoder knows, by index; index 0 is `<end>`, which only pads. No unknown word.
 
     Args:
         words: All entries in index order, the first one `<end>`.
@@ -132,7 +132,7 @@ class Vocabulary:
             raise DataError(f"{path}: {error}") from None
         if vocabulary.hash != content.get("hash"):
             raise DataError(
-                f"{path}: the words do not match the hash beside them, the file was changed by hand or in transfer",
+                f"{path}: the words do not match the hash beside them, the file was changed or damaged",
                 hint="copy the file again, or prepare the dataset anew",
             )
         return vocabulary

@@ -1,0 +1,135 @@
+"""What is in a dataset folder, for people: a summary in numbers, and a contact sheet with captions.
+
+`gancli data check` is `gancli.data.shards.verify`; `gancli data show` is `describe` and `contact_sheet`.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from gancli.data.shards import Dataset, stored_side
+from gancli.errors import DataError, UsageError
+
+MARGIN = 6  # pixels around every tile
+LINES = 3  # of text below it
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSummary:
+    """One split; `classes` counts those with an image in it, `captions_per_image` is (least, most)."""
+
+    images: int
+    captions: int
+    captions_per_image: tuple[int, int]
+    words_per_caption: float
+    classes: int
+    shards: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A dataset folder in numbers. Sides are in pixels; `vocabulary` counts entries with index 0."""
+
+    name: str
+    path: str
+    image_size: int
+    stored_shorter_side: int
+    codec: str
+    splits: dict[str, SplitSummary]
+    classes: int
+    attributes: int
+    vocabulary: int
+    vocabulary_hash: str
+    rejected: int
+    crop: str
+    gancli_version: str
+
+
+def describe(dataset: Dataset) -> Summary:
+    """Summarise a dataset folder; reads names and offsets of its shards, no pixels.
+
+    Raises:
+        DataError: A shard is missing or unreadable.
+    """
+    manifest = dataset.manifest
+    splits = {}
+    for name, entry in manifest.splits.items():
+        split = dataset.split(name)
+        captions, words = split.caption_counts()
+        splits[name] = SplitSummary(
+            images=entry.images,
+            captions=entry.captions,
+            captions_per_image=(int(captions.min()), int(captions.max())),
+            words_per_caption=words / max(1, entry.captions),
+            classes=len(np.unique(split.class_ids)) if dataset.class_names else 0,
+            shards=len(entry.shards),
+            bytes=sum((dataset.path / shard.file).stat().st_size for shard in entry.shards),
+        )
+    return Summary(
+        name=manifest.name,
+        path=str(dataset.path),
+        image_size=manifest.image_size,
+        stored_shorter_side=stored_side(manifest.image_size),
+        codec=manifest.codec,
+        splits=splits,
+        classes=len(dataset.class_names),
+        attributes=len(dataset.attribute_names),
+        vocabulary=manifest.tokenizer.words,
+        vocabulary_hash=manifest.tokenizer.vocabulary_hash,
+        rejected=manifest.rejected,
+        crop=manifest.crop,
+        gancli_version=manifest.gancli_version,
+    )
+
+
+def contact_sheet(
+    dataset: Dataset, *, split: str | None = None, images: int = 24, columns: int = 6, tile: int = 160
+) -> Image.Image:
+    """Draw images spread evenly over a split, each with its class or name and its first caption.
+
+    Args:
+        split: None takes the first one.
+        images: How many; fewer where the split holds fewer.
+        columns: Tiles in a row.
+        tile: Side of the square that a picture is fitted into, pixels.
+
+    Returns:
+        An RGB picture.
+
+    Raises:
+        DataError: There is no such split, or it is empty.
+        UsageError: A number is out of range.
+    """
+    if images < 1 or columns < 1 or tile < 32:
+        raise UsageError("a contact sheet takes at least 1 image, 1 column and tiles of 32 pixels")
+    name = split or dataset.split_names[0]
+    chosen = dataset.split(name)
+    if not len(chosen):
+        raise DataError(f"{dataset.path}: split {name!r} is empty")
+    indices = np.linspace(0, len(chosen) - 1, min(images, len(chosen))).round().astype(int).tolist()
+    columns = min(columns, len(indices))
+
+    font = ImageFont.load_default(size=max(9, tile // 14))
+    line = int(font.getbbox("Ag")[3]) + 2
+    letters = max(8, int(tile / font.getlength("n")))
+    cell_width, cell_height = tile + 2 * MARGIN, tile + (1 + LINES) * line + 2 * MARGIN
+    rows = -(-len(indices) // columns)
+    sheet = Image.new("RGB", (columns * cell_width, rows * cell_height), "white")
+    draw = ImageDraw.Draw(sheet)
+    for position, index in enumerate(indices):
+        left = position % columns * cell_width + MARGIN
+        top = position // columns * cell_height + MARGIN
+        picture = Image.fromarray(chosen.image(index))
+        picture.thumbnail((tile, tile))
+        sheet.paste(picture, (left + (tile - picture.width) // 2, top + (tile - picture.height) // 2))
+        title = dataset.class_names[chosen.class_ids[index]] if dataset.class_names else chosen.keys[index]
+        draw.text((left, top + tile), title[:letters], fill="black", font=font)
+        caption = textwrap.wrap(chosen.captions(index)[0], letters, max_lines=LINES, placeholder=" …")
+        for number, text in enumerate(caption, start=1):
+            draw.text((left, top + tile + number * line), text, fill="dimgray", font=font)
+    return sheet
