@@ -27,17 +27,12 @@ def atomic_file(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _sync(path.parent)
     except OSError as error:
-        # h5py hands the system's message on inside its own long one, without errno as an attribute
-        reason = error.strerror or next((text for text in _KNOWN if text in str(error)), str(error))
         raise RunError(
-            f"{path}: cannot be written ({reason}); what was complete before is kept",
+            f"{path}: cannot be written ({error.strerror or error}); what was complete before is kept",
             hint="free some space or choose another folder, then run the same command again: it continues",
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-_KNOWN = ("No space left on device", "Disk quota exceeded", "File too large")
 
 
 def _sync(path: Path) -> None:

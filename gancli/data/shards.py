@@ -213,15 +213,13 @@ class ShardWriter:
         Raises:
             RunError: The disk is full or not writable.
         """
+        buffer = io.BytesIO()  # libhdf5 crashes when the disk fills up under it (seen with 2.0): it gets none
+        with h5py.File(buffer, "w", libver=("v110", "v110")) as file:
+            self._fill(file)
+        content = buffer.getbuffer()
         with atomic_file(path) as temporary:
-            try:
-                with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
-                    self._fill(file)
-            except (
-                RuntimeError
-            ) as error:  # how h5py reports a failed write of the file's own tables on closing
-                raise OSError(str(error)) from error
-            sha256 = file_hash(temporary)
+            temporary.write_bytes(content)
+        sha256 = hashlib.sha256(content).hexdigest()
         return ShardEntry(file=path.name, images=len(self), captions=len(self._captions), sha256=sha256)
 
     def _fill(self, file: h5py.File) -> None:
