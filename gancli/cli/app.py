@@ -1,0 +1,174 @@
+"""The application and its command groups, and `command`, with which every subcommand joins them.
+
+`command` gives each subcommand the same shared options (`--json`, `-q`, `-v`, `--progress`), two examples at the top
+of its help, the output object, and the error map; a subcommand's function holds only what is its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+import typer.core
+
+from gancli import __version__
+from gancli.cli.console import Output, ProgressMode
+from gancli.cli.errors import reported
+
+SHARED_PANEL = "Output"
+
+_Json = Annotated[
+    bool, typer.Option("--json", help="stdout is one JSON object.", rich_help_panel=SHARED_PANEL)
+]
+_Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Only the bare result.", rich_help_panel=SHARED_PANEL)
+]
+_Verbose = Annotated[
+    int,
+    typer.Option(
+        "--verbose", "-v", count=True, help="More details.", show_default=False, rich_help_panel=SHARED_PANEL
+    ),
+]
+_Progress = Annotated[
+    ProgressMode,
+    typer.Option(
+        "--progress", help="Bar on a terminal, lines elsewhere (auto).", rich_help_panel=SHARED_PANEL
+    ),
+]
+_SHARED = {"json": (_Json, False), "quiet": (_Quiet, False), "verbose": (_Verbose, 0)}
+_PROGRESS = {"progress": (_Progress, ProgressMode.AUTO)}
+
+
+class Root(typer.core.TyperGroup):
+    """The top of the command tree: reports Typer's own usage errors in the form of all other errors."""
+
+    def main(self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **extra: Any) -> Any:
+        """Runs the command line; in standalone mode it ends the process with the exit code."""
+        if not standalone_mode:
+            return super().main(args, standalone_mode=False, **extra)
+        try:
+            code = super().main(args, standalone_mode=False, **extra)
+        except typer.TyperException as error:
+            code = error.exit_code
+            # Where nothing at all was typed, the help is printed already and the message is empty.
+            if message := error.format_message():
+                context = getattr(error, "ctx", None)
+                hint = f"{context.command_path if context else 'gancli'} --help"
+                out = Output(json="--json" in (sys.argv[1:] if args is None else args))
+                out.fail(message, hint, code)
+        sys.exit(code or 0)
+
+
+def _group(text: str, cls: type[typer.core.TyperGroup] | None = None) -> typer.Typer:
+    return typer.Typer(
+        help=text,
+        cls=cls,
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_show_locals=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"gancli {__version__}")
+        raise typer.Exit
+
+
+app = _group(
+    """Conditional image synthesis, from raw data to scored pictures and the papers' tables.
+
+    \b
+    The way through:
+      $ gancli prepare demo --out data/demo
+      $ gancli pretrain-encoder damsm data=data/demo --out encoders/demo
+      $ gancli train ffgan data=data/demo encoder=encoders/demo
+      $ gancli sample runs/0001-ffgan-demo --text "a small red bird with blue wings"
+      $ gancli score fid data/demo:test pictures --features encoder:encoders/demo
+    """,
+    Root,
+)
+
+PREPARE, TRAIN, USE, LOOK = "Data", "Training", "Pictures and scores", "Recipes and this machine"
+
+prepare_app = _group("Turn raw data into a dataset folder of HDF5 shards.")
+data_app = _group("Check and look at a dataset folder.")
+encoder_app = _group("Train a text and image encoder on a dataset.")
+train_app = _group("Train a model on a dataset and its encoder.")
+score_app = _group("Measure pictures: FID, R-precision, agreement with the captions; the papers' tables.")
+recipes_app = _group("List, show, check and compare training recipes.")
+
+app.add_typer(prepare_app, name="prepare", rich_help_panel=PREPARE)
+app.add_typer(data_app, name="data", rich_help_panel=PREPARE)
+app.add_typer(encoder_app, name="pretrain-encoder", rich_help_panel=TRAIN)
+app.add_typer(train_app, name="train", rich_help_panel=TRAIN)
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of `gancli` itself; its help is the application's."""
+
+
+def command(
+    group: typer.Typer,
+    name: str,
+    *,
+    examples: Sequence[str],
+    panel: str | None = None,
+    progress: bool = False,
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Registers a function as a subcommand.
+
+    Args:
+        group: The group it joins.
+        name: What the user types.
+        examples: Command lines for the top of its help.
+        panel: Its panel in the group's help.
+        progress: Whether it takes `--progress`.
+
+    Returns:
+        A decorator. The function's first parameter receives the `Output`; all others are Typer parameters. It is
+        handed back unchanged.
+    """
+    shared = {**_SHARED, **(_PROGRESS if progress else {})}
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+
+        @functools.wraps(function)
+        def run(**arguments: Any) -> None:
+            out = Output(**{key: arguments.pop(key) for key in shared})
+            with reported(out):
+                function(out, **arguments)
+
+        parameters = [
+            *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own),
+            *(
+                inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+                for key, (annotation, default) in shared.items()
+            ),
+        ]
+        # Typer reads the options from the signature and their types from the annotations.
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        del run.__wrapped__
+        group.command(name, help=_help(function, examples), rich_help_panel=panel, no_args_is_help=False)(run)
+        return function
+
+    return register
+
+
+def _help(function: Callable[..., None], examples: Sequence[str]) -> str:
+    """A docstring with the examples after its first paragraph; \\b keeps Typer from joining their lines."""
+    summary, _, rest = inspect.cleandoc(function.__doc__ or "").partition("\n\n")
+    lines = "\n".join(f"  $ {example}" for example in examples).replace("[", r"\[")
+    return "\n\n".join(part for part in (summary, f"\b\nExamples:\n{lines}", rest) if part)

@@ -1,0 +1,91 @@
+"""`gancli data`: check a dataset folder, and look at it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gancli.cli.app import command, data_app
+from gancli.cli.console import Output
+from gancli.errors import DataError
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Dataset folder.", show_default=False)]
+
+
+@command(
+    data_app,
+    "check",
+    examples=("gancli data check data/cub", "gancli data check data/cub --json"),
+    progress=True,
+)
+def check(out: Output, folder: Folder) -> None:
+    """Compare every shard with the manifest: hashes, counts, offsets, words.
+
+    Ends with exit code 3 where something is wrong.
+    """
+    from gancli.data.shards import verify
+
+    with out.progress("checking", "shards") as advance:
+        problems = verify(folder, advance)
+    if problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise DataError(
+            "\n  ".join([f"{folder}: {count}", *problems]),
+            "remove the named files and run gancli prepare again",
+        )
+    out.result({"dataset": folder, "problems": []}, f"{folder}: sound", quiet=str(folder))
+
+
+@command(
+    data_app,
+    "show",
+    examples=("gancli data show data/cub", "gancli data show data/cub --split test -n 40 --sheet birds.png"),
+)
+def show(
+    out: Output,
+    folder: Folder,
+    split: Annotated[
+        str | None, typer.Option("--split", help="Split of the contact sheet.", show_default="the first")
+    ] = None,
+    count: Annotated[int, typer.Option("-n", min=1, help="Pictures on the contact sheet.")] = 24,
+    sheet: Annotated[
+        Path | None,
+        typer.Option("--sheet", help="The contact sheet's file.", show_default="DIR/contact-sheet.png"),
+    ] = None,
+) -> None:
+    """What is in a dataset folder, and a contact sheet of its pictures with a caption each."""
+    from dataclasses import asdict
+
+    from gancli.data.files import atomic_file
+    from gancli.data.inspect import contact_sheet, describe
+    from gancli.data.shards import Dataset
+
+    dataset = Dataset.open(folder)
+    summary = describe(dataset)
+    sheet = sheet or folder / "contact-sheet.png"
+    with atomic_file(sheet) as temporary:
+        contact_sheet(dataset, split=split, images=count).save(temporary, format="PNG")
+
+    rows = [
+        (
+            name,
+            f"{part.images:,}",
+            f"{part.captions:,}",
+            f"{part.words_per_caption:.1f}",
+            f"{part.classes:,}",
+            f"{part.shards:,}",
+            f"{part.bytes / 2**20:,.1f}",
+        )
+        for name, part in summary.splits.items()
+    ]
+    columns = ("split", "images", "captions", "words each", "classes", "shards", "MiB")
+    text = (
+        f"{summary.name}: {summary.image_size} pixels, {summary.codec}\n\n"
+        f"{out.table(columns, rows, right=columns[1:])}\n\n"
+        f"{summary.classes:,} classes, {summary.attributes:,} attributes, vocabulary of {summary.vocabulary:,}, "
+        f"{summary.rejected:,} images rejected\n"
+        f"contact sheet: {sheet}"
+    )
+    out.result({**asdict(summary), "sheet": sheet}, text, quiet=str(sheet))

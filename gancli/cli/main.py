@@ -1,0 +1,13 @@
+"""Where the console script begins: loads every subcommand's module, which registers it, and runs the application."""
+
+from __future__ import annotations
+
+from gancli.cli import data, prepare, recipes
+from gancli.cli.app import app
+
+__all__ = ["app", "data", "main", "prepare", "recipes"]
+
+
+def main() -> None:
+    """Runs the command line and ends the process with its exit code."""
+    app()

@@ -1,0 +1,336 @@
+"""`gancli prepare`: raw data to a dataset folder."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gancli.cli.app import command, prepare_app
+from gancli.cli.console import Output
+
+if TYPE_CHECKING:
+    from gancli.data.prepare import Plan, PrepareReport
+    from gancli.data.sample import Source
+    from gancli.data.text import Vocabulary
+
+MOST_JOBS = 16  # a reader's disk rarely feeds more
+
+
+class Codec(StrEnum):
+    """How shards hold pictures."""
+
+    RAW = "raw"
+    JPEG = "jpeg"
+
+
+class CubSplit(StrEnum):
+    """The two splits of CUB."""
+
+    ZERO_SHOT = "zero-shot"
+    OFFICIAL = "official"
+
+
+def _cores() -> int:
+    return min(
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, MOST_JOBS
+    )
+
+
+Root = Annotated[Path, typer.Option("--root", help="Folder of the raw data.", show_default=False)]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Dataset folder to make.", show_default=False)]
+ImageSize = Annotated[
+    int, typer.Option("--image-size", min=4, help="Side of the largest picture in training, pixels.")
+]
+CodecOption = Annotated[
+    Codec, typer.Option("--codec", help="raw: fast, lossless; jpeg: a sixth of the space, slower to read.")
+]
+Jobs = Annotated[
+    int,
+    typer.Option(
+        "--jobs", "-j", min=1, default_factory=_cores, show_default="all cores", help="Processes that decode."
+    ),
+]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Leave out what cannot be used instead of failing.")
+]
+VocabularyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--vocabulary",
+        help="Number the words as this encoder folder (or vocabulary.json) does, to use that encoder.",
+        show_default="all words of the captions",
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would be written; touch nothing.")]
+
+
+@command(
+    prepare_app,
+    "demo",
+    examples=(
+        "gancli prepare demo --out data/demo",
+        "gancli prepare demo --out data/demo128 --images 10000 --image-size 128 --seed 1",
+    ),
+    progress=True,
+)
+def demo(
+    out: Output,
+    folder: Out,
+    images: Annotated[int, typer.Option("--images", min=2, help="Pictures to draw.")] = 2000,
+    image_size: ImageSize = 64,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Other birds with another seed.")] = 0,
+    raw: Annotated[
+        Path | None,
+        typer.Option("--raw", help="Where the drawn pictures go, in CUB's layout.", show_default="OUT-raw"),
+    ] = None,
+    codec: CodecOption = Codec.RAW,
+    *,
+    jobs: Jobs,
+    dry_run: DryRun = False,
+) -> None:
+    """Birds drawn from known attributes: no download, and a yardstick for whether captions are obeyed.
+
+    The pictures are written in the layout of CUB-200-2011, with ten captions, attributes and segmentations each, and
+    then read like the real ones. Test species are not among the training species.
+    """
+    raw = raw or folder.with_name(f"{folder.name}-raw")
+    if dry_run:
+        from gancli.data.shards import stored_side
+
+        size = images * stored_side(image_size) ** 2 * 4
+        out.result(
+            {"dry_run": True, "out": folder, "raw": raw, "images": images, "bytes": size},
+            f"would draw {images:,} pictures into {raw} and write {folder}, about {_mib(size)}",
+        )
+        return
+    from gancli.data.sources.demo import read, write_demo
+
+    with out.progress("drawing") as advance:
+        write_demo(raw, images=images, image_size=image_size, seed=seed, jobs=jobs, progress=advance)
+    _prepare(out, read(raw), folder, image_size, codec, jobs)
+
+
+@command(
+    prepare_app,
+    "cub",
+    examples=(
+        "gancli prepare cub --root raw/CUB_200_2011 --out data/cub",
+        "gancli prepare cub --root raw --out data/cub64 --image-size 64 --split official --jobs 4",
+    ),
+    progress=True,
+)
+def cub(
+    out: Output,
+    root: Root,
+    folder: Out,
+    image_size: ImageSize = 256,
+    split: Annotated[
+        CubSplit, typer.Option("--split", help="zero-shot: 150 classes train, 50 other classes test.")
+    ] = CubSplit.ZERO_SHOT,
+    codec: CodecOption = Codec.RAW,
+    *,
+    jobs: Jobs,
+    skip_bad: SkipBad = False,
+    vocabulary: VocabularyOption = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Caltech-UCSD Birds 200-2011 with ten captions a picture.
+
+    The captions (text/ or text_c10/, one .txt a picture) lie beside or inside CUB_200_2011.
+    """
+    from gancli.data.sources.cub import read
+
+    source = read(root, split=split.value)
+    _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run)
+
+
+class CocoYear(StrEnum):
+    """The two releases of COCO, or whichever is there."""
+
+    AUTO = "auto"
+    Y2014 = "2014"
+    Y2017 = "2017"
+
+
+@command(
+    prepare_app,
+    "coco",
+    examples=(
+        "gancli prepare coco --root raw/coco --out data/coco",
+        "gancli prepare coco --root raw/coco --out data/coco64 --image-size 64 --year 2017 --codec jpeg",
+    ),
+    progress=True,
+)
+def coco(
+    out: Output,
+    root: Root,
+    folder: Out,
+    image_size: ImageSize = 256,
+    year: Annotated[
+        CocoYear, typer.Option("--year", help="Release; auto: the one that is there.")
+    ] = CocoYear.AUTO,
+    codec: CodecOption = Codec.RAW,
+    *,
+    jobs: Jobs,
+    skip_bad: SkipBad = False,
+    vocabulary: VocabularyOption = None,
+    dry_run: DryRun = False,
+) -> None:
+    """COCO's captions of 2014 or 2017: train becomes train, val becomes test.
+
+    ROOT holds annotations/captions_*.json and the pictures: train2014/, images/train2014/ or all in images/.
+    """
+    from gancli.data.sources.coco import read
+
+    source = read(root, year=year.value)
+    _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run)
+
+
+@command(
+    prepare_app,
+    "folder",
+    examples=(
+        "gancli prepare folder --root my-pictures --out data/mine",
+        "gancli prepare folder --root my-pictures --captions captions.csv --out data/mine --image-size 64 --skip-bad",
+    ),
+    progress=True,
+)
+def folder(
+    out: Output,
+    root: Root,
+    folder: Out,
+    captions: Annotated[
+        Path | None,
+        typer.Option(
+            "--captions",
+            help="A .csv or .jsonl file, or a folder of .txt files.",
+            show_default="ROOT/captions.csv or .jsonl, ROOT/text, or .txt files beside the pictures",
+        ),
+    ] = None,
+    image_size: ImageSize = 256,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Short name of the dataset.", show_default="that of ROOT")
+    ] = None,
+    test_share: Annotated[
+        float,
+        typer.Option("--test-share", min=0, help="Share of test pictures, where nothing else says which."),
+    ] = 0.1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Another test split with another seed.")] = 0,
+    folder_classes: Annotated[
+        bool, typer.Option("--folder-classes", help="The folder a picture lies in is its class.")
+    ] = False,
+    codec: CodecOption = Codec.RAW,
+    *,
+    jobs: Jobs,
+    skip_bad: SkipBad = False,
+    vocabulary: VocabularyOption = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Your own pictures and captions.
+
+    The split of a picture is what the captions table says in a column `split`, else the folder train/ or test/ it
+    lies in, else drawn.
+    """
+    from gancli.data.sources.folder import read
+
+    source = read(
+        root, captions=captions, test_share=test_share, seed=seed, folder_classes=folder_classes, name=name
+    )
+    _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run)
+
+
+def _prepare(
+    out: Output,
+    source: Source,
+    folder: Path,
+    image_size: int,
+    codec: Codec,
+    jobs: int,
+    skip_bad: bool = False,
+    vocabulary: Path | None = None,
+    dry_run: bool = False,
+) -> None:
+    from gancli.data.prepare import make_plan, prepare
+
+    words = _vocabulary(vocabulary) if vocabulary else None
+    if dry_run:
+        plan = make_plan(source, image_size=image_size, codec=codec.value, vocabulary=words)
+        out.result(*_planned(plan, folder))
+        return
+    with out.progress("preparing") as advance:
+        report = prepare(
+            source,
+            folder,
+            image_size=image_size,
+            codec=codec.value,
+            jobs=jobs,
+            skip_bad=skip_bad,
+            vocabulary=words,
+            progress=advance,
+        )
+    for sample in report.bad:
+        out.detail(f"left out: {sample.key}: {sample.reason}")
+    data, text = _done(report)
+    out.result(data, text, quiet=str(report.out))
+
+
+def _vocabulary(path: Path) -> Vocabulary:
+    from gancli.data.text import Vocabulary
+
+    return Vocabulary.load(path / "vocabulary.json" if path.is_dir() else path)
+
+
+def _planned(plan: Plan, folder: Path) -> tuple[dict[str, Any], str]:
+    data = {
+        "dry_run": True,
+        "out": folder,
+        "splits": plan.counts,
+        "shards": len(plan.shards),
+        "bytes": plan.bytes,
+        "vocabulary": len(plan.vocabulary),
+        "bad": [{"key": sample.key, "reason": sample.reason} for sample in plan.bad],
+    }
+    lines = [
+        f"would write {folder}: {_counts(plan.counts)} in {len(plan.shards)} shards, about {_mib(plan.bytes)}"
+        + (" as raw pixels, a sixth of it as JPEG" if plan.codec == "jpeg" else ""),
+        f"vocabulary: {len(plan.vocabulary):,} words",
+        *(f"cannot be used: {sample.key}: {sample.reason}" for sample in plan.bad),
+    ]
+    return data, "\n".join(lines)
+
+
+def _done(report: PrepareReport) -> tuple[dict[str, Any], str]:
+    data = {
+        "out": report.out,
+        "splits": {
+            name: {"images": count, "captions": report.captions[name]}
+            for name, count in report.counts.items()
+        },
+        "vocabulary": report.vocabulary,
+        "rejected": len(report.bad),
+        "images_per_second": round(report.images_per_second, 1),
+        "reused_shards": report.reused_shards,
+        "already_complete": report.already_complete,
+    }
+    if report.already_complete:
+        how = "was complete already"
+    else:
+        how = f"{report.images_per_second:,.0f} images/s"
+        if report.reused_shards:
+            how += f", {report.reused_shards} shards kept from an earlier run"
+    text = f"{report.out}: {_counts(report.counts)}, {report.vocabulary:,} words ({how})"
+    if report.bad:
+        text += f"\n{len(report.bad)} left out, listed in {report.out / 'rejected.csv'}"
+    return data, text
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items()) + " images"
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"
