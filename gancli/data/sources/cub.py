@@ -1,14 +1,15 @@
 """Reads CUB-200-2011 as published (Wah et al. 2011), with the captions of Reed et al. 2016 and either split.
 
-Caltech's archive unpacks to `CUB_200_2011/` with `attributes.txt` beside it; the captions come separately, as a folder
-`text/` or `text_c10/` of `<class>/<image>.txt`. Partial copies are welcome: image ids may have gaps. Any other dataset
-in this layout (the demo dataset is one) is read by the same code.
+Caltech's archive unpacks to `CUB_200_2011/` with `attributes.txt` beside it; the captions come separately,
+as a folder `text/` or `text_c10/` of `<class>/<image>.txt`. Partial copies are welcome: image ids may have
+gaps. Any other dataset in this layout (the demo dataset is one) is read by the same code.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterator
+import os
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -17,19 +18,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gancli.data.sample import BadSample, BoundingBox, Sample, Source
-from gancli.data.sources.files import fingerprint, read_captions, read_fields, read_text, reason
+from gancli.data.sources.files import (
+    fingerprint,
+    inner_path,
+    open_bytes,
+    read_captions,
+    read_fields,
+    read_text,
+    reason,
+)
 from gancli.errors import DataError, UsageError
 
 ZERO_SHOT_TEST_CLASSES = Path(__file__).with_name("cub_test_classes.txt")
 """The 50 test classes of the class-disjoint split that StackGAN, AttnGAN and their successors use."""
 
-CUB_PAGE = "CUB-200-2011 is at https://data.caltech.edu/records/65de6-vp158: unpack CUB_200_2011.tgz into this folder"
+CUB_PAGE = (
+    "CUB-200-2011: https://data.caltech.edu/records/65de6-vp158; unpack CUB_200_2011.tgz into this folder"
+)
 CAPTIONS_PAGE = (
-    "the captions are those of Reed et al. 2016 (https://github.com/reedscot/cvpr2016): put their folder `text` or"
-    " `text_c10` (<class>/<image>.txt, one caption per line) beside CUB_200_2011"
+    "the captions are those of Reed et al. 2016 (https://github.com/reedscot/cvpr2016): put their folder text"
+    " or text_c10 (<class>/<image>.txt, one caption per line) beside CUB_200_2011"
 )
 
-# Certainties are 1 not visible, 2 guessing, 3 probably, 4 definitely: what cannot be seen does not count as present.
+# Certainties: 1 not visible, 2 guessing, 3 probably, 4 definitely. What cannot be seen is not present.
 _LEAST_CERTAINTY = 2
 _UNSEEN = 255
 
@@ -45,15 +56,17 @@ def read(
 
     Args:
         root: The folder that holds `CUB_200_2011`, or that folder itself.
-        split: "zero-shot" sends whole classes to test (8,855 / 2,933 images, 150 / 50 classes of the full dataset);
-            "official" follows `train_test_split.txt` (5,994 / 5,794), where both parts show the same classes.
+        split: "zero-shot" sends whole classes to test (of the full dataset 8,855 / 2,933 images, 150 / 50
+            classes); "official" follows `train_test_split.txt` (5,994 / 5,794), where both parts show the
+            same classes.
         name: Short name of the dataset.
         test_classes: For "zero-shot": another list of test classes, one name of `classes.txt` per line.
 
     Returns:
-        Samples in the order of `images.txt`. Classes and attribute names in the order of their ids; attributes are 1
-        where an annotator saw them (present, certainty of at least "guessing"), and absent from the whole dataset
-        where there is no `attributes/image_attribute_labels.txt`. Boxes are passed on as they stand in the file.
+        Samples in the order of `images.txt`, classes and attribute names in the order of their ids.
+        Attributes are 1 where an annotator saw them (present, certainty of at least "guessing"); there are
+        none in the whole dataset without `attributes/image_attribute_labels.txt`. Boxes are passed on as
+        they stand in the file.
 
     Raises:
         DataError: A file that describes the whole dataset is missing or malformed.
@@ -75,7 +88,8 @@ def read(
     class_ids, class_names = _read_classes(classes_file)
     labels = _read_labels(labels_file, class_ids)
     boxes = _read_boxes(boxes_file)
-    attributes, attribute_files = _read_attributes(base, images)
+    attribute_files = _find_attributes(base)
+    attributes = _read_attributes(*attribute_files, images) if attribute_files else None
 
     tables: dict[str, Container[int]] = {labels_file.name: labels, boxes_file.name: boxes}
     if split == "official":
@@ -86,14 +100,16 @@ def read(
         split_file = test_classes or ZERO_SHOT_TEST_CLASSES
         held_out = _read_test_classes(split_file, classes_file, class_names, strict=test_classes is not None)
         in_test = [class_name in held_out for class_name in class_names]
-        image_splits = {image_id: "test" if in_test[class_id] else "train" for image_id, class_id in labels.items()}
+        image_splits = {image: "test" if in_test[class_id] else "train" for image, class_id in labels.items()}
 
     def samples() -> Iterator[Sample | BadSample]:
         for image_id, relative in images.items():
             key = relative.with_suffix("").as_posix()
             image = base / "images" / relative
-            missing = [f"image {image_id} is not in {file}" for file, table in tables.items() if image_id not in table]
-            if not image.is_file():
+            missing = [
+                f"image {image_id} is not in {file}" for file in tables if image_id not in tables[file]
+            ]
+            if not os.path.isfile(image):  # unlike Path.is_file, False for a name too long
                 missing.append(f"images/{relative} is listed in images.txt but absent")
             try:
                 sentences = read_captions(captions / f"{key}.txt")
@@ -115,7 +131,7 @@ def read(
                 attributes=row,
             )
 
-    defining = [images_file, classes_file, labels_file, boxes_file, split_file, *attribute_files]
+    defining = [images_file, classes_file, labels_file, boxes_file, split_file, *(attribute_files or ())]
     return Source(
         name=name,
         samples=samples(),
@@ -151,11 +167,13 @@ def _find_base(root: Path) -> Path:
 
 def _find_captions(base: Path) -> Path:
     """The folder of captions, inside `base` or beside it."""
-    candidates = [parent / folder for parent in (base, base.absolute().parent) for folder in ("text", "text_c10")]
+    parents = (base, base.absolute().parent)
+    candidates = [parent / folder for parent in parents for folder in ("text", "text_c10")]
     for candidate in candidates:
         if candidate.is_dir():
             return candidate
-    raise DataError("no captions: none of these folders exists: " + ", ".join(map(str, candidates)), hint=CAPTIONS_PAGE)
+    looked = ", ".join(map(str, candidates))
+    raise DataError(f"no captions: none of these folders exists: {looked}", hint=CAPTIONS_PAGE)
 
 
 def _required(path: Path) -> Path:
@@ -177,9 +195,7 @@ def _read_images(path: Path) -> dict[int, PurePosixPath]:
     keys = set()
     for number, (image_id, name) in read_fields(path, 2):
         identity = _integer(image_id, path, number, "the image id")
-        relative = PurePosixPath(name)
-        if relative.is_absolute() or ".." in relative.parts:
-            raise DataError(f"{path}:{number}: {name!r} leads out of the images folder")
+        relative = inner_path(name, f"{path}:{number}")
         if identity in images or relative.with_suffix("") in keys:
             raise DataError(f"{path}:{number}: image {identity} ({name}) is listed twice")
         keys.add(relative.with_suffix(""))
@@ -200,7 +216,8 @@ def _read_classes(path: Path) -> tuple[dict[int, int], tuple[str, ...]]:
     if not names:
         raise DataError(f"{path} lists no class", hint=CUB_PAGE)
     ordered = sorted(names)
-    return {identity: index for index, identity in enumerate(ordered)}, tuple(names[identity] for identity in ordered)
+    indices = {identity: index for index, identity in enumerate(ordered)}
+    return indices, tuple(names[identity] for identity in ordered)
 
 
 def _read_labels(path: Path, class_ids: dict[int, int]) -> dict[int, int]:
@@ -221,7 +238,8 @@ def _read_boxes(path: Path) -> dict[int, BoundingBox]:
         try:
             x, y, width, height = map(float, numbers)
         except ValueError:
-            raise DataError(f"{path}:{number}: x, y, width and height expected, found {' '.join(numbers)!r}") from None
+            found = " ".join(numbers)
+            raise DataError(f"{path}:{number}: x, y, width and height expected, found {found!r}") from None
         if not all(map(math.isfinite, (x, y, width, height))):
             raise DataError(f"{path}:{number}: the box is not finite: {' '.join(numbers)}")
         boxes[_integer(image_id, path, number, "the image id")] = BoundingBox(x, y, width, height)
@@ -238,7 +256,9 @@ def _read_image_splits(path: Path) -> dict[int, str]:
     return splits
 
 
-def _read_test_classes(path: Path, classes_file: Path, class_names: tuple[str, ...], *, strict: bool) -> set[str]:
+def _read_test_classes(
+    path: Path, classes_file: Path, class_names: tuple[str, ...], *, strict: bool
+) -> set[str]:
     """The names in the list `path`. All must be classes when `strict`; at least one must be in any case."""
     listed = {line.strip() for line in read_text(path).split("\n") if line.strip()}
     unknown = sorted(listed.difference(class_names))
@@ -246,23 +266,27 @@ def _read_test_classes(path: Path, classes_file: Path, class_names: tuple[str, .
         raise DataError(f"{path}: not in {classes_file}: {', '.join(unknown)}")
     if len(unknown) == len(listed):
         raise DataError(
-            f"none of the {len(class_names)} classes of {classes_file} is in the list of test classes {path.name}",
+            f"none of the {len(class_names)} classes of {classes_file} is a test class of {path.name}",
             hint="give a list of your own test classes, or use the official split",
         )
     return listed
 
 
-def _read_attributes(base: Path, images: dict[int, PurePosixPath]) -> tuple[_Attributes | None, list[Path]]:
-    """The attributes of the images and the files they come from; None where the copy has no labels."""
+def _find_attributes(base: Path) -> tuple[Path, Path] | None:
+    """The files of attribute labels and attribute names; None where the copy has no labels."""
     labels_file = base / "attributes" / "image_attribute_labels.txt"
     if not labels_file.is_file():
-        return None, []
+        return None
     candidates = [folder / "attributes.txt" for folder in (base.absolute().parent, base, labels_file.parent)]
     names_file = next((candidate for candidate in candidates if candidate.is_file()), None)
     if names_file is None:
-        looked = ", ".join(map(str, candidates))
-        raise DataError(f"{labels_file} is there, but none of these files with the names is: {looked}", hint=CUB_PAGE)
+        looked = " and no ".join(map(str, candidates))
+        raise DataError(f"{labels_file} comes without the attributes' names: no {looked}", hint=CUB_PAGE)
+    return labels_file, names_file
 
+
+def _read_attributes(labels_file: Path, names_file: Path, images: Iterable[int]) -> _Attributes:
+    """The attributes of `images`, given by their ids; lines about other images are passed over."""
     names = {}
     for number, (identity, name) in read_fields(names_file, 2):
         names[_integer(identity, names_file, number, "the attribute id")] = name
@@ -271,9 +295,9 @@ def _read_attributes(base: Path, images: dict[int, PurePosixPath]) -> tuple[_Att
     rows = {image_id: row for row, image_id in enumerate(images)}
     # 3.7 million lines: assigning an item of a bytearray is several times faster than one of a NumPy array.
     values = bytearray([_UNSEEN]) * (len(rows) * len(columns))
-    with labels_file.open("rb") as stream:
+    with open_bytes(labels_file) as stream:
         for number, line in enumerate(stream, 1):
-            # image id, attribute id, is present, certainty, seconds; a few lines of the original have more columns.
+            # image id, attribute id, is present, certainty, seconds; a few lines of CUB have more columns.
             fields = line.split(maxsplit=4)
             if not fields:
                 continue
@@ -291,4 +315,4 @@ def _read_attributes(base: Path, images: dict[int, PurePosixPath]) -> tuple[_Att
             if (row := rows.get(image_id)) is not None:
                 values[row * len(columns) + column] = present and certainty >= _LEAST_CERTAINTY
     table = np.frombuffer(values, dtype=np.uint8).reshape(len(rows), len(columns))  # (N, A)
-    return _Attributes(tuple(names[attribute_id] for attribute_id in ordered), rows, table), [labels_file, names_file]
+    return _Attributes(tuple(names[attribute_id] for attribute_id in ordered), rows, table)
