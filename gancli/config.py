@@ -1,13 +1,15 @@
 """Recipes: the pydantic models of a training recipe, and how one is found, inherited, overridden and reported.
 
-A recipe is a YAML file (`recipes/<model>/<dataset>.yaml`). `base: NAME` inherits from one other recipe (one level),
-`key=value` overrides are typed as YAML, unknown keys are refused. Every mistake is reported at once with its dotted
-path, what was received and what is allowed. This module imports no torch: the command line lists recipes with it.
+A recipe is a YAML file (`recipes/<model>/<dataset>.yaml`). `base: NAME` inherits from one other recipe (one
+level), `key=value` overrides are typed as YAML, unknown keys are refused. Every mistake is reported at once
+with its dotted path, what was received and what is allowed. This module imports no torch: the command line
+lists recipes with it.
 """
 
 from __future__ import annotations
 
 import difflib
+import itertools
 import types
 import typing
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -55,7 +57,9 @@ class TrainSection(Section):
     def _needs_a_limit(cls, minutes: float | None, info: ValidationInfo) -> float | None:
         # A field validator, because pydantic skips whole-section checks while any field is wrong.
         if minutes is None and info.data.get("epochs", 0) is None and info.data.get("steps", 0) is None:
-            raise PydanticCustomError("no_limit", "set at least one of train.epochs, train.steps and train.minutes")
+            raise PydanticCustomError(
+                "no_limit", "set at least one of train.epochs, train.steps and train.minutes"
+            )
         return minutes
 
 
@@ -75,7 +79,6 @@ class FFGANModel(Section):
     generator_width: Positive = 64  # channels of the hidden features
     discriminator_width: Positive = 32  # channels after the discriminators' first convolution
     text_dim: Positive = 256  # width of the encoder's word and sentence features
-    text_dim: Positive = 256  # of the encoder's word and sentence features
     noise_dim: Positive = 100
     condition_dim: Positive = 100  # conditioning augmentation
     residual_blocks: Count = 2  # per refinement stage
@@ -91,9 +94,10 @@ class FFGANModel(Section):
     @classmethod
     def _stages_double(cls, stages: tuple[int, ...]) -> tuple[int, ...]:
         powers = all(side >= 8 and side & (side - 1) == 0 for side in stages)
-        if not stages or not powers or any(b != 2 * a for a, b in zip(stages, stages[1:], strict=False)):
+        if not stages or not powers or any(b != 2 * a for a, b in itertools.pairwise(stages)):
             raise PydanticCustomError(
-                "stages", "stages must be powers of two, at least 8, each twice the one before, as [64, 128, 256]"
+                "stages",
+                "stages must be powers of two, at least 8, each twice the one before, as [64, 128, 256]",
             )
         return stages
 
@@ -147,7 +151,9 @@ class DamsmModel(Section):
     @classmethod
     def _small_has_no_weights(cls, pretrained: bool, info: ValidationInfo) -> bool:
         if pretrained and info.data.get("backbone") == "small":
-            raise PydanticCustomError("pretrained", "backbone `small` has no pretrained weights: set it to false")
+            raise PydanticCustomError(
+                "pretrained", "backbone `small` has no pretrained weights: set it to false"
+            )
         return pretrained
 
 
@@ -231,11 +237,15 @@ def _recipe_path(name_or_path: str | Path) -> Path:
     if path.is_file():
         return path
     if path.suffix in (".yaml", ".yml"):
-        raise ConfigError(f"{path}: no such recipe file", hint="`gancli recipes ls` lists the shipped recipes")
+        raise ConfigError(
+            f"{path}: no such recipe file", hint="`gancli recipes ls` lists the shipped recipes"
+        )
     close = difflib.get_close_matches(text, names, n=3, cutoff=0.5)
     raise ConfigError(
         f"there is no recipe {text!r}",
-        hint=f"did you mean {' or '.join(close)}?" if close else "`gancli recipes ls` lists the shipped recipes",
+        hint=f"did you mean {' or '.join(close)}?"
+        if close
+        else "`gancli recipes ls` lists the shipped recipes",
     )
 
 
@@ -250,14 +260,16 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable) and key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} is given twice", key_node.start_mark
+                )
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f", line {mark.line + 1}" if mark else ""
@@ -300,7 +312,7 @@ def _apply_override(content: dict[str, Any], override: str) -> str | None:
     if not equals or not all(parts):
         return f"{override!r}: an override is written key=value, as train.seed=1"
     try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        value = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError:
         return f"{key}: received {text!r}, which is no YAML value"
     section = content
@@ -371,8 +383,8 @@ def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
 def _nearest_keys(unknown: str, recipe_type: type[BaseModel]) -> list[str]:
     """Known dotted keys that an unknown one was probably meant to be, nearest first.
 
-    The same name in another section (`optim.batch` for `loader.batch`) is likelier than a similar spelling, and a
-    similar spelling likelier than a longer name that contains it (`optim.lr` for `optim.generator_lr`).
+    The same name in another section (`optim.batch` for `loader.batch`) is likelier than a similar spelling,
+    and a similar spelling likelier than a longer name that contains it (`optim.lr` for `optim.generator_lr`).
     """
     keys = list(_keys(recipe_type))
     section, _, leaf = unknown.rpartition(".")
@@ -388,7 +400,11 @@ def _annotation(loc: Sequence[int | str], recipe_type: type[BaseModel]) -> Any:
     """Type annotation of the field at a pydantic error location, None where it leads nowhere."""
     annotation: Any = recipe_type
     for part in loc:
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel) and part in annotation.model_fields:
+        if (
+            isinstance(annotation, type)
+            and issubclass(annotation, BaseModel)
+            and part in annotation.model_fields
+        ):
             annotation = annotation.model_fields[str(part)].annotation
         else:
             return annotation
@@ -434,7 +450,14 @@ def _describe(details: ErrorDetails, recipe_type: type[BaseModel]) -> str:
     if kind in ("stages", "pretrained"):
         return f"{received}: {details['msg']}"
     context = details.get("ctx", {})
-    bounds = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "a multiple of", "pattern": "matching"}
+    bounds = {
+        "ge": ">=",
+        "gt": ">",
+        "le": "<=",
+        "lt": "<",
+        "multiple_of": "a multiple of",
+        "pattern": "matching",
+    }
     limits = [f"{sign} {context[name]}" for name, sign in bounds.items() if name in context]
     if typing.get_origin(annotation) is tuple and isinstance(loc[-1], int):
         annotation = typing.get_args(annotation)[0]

@@ -1,0 +1,1 @@
+"""The training engine: phases, loop, checkpoints, averaged weights, several processes, events. It knows no paper."""

@@ -1,0 +1,480 @@
+"""The run folder, and checkpoints that are there whole or not at all.
+
+A checkpoint is a folder `checkpoints/step-00001000/`: networks.safetensors, averaged.safetensors (averaged
+weights), state.pt (optimizers, random number generators, counters; read with weights_only) and
+checkpoint.json with the size and sha256 of the others, written last. The folder is built under a temporary
+name and renamed, so a kill leaves either the old state or the new one, and a file cut short later is noticed
+when it is read.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import random
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from gancli.data.files import atomic_file
+from gancli.engine.distributed import from_main
+from gancli.engine.environment import describe_environment
+from gancli.errors import RunError, UsageError
+
+SCHEMA_VERSION = 1
+
+# What a resumed run may change: how long it goes on, how often it reports, and where it runs. Everything else
+# decides what is learned, so a change makes another run.
+CHANGEABLE = frozenset(
+    {
+        "train.epochs",
+        "train.steps",
+        "train.minutes",
+        "train.log_every",
+        "train.sample_every",
+        "train.checkpoint_every",
+        "train.keep",
+        "train.device",
+        "loader.workers",
+    }
+)
+
+
+def refuse_changes(stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuses to resume a run with another recipe.
+
+    Args:
+        stored: The run's recipe as nested plain values.
+        now: The recipe asked for, likewise.
+
+    Raises:
+        UsageError: They differ in more than CHANGEABLE; the message lists every difference.
+    """
+    left, right = _flatten(stored), _flatten(now)
+    differences = [
+        f"  {key}: {left.get(key, '(absent)')} → {right.get(key, '(absent)')}"
+        for key in dict.fromkeys([*left, *right])
+        if key not in CHANGEABLE and left.get(key, _ABSENT) != right.get(key, _ABSENT)
+    ]
+    if differences:
+        raise UsageError(
+            "\n".join(["the run was made with another recipe (run → now):", *differences]),
+            "resume without these changes, or start a new run from its weights with --init-from",
+        )
+
+
+_ABSENT = object()
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+# --- random numbers -----------------------------------------------------------------------------------------
+
+
+def seed_everything(seed: int, rank: int = 0) -> None:
+    """Seeds Python's, NumPy's and torch's global generators, differently in every process."""
+    words = np.random.SeedSequence([seed, rank]).generate_state(3)
+    random.seed(int(words[0]))
+    np.random.seed(int(words[1]))
+    torch.manual_seed(int(words[2]))
+
+
+def random_state() -> dict[str, Any]:
+    """The state of every global generator, as values that `torch.load(weights_only=True)` reads back."""
+    numpy_state: Any = np.random.get_state(legacy=False)
+    return {
+        "python": random.getstate(),
+        "numpy": {
+            "key": torch.from_numpy(numpy_state["state"]["key"].astype(np.int64)),
+            "pos": int(numpy_state["state"]["pos"]),
+            "has_gauss": int(numpy_state["has_gauss"]),
+            "gauss": float(numpy_state["gauss"]),
+        },
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "mps": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
+    }
+
+
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Restores what `random_state` returned, as far as this machine has the same devices."""
+    random.setstate(state["python"])
+    numpy_state = state["numpy"]
+    np.random.set_state(
+        {
+            "bit_generator": "MT19937",
+            "state": {"key": numpy_state["key"].numpy().astype(np.uint32), "pos": numpy_state["pos"]},
+            "has_gauss": numpy_state["has_gauss"],
+            "gauss": numpy_state["gauss"],
+        }
+    )
+    torch.set_rng_state(state["torch"])
+    if torch.cuda.is_available():
+        for index, cuda_state in enumerate(state["cuda"][: torch.cuda.device_count()]):
+            torch.cuda.set_rng_state(cuda_state, index)
+    if state["mps"] is not None and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(state["mps"])
+
+
+# --- checkpoints --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint folder holds.
+
+    Attributes:
+        step: Steps done.
+        networks: Tensors of every network, under "name.".
+        averaged: Tensors of the averaged networks, likewise; empty when none is averaged.
+        state: Optimizers, random number generators and counters.
+    """
+
+    step: int
+    networks: Mapping[str, Tensor]
+    averaged: Mapping[str, Tensor]
+    state: Mapping[str, Any]
+
+
+def tensors_of(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """The state of several networks as one dict of dense CPU tensors, under "name."."""
+    return {
+        f"{name}.{key}": tensor.detach().cpu().contiguous()
+        for name, network in networks.items()
+        for key, tensor in network.state_dict().items()
+    }
+
+
+def load_tensors(networks: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], where: Path) -> None:
+    """Writes tensors named "name.…" into the networks.
+
+    Raises:
+        RunError: Names or shapes do not fit.
+    """
+    for name, network in networks.items():
+        prefix = f"{name}."
+        part = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
+        try:
+            network.load_state_dict(part)
+        except RuntimeError as error:
+            raise RunError(f"{where}: network {name!r} does not fit: {error}") from error
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Writes a checkpoint folder, replacing one of the same name.
+
+    Raises:
+        RunError: The disk is full or not writable; nothing that was there before is touched.
+    """
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        save_file(dict(checkpoint.networks), temporary / "networks.safetensors")
+        save_file(dict(checkpoint.averaged), temporary / "averaged.safetensors")
+        with (temporary / "state.pt").open("wb") as file:
+            torch.save(dict(checkpoint.state), file)
+        files = {path.name: _fingerprint(path) for path in sorted(temporary.iterdir())}
+        manifest = {"schema_version": SCHEMA_VERSION, "step": checkpoint.step, "files": files}
+        (temporary / "checkpoint.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        replace_folder(temporary, folder)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        # torch.save hides the system's error behind one of its own
+        cause = error.__context__ if isinstance(error.__context__, OSError) else error
+        raise RunError(
+            f"{folder}: the checkpoint cannot be written ({cause}); earlier ones are untouched",
+            "free some space (train.keep is the number of checkpoints kept), then resume the run",
+        ) from error
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Renames `new` to `folder` once all its bytes are on the disk; a folder in its place is removed after that."""
+    for path in (*new.rglob("*"), new):
+        _sync(path)
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    _sync(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a checkpoint, naming the file; None when every byte is as it was written."""
+    path = folder / "checkpoint.json"
+    try:
+        files = json.loads(path.read_text(encoding="utf-8"))["files"]
+        for name, written in files.items():
+            path = folder / name
+            size = path.stat().st_size
+            if size != written["bytes"]:
+                return f"{path}: {size} bytes, but {written['bytes']} were written"
+            if _fingerprint(path) != written:
+                return f"{path}: its sha256 is not the one written"
+    except OSError as error:
+        return f"{path}: cannot be read ({error.strerror})"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"{path}: is no checkpoint manifest"
+    return None
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Reads a checkpoint after checking every byte of it.
+
+    Raises:
+        RunError: A file is missing or not what was written; the hint names the newest good checkpoint beside
+            it.
+    """
+    if problem := damage(folder):
+        good = [other for other in checkpoints_in(folder.parent) if other != folder and not damage(other)]
+        advice = (
+            f"resume from the newest good one: {good[-1]}"
+            if good
+            else "no other checkpoint is good; start a new run"
+        )
+        raise RunError(f"{problem}: the checkpoint is damaged", advice)
+    state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+    step = json.loads((folder / "checkpoint.json").read_text(encoding="utf-8"))["step"]
+    networks = load_file(folder / "networks.safetensors")
+    return Checkpoint(step, networks, load_file(folder / "averaged.safetensors"), state)
+
+
+_STEP = re.compile(r"step-(\d{8,})")
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The complete checkpoints of a `checkpoints/` folder, by step."""
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if _STEP.fullmatch(path.name)]
+    return sorted(found, key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step in a checkpoint folder's name."""
+    return int(checkpoint.name.removeprefix("step-"))
+
+
+def prune(folder: Path, *, newest: int, keep: int, best: int | None) -> None:
+    """Removes what is no longer needed of a `checkpoints/` folder.
+
+    Args:
+        folder: Of the run.
+        newest: Step just written; later ones belong to a course that was abandoned by resuming before them.
+        keep: Number kept, the newest included.
+        best: Step of the best checkpoint, kept besides.
+    """
+    saved = checkpoints_in(folder)
+    course = [path for path in saved if step_of(path) <= newest]
+    kept = {*course[-keep:], *(path for path in course if step_of(path) == best)}
+    for path in saved:
+        if path not in kept:
+            # Renamed first: a kill in the middle must not leave a half-removed folder that looks like a
+            # checkpoint.
+            doomed = path.with_name(f".{path.name}.old")
+            shutil.rmtree(doomed, ignore_errors=True)
+            path.rename(doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
+
+
+# --- the run folder -----------------------------------------------------------------------------------------
+
+_NUMBERED = re.compile(r"(\d{4,})-")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Everything one run writes.
+
+    Attributes:
+        path: `runs/0003-ffgan-cub`.
+        start: Checkpoint to resume from when it is not the newest.
+    """
+
+    path: Path
+    start: Path | None = None
+
+    @classmethod
+    def create(cls, root: Path, label: str) -> RunFolder:
+        """Makes the next numbered folder; no other process gets the same number, no run is overwritten.
+
+        Args:
+            root: Folder of all runs; made if need be.
+            label: What follows the number, as "ffgan-cub".
+
+        Raises:
+            UsageError: The folder cannot be made.
+        """
+
+        def make() -> Path:
+            try:
+                return _make_numbered(root, label)
+            except OSError as error:
+                raise UsageError(f"{root}: no run folder can be made here ({error.strerror})") from error
+
+        return cls(from_main(make))
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """An existing run, named by its folder or by one of its checkpoints.
+
+        Raises:
+            UsageError: It is neither.
+        """
+        path = Path(path)
+        if path.parent.name == "checkpoints" and _STEP.fullmatch(path.name) and path.is_dir():
+            return cls(path.parent.parent, path)
+        if not (path / "recipe.yaml").is_file():
+            raise UsageError(
+                f"{path}: is no run folder (it has no recipe.yaml)",
+                "give a folder such as runs/0001-ffgan-cub",
+            )
+        return cls(path)
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def log(self) -> Path:
+        """log.csv: one row per interval."""
+        return self.path / "log.csv"
+
+    @property
+    def metrics(self) -> Path:
+        """metrics.csv: one row per evaluation."""
+        return self.path / "metrics.csv"
+
+    @property
+    def samples(self) -> Path:
+        """Folder of the sample grids."""
+        return self.path / "samples"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        """The portable folder exported last."""
+        return self.path / "model"
+
+    @property
+    def best_model(self) -> Path:
+        """The portable folder of the best evaluation, in runs that have one."""
+        return self.path / "model-best"
+
+    def write_recipe(self, text: str) -> None:
+        """Keeps the resolved recipe."""
+        with atomic_file(self.recipe) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    def record_environment(self, step: int) -> None:
+        """Adds this session to environment.json, which lists every session of the run."""
+        path = self.path / "environment.json"
+        sessions = json.loads(path.read_text(encoding="utf-8"))["sessions"] if path.exists() else []
+        sessions.append({"from_step": step, **describe_environment()})
+        with atomic_file(path) as temporary:
+            temporary.write_text(json.dumps({"sessions": sessions}, indent=2) + "\n", encoding="utf-8")
+
+    def resume_point(self) -> Path | None:
+        """The checkpoint to start from: the one asked for, else the newest, None before the first."""
+        saved = checkpoints_in(self.checkpoints)
+        return self.start or (saved[-1] if saved else None)
+
+    def export(self, folder: Path, write: Callable[[Path], None]) -> None:
+        """Replaces a folder of the run by what `write` puts into the folder it is given."""
+        temporary = folder.with_name(f".{folder.name}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        try:
+            write(temporary)
+            replace_folder(temporary, folder)
+        except OSError as error:
+            raise RunError(
+                f"{folder}: cannot be written ({error.strerror})", "free some space, then resume"
+            ) from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the run for this process; what a killed process left half-written is removed.
+
+        Raises:
+            UsageError: Another process is training it.
+        """
+        # A record lock dies with its process, and loader workers do not inherit it.
+        with (self.path / ".lock").open("w") as lock:
+            try:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise UsageError(f"{self.path}: another process is training this run") from error
+            if self.checkpoints.is_dir():
+                for leftover in self.checkpoints.glob(".step-*"):
+                    shutil.rmtree(leftover, ignore_errors=True)
+            yield
+
+
+def _make_numbered(root: Path, label: str) -> Path:
+    """Claims the next number with a lock folder (mkdir either makes it or fails), then makes the run's folder."""
+    root.mkdir(parents=True, exist_ok=True)
+    number = _last_number(root) + 1
+    while True:
+        claim = root / f".{number:04d}.claim"
+        try:
+            claim.mkdir()
+        except FileExistsError:
+            number += 1
+            continue
+        try:
+            if _last_number(root) >= number:  # made between our look and our claim
+                number = _last_number(root) + 1
+                continue
+            path = root / f"{number:04d}-{label}"
+            path.mkdir()
+            return path
+        finally:
+            claim.rmdir()
+
+
+def _last_number(root: Path) -> int:
+    numbers = [int(match[1]) for path in root.iterdir() if (match := _NUMBERED.match(path.name))]
+    return max(numbers, default=0)

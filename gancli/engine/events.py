@@ -1,0 +1,152 @@
+"""What a run says while it trains: log.csv, one progress line per interval, and events as JSON lines.
+
+How a line is shown (bar, plain, not at all) is up to the sink that the caller hands in; nothing here prints.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+from gancli.data.files import atomic_file
+from gancli.errors import RunError
+
+Kind = Literal["start", "progress", "checkpoint", "sample", "metrics", "warning", "end"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened in a run.
+
+    Attributes:
+        kind: What it is about.
+        text: For a reader, one line.
+        data: The same for a program, plain values.
+    """
+
+    kind: Kind
+    text: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+Sink = Callable[[Event], None]
+
+
+class Events:
+    """Hands each event to a sink and, as a line of JSON, to a stream.
+
+    Args:
+        sink: Called with every event, in order, from the training process; None shows nothing.
+        json_lines: Open text stream, or None. One object per line: `event`, then the data.
+    """
+
+    def __init__(self, sink: Sink | None = None, json_lines: TextIO | None = None) -> None:
+        self._sink = sink
+        self._json_lines = json_lines
+
+    def emit(self, kind: Kind, text: str, **data: Any) -> None:
+        """Reports one event."""
+        if self._sink:
+            self._sink(Event(kind, text, data))
+        if self._json_lines:
+            finite = {key: _finite(value) for key, value in data.items()}
+            self._json_lines.write(json.dumps({"event": kind, "text": text, **finite}) + "\n")
+            self._json_lines.flush()
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they become null."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def progress_line(
+    step: int,
+    epochs: float,
+    losses: Mapping[str, float],
+    images_per_second: float,
+    seconds_left: float | None,
+) -> str:
+    """`step 1200 · 3.2 epochs · discriminator 1.32 · generator 4.1 · 51.2 img/s · 0:05:10 left`."""
+    parts = [f"step {step}", f"{epochs:.1f} epochs"]
+    parts += [f"{name} {value:.3g}" for name, value in losses.items()]
+    parts.append(f"{images_per_second:.1f} img/s")
+    if seconds_left is not None:
+        parts.append(f"{timedelta(seconds=round(seconds_left))} left")
+    return " · ".join(parts)
+
+
+class LogFile:
+    """A CSV file of one row per interval whose first column is the step.
+
+    A row is appended in one write. Columns that turn up later (a phase that runs rarely) are added to the
+    header, the earlier rows have them empty.
+
+    Args:
+        path: Kept if it exists.
+        resumed_step: Rows after this step are dropped, as is a row cut short by a kill: training repeats
+            them.
+    """
+
+    def __init__(self, path: Path, resumed_step: int) -> None:
+        self.path = path
+        self._columns: list[str] = []
+        if not path.exists():
+            return
+        text = path.read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]
+        rows = list(csv.DictReader(io.StringIO(whole)))
+        kept = [row for row in rows if row.get("step", "").isdigit() and int(row["step"]) <= resumed_step]
+        self._columns = list(rows[0]) if rows else []
+        if kept != rows or whole != text:
+            self._rewrite(kept)
+
+    def append(self, row: Mapping[str, float | int | None]) -> None:
+        """Adds a row; it must hold `step`.
+
+        Raises:
+            RunError: The file cannot be written.
+        """
+        new = [column for column in row if column not in self._columns]
+        if new:
+            rows = self._read()
+            self._columns += new
+            self._rewrite(rows)
+        line = io.StringIO()
+        csv.DictWriter(line, self._columns, lineterminator="\n").writerow(
+            {key: _cell(value) for key, value in row.items()}
+        )
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(line.getvalue())
+        except OSError as error:
+            raise RunError(
+                f"{self.path}: cannot be written ({error.strerror})", "Free some space, then resume."
+            ) from error
+
+    def _read(self) -> list[dict[str, str]]:
+        if not self.path.exists():
+            return []
+        with self.path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    def _rewrite(self, rows: list[dict[str, str]]) -> None:
+        with atomic_file(self.path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, self._columns, restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def _cell(value: float | int | None) -> str:
+    """Six significant digits: what a plot needs, and a file a reader can scan."""
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) else f"{value:.6g}"

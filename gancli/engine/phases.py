@@ -1,0 +1,71 @@
+"""What a model gives the engine: its networks, and an ordered list of phases that step some of them.
+
+Within a phase only the parameters of that phase's optimizer require a gradient, so that none is computed
+which nobody uses; a parameter that was frozen before the engine saw it (an ImageNet backbone) stays frozen
+throughout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+@dataclass
+class Phase:
+    """One optimizer step within a training step.
+
+    Attributes:
+        name: Prefix of its terms in the log ("generator").
+        networks: Those stepped, by name.
+        optimizer: Over the parameters that the phase trains.
+        loss: From what `Trainable.begin` returned to named scalar terms, each with its weight already
+            applied. The engine sums them and backpropagates the sum.
+        interval: The phase runs in every interval-th step, the first step included.
+        clip: Network name to largest L2 norm of its gradient; networks not named are not clipped.
+    """
+
+    name: str
+    networks: Mapping[str, nn.Module]
+    optimizer: Optimizer
+    loss: Callable[[Any], Mapping[str, Tensor]]
+    interval: int = 1
+    clip: Mapping[str, float] = field(default_factory=dict)
+
+    def trained(self) -> list[nn.Parameter]:
+        """Parameters of the optimizer that require a gradient now."""
+        return [p for group in self.optimizer.param_groups for p in group["params"] if p.requires_grad]
+
+
+class Trainable(Protocol):
+    """A model as the engine trains it."""
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """Every network that a checkpoint holds, by name."""
+
+    @property
+    def averaged(self) -> Sequence[str]:
+        """Names of the networks whose weights are averaged over the steps."""
+
+    @property
+    def phases(self) -> Sequence[Phase]:
+        """In the order in which a step runs them."""
+
+    def begin(self, batch: Any) -> Any:
+        """What all phases of one step share: encodings, noise, generated pictures with their graph.
+
+        Every trained parameter requires a gradient here. A phase that must not reach another's network
+        detaches.
+        """
+
+
+def train_only(parameters: Iterable[nn.Parameter], among: Iterable[nn.Parameter]) -> None:
+    """Makes `parameters` require gradients and all others of `among` not."""
+    chosen = {id(p) for p in parameters}
+    for parameter in among:
+        parameter.requires_grad_(id(parameter) in chosen)
