@@ -46,12 +46,22 @@ _PROGRESS = {"progress": (_Progress, ProgressMode.AUTO)}
 class Root(typer.core.TyperGroup):
     """The top of the command tree: reports Typer's own usage errors in the form of all other errors."""
 
-    def main(self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **extra: Any) -> Any:
-        """Runs the command line; in standalone mode it ends the process with the exit code."""
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        run = functools.partial(
+            super().main, args, prog_name, complete_var, False, windows_expand_args, **extra
+        )
         if not standalone_mode:
-            return super().main(args, standalone_mode=False, **extra)
+            return run()
         try:
-            code = super().main(args, standalone_mode=False, **extra)
+            code = run()
         except typer.TyperException as error:
             code = error.exit_code
             # Where nothing at all was typed, the help is printed already and the message is empty.

@@ -141,6 +141,21 @@ class Output:
             yield _nothing
 
     @contextmanager
+    def status(self) -> Iterator[Callable[[str], None]]:
+        """Shows the newest of many lines: in place on a terminal, one below the other elsewhere.
+
+        Yields:
+            A function to call with the line.
+        """
+        if self.progress_mode is ProgressMode.BAR:
+            from rich.markup import escape
+
+            with self._console().status("") as status:
+                yield lambda line: status.update(escape(line))
+        else:
+            yield self._stderr if self.progress_mode is ProgressMode.PLAIN else _silent
+
+    @contextmanager
     def _bar(self, what: str, unit: str) -> Iterator[Progress]:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
@@ -195,6 +210,10 @@ class Output:
 
 def _nothing(done: int, total: int) -> None:
     """Progress that nobody sees."""
+
+
+def _silent(line: str) -> None:
+    """A status that nobody sees."""
 
 
 def _plain(value: Any) -> Any:

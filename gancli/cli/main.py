@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gancli.cli import data, prepare, recipes
+from gancli.cli import data, prepare, pretrain_encoder, recipes, train
 from gancli.cli.app import app
 
-__all__ = ["app", "data", "main", "prepare", "recipes"]
+__all__ = ["app", "data", "main", "prepare", "pretrain_encoder", "recipes", "train"]
 
 
 def main() -> None:

@@ -1,0 +1,174 @@
+"""What the commands that train have in common: finding the recipe, showing the plan, following the run, its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gancli.cli.console import Output
+from gancli.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from gancli.config import Recipe
+    from gancli.engine.events import Events
+    from gancli.train import RunResult
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help="Values that replace the recipe's, as data=data/demo or loader.batch=16.",
+        show_default=False,
+    ),
+]
+Resume = Annotated[
+    Path | None,
+    typer.Option("--resume", metavar="RUN", help="Continue this run folder from its newest checkpoint."),
+]
+Runs = Annotated[Path, typer.Option("--runs", help="Where the numbered run folder is made.")]
+Device = Annotated[
+    str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.", show_default="the recipe's")
+]
+Seed = Annotated[
+    int | None, typer.Option("--seed", min=0, help="Of every random number.", show_default="the recipe's")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", "-n", help="Show recipe, networks and output paths; touch nothing.")
+]
+
+
+def find_recipe(
+    kind: str,
+    recipe: str | None,
+    resume: Path | None,
+    overrides: Sequence[str] | None,
+    device: str | None,
+    seed: int | None,
+) -> tuple[str, Recipe]:
+    """The recipe a training command is asked for, and its name.
+
+    It is the one named, that of the run to be resumed, or the one for the name of the dataset in `data=DIR`.
+
+    Raises:
+        UsageError: Both a recipe and a run are named, or there is nothing to tell the recipe from.
+        ConfigError: The recipe has mistakes.
+        DataError: `data` is no dataset folder, `resume` no run folder.
+    """
+    from gancli.config import load_recipe, resolve_recipe_name
+
+    changes = list(overrides or ())
+    if device is not None:
+        changes.append(f"train.device={device}")
+    if seed is not None:
+        changes.append(f"train.seed={seed}")
+    if resume is not None:
+        if recipe is not None:
+            raise UsageError(
+                "--resume and --recipe: a run is continued with its own recipe", "leave --recipe out"
+            )
+        file = resume / "recipe.yaml"
+        if not file.is_file():
+            raise DataError(
+                f"{resume}: not a run folder, there is no recipe.yaml", "name a folder below runs/"
+            )
+        return str(file), load_recipe(file, changes, kind)
+    if recipe is None:
+        data = next((change.partition("=")[2] for change in changes if change.startswith("data=")), None)
+        if not data:
+            raise UsageError(
+                "nothing says which dataset to train on",
+                "name the dataset folder, as data=data/demo, or a recipe with --recipe; "
+                "`gancli recipes ls` lists them",
+            )
+        from gancli.data.shards import read_manifest
+
+        recipe = resolve_recipe_name(kind, read_manifest(Path(data)).name)
+    return recipe, load_recipe(recipe, changes, kind)
+
+
+def show_plan(out: Output, name: str, recipe: Recipe, paths: Mapping[str, Path]) -> None:
+    """The result of `--dry-run`.
+
+    Args:
+        out: Where to.
+        name: The recipe's.
+        recipe: As resolved.
+        paths: What would be written, by what it is.
+    """
+    from gancli.build import parameter_table
+    from gancli.config import dump_recipe
+
+    parameters = parameter_table(recipe)
+    table = out.table(
+        ("network", "parameters"), [(k, f"{v:,}") for k, v in parameters], right=("parameters",)
+    )
+    written = "\n".join(f"would write {what}: {path}" for what, path in paths.items())
+    out.result(
+        {
+            "dry_run": True,
+            "name": name,
+            "recipe": recipe.model_dump(mode="json"),
+            "parameters": dict(parameters),
+            "paths": dict(paths),
+        },
+        f"{dump_recipe(recipe)}\n{table}\n\n{written}",
+    )
+
+
+@contextmanager
+def followed(out: Output) -> Iterator[Events]:
+    """Shows a run's events: a line that changes in place on a terminal, lines elsewhere, JSON lines with `--json`."""
+    import sys
+
+    from gancli.engine.events import Event, Events
+
+    with out.status() as show:
+
+        def sink(event: Event) -> None:
+            if event.kind == "warning":
+                out.warn(event.text)
+            elif event.kind == "progress":
+                show(event.text)
+            else:
+                out.note(event.text)
+
+        yield Events(sink, sys.stdout if out.json else None)
+
+
+def finish(out: Output, kind: str, result: RunResult, again: str) -> None:
+    """Says where everything is; a run that was interrupted ends with 130 or 143.
+
+    Args:
+        out: Where to.
+        kind: What the output folder is, "model" or "encoder".
+        result: How the run ended.
+        again: The command that continues it, with {run} for its folder.
+
+    Raises:
+        typer.Exit: The run was interrupted.
+    """
+    loop = result.loop
+    data = {
+        "run": result.run,
+        "output": result.output,
+        "step": loop.step,
+        "images": loop.images,
+        "seconds": round(loop.seconds, 1),
+        "losses": dict(loop.last),
+        "interrupted": loop.interrupted,
+        "exit_code": loop.exit_code,
+    }
+    how = f"stopped by {loop.interrupted}" if loop.interrupted else "finished"
+    text = (
+        f"{how} at step {loop.step:,}, {loop.images:,} images, {loop.seconds / 60:.1f} minutes\n"
+        f"run: {result.run}"
+    )
+    if loop.interrupted:
+        out.result(data, text, quiet=str(result.run))
+        out.note(f"continue with: {again.format(run=result.run)}")
+        raise typer.Exit(loop.exit_code)
+    out.result(data, f"{text}\n{kind}: {result.output}", quiet=str(result.output))
