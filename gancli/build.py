@@ -1,0 +1,172 @@
+"""From a recipe to networks: the one place where configuration meets modules, which themselves take plain arguments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from gancli.config import DamsmModel, DamsmRecipe, FFGANModel, FFGANRecipe, Recipe
+from gancli.encoders.backbones import load_imagenet
+from gancli.encoders.damsm import Damsm, DamsmPretraining, ImageEncoder, TextEncoder
+from gancli.errors import ConfigError
+from gancli.models.ffgan import FFGAN, Discriminator, Generator
+
+CUB_VOCABULARY = (
+    5450  # entries of the public CUB vocabulary, for counting parameters where no data are at hand
+)
+
+
+def generator_arguments(model: FFGANModel) -> dict[str, Any]:
+    """The arguments of `Generator`, as they are also kept in a model folder's config.yaml."""
+    return {
+        "stages": list(model.stages),
+        "text_dim": model.text_dim,
+        "width": model.generator_width,
+        "noise_dim": model.noise_dim,
+        "condition_dim": model.condition_dim,
+        "residual_blocks": model.residual_blocks,
+        "ff_block": model.ff_block,
+        "gsr": model.gsr,
+        "gsr_input": model.gsr_input,
+        "gsr_attention": model.gsr_attention,
+        "gsr_scale": model.gsr_scale,
+        "affine_residual": model.affine_residual,
+        "mask_padding": model.mask_padding,
+    }
+
+
+def build_ffgan(recipe: FFGANRecipe, encoder: Damsm, device: torch.device) -> FFGAN:
+    """FF-GAN with fresh weights on a device, ready for the engine.
+
+    Raises:
+        ConfigError: The encoder's features have another width than the recipe says.
+    """
+    model = recipe.model
+    dim = encoder.settings["text"]["dim"]
+    if dim != model.text_dim:
+        raise ConfigError(
+            f"model.text_dim: received {model.text_dim}, but the encoder {encoder.folder} gives features of "
+            f"width {dim}",
+            f"Set model.text_dim={dim}, or train another encoder.",
+        )
+    loss, optim = recipe.loss, recipe.optim
+    return FFGAN(
+        Generator(**generator_arguments(model)).to(device),
+        {
+            size: Discriminator(size, width=model.discriminator_width, text_dim=model.text_dim).to(device)
+            for size in model.stages
+        },
+        encoder.text,
+        encoder.image,
+        kl_weight=loss.kl,
+        damsm_weight=loss.damsm,
+        gammas=(loss.gamma1, loss.gamma2, loss.gamma3),
+        generator_lr=optim.generator_lr,
+        discriminator_lr=optim.discriminator_lr,
+        betas=optim.betas,
+    )
+
+
+def encoder_arguments(model: DamsmModel, image_size: int) -> dict[str, dict[str, Any]]:
+    """The arguments of `TextEncoder` and `ImageEncoder`, as they are also kept in an encoder folder's config.yaml.
+
+    Args:
+        model: The recipe's section.
+        image_size: Of the dataset; the side the backbone works at unless the recipe names another.
+
+    Raises:
+        ConfigError: The small backbone cannot work at that side.
+    """
+    size = model.size or image_size
+    if model.backbone == "small" and (size < 16 or size & (size - 1)):
+        raise ConfigError(
+            f"model.size: received {size}, allowed for the small backbone: a power of two from 16 on"
+        )
+    return {
+        "text": {
+            "dim": model.dim,
+            "embedding_dim": model.embedding_dim,
+            "dropout": model.dropout,
+            "rnn": model.rnn,
+        },
+        "image": {
+            "backbone": model.backbone,
+            "dim": model.dim,
+            "size": size,
+            "width": model.width,
+            "frozen_backbone": model.pretrained,
+            "adapt_batch_norm": model.adapt_batch_norm,
+        },
+    }
+
+
+def build_damsm(
+    recipe: DamsmRecipe,
+    arguments: dict[str, dict[str, Any]],
+    vocabulary_size: int,
+    device: torch.device,
+    weights: Path | None = None,
+) -> DamsmPretraining:
+    """Both encoders, ready for the engine; a pretrained backbone has its ImageNet weights.
+
+    Args:
+        recipe: What to build.
+        arguments: From `encoder_arguments`.
+        vocabulary_size: Entries of the dataset's vocabulary.
+        device: Where to.
+        weights: File of the ImageNet weights; None looks for it.
+    """
+    image = ImageEncoder(**arguments["image"])
+    if recipe.model.pretrained:
+        load_imagenet(image.backbone, weights)
+    loss, optim = recipe.loss, recipe.optim
+    return DamsmPretraining(
+        TextEncoder(vocabulary_size, **arguments["text"]).to(device),
+        image.to(device),
+        gammas=(loss.gamma1, loss.gamma2, loss.gamma3),
+        lr=optim.lr,
+        betas=optim.betas,
+        clip_text=optim.clip_text,
+    )
+
+
+def parameter_table(recipe: Recipe) -> list[tuple[str, int]]:
+    """Parameters of each network that a recipe trains, counted on the meta device: nothing is allocated.
+
+    The text encoder is counted with CUB's published vocabulary, the image encoder at 256 pixels unless the recipe
+    names a size.
+    """
+    networks: dict[str, nn.Module] = {}
+    with torch.device("meta"):
+        if isinstance(recipe, FFGANRecipe):
+            model = recipe.model
+            networks["generator"] = Generator(**generator_arguments(model))
+            for size in model.stages:
+                networks[f"discriminator_{size}"] = Discriminator(
+                    size, width=model.discriminator_width, text_dim=model.text_dim
+                )
+        else:
+            arguments = encoder_arguments(recipe.model, 256)
+            networks["text"] = TextEncoder(CUB_VOCABULARY, **arguments["text"])
+            networks["image"] = ImageEncoder(**arguments["image"])
+    return [(name, sum(p.numel() for p in network.parameters())) for name, network in networks.items()]
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` takes a GPU where there is one.
+
+    Raises:
+        ConfigError: The device asked for is not in this machine.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = torch.device(name)
+    missing = (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()) or (
+        device.type == "mps" and not torch.backends.mps.is_available()
+    )
+    if missing:
+        raise ConfigError(f"train.device: {name} is not available on this machine", "Use auto or cpu.")
+    return device

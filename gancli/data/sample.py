@@ -1,0 +1,70 @@
+"""What one image brings, as every reader of a raw layout hands it over: plain Python and NumPy, no HDF5, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class BoundingBox:
+    """A box in pixels of the original image; `x`, `y` is its top left corner (CUB's bounding_boxes.txt)."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image with everything its dataset says about it.
+
+    Attributes:
+        key: Name unique in the dataset, without extension ("002.Laysan_Albatross/Laysan_Albatross_0002_1027").
+        split: The part it belongs to, "train" or "test".
+        image: The file; it is decoded by `prepare`, never by the reader.
+        captions: At least one sentence, in file order.
+        class_id: Index into `Source.class_names`, None where the dataset has no classes.
+        box: The object, None to keep the whole picture.
+        attributes: (A,) uint8 in {0, 1}, in the order of `Source.attribute_names`.
+    """
+
+    key: str
+    split: str
+    image: Path
+    captions: tuple[str, ...]
+    class_id: int | None = None
+    box: BoundingBox | None = None
+    attributes: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BadSample:
+    """An image that cannot be used, and why; `prepare` lists all of them."""
+
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A raw dataset, opened: what holds for all of it, and its samples one by one in a fixed order.
+
+    Attributes:
+        name: The dataset's short name, which also selects its recipes ("cub").
+        samples: Read lazily and once. A record that is wrong becomes a `BadSample`.
+        class_names: Empty where there are no classes.
+        attribute_names: Empty where there are no attributes.
+        fingerprint: Hashes of the files that define the dataset, for the manifest: {relative path: sha256}.
+    """
+
+    name: str
+    samples: Iterator[Sample | BadSample]
+    class_names: tuple[str, ...] = ()
+    attribute_names: tuple[str, ...] = ()
+    fingerprint: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,199 @@
+"""Image backbones: from pictures in [-1, 1] to a map of local features and one vector of global features.
+
+Inception-v3 is the paper's; ResNet-18 is a lighter network with ImageNet weights; `small` learns from scratch on
+small pictures and needs no download. Each resizes its input to the side it works at. torchvision is imported only
+when one of its networks is asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gancli.weights import find_weights
+
+BackboneName = Literal["inception_v3", "resnet18", "small"]
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Backbone(nn.Module):
+    """What every backbone promises.
+
+    Attributes:
+        size: Side in pixels of the square pictures the network works on; others are resized bilinearly.
+        local_channels: Channels of the local feature map.
+        global_channels: Length of the global feature vector.
+    """
+
+    size: int
+    local_channels: int
+    global_channels: int
+
+    def extract(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures (B, 3, size, size) to local (B, C1, H, W) and global (B, C2) features."""
+        raise TypeError(f"{type(self).__name__} does not define extract()")
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures (B, 3, S, S) in [-1, 1] of any side to local (B, C1, H, W) and global (B, C2) features."""
+        if images.shape[2:] != (self.size, self.size):
+            images = F.interpolate(images, size=(self.size, self.size), mode="bilinear", align_corners=True)
+        return self.extract(images)
+
+
+class InceptionV3(Backbone):
+    """torchvision's Inception-v3: local features from Mixed_6e (768 x 17 x 17), global from Mixed_7c (2048).
+
+    The ImageNet weights are Google's and expect [-1, 1], so the network's own input transform stays off
+    (AttnGAN code).
+    """
+
+    size = 299
+    local_channels = 768
+    global_channels = 2048
+
+    def __init__(self) -> None:
+        super().__init__()
+        from torchvision.models import inception_v3
+
+        network = inception_v3(weights=None, transform_input=False, init_weights=False, aux_logits=False)
+        names = [name for name, _ in network.named_children()]
+        split = names.index("Mixed_7a")
+        self.lower = nn.Sequential(*(getattr(network, name) for name in names[:split]))
+        self.upper = nn.Sequential(*(getattr(network, name) for name in ("Mixed_7a", "Mixed_7b", "Mixed_7c")))
+        self.names = names[:split], ("Mixed_7a", "Mixed_7b", "Mixed_7c")
+
+    def extract(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        local = self.lower(images)  # (B, 768, 17, 17)
+        return local, self.upper(local).mean(dim=(2, 3))  # (B, 2048)
+
+    def load_imagenet(self, path: Path) -> None:
+        """Loads torchvision's ImageNet weights; the classifier and the auxiliary head are left out."""
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        for part, names in zip((self.lower, self.upper), self.names, strict=True):
+            for module, name in zip(part, names, strict=True):
+                prefix = f"{name}."
+                module.load_state_dict(
+                    {
+                        key.removeprefix(prefix): value
+                        for key, value in state.items()
+                        if key.startswith(prefix)
+                    }
+                )
+
+
+class ResNet18(Backbone):
+    """torchvision's ResNet-18: local features from layer 3 (256 channels, 1/16 of the side), global 512."""
+
+    local_channels = 256
+    global_channels = 512
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        from torchvision.models import resnet18
+
+        self.size = size
+        network = resnet18(weights=None)
+        self.lower = nn.Sequential(
+            *(
+                getattr(network, name)
+                for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3")
+            )
+        )
+        self.upper = network.layer4
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+
+    def extract(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        local = self.lower(((images + 1) / 2 - self.mean) / self.std)
+        return local, self.upper(local).mean(dim=(2, 3))
+
+    def load_imagenet(self, path: Path) -> None:
+        """Loads torchvision's ImageNet weights; the classifier is left out."""
+        from torchvision.models import resnet18
+
+        network = resnet18(weights=None)
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3")
+        for module, name in zip(self.lower, names, strict=True):
+            module.load_state_dict(getattr(network, name).state_dict())
+        self.upper.load_state_dict(network.layer4.state_dict())
+
+
+class SmallBackbone(Backbone):
+    """A plain convolutional network for small pictures, trained from scratch.
+
+    Strided pairs of 3x3 convolutions halve the side down to an 8x8 local map; one more pair gives the 4x4 map whose
+    mean is the global vector. Its depth follows the input's side.
+
+    Args:
+        size: Side of the input, 8 * 2^k.
+        width: Channels of the first pair; they double at each halving up to 8 times.
+    """
+
+    LOCAL_SIDE = 8
+
+    def __init__(self, size: int, width: int = 32) -> None:
+        super().__init__()
+        self.size = size
+        halvings = int(math.log2(size // self.LOCAL_SIDE))
+        widths = [3] + [min(width * 2**i, 8 * width) for i in range(halvings + 1)]
+        pairs = [self._pair(widths[i], widths[i + 1]) for i in range(halvings + 1)]
+        self.lower = nn.Sequential(*pairs[:-1])
+        self.upper = pairs[-1]
+        self.local_channels = widths[-2]
+        self.global_channels = widths[-1]
+
+    @staticmethod
+    def _pair(in_channels: int, out_channels: int) -> nn.Sequential:
+        return nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.LeakyReLU(0.1),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.LeakyReLU(0.1),
+        )
+
+    def extract(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        local = self.lower(images)  # (B, C1, 8, 8)
+        return local, self.upper(local).mean(dim=(2, 3))
+
+
+def build_backbone(name: BackboneName, *, size: int, width: int = 32) -> Backbone:
+    """A backbone with random weights.
+
+    Args:
+        name: Which network.
+        size: Side of the pictures it will see; Inception-v3 always works at 299.
+        width: Of the small network only.
+    """
+    if name == "inception_v3":
+        return InceptionV3()
+    if name == "resnet18":
+        return ResNet18(size)
+    return SmallBackbone(size, width)
+
+
+def load_imagenet(backbone: Backbone, weights: Path | None = None) -> None:
+    """Puts ImageNet weights into Inception-v3 or ResNet-18, in place.
+
+    Args:
+        backbone: From `build_backbone`.
+        weights: The file; None looks where `gancli.weights` looks.
+
+    Raises:
+        DataError: The file is not to be had.
+        ValueError: The small backbone has no ImageNet weights.
+    """
+    if isinstance(backbone, InceptionV3):
+        backbone.load_imagenet(find_weights("inception_v3", weights))
+    elif isinstance(backbone, ResNet18):
+        backbone.load_imagenet(find_weights("resnet18", weights))
+    else:
+        raise ValueError(f"{type(backbone).__name__} has no ImageNet weights")

@@ -1,0 +1,253 @@
+"""DAMSM: the text encoder and the image encoder that share one space (AttnGAN, section 3.2).
+
+Trained together on matching pairs, then frozen: the text encoder conditions the generator, the image encoder tells
+it through the matching loss how well its pictures fit. An encoder folder holds both with their vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from gancli.data.loader import Batch
+from gancli.data.text import Vocabulary
+from gancli.encoders.backbones import BackboneName, build_backbone
+from gancli.engine.phases import Phase
+from gancli.errors import DataError
+from gancli.folders import load_part, read_folder, write_folder
+from gancli.losses.matching import damsm_losses, word_mask
+
+INITIAL_RANGE = 0.1  # of the embedding and of both projections (AttnGAN code)
+
+
+class TextEncoder(nn.Module):
+    """Bidirectional recurrent encoder of words and sentence (FF-GAN eq. 1).
+
+    Args:
+        vocabulary_size: Entries including index 0, the padding.
+        dim: D, width of word and sentence features; each direction has half of it.
+        embedding_dim: Width of the word embedding.
+        dropout: On the embedding.
+        rnn: Kind of the recurrent layer.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        *,
+        dim: int = 256,
+        embedding_dim: int = 300,
+        dropout: float = 0.5,
+        rnn: Literal["lstm", "gru"] = "lstm",
+    ) -> None:
+        super().__init__()
+        if dim % 2:
+            raise ValueError(f"dim must be even, it is split over two directions. Received: {dim}")
+        self.embedding = nn.Embedding(vocabulary_size, embedding_dim)
+        self.dropout = nn.Dropout(dropout)
+        layer = nn.LSTM if rnn == "lstm" else nn.GRU
+        self.rnn = layer(embedding_dim, dim // 2, batch_first=True, bidirectional=True)
+        nn.init.uniform_(self.embedding.weight, -INITIAL_RANGE, INITIAL_RANGE)
+
+    def forward(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Word features and sentence vector.
+
+        Args:
+            tokens: (B, L) int64, zero at padding.
+            lengths: (B,) int64, each from 1 to L.
+
+        Returns:
+            Words (B, D, L), zero at padding, and sentence (B, D): the last states of both directions.
+        """
+        embedded = self.dropout(self.embedding(tokens))  # (B, L, E)
+        packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        states, last = self.rnn(packed)
+        words, _ = pad_packed_sequence(states, batch_first=True, total_length=tokens.shape[1])  # (B, L, D)
+        hidden = last[0] if isinstance(last, tuple) else last  # (2, B, D/2)
+        return words.transpose(1, 2), torch.cat([hidden[0], hidden[1]], dim=1)
+
+
+class ImageEncoder(nn.Module):
+    """A backbone with one projection of its regions and one of its global features.
+
+    Args:
+        backbone: Which network.
+        dim: D, width shared with the text encoder.
+        size: Side of the pictures the backbone works on (Inception-v3: always 299).
+        width: Of the small backbone.
+        frozen_backbone: Only the projections learn, as with ImageNet weights in AttnGAN.
+        adapt_batch_norm: Let a frozen backbone's batch statistics follow the data while training, which is what
+            AttnGAN's code does (the whole network is in train mode).
+    """
+
+    def __init__(
+        self,
+        backbone: BackboneName,
+        *,
+        dim: int = 256,
+        size: int = 299,
+        width: int = 32,
+        frozen_backbone: bool = False,
+        adapt_batch_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        self.backbone = build_backbone(backbone, size=size, width=width)
+        self.local = nn.Conv2d(self.backbone.local_channels, dim, 1, bias=False)
+        self.code = nn.Linear(self.backbone.global_channels, dim)
+        self.frozen_backbone = frozen_backbone
+        self.adapt_batch_norm = adapt_batch_norm
+        for projection in (self.local, self.code):
+            nn.init.uniform_(projection.weight, -INITIAL_RANGE, INITIAL_RANGE)
+
+    def train(self, mode: bool = True) -> ImageEncoder:
+        """Train mode, but for a frozen backbone whose statistics shall stay."""
+        super().train(mode)
+        if self.frozen_backbone and not self.adapt_batch_norm:
+            self.backbone.eval()
+        return self
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures (B, 3, S, S) in [-1, 1] to regions (B, D, H, W) and code (B, D)."""
+        # Nothing below the projections learns: no graph is kept for it.
+        learns = not (self.frozen_backbone and self.training)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
+            local, whole = self.backbone(images)
+        return self.local(local), self.code(whole)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Pictures (B, 3, S, S) in [-1, 1] to the backbone's global features (B, F), for Fréchet distances."""
+        whole: Tensor = self.backbone(images)[1]
+        return whole
+
+
+class DamsmPretraining:
+    """DAMSM as the engine trains it: both encoders in one phase.
+
+    Args:
+        text: To be trained.
+        image: To be trained, or its projections only.
+        gammas: gamma_1, gamma_2, gamma_3.
+        lr: Of Adam.
+        betas: Of Adam.
+        clip_text: Largest gradient norm of the text encoder.
+    """
+
+    averaged: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        text: TextEncoder,
+        image: ImageEncoder,
+        *,
+        gammas: tuple[float, float, float] = (4.0, 5.0, 10.0),
+        lr: float = 0.002,
+        betas: tuple[float, float] = (0.5, 0.999),
+        clip_text: float = 0.25,
+    ) -> None:
+        self.text = text
+        self.image = image
+        self.gammas = gammas
+        self.networks: dict[str, nn.Module] = {"text": text, "image": image}
+        learned = [image.local, image.code] if image.frozen_backbone else [image]
+        parameters = [*text.parameters(), *(p for module in learned for p in module.parameters())]
+        self.optimizer = torch.optim.Adam(parameters, lr=lr, betas=betas)
+        self.phases = [Phase("damsm", self.networks, self.optimizer, self.terms, clip={"text": clip_text})]
+
+    def begin(self, batch: Batch) -> Batch:
+        """Nothing is shared between phases: there is one."""
+        return batch
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """The word and the sentence loss (AttnGAN eq. 14)."""
+        longest = int(batch.lengths.max())
+        words, sentence = self.text(batch.tokens[:, :longest], batch.lengths)
+        regions, code = self.image(batch.images[-1])
+        by_words, by_sentence = damsm_losses(
+            regions,
+            code,
+            words,
+            sentence,
+            word_mask(batch.lengths, longest),
+            batch.class_ids,
+            gamma1=self.gammas[0],
+            gamma2=self.gammas[1],
+            gamma3=self.gammas[2],
+        )
+        return {"words": by_words, "sentence": by_sentence}
+
+
+# --- the encoder folder ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Damsm:
+    """A trained pair of encoders, frozen and in eval mode.
+
+    Attributes:
+        text: The text encoder.
+        image: The image encoder.
+        vocabulary: The words it was trained with.
+        settings: `config.yaml`: arguments of both encoders, dataset, how it was trained.
+        hash: sha256 of the weights file.
+        folder: Where it lies.
+    """
+
+    text: TextEncoder
+    image: ImageEncoder
+    vocabulary: Vocabulary
+    settings: Mapping[str, Any]
+    hash: str
+    folder: Path
+
+    def check_vocabulary(self, other: Vocabulary, where: Path) -> None:
+        """Refuses a dataset whose words are numbered otherwise.
+
+        Raises:
+            DataError: The vocabularies differ.
+        """
+        if other.hash != self.vocabulary.hash:
+            raise DataError(
+                f"{where}: its vocabulary ({len(other)} entries, {other.hash[:12]}) is not the one of the encoder "
+                f"{self.folder} ({len(self.vocabulary)} entries, {self.vocabulary.hash[:12]})",
+                f"Train an encoder on it (gancli pretrain-encoder damsm data={where}), or prepare the data with "
+                f"the encoder's words (gancli prepare … --vocabulary {self.folder / 'vocabulary.json'}).",
+            )
+
+
+def save_damsm(
+    folder: Path, text: nn.Module, image: nn.Module, vocabulary: Vocabulary, settings: Mapping[str, Any]
+) -> None:
+    """Writes an encoder folder.
+
+    Args:
+        folder: Made if need be; its files are replaced one by one, each whole.
+        text: The text encoder.
+        image: The image encoder.
+        vocabulary: Saved with them: without it the token numbers mean nothing.
+        settings: With sections `text` and `image`, the arguments of both encoders.
+    """
+    write_folder(folder, {"text": text, "image": image}, vocabulary, {"kind": "damsm", **settings})
+
+
+def load_damsm(folder: Path, device: str | torch.device = "cpu") -> Damsm:
+    """Reads an encoder folder; both encoders come frozen and in eval mode.
+
+    Raises:
+        DataError: The folder is incomplete or broken.
+    """
+    folder = Path(folder)
+    settings, tensors, digest = read_folder(folder, "damsm")
+    vocabulary = Vocabulary.load(folder / "vocabulary.json")
+    text = TextEncoder(len(vocabulary), **settings["text"])
+    image = ImageEncoder(**settings["image"])
+    load_part(text, tensors, "text.", folder)
+    load_part(image, tensors, "image.", folder)
+    for encoder in (text, image):
+        encoder.to(device).eval().requires_grad_(False)
+    return Damsm(text, image, vocabulary, settings, digest, folder)

@@ -1,0 +1,22 @@
+"""Adversarial losses against float64 NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from gancli.losses.adversarial import bce_fake, bce_real
+
+
+def test_they_are_binary_cross_entropy():
+    logits = np.array([-3.0, -0.5, 0.0, 2.0])
+    probability = 1 / (1 + np.exp(-logits))
+    assert bce_real(torch.tensor(logits)).item() == pytest.approx(-np.log(probability).mean(), rel=1e-6)
+    assert bce_fake(torch.tensor(logits)).item() == pytest.approx(-np.log(1 - probability).mean(), rel=1e-6)
+
+
+def test_extreme_logits_stay_finite():
+    logits = torch.tensor([-1e4, 1e4])
+    assert bce_real(logits).item() == pytest.approx(5e3)
+    assert bce_fake(logits).item() == pytest.approx(5e3)
