@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal
 
 from pydantic import FailFast, TypeAdapter, ValidationError
 
@@ -75,23 +75,26 @@ def read(root: Path, *, year: Literal["auto", "2014", "2017"] = "auto", name: st
     return Source(name=name, samples=samples(), fingerprint=fingerprint(files.values(), root))
 
 
-class _Image(TypedDict):
+@dataclass(slots=True)
+class _Image:
     id: int
     file_name: str
 
 
-class _Annotation(TypedDict):
+@dataclass(slots=True)
+class _Annotation:
     id: int
     image_id: int
     caption: str
 
 
-class _Captions(TypedDict):
+@dataclass(slots=True)
+class _Captions:
     images: Annotated[list[_Image], FailFast()]
     annotations: Annotated[list[_Annotation], FailFast()]
 
 
-_CAPTIONS = TypeAdapter(_Captions)  # keeps only the fields named above, so the 66 MB of train2014 stay small
+_CAPTIONS = TypeAdapter(_Captions)  # keeps only the fields above of train2014's 66 MB
 
 
 @dataclass(slots=True)
@@ -143,12 +146,12 @@ def _read_captions(path: Path) -> dict[int, _Record]:
             hint="download and unpack it again",
         ) from None
     records: dict[int, _Record] = {}
-    for image in content["images"]:
-        if image["id"] in records:
-            raise DataError(f"{path}: image {image['id']} is listed twice")
-        records[image["id"]] = _Record(inner_path(image["file_name"], str(path)))
-    for annotation in content["annotations"]:
-        caption = annotation["caption"].strip()
+    for image in content.images:
+        if image.id in records:
+            raise DataError(f"{path}: image {image.id} is listed twice")
+        records[image.id] = _Record(inner_path(image.file_name, str(path)))
+    for annotation in content.annotations:
+        caption = annotation.caption.strip()
         if caption:
-            records.setdefault(annotation["image_id"], _Record()).captions[annotation["id"]] = caption
+            records.setdefault(annotation.image_id, _Record()).captions[annotation.id] = caption
     return records

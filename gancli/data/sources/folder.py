@@ -1,4 +1,4 @@
-"""Reads own pictures with own captions: text files, a CSV table or JSON lines; docs/data.md shows all three."""
+"""Reads own pictures with own captions: text files, a CSV table or JSON lines; docs/data.md shows them."""
 
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ def read(
         raise DataError(f"{root} is not a folder")
     image_root = root / "images" if (root / "images").is_dir() else root
     images = _list_images(image_root)
-    source = _find_captions(root, captions)
-    if source is not None and source.is_file():
-        records = _read_table(source, root, image_root, images)
-        defining = [source]
+    table_or_folder = _find_captions(root, captions)
+    if table_or_folder is not None and table_or_folder.is_file():
+        records = _read_table(table_or_folder, root, image_root, images)
+        defining = [table_or_folder]
     else:
-        records = _read_text_files(root, source, image_root, images)
+        records = _read_text_files(root, table_or_folder, image_root, images)
         defining = []
 
     records = dict(sorted(records.items(), key=lambda item: item[0].as_posix()))
@@ -141,15 +141,27 @@ def _key(path: PurePosixPath) -> str:
     return path.with_suffix("").as_posix()
 
 
+def _is_utf8(path: PurePosixPath) -> bool:
+    """Whether a path from the file system is UTF-8; Python puts lone surrogates for what is not."""
+    return not any("\udc80" <= character <= "\udcff" for character in path.as_posix())
+
+
 def _list_files(folder: Path) -> Iterator[PurePosixPath]:
     """Paths of all files below `folder`, relative to it; nothing hidden (.git, macOS's ._image.jpg)."""
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
         relative = PurePosixPath(Path(parent).relative_to(folder).as_posix())
-        yield from (relative / name for name in files if not name.startswith("."))
+        for name in files:
+            if name.startswith("."):
+                continue
+            path = relative / name
+            if not _is_utf8(path):
+                raise DataError(f"{folder}: the file name {path.as_posix()!r} is not UTF-8", hint="rename it")
+            yield path
 
 
 def _list_images(folder: Path) -> set[PurePosixPath]:
+    """Paths of the pictures below `folder`, relative to it."""
     files = list(_list_files(folder))
     images = {path for path in files if path.suffix.lower() in IMAGE_SUFFIXES}
     if not images:
@@ -217,7 +229,7 @@ def _read_table(table: Path, root: Path, image_root: Path, images: set[PurePosix
     for number, line in lines:
         path = inner_path(line.file, f"{table}:{number}")
         # Files are named relative to the dataset's folder or to its folder of pictures.
-        if image_root != root and path.parts[0] == "images" and path not in images:
+        if image_root != root and path.parts[0] == "images" and path not in images and len(path.parts) > 1:
             path = PurePosixPath(*path.parts[1:])
         record = records.setdefault(path, _Record())
         record.captions += [text.strip() for text in (line.caption or "", *line.captions) if text.strip()]
@@ -232,7 +244,7 @@ def _read_table(table: Path, root: Path, image_root: Path, images: set[PurePosix
     if not records:
         raise DataError(f"{table} holds no line", hint=_FORMS)
     for path, record in records.items():
-        if path not in images and not (image_root / path).is_file():
+        if path not in images and not os.path.isfile(image_root / path):  # of another suffix, perhaps
             record.problems.insert(0, f"{table.name} names {path}, but there is no such picture")
         if not record.captions:
             record.problems.append(f"no caption in {table.name}")
@@ -255,21 +267,7 @@ def _read_csv(table: Path) -> Iterator[tuple[int, _Line]]:
     rows = csv.reader(io.StringIO(read_text(table)), strict=True)
     try:
         header = [column.strip().lower() for column in next(rows, [])]
-        for column in header:
-            if column not in _COLUMNS:
-                raise DataError(
-                    f"{table}:1: unknown column {column!r}{_nearest(column, _COLUMNS)}", hint=_csv_hint()
-                )
-            if header.count(column) > 1:
-                raise DataError(f"{table}:1: the column {column!r} stands twice")
-        for column in ("file", "caption"):
-            if column not in header:
-                raise DataError(f"{table}:1: there is no column {column!r}", hint=_csv_hint())
-        boxes = [column for column in _BOX_COLUMNS if column in header]
-        if boxes and len(boxes) < len(_BOX_COLUMNS):
-            raise DataError(
-                f"{table}:1: a box needs the columns x, y, width and height, found {', '.join(boxes)}"
-            )
+        _check_header(table, header)
         for row in rows:
             if not row:
                 continue
@@ -282,6 +280,8 @@ def _read_csv(table: Path) -> Iterator[tuple[int, _Line]]:
                 column: value for column, value in zip(header, row, strict=True) if value
             }
             box = [values.pop(column) for column in _BOX_COLUMNS if column in values]
+            if box and len(box) < len(_BOX_COLUMNS):
+                raise DataError(f"{table}:{rows.line_num}: a box needs all of x, y, width and height")
             if box:
                 values["box"] = box
             try:
@@ -292,8 +292,17 @@ def _read_csv(table: Path) -> Iterator[tuple[int, _Line]]:
         raise DataError(f"{table}:{rows.line_num}: not CSV: {error}") from None
 
 
-def _csv_hint() -> str:
-    return f"the first line names the columns, separated by commas: file,caption[,{','.join(_COLUMNS[2:])}]"
+def _check_header(table: Path, header: list[str]) -> None:
+    hint = f"the first line names the columns, separated by commas: file,caption[,{','.join(_COLUMNS[2:])}]"
+    for column in header:
+        if column not in _COLUMNS:
+            raise DataError(f"{table}:1: unknown column {column!r}{_nearest(column, _COLUMNS)}", hint=hint)
+        if header.count(column) > 1:
+            raise DataError(f"{table}:1: the column {column!r} stands twice", hint=hint)
+    boxes = _BOX_COLUMNS if any(column in header for column in _BOX_COLUMNS) else ()
+    for column in ("file", "caption", *boxes):
+        if column not in header:
+            raise DataError(f"{table}:1: there is no column {column!r}", hint=hint)
 
 
 def _malformed(table: Path, number: int, error: ValidationError, known: Iterable[str]) -> DataError:
@@ -303,9 +312,8 @@ def _malformed(table: Path, number: int, error: ValidationError, known: Iterable
         return DataError(f"{table}:{number}: unknown key {where!r}{_nearest(where, known)}")
     if first["type"] == "missing":
         return DataError(f"{table}:{number}: {where!r} is missing")
-    return DataError(
-        f"{table}:{number}: {where + ': ' if where else ''}{first['msg']}, found {first['input']!r}"
-    )
+    found = str(first["input"])[:60]
+    return DataError(f"{table}:{number}: {where + ': ' if where else ''}{first['msg']}, found {found!r}")
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
@@ -326,7 +334,7 @@ def _assign_splits(records: _Records, has_parts: bool, test_share: float, seed: 
             else:
                 record.problems.append("lies neither in train/ nor in test/")
     else:
-        count = max(1, round(test_share * len(records))) if test_share and len(records) > 1 else 0
+        count = min(max(1, round(test_share * len(records))), len(records) - 1) if test_share else 0
         ranked = sorted(records, key=lambda path: hashlib.sha256(f"{seed}:{_key(path)}".encode()).digest())
         for rank, path in enumerate(ranked):
             records[path].split = "test" if rank < count else "train"
