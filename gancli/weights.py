@@ -76,7 +76,7 @@ WEIGHTS = {
 
 
 def home() -> Path:
-    """gancli's own folder for downloads and caches: $GANCLI_HOME, else $XDG_CACHE_HOME/gancli, else ~/.cache/gancli."""
+    """Where gancli keeps downloads and caches: $GANCLI_HOME, else $XDG_CACHE_HOME/gancli, else ~/.cache/gancli."""
     if value := os.environ.get("GANCLI_HOME"):
         return Path(value).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "gancli"

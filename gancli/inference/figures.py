@@ -171,9 +171,7 @@ def _line_height(font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
     return math.ceil(bottom - min(top, 0)) + 2
 
 
-def _wrap(
-    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int, most: int
-) -> list[str]:
+def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int, most: int) -> list[str]:
     """Lines no wider than `width` pixels, at most `most` of them; a word wider than a line is cut."""
     lines = [""]
     for word in text.split():

@@ -1,0 +1,170 @@
+"""The samples folder: what `gancli sample` hands to `gancli score`.
+
+PNG files, `samples.csv` with one row per file (which caption, of which image, which seed), and `sampling.json`, which
+says what model made them. `sampling.json` is written first and `samples.csv` last: a folder without the latter
+was interrupted.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gancli.data.files import atomic_file
+from gancli.errors import DataError
+
+SAMPLES = "samples.csv"
+SAMPLING = "sampling.json"
+
+
+@dataclass(frozen=True)
+class GeneratedPicture:
+    """A row of samples.csv.
+
+    Attributes:
+        file: Path below the folder.
+        caption: What was asked for.
+        key: The image the caption belongs to; empty for a text of one's own.
+        class_id: That image's class; None for a text of one's own.
+        seed: Of the sampling. With caption, key and variant it determines the picture.
+        variant: Counts the pictures of one caption, or the passes over a split, from 0.
+        stage: Side of the picture in pixels.
+    """
+
+    file: str
+    caption: str
+    key: str
+    class_id: int | None
+    seed: int
+    variant: int
+    stage: int
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """sampling.json: what made the pictures of the folder. Equal settings give equal pictures.
+
+    Attributes:
+        model: The model folder, as it was given.
+        model_hash: sha256 of its weights.
+        encoder_hash: sha256 of the DAMSM encoder it was trained with; empty where the model does not say.
+        method: What the paper's tables call the model and its ablations.
+        data: The dataset folder the captions come from, as it was given; None for texts of one's own.
+        dataset: Its name.
+        split: Its split.
+        pictures: How many.
+        variants: Pictures per caption.
+        seed: Of captions, order and noise.
+        words: Words of a caption that are used, counted from the first.
+        stages: Sides in pixels, the last one the pictures'.
+        captions_sha256: Of all captions in order.
+        figures: Which figures go with the pictures ("stages", "attention").
+        gancli_version: That made them.
+    """
+
+    model: str
+    model_hash: str
+    encoder_hash: str
+    method: str
+    data: str | None
+    dataset: str | None
+    split: str | None
+    pictures: int
+    variants: int
+    seed: int
+    words: int
+    stages: tuple[int, ...]
+    captions_sha256: str
+    figures: tuple[str, ...]
+    gancli_version: str
+
+
+_COLUMNS = tuple(column.name for column in dataclasses.fields(GeneratedPicture))
+
+
+def write_samples(folder: Path, pictures: Sequence[GeneratedPicture]) -> None:
+    """Writes samples.csv, whole or not at all."""
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for picture in pictures:
+        row = dataclasses.astuple(picture)
+        writer.writerow("" if value is None else value for value in row)
+    with atomic_file(folder / SAMPLES) as temporary:
+        temporary.write_text(buffer.getvalue(), encoding="utf-8")
+
+
+def read_samples(folder: Path) -> list[GeneratedPicture]:
+    """The generated pictures of a folder, in order; where there are several stages, those of the last.
+
+    Raises:
+        DataError: There is no samples.csv, it is not one, it lists nothing, or a file it lists is not there.
+    """
+    path = Path(folder) / SAMPLES
+    again = "Run gancli sample again; the same command continues where it stopped."
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = set(_COLUMNS) - set(reader.fieldnames or ())
+            if missing:
+                raise DataError(f"{path}: the column {', '.join(sorted(missing))} is missing", again)
+            pictures = [
+                GeneratedPicture(
+                    row["file"],
+                    row["caption"],
+                    row["key"],
+                    int(row["class_id"]) if row["class_id"] else None,
+                    int(row["seed"]),
+                    int(row["variant"]),
+                    int(row["stage"]),
+                )
+                for row in reader
+            ]
+    except FileNotFoundError:
+        raise DataError(
+            f"{path}: no such file; {folder} is not a finished folder of gancli sample", again
+        ) from None
+    except (UnicodeDecodeError, csv.Error, ValueError, TypeError) as error:
+        raise DataError(f"{path}: cannot be read ({error})", again) from error
+    if not pictures:
+        raise DataError(f"{path}: lists no pictures", again)
+    last = max(picture.stage for picture in pictures)
+    pictures = [picture for picture in pictures if picture.stage == last]
+    absent = [picture.file for picture in pictures if not (path.parent / picture.file).is_file()]
+    if absent:
+        raise DataError(
+            f"{path}: lists {len(absent)} files that are not there, the first is {absent[0]}", again
+        )
+    return pictures
+
+
+def write_sampling(folder: Path, sampling: Sampling) -> None:
+    """Writes sampling.json, whole or not at all."""
+    with atomic_file(folder / SAMPLING) as temporary:
+        text = json.dumps(dataclasses.asdict(sampling), indent=1, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_sampling(folder: Path) -> Sampling | None:
+    """What made the pictures of a folder; None where no sampling.json says so.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    path = Path(folder) / SAMPLING
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Sampling(
+            **{**content, "stages": tuple(content["stages"]), "figures": tuple(content["figures"])}
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(
+            f"{path}: cannot be read ({error!r})", "Run gancli sample into a new folder."
+        ) from error

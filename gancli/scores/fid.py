@@ -1,0 +1,295 @@
+"""Fréchet inception distance (Heusel et al., 2017): how far two sets of pictures are apart in feature space.
+
+Statistics are accumulated in float64 as pictures stream by, so neither memory nor the result depends on the batch
+size. The distance is computed in the symmetric eigenvalue form, which can give neither complex numbers nor NaN.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gancli.data.files import atomic_file
+from gancli.data.shards import file_hash
+from gancli.errors import DataError, RunError
+from gancli.scores.features import FeatureNetwork
+from gancli.scores.pictures import Origin, Pictures, SplitPictures, open_pictures, origin_of
+from gancli.scores.results import ScoreRow
+from gancli.weights import home
+
+Float64 = NDArray[np.float64]
+Progress = Callable[[int, int], None]  # pictures done, pictures in all
+
+ENOUGH = 2048  # pictures: below the Inception feature's length the covariance has not full rank
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and covariance of features.
+
+    Attributes:
+        mean: (F,).
+        covariance: (F, F), divided by n - 1.
+        n: Pictures; None where a file of statistics does not say.
+        network_sha256: Of the network that gave the features; None where a file does not say.
+        resize: How its input was made; None where a file does not say.
+    """
+
+    mean: Float64
+    covariance: Float64
+    n: int | None
+    network_sha256: str | None = None
+    resize: str | None = None
+
+    def save(self, path: Path) -> None:
+        """Writes an .npz with `mu` and `sigma`, the names pytorch-fid uses, and with n and the network beside."""
+        arrays: dict[str, NDArray[Any]] = {"mu": self.mean, "sigma": self.covariance}
+        for name in ("n", "network_sha256", "resize"):
+            if (value := getattr(self, name)) is not None:
+                arrays[name] = np.array(value)
+        with atomic_file(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> Statistics:
+        """Reads an .npz with `mu` and `sigma`, by gancli or by pytorch-fid and its relatives.
+
+        Raises:
+            DataError: The file is missing, broken, or holds no statistics.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                content = {name: file[name] for name in file.files}
+        except FileNotFoundError:
+            raise DataError(f"{path}: no such file") from None
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise DataError(f"{path}: cannot be read as .npz ({error})") from error
+        if not {"mu", "sigma"} <= content.keys():
+            raise DataError(
+                f"{path}: holds {', '.join(content) or 'nothing'}, but not mu and sigma",
+                "Statistics are written with --save-stats, or by pytorch-fid.",
+            )
+        mean = np.asarray(content["mu"], np.float64)
+        covariance = np.asarray(content["sigma"], np.float64)
+        if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
+            raise DataError(f"{path}: mu {mean.shape} and sigma {covariance.shape} do not fit together")
+        if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+            raise DataError(f"{path}: holds NaN or infinite numbers")
+        return cls(
+            mean,
+            covariance,
+            int(content["n"]) if "n" in content else None,
+            str(content["network_sha256"]) if "network_sha256" in content else None,
+            str(content["resize"]) if "resize" in content else None,
+        )
+
+
+class StatisticsAccumulator:
+    """Mean and covariance of features that come batch by batch (Chan, Golub, LeVeque, 1979)."""
+
+    def __init__(self, dim: int) -> None:
+        self.n = 0
+        self._mean: Float64 = np.zeros(dim)
+        self._scatter: Float64 = np.zeros((dim, dim))  # sum of outer products around the mean
+
+    def update(self, features: NDArray[np.floating]) -> None:
+        """Adds features (B, F); B may differ from call to call."""
+        batch = np.asarray(features, np.float64)
+        count = len(batch)
+        if count == 0:
+            return
+        mean = batch.mean(axis=0)
+        centred = batch - mean
+        shift = mean - self._mean
+        total = self.n + count
+        self._scatter += centred.T @ centred
+        self._scatter += np.outer(shift, shift) * (self.n * count / total)
+        self._mean = self._mean + shift * (count / total)
+        self.n = total
+
+    def result(self) -> Statistics:
+        """The statistics so far.
+
+        Raises:
+            DataError: Fewer than two pictures, or features that are not finite.
+        """
+        if self.n < 2:
+            raise DataError(f"FID needs at least 2 pictures on each side, here are {self.n}")
+        covariance = self._scatter / (self.n - 1)
+        if not np.isfinite(covariance).all():
+            raise DataError("the feature network gave NaN or infinite features", "Its weights may be broken.")
+        return Statistics(self._mean.copy(), covariance, self.n)
+
+
+def frechet_distance(first: Statistics, second: Statistics) -> float:
+    """Squared Fréchet distance of two Gaussians: |m1 - m2|^2 + Tr(S1 + S2 - 2 (S1 S2)^(1/2)).
+
+    The trace of the root is the sum of the roots of the eigenvalues of S1^(1/2) S2 S1^(1/2), which are the squared
+    singular values of S2^(1/2) S1^(1/2): taking these avoids a square and the root of it, which would cost half the
+    digits of every small eigenvalue. Directions in which a covariance is zero to rounding are left out, so fewer
+    pictures than features make the computation smaller and no less accurate.
+
+    Raises:
+        ValueError: The statistics are of different length.
+    """
+    if first.mean.shape != second.mean.shape:
+        raise ValueError(f"statistics of {len(first.mean)} and of {len(second.mean)} features")
+    shift = first.mean - second.mean
+    product = _root(first.covariance).T @ _root(second.covariance)  # (r1, r2)
+    root_trace = np.linalg.svd(product, compute_uv=False).sum() if product.size else 0.0
+    traces = np.trace(first.covariance) + np.trace(second.covariance)
+    return max(0.0, float(shift @ shift + traces - 2 * root_trace))
+
+
+def _root(covariance: Float64) -> Float64:
+    """A matrix R (F, r) with R R^T the covariance of rank r."""
+    values, vectors = np.linalg.eigh(covariance)
+    floor = max(values[-1], 0.0) * len(values) * np.finfo(np.float64).eps
+    kept = values > floor
+    root: Float64 = vectors[:, kept] * np.sqrt(values[kept])
+    return root
+
+
+def picture_statistics(
+    pictures: Pictures, features: FeatureNetwork, *, batch: int = 50, progress: Progress | None = None
+) -> Statistics:
+    """Statistics of all pictures.
+
+    Args:
+        pictures: Read once, in order.
+        features: The network.
+        batch: Pictures at a time; it does not change the result.
+        progress: Called after each batch.
+    """
+    accumulator = StatisticsAccumulator(features.dim)
+    for chunk in pictures.batches(batch):
+        accumulator.update(features(chunk).numpy())
+        if progress is not None:
+            progress(accumulator.n, len(pictures))
+    result = accumulator.result()
+    return Statistics(result.mean, result.covariance, result.n, features.sha256, features.resize)
+
+
+def score_fid(
+    real: str,
+    fake: str,
+    features: FeatureNetwork,
+    *,
+    batch: int = 50,
+    size: int | None = None,
+    cache: bool = True,
+    save_stats: Path | None = None,
+    progress: Progress | None = None,
+) -> ScoreRow:
+    """The FID of generated pictures.
+
+    Args:
+        real: Reference: "DIR:split" of a dataset, a folder of pictures, or an .npz of statistics.
+        fake: The generated pictures, likewise.
+        features: The network.
+        batch: Pictures at a time; it does not change the result.
+        size: Side at which the pictures of a dataset's split are taken; None: the side of the generated pictures
+            where that is known and not above the dataset's, else the dataset's.
+        cache: Keep the reference's statistics in gancli's own folder for the next time.
+        save_stats: Write the reference's statistics there.
+        progress: Called after each batch with pictures done and in all.
+
+    Raises:
+        DataError: Pictures are missing or broken, or the statistics come from another network.
+        UsageError: A dataset is named without its split.
+    """
+    fake_pictures = None if _is_statistics(fake) else open_pictures(fake)
+    real_pictures = None if _is_statistics(real) else open_pictures(real)
+    if isinstance(real_pictures, SplitPictures):
+        side = size or (fake_pictures.side if fake_pictures is not None else None)
+        real_pictures = real_pictures.at(min(side or real_pictures.side, real_pictures.side))
+    if real_pictures is None:
+        reference = _load_checked(Path(real), features)
+    else:
+        reference = _cached(real_pictures, features, batch, cache, progress)
+    if save_stats is not None:
+        reference.save(save_stats)
+    if fake_pictures is None:
+        generated = _load_checked(Path(fake), features)
+        origin = Origin(method=Path(fake).stem, model=fake, model_hash=file_hash(Path(fake)))
+    else:
+        generated = picture_statistics(fake_pictures, features, batch=batch, progress=progress)
+        origin = origin_of(fake_pictures)
+    dataset, split = real, ""
+    if isinstance(real_pictures, SplitPictures):
+        dataset, split = real_pictures.dataset, real_pictures.split.name
+    return ScoreRow(
+        dataset=dataset,
+        split=split,
+        metric="fid",
+        value=frechet_distance(reference, generated),
+        n_real=reference.n,
+        n_fake=generated.n,
+        protocol="Frechet distance of feature means and covariances (n - 1), float64, every picture once",
+        network=features.name,
+        network_sha256=features.sha256,
+        resize=features.resize,
+        note=_note(reference, generated, real_pictures, fake_pictures),
+        **dataclasses.asdict(origin),
+    )
+
+
+def _is_statistics(name: str) -> bool:
+    return name.lower().endswith(".npz")
+
+
+def _load_checked(path: Path, features: FeatureNetwork) -> Statistics:
+    statistics = Statistics.load(path)
+    if len(statistics.mean) != features.dim:
+        raise DataError(
+            f"{path}: statistics of {len(statistics.mean)} features, {features.name} gives {features.dim}",
+            "Name the network they were made with, or make them anew with --save-stats.",
+        )
+    if statistics.network_sha256 not in (None, features.sha256):
+        raise DataError(
+            f"{path}: made with a network of sha256 {str(statistics.network_sha256)[:12]}, "
+            f"{features.name} has {features.sha256[:12]}",
+            "Name the network they were made with, or make them anew with --save-stats.",
+        )
+    return statistics
+
+
+def _cached(
+    pictures: Pictures, features: FeatureNetwork, batch: int, cache: bool, progress: Progress | None
+) -> Statistics:
+    key = hashlib.sha256("\0".join((pictures.fingerprint, features.resize, features.sha256)).encode())
+    path = home() / "statistics" / f"{key.hexdigest()}.npz"
+    if cache and path.is_file():
+        # A broken file in the cache is made anew
+        with contextlib.suppress(DataError):
+            return _load_checked(path, features)
+    statistics = picture_statistics(pictures, features, batch=batch, progress=progress)
+    if cache:
+        # A full or read-only home must not cost the score
+        with contextlib.suppress(OSError, RunError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            statistics.save(path)
+    return statistics
+
+
+def _note(reference: Statistics, generated: Statistics, real: Pictures | None, fake: Pictures | None) -> str:
+    notes = []
+    for name, statistics in (("real", reference), ("generated", generated)):
+        if statistics.n is None:
+            notes.append(f"number of {name} pictures unknown: the statistics file does not say")
+        elif statistics.n < ENOUGH:
+            notes.append(f"only {statistics.n} {name} pictures (< {ENOUGH}): biased upward")
+        if statistics.network_sha256 is None:
+            notes.append(f"network of the {name} statistics unknown: the file does not say")
+    if real is not None and fake is not None and real.side and fake.side and real.side != fake.side:
+        notes.append(f"real pictures have {real.side} pixels, generated ones {fake.side}")
+    return "; ".join(notes)

@@ -1,0 +1,88 @@
+"""The Inception network of the Fréchet inception distance: TensorFlow's inception-2015-12-05 in PyTorch.
+
+It is torchvision's Inception-v3 but for its pooling branches and its 1008 outputs. The parameter names are
+torchvision's, so the weight file that pytorch-fid publishes loads as it is. torchvision is imported with this
+module, so import it only where the network is wanted.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.inception import Inception3, InceptionA, InceptionC, InceptionE
+
+DIM = 2048  # of the global average after the last block
+SIDE = 299  # pixels of the input
+_CLASSES = 1008
+
+
+def _mean_pool(x: Tensor) -> Tensor:
+    # TensorFlow leaves padding out of the mean, torchvision counts it as zeros
+    return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+
+
+class BlockA(InceptionA):
+    """35x35 block: (B, C, H, W) -> (B, 224 + pool_features, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        five = self.branch5x5_2(self.branch5x5_1(x))
+        three = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
+        return torch.cat([self.branch1x1(x), five, three, self.branch_pool(_mean_pool(x))], dim=1)
+
+
+class BlockC(InceptionC):
+    """17x17 block with factorised 7x7 convolutions: (B, 768, H, W) -> same."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        once = self.branch7x7_3(self.branch7x7_2(self.branch7x7_1(x)))
+        twice = self.branch7x7dbl_3(self.branch7x7dbl_2(self.branch7x7dbl_1(x)))
+        twice = self.branch7x7dbl_5(self.branch7x7dbl_4(twice))
+        return torch.cat([self.branch1x1(x), once, twice, self.branch_pool(_mean_pool(x))], dim=1)
+
+
+class BlockE(InceptionE):
+    """8x8 block: (B, C, H, W) -> (B, 2048, H, W)."""
+
+    def pool(self, x: Tensor) -> Tensor:
+        """What the pooling branch sees."""
+        return _mean_pool(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        three = self.branch3x3_1(x)
+        double = self.branch3x3dbl_2(self.branch3x3dbl_1(x))
+        branches = [
+            self.branch1x1(x),
+            self.branch3x3_2a(three),
+            self.branch3x3_2b(three),
+            self.branch3x3dbl_3a(double),
+            self.branch3x3dbl_3b(double),
+            self.branch_pool(self.pool(x)),
+        ]
+        return torch.cat(branches, dim=1)
+
+
+class LastBlockE(BlockE):
+    """The last block pools by maximum, an oddity of the 2015 graph that every published FID contains."""
+
+    def pool(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(x, 3, stride=1, padding=1)
+
+
+def build_fid_inception() -> Inception3:
+    """The network with its classifier, uninitialised; `features_only` cuts the classifier off after loading."""
+    network = Inception3(num_classes=_CLASSES, aux_logits=False, transform_input=False, init_weights=False)
+    network.Mixed_5b = BlockA(192, pool_features=32)
+    network.Mixed_5c = BlockA(256, pool_features=64)
+    network.Mixed_5d = BlockA(288, pool_features=64)
+    for name, width in (("Mixed_6b", 128), ("Mixed_6c", 160), ("Mixed_6d", 160), ("Mixed_6e", 192)):
+        setattr(network, name, BlockC(768, channels_7x7=width))
+    network.Mixed_7b = BlockE(1280)
+    network.Mixed_7c = LastBlockE(2048)
+    return network
+
+
+def features_only(network: Inception3) -> Inception3:
+    """The same network, frozen, in eval mode: (B, 3, 299, 299) in [-1, 1] to pooled features (B, 2048)."""
+    network.fc = nn.Identity()
+    return network.eval().requires_grad_(False)

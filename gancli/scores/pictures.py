@@ -1,0 +1,231 @@
+"""Where the pictures of a score come from: a split of a prepared dataset, or a folder of files.
+
+Both hand out uint8 pictures batch by batch, so memory does not grow with their number. Nothing is skipped: a folder
+without pictures and a file that cannot be decoded are errors, for a score over fewer pictures than it says would be
+wrong.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gancli.data.images import load_image
+from gancli.data.loader import evaluation_batches
+from gancli.data.shards import MANIFEST, Dataset, Split, file_hash
+from gancli.errors import DataError, UsageError
+from gancli.inference.figures import to_uint8
+from gancli.samples import SAMPLES, SAMPLING, Sampling, read_samples, read_sampling
+
+Pixels = NDArray[np.uint8]
+
+EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+_LISTED = 10  # unreadable files named in the message
+
+
+class Pictures(Protocol):
+    """A known number of pictures in a fixed order.
+
+    Attributes:
+        name: As the user gave them.
+        fingerprint: sha256 over what they are; the same pictures have the same one.
+        side: Their side in pixels where all are squares of one size, as far as is known without reading them.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def side(self) -> int | None: ...
+
+    def __len__(self) -> int: ...
+
+    def batches(self, size: int) -> Iterator[list[Pixels]]:
+        """All pictures once, in order, each (H, W, 3) uint8 RGB; the last batch may be smaller."""
+        ...
+
+
+@dataclass(frozen=True)
+class SplitPictures:
+    """The real pictures of a split: the centre window of each, as in evaluation, at one side.
+
+    Attributes:
+        name: As the user gave it.
+        dataset: The dataset's name.
+        split: The split.
+        side: Pixels; the window of the dataset's image size is resized to it where they differ.
+    """
+
+    name: str
+    dataset: str
+    split: Split
+    side: int
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def at(self, side: int) -> SplitPictures:
+        """The same pictures at another side."""
+        return dataclasses.replace(self, side=side)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over the manifest, which holds the hash of every shard, the split and the side."""
+        text = f"{file_hash(self.split.folder / MANIFEST)}:{self.split.name}:{self.side}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def batches(self, size: int) -> Iterator[list[Pixels]]:
+        for batch in evaluation_batches(self.split, sizes=(self.side,), batch=size, words=1):
+            yield list(to_uint8(batch.images[0]))
+
+
+@dataclass(frozen=True)
+class FilePictures:
+    """Pictures in files, decoded as they are asked for; grey and transparent ones become RGB.
+
+    Attributes:
+        name: As the user gave it.
+        fingerprint: sha256 over the files' names, sizes and times.
+        folder: Where they lie.
+        files: In order.
+        sampling: What made them, where the folder says so.
+    """
+
+    name: str
+    fingerprint: str
+    folder: Path
+    files: tuple[Path, ...]
+    side: int | None
+    sampling: Sampling | None
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def batches(self, size: int) -> Iterator[list[Pixels]]:
+        with ThreadPoolExecutor() as pool:
+            for start in range(0, len(self.files), size):
+                results = list(pool.map(_decode, self.files[start : start + size]))
+                pictures = [picture for picture in results if not isinstance(picture, DataError)]
+                if len(pictures) < len(results):
+                    # One is bad: look at the rest now, so that the user learns of all at once
+                    rest = pool.map(_decode_only, self.files[start + size :])
+                    errors = [each for each in (*results, *rest) if isinstance(each, DataError)]
+                    raise _unreadable(self.folder, errors)
+                yield pictures
+
+
+def _decode(path: Path) -> Pixels | DataError:
+    try:
+        return np.asarray(load_image(path))
+    except DataError as error:
+        return error
+
+
+def _decode_only(path: Path) -> DataError | None:
+    result = _decode(path)
+    return result if isinstance(result, DataError) else None
+
+
+def _unreadable(folder: Path, errors: Sequence[DataError]) -> DataError:
+    lines = [f"  {error}" for error in errors[:_LISTED]]
+    if len(errors) > _LISTED:
+        lines.append(f"  … and {len(errors) - _LISTED} more")
+    return DataError(
+        f"{folder}: {len(errors)} pictures cannot be read:\n" + "\n".join(lines),
+        "Mend or remove them, then score again.",
+    )
+
+
+def open_pictures(name: str) -> SplitPictures | FilePictures:
+    """The pictures that a user names.
+
+    Args:
+        name: "DIR:split" of a prepared dataset, whose pictures are taken at its image size, or a folder of
+            pictures (looked through with its subfolders, any case of extension). In a folder of `gancli sample`
+            exactly the files of samples.csv are taken.
+
+    Raises:
+        DataError: There is no such folder or split, or no picture in it.
+        UsageError: A prepared dataset is named without a split.
+    """
+    folder, colon, split_name = name.rpartition(":")
+    if colon and not Path(name).exists():
+        dataset = Dataset.open(folder)
+        split = dataset.split(split_name)
+        if len(split) == 0:
+            raise DataError(f"{name}: the split is empty")
+        return SplitPictures(name, dataset.name, split, dataset.image_size)
+    path = Path(name)
+    if not path.is_dir():
+        raise DataError(f"{name}: no such folder", "Name a folder of pictures, or a dataset as DIR:split.")
+    if (path / MANIFEST).is_file():
+        raise UsageError(
+            f"{name}: is a prepared dataset; say which split",
+            f"One of: {', '.join(f'{name}:{split}' for split in Dataset.open(path).split_names)}",
+        )
+    return _file_pictures(name, path)
+
+
+def _file_pictures(name: str, folder: Path) -> FilePictures:
+    side = None
+    if (folder / SAMPLES).is_file() or (folder / SAMPLING).is_file():
+        samples = read_samples(folder)
+        files = tuple(folder / sample.file for sample in samples)
+        side = samples[0].stage
+    else:
+        files = tuple(
+            sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
+        )
+    if not files:
+        others = sorted({path.suffix or path.name for path in folder.rglob("*") if path.is_file()})
+        found = f"only files of kind {', '.join(others[:8])}" if others else "it is empty"
+        raise DataError(
+            f"{folder}: no pictures in it ({found})",
+            f"Looked for {', '.join(sorted(EXTENSIONS))}, in any case.",
+        )
+    digest = hashlib.sha256()
+    for file in files:
+        status = file.stat()
+        digest.update(f"{file.relative_to(folder)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return FilePictures(name, digest.hexdigest(), folder, files, side, read_sampling(folder))
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who made the pictures: the fields of a score row that say so.
+
+    Attributes:
+        method: What the tables call the model; "real" for a dataset's own pictures.
+        model: The model folder, or the pictures' name where no model is known.
+        model_hash: sha256 of the model's weights, or the pictures' fingerprint.
+        picture_size: Side in pixels, where it is one.
+        seed: Of the sampling, where it is known.
+    """
+
+    method: str
+    model: str
+    model_hash: str
+    picture_size: int | None = None
+    seed: int | None = None
+
+
+def origin_of(pictures: SplitPictures | FilePictures) -> Origin:
+    """Who made the pictures, as far as the folder says."""
+    if isinstance(pictures, SplitPictures):
+        return Origin("real", pictures.name, pictures.fingerprint, pictures.side)
+    sampling = pictures.sampling
+    if sampling is None:
+        return Origin(pictures.folder.name, pictures.name, pictures.fingerprint, pictures.side)
+    return Origin(sampling.method, sampling.model, sampling.model_hash, sampling.stages[-1], sampling.seed)
