@@ -91,9 +91,15 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 # --- random numbers -----------------------------------------------------------------------------------------
 
 
-def seed_everything(seed: int, rank: int = 0) -> None:
-    """Seeds Python's, NumPy's and torch's global generators, differently in every process."""
-    words = np.random.SeedSequence([seed, rank]).generate_state(3)
+def seed_everything(seed: int, stream: int = 0) -> None:
+    """Seeds Python's, NumPy's and torch's global generators.
+
+    Args:
+        seed: Of the run.
+        stream: Numbers of different streams are independent. Stream 0 is for building networks, where all
+            processes must agree; the loop trains process r with stream 1 + r.
+    """
+    words = np.random.SeedSequence([seed, stream]).generate_state(3)
     random.seed(int(words[0]))
     np.random.seed(int(words[1]))
     torch.manual_seed(int(words[2]))
@@ -196,7 +202,8 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
             torch.save(dict(checkpoint.state), file)
         files = {path.name: _fingerprint(path) for path in sorted(temporary.iterdir())}
         manifest = {"schema_version": SCHEMA_VERSION, "step": checkpoint.step, "files": files}
-        (temporary / "checkpoint.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        # No newline at the end: cut by a single byte, it is no JSON any more.
+        (temporary / "checkpoint.json").write_text(json.dumps(manifest, indent=2), encoding="utf-8")
         replace_folder(temporary, folder)
     except (OSError, RuntimeError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -183,6 +183,8 @@ class Loop:
                 network.compile()
 
         self.step = 0
+        self.first_step = 0  # of this session
+        self.saved_step: int | None = None  # of the newest checkpoint
         self.seconds = 0.0  # of earlier sessions
         self.best_value: float | None = None
         self.best_step: int | None = None
@@ -199,72 +201,26 @@ class Loop:
             UsageError: Another process is training the run, or it was made by another number of processes.
             KeyboardInterrupt: A second Ctrl-C.
         """
-        settings = self.settings
         with ExitStack() as stack:
             if self.is_main:
                 stack.enter_context(self.run_folder.locked())
-            stack.enter_context(_numerics(settings))
+            stack.enter_context(_numerics(self.settings))
             stop = stack.enter_context(_StopSignals())
             for phase in self.trainable.phases:
                 for network in phase.networks.values():
                     network.train()
             self._start()
-            started = time.monotonic() - self.seconds
-            first_step = self.step
-            saved_step = self.step if self.step else None
-            iterator = self.batches(self.step)
-            reason = self._reason_to_stop(stop, time.monotonic() - started)
-            while not reason:
-                began = time.monotonic()
-                try:
-                    batch = next(iterator)
-                except StopIteration:
-                    reason = _OUT_OF_BATCHES
-                    break
-                except RuntimeError:
-                    # A signal to the whole process group kills loader workers too: that is the stop asked
-                    # for.
-                    if not stop.received:
-                        raise
-                    reason = _SIGNALLED
-                    break
-                self.interval.add(self._train_step(batch.to(self.device)), time.monotonic() - began)
-                self.step += 1
-                self.seconds = time.monotonic() - started
-                if self.step % settings.steps_per_epoch == 0 and self.on_epoch:
-                    self.on_epoch(self.step // settings.steps_per_epoch)
-                reason = self._reason_to_stop(stop, self.seconds)
-                if self.step % settings.log_every == 0 or (reason and self.interval.steps):
-                    self._log(first_step)
-                if self.step % settings.sample_every == 0:
-                    self._sample()
-                improved = (
-                    self.evaluate_every is not None
-                    and self.step % self.evaluate_every == 0
-                    and self._evaluate()
-                )
-                if improved or self.step % settings.checkpoint_every == 0:
-                    self._save(improved)
-                    saved_step = self.step
-                self.seconds = time.monotonic() - started
-            if saved_step != self.step:
-                self._save(improved=False)
-            if reason != _SIGNALLED and self.step % settings.sample_every:
-                self._sample()
-        result = LoopResult(
-            self.step,
-            self._images(),
-            self.seconds,
-            (stop.received or "SIGTERM") if reason == _SIGNALLED else None,  # or another process was told to
-            self.last,
-        )
-        text = f"stopped by {result.interrupted} at" if result.interrupted else "finished at"
-        self.events.emit("end", f"{text} step {self.step}", step=self.step, interrupted=result.interrupted)
-        return result
+            reason = self._train(stop)
+            self._finish(reason)
+        # The signal may have reached another process only.
+        interrupted = (stop.received or "SIGTERM") if reason == _SIGNALLED else None
+        text = f"stopped by {interrupted} at" if interrupted else "finished at"
+        self.events.emit("end", f"{text} step {self.step}", step=self.step, interrupted=interrupted)
+        return LoopResult(self.step, self._images(), self.seconds, interrupted, self.last)
 
     def _start(self) -> None:
         """Restores the run's last checkpoint, or seeds a fresh run."""
-        seed_everything(self.settings.seed, distributed.rank())
+        seed_everything(self.settings.seed, 1 + distributed.rank())
         folder = distributed.from_main(self.run_folder.resume_point)
         if folder:
             self._restore(folder)
@@ -277,11 +233,62 @@ class Loop:
         if not folder:
             self._sample()
 
-    def _reason_to_stop(self, stop: _StopSignals, seconds: float) -> int:
+    def _train(self, stop: _StopSignals) -> int:
+        """Steps until there is a reason to stop, which is returned."""
+        settings = self.settings
+        started = time.monotonic() - self.seconds
+        iterator = self.batches(self.step)
+        while not (reason := self._reason_to_stop(stop)):
+            began = time.monotonic()
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return _OUT_OF_BATCHES
+            except RuntimeError:
+                # A signal to the whole process group kills loader workers too: that is the stop asked for.
+                if not stop.received:
+                    raise
+                return _SIGNALLED
+            self.interval.add(self._train_step(batch.to(self.device)), time.monotonic() - began)
+            self.step += 1
+            self.seconds = time.monotonic() - started
+            if self.on_epoch and self._due(settings.steps_per_epoch):
+                self.on_epoch(self.step // settings.steps_per_epoch)
+            if self._due(settings.log_every):
+                self._log()
+            if self._due(settings.sample_every):
+                self._sample()
+            improved = self._due(self.evaluate_every) and self._evaluate()
+            if improved or self._due(settings.checkpoint_every):
+                self._save(improved)
+            self.seconds = time.monotonic() - started
+        return reason
+
+    def _finish(self, reason: int) -> None:
+        """Reports and saves the last step, as far as it was not due anyway; a signal leaves time to save only."""
+        if self.step == self.first_step:  # resumed at its limit, perhaps after a kill just before the export
+            if self.is_main and not self.run_folder.model.exists():
+                self._export(self.run_folder.model)
+            return
+        if self.interval.steps:
+            self._log()
+        improved = False
+        if reason != _SIGNALLED:
+            if not self._due(self.settings.sample_every):
+                self._sample()
+            if self.evaluate_every is not None and not self._due(self.evaluate_every):
+                improved = self._evaluate()
+        if improved or self.saved_step != self.step:
+            self._save(improved)
+
+    def _due(self, every: int | None) -> bool:
+        return every is not None and self.step % every == 0
+
+    def _reason_to_stop(self, stop: _StopSignals) -> int:
         """0 to go on; all processes get the same answer."""
         steps, minutes = self.settings.steps, self.settings.minutes
         at_limit = (steps is not None and self.step >= steps) or (
-            minutes is not None and seconds >= 60 * minutes
+            minutes is not None and self.seconds >= 60 * minutes
         )
         return distributed.maximum(_SIGNALLED if stop.received else _AT_LIMIT if at_limit else 0, self.device)
 
@@ -341,7 +348,7 @@ class Loop:
     def _images(self) -> int:
         return self.step * self.settings.batch * distributed.world()
 
-    def _log(self, first_step: int) -> None:
+    def _log(self) -> None:
         """A row of log.csv and the progress line, over the steps since the last."""
         settings = self.settings
         self.last, speed = self.interval.means(), self.interval.steps / max(self.interval.seconds, 1e-9)
@@ -435,6 +442,7 @@ class Loop:
         # Batch norm statistics differ between processes; a resumed run could only restore one of them.
         distributed.broadcast(networks.values(), buffers_only=True)
         random_states = distributed.gather(random_state())
+        self.saved_step = self.step
         if not self.is_main:
             return
         state = {
@@ -452,11 +460,14 @@ class Loop:
         )
         prune(folder.parent, newest=self.step, keep=self.settings.keep, best=self.best_step)
         self.events.emit("checkpoint", f"checkpoint {folder}", step=self.step, folder=str(folder))
+        self._export(self.run_folder.model)
+        if improved:
+            self._export(self.run_folder.best_model)
+
+    def _export(self, folder: Path) -> None:
         if export := self.export:
-            folders = [self.run_folder.model, *([self.run_folder.best_model] if improved else [])]
-            for model in folders:
-                with self._showing() as shown:
-                    self.run_folder.export(model, lambda into: export(shown, into, self.step))
+            with self._showing() as networks:
+                self.run_folder.export(folder, lambda into: export(networks, into, self.step))
 
     def _restore(self, folder: Path) -> None:
         """Puts everything back to where the checkpoint was written."""
@@ -471,7 +482,8 @@ class Loop:
         load_tensors(self.averages.networks, checkpoint.averaged, folder / "averaged.safetensors")
         for phase in self.trainable.phases:
             phase.optimizer.load_state_dict(state["optimizers"][phase.name])
-        self.step, self.seconds = checkpoint.step, state["seconds"]
+        self.step = self.first_step = self.saved_step = checkpoint.step
+        self.seconds = state["seconds"]
         self.best_value, self.best_step = state["best_value"], state["best_step"]
         self.interval, self.last = _Interval(**state["interval"]), state["last"]
         set_random_state(state["random"][distributed.rank()])
@@ -539,9 +551,7 @@ def _numerics(settings: LoopSettings) -> Iterator[None]:
     backends.cuda.matmul.allow_tf32 = backends.cudnn.allow_tf32 = tf32
     backends.cudnn.benchmark = not settings.deterministic  # every step has the same shapes
     if settings.deterministic:
-        os.environ.setdefault(
-            "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-        )  # cuBLAS refuses deterministic mode without
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS insists on it
         torch.use_deterministic_algorithms(True)
     try:
         yield
