@@ -23,6 +23,10 @@ INTERRUPTED = 130  # 128 + SIGINT
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 MEMORY_HINT = "use a smaller batch (loader.batch=…, --batch) or smaller pictures"
+TORCH_PAIR_CURE = (
+    "install a pair that pip chooses itself: pip install --force-reinstall torch torchvision "
+    "(a CPU-only torch needs torchvision from the same CPU-only index)"
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,9 @@ def explain(error: BaseException) -> Failure:
     if _is_out_of_memory(error):
         first = str(error).strip().splitlines()
         return Failure("out of memory" + (f": {first[0]}" if first else ""), MEMORY_HINT, FAILED)
+    if "torchvision" in str(error) and isinstance(error, (ImportError, RuntimeError)):
+        # "operator torchvision::nms does not exist": its binary was built for another torch
+        return Failure(f"torchvision does not fit the installed torch: {error}", TORCH_PAIR_CURE, FAILED)
     return Failure(
         f"unexpected {type(error).__name__}: {error}",
         "this is a fault of gancli: run the command again with GANCLI_DEBUG=1 and report the traceback",

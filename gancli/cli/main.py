@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from gancli.cli import data, prepare, pretrain_encoder, recipes, train
+from gancli.cli import data, doctor, prepare, pretrain_encoder, recipes, sample, score, train
 from gancli.cli.app import app
 
-__all__ = ["app", "data", "main", "prepare", "pretrain_encoder", "recipes", "train"]
+__all__ = [
+    "app",
+    "data",
+    "doctor",
+    "main",
+    "prepare",
+    "pretrain_encoder",
+    "recipes",
+    "sample",
+    "score",
+    "train",
+]
 
 
 def main() -> None:

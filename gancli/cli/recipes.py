@@ -25,7 +25,7 @@ Name = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Values that replace the recipe's.", show_default=False),
+    typer.Argument(metavar="KEY=VALUE", help="Values that replace the recipe's.", show_default=False),
 ]
 
 
@@ -81,7 +81,7 @@ def validate(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RECIPE]...",
+            metavar="RECIPE",
             help="Recipes, or paths of YAML files.",
             show_default="all shipped",
             autocompletion=complete_recipe,

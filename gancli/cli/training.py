@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[KEY=VALUE]...",
+        metavar="KEY=VALUE",
         help="Values that replace the recipe's, as data=data/demo or loader.batch=16.",
         show_default=False,
     ),

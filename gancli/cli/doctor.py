@@ -1,0 +1,51 @@
+"""`gancli doctor`: what this machine has, and the one installation fault that is common, with its cure."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+
+from gancli.cli.app import LOOK, app, command
+from gancli.cli.console import Output
+from gancli.cli.errors import TORCH_PAIR_CURE
+from gancli.errors import RunError
+
+
+@command(app, "doctor", examples=("gancli doctor", "gancli doctor --json"), panel=LOOK)
+def doctor(out: Output) -> None:
+    """Check this installation: versions, whether torch and torchvision fit each other, devices, weight files.
+
+    Ends with exit code 1 where gancli cannot work.
+    """
+    versions = {name: _version(name) for name in ("torch", "torchvision")}
+    try:
+        for name in versions:
+            import_module(name)
+    except (ImportError, RuntimeError, OSError) as error:
+        pair = ", ".join(f"{name} {found or 'missing'}" for name, found in versions.items())
+        raise RunError(
+            f"torch and torchvision cannot be used together ({pair}): {error}", TORCH_PAIR_CURE
+        ) from error
+
+    from gancli.engine.environment import describe_environment
+    from gancli.weights import WEIGHTS, home
+
+    environment = describe_environment()
+    folder = home() / "weights"
+    weights = {name: (folder / entry.file).is_file() for name, entry in WEIGHTS.items()}
+    lines = [
+        f"gancli {environment['gancli']}, Python {environment['python']}, {environment['platform']}",
+        *(f"{name} {found or 'missing'}" for name, found in environment["packages"].items()),
+        f"CPU: {environment['cpu']}, {environment['threads']} threads",
+        f"GPU: {', '.join(environment['gpus']) or 'none; training runs on the CPU'}",
+        f"weight files in {folder}: {', '.join(name for name, there in weights.items() if there) or 'none yet'}",
+        "torch and torchvision fit each other",
+    ]
+    out.result({**environment, "weights_folder": folder, "weights": weights}, "\n".join(lines), quiet="ok")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

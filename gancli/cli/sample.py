@@ -1,0 +1,128 @@
+"""`gancli sample`: pictures from a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gancli.cli.app import USE, app, command
+from gancli.cli.console import Output
+
+CAPTIONS, FIGURES = "Captions", "Figures"
+
+
+@command(
+    app,
+    "sample",
+    examples=(
+        'gancli sample runs/0001-ffgan-demo --text "a small red bird with blue wings" --variants 4',
+        "gancli sample runs/0001-ffgan-cub --data data/cub --split test -n 30000 --out pictures/cub",
+    ),
+    panel=USE,
+    progress=True,
+)
+def sample(
+    out: Output,
+    model: Annotated[
+        Path, typer.Argument(help="Model folder, or a run folder with one.", show_default=False)
+    ],
+    text: Annotated[
+        list[str] | None,
+        typer.Option("--text", "-t", help="A sentence; say it again for more.", rich_help_panel=CAPTIONS),
+    ] = None,
+    captions: Annotated[
+        Path | None,
+        typer.Option("--captions", help="Text file, one sentence a line.", rich_help_panel=CAPTIONS),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Captions of this dataset folder.", rich_help_panel=CAPTIONS),
+    ] = None,
+    split: Annotated[
+        str, typer.Option("--split", help="Split of the dataset.", rich_help_panel=CAPTIONS)
+    ] = "test",
+    count: Annotated[
+        int | None,
+        typer.Option(
+            "-n",
+            min=1,
+            help="Captions to take from the dataset.",
+            show_default="one per image",
+            rich_help_panel=CAPTIONS,
+        ),
+    ] = None,
+    folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for PNG files and samples.csv.")] = Path(
+        "pictures"
+    ),
+    variants: Annotated[
+        int, typer.Option("--variants", min=1, help="Pictures per caption, each with other noise.")
+    ] = 1,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="The same seed gives the same pictures, in any batch.")
+    ] = 0,
+    stages: Annotated[
+        bool,
+        typer.Option("--stages", help="Also all resolutions side by side (Fig. 5).", rich_help_panel=FIGURES),
+    ] = False,
+    attention: Annotated[
+        bool,
+        typer.Option(
+            "--attention", help="Also where each stage looks for each word (Fig. 6).", rich_help_panel=FIGURES
+        ),
+    ] = False,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures at a time.")] = 32,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the pictures of an earlier call.")
+    ] = False,
+) -> None:
+    """Draw sentences, or the captions of a dataset.
+
+    Words that the model has never seen are left out, with a warning. The same call again continues one that was
+    interrupted.
+    """
+    from gancli.build import pick_device
+    from gancli.inference.sample import sample as draw
+
+    with out.progress("drawing", "pictures") as advance:
+        report = draw(
+            model,
+            out=folder,
+            texts=text or (),
+            captions_file=captions,
+            data=data,
+            split=split,
+            n=count,
+            variants=variants,
+            seed=seed,
+            stages=stages,
+            attention=attention,
+            batch=batch,
+            device=pick_device(device),
+            overwrite=overwrite,
+            progress=advance,
+        )
+    for warning in report.warnings:
+        out.warn(warning)
+    lines = [
+        f"{report.out}: {len(report.files):,} pictures of {report.sampling.stages[-1]} pixels, samples.csv"
+    ]
+    if report.figures:
+        lines.append(f"figures: {', '.join(str(report.out / name) for name in report.sampling.figures)}")
+    out.result(
+        {
+            "out": report.out,
+            "pictures": len(report.files),
+            "made": report.made,
+            "files": report.files[:100],
+            "figures": report.figures[:100],
+            "samples": report.out / "samples.csv",
+            "model_hash": report.sampling.model_hash,
+            "seed": seed,
+            "warnings": report.warnings,
+        },
+        "\n".join(lines),
+        quiet="\n".join(str(file) for file in report.files),
+    )
