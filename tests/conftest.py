@@ -1,0 +1,86 @@
+"""Fixtures that many tests share: real data where it is there, a tiny dataset in CUB's layout, and it prepared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from gancli.data.prepare import prepare
+from gancli.data.sources import cub
+
+ROOT = Path(__file__).parents[1]
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+# The first and the last are test classes of the zero-shot split
+CLASSES = ("001.Black_footed_Albatross", "002.Laysan_Albatross", "003.Sooty_Albatross", "004.Groove_billed_Ani")
+COLOURS = ("black", "white", "brown", "blue")
+IMAGES_PER_CLASS = 6
+ATTRIBUTES = ("has_primary_color::black", "has_primary_color::white", "has_size::small")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real datasets, which the project may read but not carry."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("no real data beside the project: ../shared/data is absent")
+    return SHARED_DATA
+
+
+def write_raw_cub(root: Path, images_per_class: int = IMAGES_PER_CLASS) -> Path:
+    """Write a dataset of coloured blobs in the layout of CUB-200-2011; the same bytes every time."""
+    base = root / "CUB_200_2011"
+    (base / "attributes").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    tables: dict[str, list[str]] = {
+        name: [] for name in ("images", "image_class_labels", "bounding_boxes", "train_test_split")
+    }
+    labels: list[str] = []
+    identity = 0
+    for class_number, (name, colour) in enumerate(zip(CLASSES, COLOURS, strict=True), start=1):
+        (base / "images" / name).mkdir(parents=True)
+        (root / "text" / name).mkdir(parents=True)
+        for number in range(images_per_class):
+            identity += 1
+            stem = f"Bird_{identity:04d}"
+            width, height = (int(side) for side in rng.integers(50, 90, 2))
+            box = (width // 5, height // 4, width // 2, height // 2)
+            picture = Image.new("RGB", (width, height), tuple(int(level) for level in rng.integers(90, 200, 3)))
+            draw = ImageDraw.Draw(picture)
+            draw.ellipse((box[0], box[1], box[0] + box[2], box[1] + box[3]), fill=colour)
+            picture.save(base / "images" / name / f"{stem}.jpg", quality=95)
+            size = ("small", "large")[number % 2]
+            sentences = [
+                f"this is a {size} {colour} bird, number {identity}.",
+                f"a {colour} bird with a {('short', 'long', 'curved')[number % 3]} bill and a {colour} belly",
+                f"The bird is {colour}; it has {size} wings",
+            ]
+            (root / "text" / name / f"{stem}.txt").write_text("\n".join(sentences) + "\n", encoding="utf-8")
+            tables["images"].append(f"{identity} {name}/{stem}.jpg")
+            tables["image_class_labels"].append(f"{identity} {class_number}")
+            tables["bounding_boxes"].append(f"{identity} {' '.join(f'{value:.1f}' for value in box)}")
+            tables["train_test_split"].append(f"{identity} {int(number % 2 == 0)}")
+            present = (colour == "black", colour == "white", size == "small")
+            labels += [f"{identity} {a} {int(value)} 4 1.5" for a, value in enumerate(present, start=1)]
+    for file, lines in tables.items():
+        (base / f"{file}.txt").write_text("\n".join(lines) + "\n")
+    (base / "classes.txt").write_text("".join(f"{n} {name}\n" for n, name in enumerate(CLASSES, start=1)))
+    (base / "attributes" / "image_attribute_labels.txt").write_text("\n".join(labels) + "\n")
+    (root / "attributes.txt").write_text("".join(f"{n} {name}\n" for n, name in enumerate(ATTRIBUTES, start=1)))
+    return root
+
+
+@pytest.fixture
+def tiny_raw_cub(tmp_path: Path) -> Path:
+    """24 images of 4 classes in CUB's raw layout, of which 12 are train and 12 test; the test may damage it."""
+    return write_raw_cub(tmp_path / "raw")
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny dataset prepared at 32 pixels, raw codec, at most five images in a shard; not to be changed."""
+    folder = tmp_path_factory.mktemp("tiny")
+    prepare(cub.read(write_raw_cub(folder / "raw")), folder / "cub", image_size=32, shard_images=5)
+    return folder / "cub"
