@@ -1,0 +1,78 @@
+"""Every shipped recipe is valid, can be built, and names its data and encoder the way the others do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gancli.build import parameter_table
+from gancli.config import (
+    DamsmRecipe,
+    FFGANRecipe,
+    dump_recipe,
+    load_recipe,
+    recipe_names,
+    recipes_folder,
+)
+
+NAMES = recipe_names()
+
+
+def test_every_yaml_file_under_recipes_is_found() -> None:
+    files = [path for path in recipes_folder().rglob("*") if path.suffix in (".yaml", ".yml")]
+    assert len(files) == len(NAMES) >= 9
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recipe_is_valid_and_its_folder_is_its_model(name: str) -> None:
+    assert load_recipe(name).model.name == name.split("/")[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recipe_survives_being_resolved(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "resolved.yaml"
+    path.write_text(dump_recipe(load_recipe(name)), encoding="utf-8")
+    assert load_recipe(path) == load_recipe(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recipe_builds_on_the_meta_device(name: str) -> None:
+    assert all(count > 0 for _, count in parameter_table(load_recipe(name)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recipe_says_where_its_values_come_from(name: str) -> None:
+    text = (recipes_folder() / f"{name}.yaml").read_text(encoding="utf-8")
+    assert any(source in text for source in ("paper", "public code", "chosen", "base:"))
+
+
+@pytest.mark.parametrize("dataset", ["cub", "coco", "demo"])
+def test_the_gan_recipe_fits_the_encoder_recipe(dataset: str) -> None:
+    gan, encoder = load_recipe(f"ffgan/{dataset}"), load_recipe(f"damsm/{dataset}")
+    assert isinstance(gan, FFGANRecipe)
+    assert isinstance(encoder, DamsmRecipe)
+    assert gan.data == encoder.data
+    assert gan.model.text_dim == encoder.model.dim
+
+
+def test_the_papers_values() -> None:
+    cub, coco = load_recipe("ffgan/cub"), load_recipe("ffgan/coco")
+    assert isinstance(cub, FFGANRecipe)
+    assert isinstance(coco, FFGANRecipe)
+    assert cub.model.stages == coco.model.stages == (64, 128, 256)
+    assert (cub.train.epochs, coco.train.epochs) == (600, 120)
+    assert (cub.loss.damsm, coco.loss.damsm) == (5.0, 50.0)
+    assert cub.loader.words == coco.loader.words == 18
+    assert cub.optim.generator_lr == cub.optim.discriminator_lr == 2e-4
+
+
+def test_parameters_at_paper_scale() -> None:
+    cub, coco = dict(parameter_table(load_recipe("ffgan/cub"))), dict(parameter_table(load_recipe("ffgan/coco")))
+    assert cub == {
+        "generator": 21_840_592,
+        "discriminator_64": 1_878_242,
+        "discriminator_128": 5_155_810,
+        "discriminator_256": 18_264_546,
+    }
+    assert coco["generator"] == 22_726_864

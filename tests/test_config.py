@@ -1,0 +1,246 @@
+"""Recipes: typing, inheritance, overrides, and messages that name every mistake."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gancli.config import (
+    DamsmRecipe,
+    FFGANRecipe,
+    diff_recipes,
+    dump_recipe,
+    load_recipe,
+    recipe_names,
+    resolve_recipe_name,
+)
+from gancli.errors import ConfigError
+
+MINIMAL: dict[str, Any] = {
+    "model": {"name": "ffgan"},
+    "data": "data/x",
+    "encoder": "encoders/x",
+    "loader": {"batch": 8},
+    "train": {"steps": 5},
+}
+
+
+def write(folder: Path, content: dict[str, Any] | str, name: str = "mine.yaml") -> Path:
+    path = folder / name
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def mistakes(name: str | Path, *overrides: str) -> list[str]:
+    """The lines of the error below its heading."""
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(name, overrides)
+    return [line.strip() for line in str(caught.value).splitlines()[1:]]
+
+
+def test_a_recipe_is_typed_and_immutable(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, MINIMAL))
+    assert isinstance(recipe, FFGANRecipe)
+    assert recipe.model.stages == (64, 128, 256)
+    assert recipe.data == Path("data/x")
+    with pytest.raises(ValueError, match="frozen"):
+        recipe.loader.batch = 3  # type: ignore[misc]
+
+
+def test_overrides_are_typed_as_yaml_and_exponents_without_a_dot_are_numbers() -> None:
+    recipe = load_recipe(
+        "ffgan/cub",
+        ["optim.generator_lr=1e-4", "optim.betas=[0, 0.9]", "model.stages=[16, 32]", "train.epochs=", "train.minutes=3"],
+    )
+    assert isinstance(recipe, FFGANRecipe)
+    assert recipe.optim.generator_lr == 1e-4
+    assert recipe.optim.betas == (0.0, 0.9)
+    assert all(isinstance(beta, float) for beta in recipe.optim.betas)  # Adam refuses an int beside a float
+    assert recipe.model.stages == (16, 32)
+    assert recipe.train.epochs is None
+
+
+def test_an_override_makes_the_section_it_needs(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, MINIMAL), ["loss.damsm=7"])
+    assert isinstance(recipe, FFGANRecipe)
+    assert recipe.loss.damsm == 7
+
+
+def test_every_mistake_is_reported_at_once() -> None:
+    lines = mistakes(
+        "ffgan/cub",
+        "train.precision=fp16",
+        "loader.batch=1",
+        "model.stages=[64, 100]",
+        "optim.batch=4",
+        "data.root=x",
+        "nonsense",
+        "train.epochs=null",
+    )
+    assert lines == [
+        "data.root: data is a value, not a section",
+        "'nonsense': an override is written key=value, as train.seed=1",
+        "model.stages: received [64, 100]: stages must be powers of two, at least 8, each twice the one before, "
+        "as [64, 128, 256]",
+        "loader.batch: received 1, allowed: whole number >= 2",
+        "optim.batch: unknown key; did you mean loader.batch?",
+        "train: set at least one of train.epochs, train.steps and train.minutes",
+        "train.precision: received 'fp16', allowed: 'float32', 'tf32', 'bf16'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("unknown", "near"),
+    [
+        ("optim.batch", "loader.batch"),  # another section
+        ("train.log_evry", "train.log_every"),  # a typo
+        ("optim.lr", "optim.generator_lr or optim.discriminator_lr"),  # a part of the name
+        ("modle", "model"),
+        ("seed", "train.seed"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest_one(unknown: str, near: str) -> None:
+    assert mistakes("ffgan/cub", f"{unknown}=1") == [f"{unknown}: unknown key; did you mean {near}?"]
+
+
+def test_a_key_that_resembles_none_gets_no_suggestion() -> None:
+    assert mistakes("ffgan/cub", "train.zzz=1") == ["train.zzz: unknown key"]
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("optim.ema_decay=1", "optim.ema_decay: received 1, allowed: number < 1.0"),
+        ("optim.generator_lr=.nan", "optim.generator_lr: received nan, allowed: number"),
+        ("optim.betas=[0.5, x]", "optim.betas.1: received 'x', allowed: number"),
+        ("model.gsr=perhaps", "model.gsr: received 'perhaps', allowed: true or false"),
+        ("loss=3", "loss: received 3, allowed: a section with the keys kl, damsm, gamma1, gamma2, gamma3"),
+        ("loader.words=0", "loader.words: received 0, allowed: whole number >= 1"),
+        ("model.stages=[4, 8]", None),
+        ("model.stages=[]", None),
+        ("model.stages=[64, 64]", None),
+        ("model.stages=[16, 64]", None),
+    ],
+)
+def test_a_bad_value_is_shown_with_what_is_allowed(override: str, line: str | None) -> None:
+    (found,) = mistakes("ffgan/cub", override)
+    assert found == line if line else found.startswith("model.stages: received [")
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, {key: value for key, value in MINIMAL.items() if key != "encoder"})
+    assert mistakes(path) == ["encoder: missing, allowed: path"]
+
+
+def test_a_small_backbone_has_no_pretrained_weights() -> None:
+    (line,) = mistakes("damsm/demo", "model.pretrained=true")
+    assert line.startswith("model.pretrained: received True")
+
+
+def test_base_merges_sections_and_replaces_values(tmp_path: Path) -> None:
+    write(tmp_path, MINIMAL, "parent.yaml")
+    child = write(tmp_path, {"base": "parent", "loader": {"words": 12}, "train": {"seed": 3}}, "child.yaml")
+    recipe = load_recipe(child)
+    assert (recipe.loader.batch, recipe.loader.words) == (8, 12)
+    assert (recipe.train.steps, recipe.train.seed) == (5, 3)
+
+
+def test_base_may_be_a_shipped_recipe(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, {"base": "ffgan/cub", "train": {"seed": 3}}))
+    assert diff_recipes(load_recipe("ffgan/cub"), recipe) == ["train.seed: 0 → 3"]
+
+
+def test_base_goes_one_level_deep(tmp_path: Path) -> None:
+    write(tmp_path, MINIMAL, "a.yaml")
+    write(tmp_path, {"base": "a"}, "b.yaml")
+    with pytest.raises(ConfigError, match="one level"):
+        load_recipe(write(tmp_path, {"base": "b"}, "c.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train: {seed: 1\n", "line 2: not valid YAML"),
+        ("- a\n", "a recipe is a mapping"),
+        ("", "a recipe is a mapping"),
+        ("train:\n  seed: 1\n  seed: 2\n", "line 3: .*'seed' is given twice"),
+        ("model: !!python/object:os.system {}\n", "not valid YAML"),
+        ("base: [a]\n", "allowed: the name of one recipe"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_recipe(write(tmp_path, text))
+    assert "mine.yaml" in str(caught.value)
+
+
+def test_unknown_names_suggest_and_missing_files_are_named() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_recipe("ffgan/cubb")
+    assert "ffgan/cub" in (caught.value.hint or "")
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: no such recipe file"):
+        load_recipe("nowhere.yaml")
+
+
+def test_the_kind_asked_for_must_be_the_recipes(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="recipe of 'ffgan', but one of 'damsm'"):
+        load_recipe("ffgan/cub", kind="damsm")
+    nameless = {**MINIMAL, "model": {}}
+    assert load_recipe(write(tmp_path, nameless), kind="ffgan").model.name == "ffgan"
+    assert mistakes(write(tmp_path, nameless)) == ["model.name: received None, allowed: 'ffgan', 'damsm'"]
+
+
+def test_recipes_by_dataset_name() -> None:
+    assert resolve_recipe_name("damsm", "cub") == "damsm/cub"
+    with pytest.raises(ConfigError) as caught:
+        resolve_recipe_name("ffgan", "mine")
+    assert "ffgan/cub" in (caught.value.hint or "")
+
+
+def test_diff_names_every_changed_value() -> None:
+    changed = load_recipe("ffgan/cub", ["loss.damsm=1", "data=elsewhere"])
+    assert diff_recipes(load_recipe("ffgan/cub"), changed) == [
+        "data: data/cub → elsewhere",
+        "loss.damsm: 5.0 → 1.0",
+    ]
+
+
+@given(
+    rate=st.floats(1e-12, 1e3),
+    batch=st.integers(2, 10_000),
+    folder=st.text(st.characters(exclude_categories=["C"]), min_size=1).filter(lambda t: t == t.strip()),
+    first=st.integers(3, 9),
+    count=st.integers(1, 4),
+)
+def test_a_dumped_recipe_reads_back_the_same(
+    tmp_path_factory: pytest.TempPathFactory, rate: float, batch: int, folder: str, first: int, count: int
+) -> None:
+    content = MINIMAL | {
+        "model": {"name": "ffgan", "stages": [2 ** (first + i) for i in range(count)]},
+        "data": folder,
+        "loader": {"batch": batch},
+        "optim": {"generator_lr": rate},
+    }
+    recipe = FFGANRecipe.model_validate(content)
+    path = tmp_path_factory.mktemp("recipe") / "dumped.yaml"
+    path.write_text(dump_recipe(recipe), encoding="utf-8")
+    assert load_recipe(path) == recipe
+
+
+def test_listing_recipes_loads_no_torch() -> None:
+    code = "import sys, gancli.config as c; assert c.recipe_names(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_names_are_sorted_and_without_suffix() -> None:
+    names = recipe_names()
+    assert names == sorted(names)
+    assert {"ffgan/cub", "damsm/cub"} <= set(names)
+    assert isinstance(load_recipe("damsm/cub"), DamsmRecipe)
