@@ -152,7 +152,7 @@ def _report(out: Output, rows: Sequence[ScoreRow], results: Path) -> None:
         (
             row.metric,
             row.method,
-            f"{row.value:.2f}",
+            f"{row.value:.4g}",
             "" if row.std is None else f"{row.std:.2f}",
             "?" if row.n_real is None else f"{row.n_real:,}",
             "?" if row.n_fake is None else f"{row.n_fake:,}",

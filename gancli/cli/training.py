@@ -133,7 +133,7 @@ def followed(out: Output) -> Iterator[Events]:
                 out.warn(event.text)
             elif event.kind == "progress":
                 show(event.text)
-            else:
+            elif event.kind != "end":  # which the result says better
                 out.note(event.text)
 
         yield Events(sink, sys.stdout if out.json else None)

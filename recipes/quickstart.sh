@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# The whole way once, on drawn birds: data, encoder, FF-GAN, pictures, scores, table. About 15 minutes on two CPU cores.
+# Every line is a command you can type yourself; `gancli COMMAND --help` explains it.
+#
+#   bash recipes/quickstart.sh [FOLDER]        everything is written below FOLDER (default: quickstart)
+#
+# A folder that has been begun is continued: what is finished is not made again.
+set -euo pipefail
+
+out=${1:-quickstart}
+mkdir -p "$out"
+cd "$out"
+
+say() { printf '\n== %s\n' "$*" >&2; }
+done_once() { [ -e "$1" ]; }
+
+say "1/6  2,000 drawn birds with ten captions each"
+gancli prepare demo --out data/demo --images 2000 --image-size 64 --seed 0
+
+say "2/6  a text and image encoder, and a second one from another seed that only the scores use"
+done_once encoders/damsm-demo ||
+    gancli pretrain-encoder damsm data=data/demo --out encoders/damsm-demo --seed 0
+done_once encoders/judge ||
+    gancli pretrain-encoder damsm data=data/demo --out encoders/judge --seed 1
+
+say "3/6  FF-GAN"
+run=runs/$(ls runs | grep -- -ffgan-demo | tail -n 1 || true)
+done_once "$run/model" ||
+    gancli train ffgan data=data/demo encoder=encoders/damsm-demo
+run=runs/$(ls runs | grep -- -ffgan-demo | tail -n 1)
+
+say "4/6  pictures of the test captions, from the trained generator and from the same one before its first step"
+gancli sample "$run" --data data/demo --split test --out pictures/trained --overwrite
+gancli sample "$run/initial" --data data/demo --split test --out pictures/untrained --overwrite
+gancli sample "$run" --text "a small red bird with blue wings and a white belly" \
+    --text "this large bird is yellow with a black crown" --variants 4 --stages --attention \
+    --out pictures/own-words --overwrite
+
+say "5/6  scores, by the second encoder and by an oracle that is no neural network"
+rm -f results.csv
+gancli score fid data/demo:test pictures/untrained --features encoder:encoders/judge
+gancli score fid data/demo:test pictures/trained --features encoder:encoders/judge
+gancli score r-precision pictures/trained --encoder encoders/judge
+gancli score agreement pictures/trained
+
+say "6/6  the paper's tables with our rows"
+gancli score table ffgan --results results.csv --out tables
+
+cat <<END
+
+Pictures:    $PWD/pictures/trained  (your own words: $PWD/pictures/own-words)
+Sample grids while it trained:  $PWD/$run/samples
+Scores:      $PWD/results.csv
+Tables:      $PWD/tables
+Run folder:  $PWD/$run
+END
