@@ -15,7 +15,12 @@ ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 # The first and the last are test classes of the zero-shot split
-CLASSES = ("001.Black_footed_Albatross", "002.Laysan_Albatross", "003.Sooty_Albatross", "004.Groove_billed_Ani")
+CLASSES = (
+    "001.Black_footed_Albatross",
+    "002.Laysan_Albatross",
+    "003.Sooty_Albatross",
+    "004.Groove_billed_Ani",
+)
 COLOURS = ("black", "white", "brown", "blue")
 IMAGES_PER_CLASS = 6
 ATTRIBUTES = ("has_primary_color::black", "has_primary_color::white", "has_size::small")
@@ -47,7 +52,9 @@ def write_raw_cub(root: Path, images_per_class: int = IMAGES_PER_CLASS) -> Path:
             stem = f"Bird_{identity:04d}"
             width, height = (int(side) for side in rng.integers(50, 90, 2))
             box = (width // 5, height // 4, width // 2, height // 2)
-            picture = Image.new("RGB", (width, height), tuple(int(level) for level in rng.integers(90, 200, 3)))
+            picture = Image.new(
+                "RGB", (width, height), tuple(int(level) for level in rng.integers(90, 200, 3))
+            )
             draw = ImageDraw.Draw(picture)
             draw.ellipse((box[0], box[1], box[0] + box[2], box[1] + box[3]), fill=colour)
             picture.save(base / "images" / name / f"{stem}.jpg", quality=95)
@@ -68,7 +75,9 @@ def write_raw_cub(root: Path, images_per_class: int = IMAGES_PER_CLASS) -> Path:
         (base / f"{file}.txt").write_text("\n".join(lines) + "\n")
     (base / "classes.txt").write_text("".join(f"{n} {name}\n" for n, name in enumerate(CLASSES, start=1)))
     (base / "attributes" / "image_attribute_labels.txt").write_text("\n".join(labels) + "\n")
-    (root / "attributes.txt").write_text("".join(f"{n} {name}\n" for n, name in enumerate(ATTRIBUTES, start=1)))
+    (root / "attributes.txt").write_text(
+        "".join(f"{n} {name}\n" for n, name in enumerate(ATTRIBUTES, start=1))
+    )
     return root
 
 

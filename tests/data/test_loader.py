@@ -1,0 +1,226 @@
+"""Batches are a function of (seed, step) alone, cover every image, and hold what Pillow would have made."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gancli.data.loader import Batch, BatchSource, batches, evaluation_batches, pyramid
+from gancli.data.prepare import prepare
+from gancli.data.shards import Dataset, Split
+from gancli.data.sources import cub
+from gancli.errors import DataError
+
+
+@pytest.fixture
+def split(tiny_dataset: Path) -> Split:
+    return Dataset.open(tiny_dataset).split("train")
+
+
+def source(split: Split, **options: object) -> BatchSource:
+    settings: dict[str, object] = {"sizes": (8, 16, 32), "batch": 4, "words": 6, "seed": 1} | options
+    return BatchSource(split, **settings)  # type: ignore[arg-type]
+
+
+def same(one: Batch, other: Batch) -> bool:
+    pairs = zip(one.images, other.images, strict=True)
+    return all(torch.equal(a, b) for a, b in pairs) and all(
+        torch.equal(getattr(one, name), getattr(other, name))
+        for name in ("tokens", "lengths", "class_ids", "indices")
+    )
+
+
+def test_shapes_and_ranges(split: Split) -> None:
+    batch = source(split)[0]
+    assert [tuple(image.shape) for image in batch.images] == [(4, 3, 8, 8), (4, 3, 16, 16), (4, 3, 32, 32)]
+    for image in batch.images:
+        assert image.dtype == torch.float32
+        assert image.min() >= -1
+        assert image.max() <= 1
+        assert image.is_contiguous(memory_format=torch.channels_last)
+    assert batch.tokens.shape == (4, 6)
+    assert batch.tokens.dtype == batch.lengths.dtype == batch.class_ids.dtype == torch.int64
+    assert ((batch.tokens != 0).sum(dim=1) == batch.lengths).all()
+    assert batch.class_ids.tolist() == split.class_ids[batch.indices.numpy()].tolist()
+    assert len(batch) == 4
+
+
+def test_batch_depends_on_seed_and_step_only(split: Split) -> None:
+    straight = source(split)
+    walked = [straight[step] for step in range(8)]
+    fresh = source(split)
+    assert all(same(fresh[step], walked[step]) for step in (7, 2, 0, 5))
+    assert not same(source(split, seed=2)[0], walked[0])
+    assert not same(walked[0], walked[3])  # the same place in the next epoch
+
+
+def test_epoch_takes_every_image_once_in_an_order_of_its_own(split: Split) -> None:
+    shuffled = source(split)
+    assert len(shuffled) == 3
+    epochs = [
+        [int(index) for step in range(3 * epoch, 3 * epoch + 3) for index in shuffled[step].indices]
+        for epoch in range(3)
+    ]
+    assert all(sorted(epoch) == list(range(12)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+def test_incomplete_batch_is_left_out(split: Split) -> None:
+    assert len(source(split, batch=5)) == 2
+
+
+def test_ranks_together_see_what_one_process_sees(split: Split) -> None:
+    for step in range(4):
+        alone = source(split, batch=6)[step]
+        parts = [source(split, batch=2, rank=rank, world=3)[step] for rank in range(3)]
+        for level, image in enumerate(alone.images):
+            assert torch.equal(torch.cat([part.images[level] for part in parts]), image)
+        assert torch.equal(torch.cat([part.tokens for part in parts]), alone.tokens)
+        assert torch.equal(torch.cat([part.indices for part in parts]), alone.indices)
+
+
+def to_bytes(image: torch.Tensor) -> np.ndarray:
+    """(3, S, S) in [-1, 1] back to (S, S, 3) uint8."""
+    return ((image + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+
+
+def test_largest_image_is_a_window_flipped_or_not(split: Split) -> None:
+    flips: Counter[bool] = Counter()
+    places: set[tuple[int, int]] = set()
+    train = source(split, sizes=(32,))
+    for step in range(30):
+        batch = train[step]
+        for image, index in zip(batch.images[0], batch.indices.tolist(), strict=True):
+            window, stored = to_bytes(image), split.image(index)
+            found = [
+                (flip, top, left)
+                for flip, candidate in ((False, window), (True, window[:, ::-1]))
+                for top in range(stored.shape[0] - 31)
+                for left in range(stored.shape[1] - 31)
+                if np.array_equal(candidate, stored[top : top + 32, left : left + 32])
+            ]
+            assert found
+            flips[found[0][0]] += 1
+            places.add(found[0][1:])
+    assert 35 < flips[True] < 85  # of 120
+    tops, lefts = {top for top, _ in places}, {left for _, left in places}
+    assert tops >= set(range(7))  # all there are where the side is 38; the other side may be longer
+    assert lefts >= set(range(7))
+
+
+def test_captions_are_drawn_from_all_of_an_image(split: Split) -> None:
+    seen: dict[int, set[tuple[int, ...]]] = {}
+    train = source(split, words=18)
+    for step in range(60):
+        batch = train[step]
+        for index, tokens, length in zip(batch.indices, batch.tokens, batch.lengths, strict=True):
+            seen.setdefault(int(index), set()).add(tuple(tokens[:length].tolist()))
+    for index, captions in seen.items():
+        assert captions == {tuple(row.tolist()) for row in split.tokens(index)}
+
+
+def test_long_captions_keep_their_order(split: Split) -> None:
+    short = source(split, words=3)
+    for step in range(12):
+        batch = short[step]
+        assert (batch.lengths == 3).all()
+        for index, tokens in zip(batch.indices.tolist(), batch.tokens.tolist(), strict=True):
+            candidates = [row.tolist() for row in split.tokens(index)]
+            assert any(tokens in map(list, itertools.combinations(row, 3)) for row in candidates)
+
+
+@pytest.mark.parametrize("size", [64, 128, 37, 299])
+def test_resize_is_pillows(size: int) -> None:
+    rng = np.random.default_rng(0)
+    smooth = Image.fromarray(rng.integers(0, 256, (24, 24, 3)).astype(np.uint8)).resize((256, 256))
+    noise = Image.fromarray(rng.integers(0, 256, (256, 256, 3)).astype(np.uint8))
+    windows = torch.from_numpy(np.stack([np.asarray(smooth), np.asarray(noise)])).permute(0, 3, 1, 2)
+    (resized,) = pyramid(windows, [size])
+    for image, picture in zip(resized, (smooth, noise), strict=True):
+        expected = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR)).astype(int)
+        assert np.abs(to_bytes(image).astype(int) - expected).max() <= 1
+
+
+def test_smaller_and_larger_than_the_dataset(split: Split) -> None:
+    small, large = source(split, sizes=(16,))[0], source(split, sizes=(48,))[0]
+    full = source(split, sizes=(32,))[0]
+    for other in (small, large):  # the same window, resized
+        resized = torch.nn.functional.interpolate(other.images[0], size=(4, 4), mode="area")
+        reference = torch.nn.functional.interpolate(full.images[0], size=(4, 4), mode="area")
+        assert (resized - reference).abs().mean() < 0.03
+
+
+def test_workers_make_the_same_batches(split: Split) -> None:
+    train = source(split)
+    made = list(batches(train, 2, 6, workers=2))
+    assert len(made) == 4
+    assert all(same(batch, train[step]) for step, batch in zip(range(2, 6), made, strict=True))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_endless_batches(split: Split, workers: int) -> None:
+    train = source(split)
+    stream = batches(train, 4, None, workers=workers)
+    assert all(same(next(stream), train[step]) for step in range(4, 9))
+
+
+def test_loading_leaves_the_global_random_state_alone(split: Split) -> None:
+    """A resumed training makes one loader more than an uninterrupted one, and has to end the same."""
+    before = torch.get_rng_state()
+    list(batches(source(split), 0, 2, workers=1))
+    list(batches(source(split), 0, 2, workers=0))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_without_augmentation_the_window_is_in_the_centre(split: Split) -> None:
+    batch = source(split, sizes=(32,), augment=False)[0]
+    for image, index in zip(batch.images[0], batch.indices.tolist(), strict=True):
+        height, width = split.shape(index)
+        window = split.crop(index, (height - 32) // 2, (width - 32) // 2, 32)
+        assert np.array_equal(to_bytes(image), window)
+
+
+def test_evaluation_takes_every_image_once_in_order(split: Split) -> None:
+    made = list(evaluation_batches(split, sizes=(16, 32), batch=5, words=4))
+    assert [len(batch) for batch in made] == [5, 5, 2]
+    assert torch.cat([batch.indices for batch in made]).tolist() == list(range(12))
+    first = made[0]
+    height, width = split.shape(0)
+    window = split.crop(0, (height - 32) // 2, (width - 32) // 2, 32)
+    assert np.array_equal(to_bytes(first.images[1][0]), window)
+    assert first.tokens[0].tolist() == split.tokens(0)[0][:4].tolist()
+    limited = list(evaluation_batches(split, sizes=(16,), batch=5, words=18, limit=7, caption=4))
+    assert [len(batch) for batch in limited] == [5, 2]
+    assert limited[0].tokens[0, : limited[0].lengths[0]].tolist() == split.tokens(0)[1].tolist()
+
+
+def test_jpeg_shards_give_nearly_the_same(tiny_raw_cub: Path, tmp_path: Path, split: Split) -> None:
+    prepare(cub.read(tiny_raw_cub), tmp_path / "jpeg", image_size=32, codec="jpeg", shard_images=5)
+    jpeg = source(Dataset.open(tmp_path / "jpeg").split("train"))[0]
+    raw = source(split)[0]
+    assert torch.equal(jpeg.indices, raw.indices)
+    assert torch.equal(jpeg.tokens, raw.tokens)
+    assert (jpeg.images[2] - raw.images[2]).abs().mean() < 0.03
+
+
+def test_too_few_images(split: Split) -> None:
+    with pytest.raises(DataError, match="split 'train' holds 12 images, a batch takes 13") as caught:
+        source(split, batch=13)
+    assert "loader.batch to 12" in str(caught.value.hint)
+    with pytest.raises(DataError, match="takes 5 on each of 3 processes") as caught:
+        source(split, batch=5, world=3)
+    assert "loader.batch to 4" in str(caught.value.hint)
+
+
+def test_batch_moves(split: Split) -> None:
+    batch = source(split)[0]
+    moved = batch.to("meta")
+    assert all(image.device.type == "meta" for image in moved.images)
+    assert moved.tokens.device.type == moved.indices.device.type == "meta"
+    assert same(batch.to("cpu"), batch)
