@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gancli.data.files import atomic_file
 from gancli.data.shards import file_hash
-from gancli.errors import DataError, RunError
+from gancli.errors import DataError, RunError, UsageError
 from gancli.scores.features import FeatureNetwork
 from gancli.scores.pictures import Origin, Pictures, SplitPictures, open_pictures, origin_of
 from gancli.scores.results import ScoreRow
@@ -205,13 +205,16 @@ def score_fid(
 
     Raises:
         DataError: Pictures are missing or broken, or the statistics come from another network.
-        UsageError: A dataset is named without its split.
+        UsageError: A dataset is named without its split, or `size` is above the dataset's.
     """
     fake_pictures = None if _is_statistics(fake) else open_pictures(fake)
     real_pictures = None if _is_statistics(real) else open_pictures(real)
     if isinstance(real_pictures, SplitPictures):
-        side = size or (fake_pictures.side if fake_pictures is not None else None)
-        real_pictures = real_pictures.at(min(side or real_pictures.side, real_pictures.side))
+        largest = real_pictures.side
+        if size is not None and not 0 < size <= largest:
+            raise UsageError(f"{real}: its pictures can be taken at 1 to {largest} pixels. Received: {size}")
+        side = size or (fake_pictures.side if fake_pictures is not None else None) or largest
+        real_pictures = real_pictures.at(min(side, largest))
     if real_pictures is None:
         reference = _load_checked(Path(real), features)
     else:
