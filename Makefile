@@ -34,10 +34,10 @@ check: $(INSTALLED_DEV)  ## the same without the slow tests; mends the format fi
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 bench: $(INSTALLED_DEV)  ## time one training step and the loader against what they are compared with
-	$(BIN)/python -m tests.benchmarks
+	@for file in tests/benchmarks/bench_*.py; do $(BIN)/python -m "tests.benchmarks.$$(basename "$$file" .py)" || exit 1; done
 
 learn: $(INSTALLED_DEV)  ## the learning proofs of every model, with their figures (long)
-	$(BIN)/python -m tests.learn
+	@for file in tests/learn/[!_]*.py; do $(BIN)/python -m "tests.learn.$$(basename "$$file" .py)" || exit 1; done
 
 docs: $(INSTALLED_DEV)  ## write docs/cli.md anew from the commands' help
 	$(BIN)/python docs/generate_cli.py

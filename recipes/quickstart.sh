@@ -4,7 +4,7 @@
 #
 #   bash recipes/quickstart.sh [FOLDER]        everything is written below FOLDER (default: quickstart)
 #
-# A folder that has been begun is continued: what is finished is not made again.
+# A folder that has been begun is continued: what is finished is not made again, only sampled and scored.
 set -euo pipefail
 
 out=${1:-quickstart}
@@ -12,22 +12,23 @@ mkdir -p "$out"
 cd "$out"
 
 say() { printf '\n== %s\n' "$*" >&2; }
-done_once() { [ -e "$1" ]; }
 
 say "1/6  2,000 drawn birds with ten captions each"
 gancli prepare demo --out data/demo --images 2000 --image-size 64 --seed 0
 
-say "2/6  a text and image encoder, and a second one from another seed that only the scores use"
-done_once encoders/damsm-demo ||
-    gancli pretrain-encoder damsm data=data/demo --out encoders/damsm-demo --seed 0
-done_once encoders/judge ||
-    gancli pretrain-encoder damsm data=data/demo --out encoders/judge --seed 1
+say "2/6  a text and image encoder, and a second one from another seed that only scores"
+[ -d encoders/damsm-demo ] ||
+    gancli pretrain-encoder damsm data=data/demo --seed 0 --out encoders/damsm-demo --runs runs/encoders
+[ -d encoders/judge ] ||
+    gancli pretrain-encoder damsm data=data/demo --seed 1 --out encoders/judge --runs runs/encoders
 
 say "3/6  FF-GAN"
-run=runs/$(ls runs | grep -- -ffgan-demo | tail -n 1 || true)
-done_once "$run/model" ||
-    gancli train ffgan data=data/demo encoder=encoders/damsm-demo
-run=runs/$(ls runs | grep -- -ffgan-demo | tail -n 1)
+run=runs/0001-ffgan-demo
+if [ -d "$run" ]; then
+    gancli train ffgan --resume "$run"
+else
+    gancli train ffgan data=data/demo encoder=encoders/damsm-demo --runs runs
+fi
 
 say "4/6  pictures of the test captions, from the trained generator and from the same one before its first step"
 gancli sample "$run" --data data/demo --split test --out pictures/trained --overwrite
