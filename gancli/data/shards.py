@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import os
 from collections import OrderedDict
@@ -41,7 +42,7 @@ from gancli.errors import DataError
 SCHEMA_VERSION = 1
 MANIFEST = "dataset.json"
 VOCABULARY = "vocabulary.json"
-OPEN_SHARDS = 64  # per process and split; each costs a file handle and some 50 kB of offsets
+OPEN_SHARDS = 64  # per process and split; each costs a file handle and some 100 kB of offsets
 
 Codec = Literal["raw", "jpeg"]
 
@@ -288,17 +289,22 @@ class _OpenShard:
         self.image_offsets: NDArray[np.int64] = self.file["images/offsets"][()]
         self.shapes: NDArray[np.int32] = self.file["images/shapes"][()]
         self.caption_ranges: NDArray[np.int64] = self.file["captions/ranges"][()]
+        self._ragged: dict[str, tuple[NDArray[np.int64], h5py.Dataset]] = {}
 
     def image_bytes(self, row: int) -> NDArray[np.uint8]:
         data: NDArray[np.uint8] = self.pixels[self.image_offsets[row] : self.image_offsets[row + 1]]
         return data
 
     def captions_of(self, row: int, name: str) -> list[NDArray[Any]]:
-        """The `name` rows (captions, tokens) of an image: two reads, whatever their number."""
+        """The `name` rows (captions, tokens) of an image: one read, whatever their number."""
+        if name not in self._ragged:
+            self._ragged[name] = self.file[f"{name}/offsets"][()], self.file[f"{name}/data"]
+        all_offsets, data = self._ragged[name]
         first, last = self.caption_ranges[row : row + 2]
-        offsets = self.file[f"{name}/offsets"][first : last + 1]
-        flat = self.file[f"{name}/data"][offsets[0] : offsets[-1]]
-        return np.split(flat, offsets[1:-1] - offsets[0])
+        offsets = all_offsets[first : last + 1]
+        flat = data[offsets[0] : offsets[-1]]
+        starts = (offsets - offsets[0]).tolist()
+        return [flat[start:stop] for start, stop in itertools.pairwise(starts)]
 
 
 class Split:
