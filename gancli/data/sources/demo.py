@@ -1,6 +1,9 @@
-"""The demo dataset: birds drawn from known attributes, written in the raw layout of CUB-200-2011 and read back by the
-reader of CUB. Its species are class-disjoint between train and test: the test species are combinations that training
-never shows, of colours and shapes that it shows often."""
+"""The demo dataset: birds drawn from known attributes, written in the raw layout of CUB-200-2011 and read back by
+the reader of CUB.
+
+Its species are class-disjoint between train and test: the test species are combinations that training never shows,
+of colours and shapes that it shows often.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +80,9 @@ def read(root: Path) -> Source:
         DataError: `root` holds no complete demo dataset.
     """
     if not (root / SETTINGS_FILE).is_file():
-        raise DataError(f"{root / SETTINGS_FILE}: no such file", "write_demo makes the folder whole, or not at all.")
+        raise DataError(
+            f"{root / SETTINGS_FILE}: no such file", "write_demo makes the folder whole, or not at all."
+        )
     return cub.read(root, name="demo", test_classes=root / TEST_CLASSES_FILE)
 
 
@@ -115,7 +120,7 @@ def _present(plumage: Plumage, background: str) -> list[bool]:
     return [values[group] == value for group, group_values in _VALUES.items() for value in group_values]
 
 
-# ----------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------------
 # Writing
 
 
@@ -195,9 +200,14 @@ def _holds(root: Path, settings: dict[str, int]) -> bool:
         found = json.loads((root / SETTINGS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise UsageError(f"{root}: is there already and is no demo dataset", hint) from None
-    different = [key for key, value in settings.items() if not isinstance(found, dict) or found.get(key) != value]
+    different = [
+        key for key, value in settings.items() if not isinstance(found, dict) or found.get(key) != value
+    ]
     if different:
-        changes = ", ".join(f"{key} {found.get(key) if isinstance(found, dict) else None} -> {settings[key]}" for key in different)
+        changes = ", ".join(
+            f"{key} {found.get(key) if isinstance(found, dict) else None} -> {settings[key]}"
+            for key in different
+        )
         raise UsageError(f"{root}: holds a demo dataset of other settings ({changes})", hint)
     return True
 
@@ -214,7 +224,8 @@ def _new_folder(root: Path) -> Iterator[Path]:
         os.replace(temporary, root)
     except OSError as error:
         raise RunError(
-            f"{root}: cannot be written ({error.strerror or error})", "free some space or choose another folder"
+            f"{root}: cannot be written ({error.strerror or error})",
+            "free some space or choose another folder",
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -280,7 +291,9 @@ def _write_indices(folder: Path, classes: list[Species], records: list[_Record])
     _write_numbered(cub_folder / "classes.txt", (one.name for one in classes))
     _write_numbered(cub_folder / "images.txt", (r.file for r in records))
     _write_numbered(cub_folder / "image_class_labels.txt", (r.class_index + 1 for r in records))
-    _write_numbered(cub_folder / "train_test_split.txt", (int(not classes[r.class_index].test) for r in records))
+    _write_numbered(
+        cub_folder / "train_test_split.txt", (int(not classes[r.class_index].test) for r in records)
+    )
     _write_numbered(cub_folder / "bounding_boxes.txt", (" ".join(f"{v:.1f}" for v in r.box) for r in records))
     _write_numbered(cub_folder / "parts/parts.txt", _PARTS)
     _write_lines(

@@ -1,5 +1,6 @@
-"""The sentences of the demo dataset: ten differently built captions for a bird, and the parser that finds in any such
-sentence which colours it asks for."""
+"""The sentences of the demo dataset: ten differently built captions for a bird, and the parser that finds in any
+such sentence which colours it asks for.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +24,10 @@ class Caption:
     named: dict[str, str]
 
 
-# ----------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------------
 # Writing
 
-# How a sentence begins. Where there is a second entry, the primary colour is one of the parts that are listed after it.
+# How a sentence begins. Where there is a second entry, it is listed among the parts that follow.
 _OPENINGS: tuple[tuple[str, str | None], ...] = (
     ("this {size}bird has", "a {primary} body"),
     ("this {size}bird has", "{primary} feathers"),
@@ -114,7 +115,8 @@ def write_captions(
 
 
 def _write(opening: int, belly: bool, plumage: Plumage, background: str, rng: np.random.Generator) -> Caption:
-    extras = [_extra(kind, plumage, rng) for kind in rng.permutation(4)[: 1 if belly and rng.random() < 0.6 else 2]]
+    extra_count = 1 if belly and rng.random() < 0.6 else 2
+    extras = [_extra(kind, plumage, rng) for kind in rng.permutation(4)[:extra_count]]
     parts = list(extras)
     if belly:
         part = _Part(_one_of(_BELLIES, rng).format(color=plumage.belly), "belly", plumage.belly)
@@ -136,7 +138,7 @@ def _write(opening: int, belly: bool, plumage: Plumage, background: str, rng: np
 
 
 def _one_of(options: Sequence[str], rng: np.random.Generator) -> str:
-    return options[rng.integers(len(options))]
+    return options[int(rng.integers(len(options)))]
 
 
 def _extra(kind: int, plumage: Plumage, rng: np.random.Generator) -> _Part:
@@ -165,7 +167,7 @@ def _sentence(
     return re.sub(r"\ba(?= orange\b)", "an", text)
 
 
-# ----------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------------
 # Reading
 
 _PARTS = {
@@ -183,9 +185,9 @@ _PARTS = {
         "",
     ),
 }
-_COPULAS = frozenset(("is", "are", "was", "were", "in", "of"))
+_COPULAS = frozenset(("is", "are", "was", "were", "of"))
 _ENDS = frozenset(  # no noun phrase goes on beyond these
-    "a an the its it this that which whose their with without has have having on by near at and or while "
+    "a an the its it this that which whose their with without has have having in on by near at and or while "
     "sitting standing perched flying but".split()
 )
 
@@ -214,8 +216,13 @@ def asked_colors(caption: str) -> dict[str, str]:
             after = _part_after(tokens, place)
             if after is not None:
                 part = _PARTS[tokens[after]]
-                if tokens[after + 1 : after + 2] == ["and"] and (shared := _PARTS.get("".join(tokens[after + 2 : after + 3]))):
-                    asked.setdefault(shared, color)  # "red body and belly"
+                shared = (
+                    _PARTS.get(tokens[after + 2])
+                    if tokens[after + 1 : after + 2] == ["and"] and after + 2 < len(tokens)
+                    else None
+                )
+                if shared:  # "red body and belly"
+                    asked.setdefault(shared, color)
         if part is None:
             part = _part_before(tokens, place, through_and=True)
         if part:

@@ -1,10 +1,12 @@
-"""Draws the birds of the demo dataset: a side view built from smooth outlines, coloured by its attributes, before a
-muted background. Everything is a function of the attributes and of one random generator for pose and scenery, drawn
-at four times the resolution and averaged down."""
+"""Draws the birds of the demo dataset: a side view made of smooth outlines, coloured by its attributes.
+
+The background is muted. Everything is a function of the attributes and of one random generator for pose and
+scenery, drawn at four times the resolution and averaged down.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,23 +18,23 @@ Color = tuple[int, int, int]
 
 # Eight names of CUB-200-2011, at least 45 apart in CIELAB from one another and 20 from every tone of the scenery.
 PALETTE: Mapping[str, Color] = {
-    "red": (206, 26, 36),
-    "orange": (248, 132, 16),
+    "blue": (32, 76, 216),
     "yellow": (250, 224, 44),
     "green": (28, 142, 52),
-    "blue": (32, 76, 216),
     "pink": (246, 112, 186),
+    "orange": (248, 132, 16),
     "black": (22, 22, 26),
     "white": (252, 252, 250),
+    "red": (206, 26, 36),
 }
 COLORS = tuple(PALETTE)
 
 # sRGB tones of everything that is not plumage: desaturated, neither nearly white nor nearly black.
 SKIES: tuple[tuple[Color, Color], ...] = (  # top, bottom of the gradient
-    ((134, 152, 170), (170, 178, 182)),
-    ((158, 160, 168), (182, 176, 168)),
-    ((140, 158, 160), (172, 178, 170)),
-    ((150, 146, 160), (178, 172, 174)),
+    ((128, 148, 168), (160, 170, 176)),
+    ((148, 150, 158), (172, 166, 158)),
+    ((132, 152, 154), (162, 170, 162)),
+    ((142, 138, 154), (170, 164, 166)),
 )
 GRASS: tuple[Color, ...] = ((116, 130, 104), (128, 140, 112), (106, 122, 102))
 WATER: tuple[Color, ...] = ((112, 130, 142), (126, 142, 150), (104, 122, 136))
@@ -40,7 +42,9 @@ BRANCH: tuple[Color, ...] = ((108, 96, 86), (122, 108, 96), (98, 90, 84))
 ROCK: tuple[Color, ...] = ((118, 116, 116), (130, 126, 122), (110, 112, 116))
 HORN: Color = (70, 66, 70)  # bill, legs
 EYE: Color = (18, 16, 18)
-SCENERY: tuple[Color, ...] = tuple(tone for sky in SKIES for tone in sky) + GRASS + WATER + BRANCH + ROCK + (HORN,)
+SCENERY: tuple[Color, ...] = (
+    tuple(tone for sky in SKIES for tone in sky) + GRASS + WATER + BRANCH + ROCK + (HORN,)
+)
 
 OVERSAMPLING = 4
 
@@ -82,7 +86,9 @@ class Drawing:
     parts: dict[str, tuple[float, float] | None]
 
 
-# ----------------------------------------------------------------------------------------------------------------
+BACKGROUNDS = ("branch", "grass", "water", "rock")
+
+# ----------------------------------------------------------------------------------------------------------
 # Outlines, in the bird's own frame: it looks to the right, its body is about 1.1 wide and centred on the origin
 
 _BODY = np.array(
@@ -107,18 +113,20 @@ _BODY = np.array(
         (0.575, -0.385),  # base of the bill, below
     ]
 )
-_HEAD_POINTS = np.array([0.9, 1, 1, 1, 1, 0.4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.1, 0.5, 0.9])  # how far each is the head's
+_HEAD_POINTS = np.array(
+    [0.9, 1, 1, 1, 1, 0.4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.1, 0.5, 0.9]
+)  # how far each is the head's
 _HEAD_CENTER = np.array([0.36, -0.42])
 
 # The belly reaches beyond the body and is cut by its outline.
 _BELLY = np.array(
     [
-        (0.62, -0.04),
-        (0.44, 0.03),
-        (0.26, 0.17),
-        (0.02, 0.235),
-        (-0.24, 0.22),
-        (-0.46, 0.24),
+        (0.62, -0.16),
+        (0.45, -0.06),
+        (0.27, 0.10),
+        (0.02, 0.19),
+        (-0.24, 0.195),
+        (-0.48, 0.235),
         (-0.50, 0.42),
         (0.05, 0.60),
         (0.50, 0.50),
@@ -127,26 +135,41 @@ _BELLY = np.array(
 )
 _WING = np.array(
     [
-        (0.19, -0.11),  # shoulder
-        (0.08, -0.165),
-        (-0.14, -0.12),
-        (-0.40, 0.03),
-        (-0.66, 0.215),  # tip
-        (-0.40, 0.165),
-        (-0.12, 0.175),
-        (0.12, 0.11),
-        (0.205, 0.0),
+        (0.13, -0.12),  # shoulder
+        (0.03, -0.165),
+        (-0.16, -0.12),
+        (-0.40, 0.02),
+        (-0.64, 0.185),  # tip
+        (-0.40, 0.13),
+        (-0.14, 0.125),
+        (0.07, 0.065),
+        (0.145, -0.02),
     ]
 )
 _CROWN = np.array(
-    [(0.66, -0.53), (0.47, -0.535), (0.30, -0.52), (0.19, -0.44), (0.04, -0.42), (0.06, -0.66), (0.36, -0.78), (0.62, -0.70)]
+    [
+        (0.66, -0.53),
+        (0.47, -0.535),
+        (0.30, -0.52),
+        (0.19, -0.44),
+        (0.04, -0.42),
+        (0.06, -0.66),
+        (0.36, -0.78),
+        (0.62, -0.70),
+    ]
 )
-_EYE = np.array([0.435, -0.46])
-_LEGS = (np.array([(0.02, 0.36), (0.00, 1.0)]), np.array([(0.15, 0.36), (0.16, 1.0)]))  # y of the foot is set by size
+_EYE = np.array([(0.435, -0.46)])
+_LEGS = ((0.01, 0.36), (0.155, 0.36))  # x, upper end; the foot's y is set by the size
 _TAIL_BASE = np.array([-0.50, 0.13])
 _TAIL_DIRECTION = np.array([-0.90, 0.43])
 
-_PROPORTIONS: Mapping[str, tuple[float, float, float]] = {  # head, leg length, scale of the scenery around the bird
+_STONE = np.array(
+    [(-0.62, 0.55), (-0.5, 0.18), (-0.26, 0.02), (0.0, -0.005), (0.28, 0.02), (0.46, 0.2), (0.64, 0.55)]
+)
+
+_PROPORTIONS: Mapping[
+    str, tuple[float, float, float]
+] = {  # head, leg length, scale of the scenery around the bird
     "small_(5_-_9_in)": (1.20, 0.16, 1.5),
     "medium_(9_-_16_in)": (1.05, 0.20, 1.0),
     "large_(16_-_32_in)": (0.90, 0.28, 0.6),
@@ -165,7 +188,13 @@ def _bill(shape: str, length: float) -> Points:
     elif shape == "dagger":
         top, bottom = [(0, -0.055), (0.6 * length, -0.032)], [(0.6 * length, 0.04), (0, 0.06)]
     elif shape == "hooked":
-        top = [(0, -0.065), (0.6 * length, -0.065), (0.92 * length, -0.03), (length, 0.045), (0.96 * length, 0.105)]
+        top = [
+            (0, -0.065),
+            (0.6 * length, -0.065),
+            (0.92 * length, -0.03),
+            (length, 0.045),
+            (0.96 * length, 0.105),
+        ]
         return np.array([*top, (0.84 * length, 0.05), (0.5 * length, 0.05), (0, 0.065)])
     elif shape == "needle":
         top, bottom = [(0, -0.026), (0.5 * length, -0.018)], [(0.5 * length, 0.024), (0, 0.032)]
@@ -211,80 +240,58 @@ def _turn(points: Points, angle: float) -> Points:
     return points @ np.array([(c, s), (-s, c)])
 
 
-@dataclass(frozen=True)
-class _Shapes:
-    """All outlines of one bird, before it is placed in the picture."""
-
-    body: Points
-    belly: Points
-    wing: Points
-    crown: Points
-    tail: Points
-    bill: Points
-    eye: Points
-    legs: list[Points]
-    feet: list[Points]
-    marks: list[Points]  # the wing's pattern
-    parts: dict[str, Points]
-
-    def moved(self, move: Callable[[Points], Points]) -> _Shapes:
-        """The same bird with every point passed through `move`."""
-        values = {}
-        for name, value in vars(self).items():
-            if isinstance(value, list):
-                values[name] = [move(points) for points in value]
-            elif isinstance(value, dict):
-                values[name] = {key: move(points) for key, points in value.items()}
-            else:
-                values[name] = move(value)
-        return _Shapes(**values)
-
-    def extent(self) -> tuple[Points, Points]:
-        """Upper left and lower right corner of everything."""
-        points = np.concatenate([self.body, self.tail, self.bill, *self.legs, *self.feet])
-        return points.min(0), points.max(0)
+# All polygons and lines of one bird by name, and under "places" one (12, 2) array of the points in `_PLACES`.
+Shapes = dict[str, list[Points]]
+_PLACES = (
+    "back", "beak", "belly", "breast", "crown", "forehead", "nape", "throat", "tail", "eye", "leg", "wing",
+)  # fmt: skip
 
 
-def _shapes(plumage: Plumage, rng: np.random.Generator) -> _Shapes:
+def _moved(shapes: Shapes, move: Callable[[Points], Points]) -> Shapes:
+    return {name: [move(points) for points in group] for name, group in shapes.items()}
+
+
+def _shapes(plumage: Plumage, rng: np.random.Generator) -> Shapes:
+    """The outlines of one bird of a species in its own frame, with small random differences in proportion."""
     head, leg, _ = _PROPORTIONS[plumage.size]
     head *= rng.uniform(0.96, 1.04)
     plump = rng.uniform(0.95, 1.05)
     bill_length = _BILL_LENGTHS[plumage.bill_length] * rng.uniform(0.93, 1.07)
 
     def grow_head(points: Points, share: float | NDArray[np.float64] = 1.0) -> Points:
-        return points + (points - _HEAD_CENTER) * (head - 1) * np.reshape(share, (-1, 1))
+        grown = points + (points - _HEAD_CENTER) * (head - 1) * np.reshape(share, (-1, 1))
+        return grown * (1, plump)
 
-    body = grow_head(_BODY, _HEAD_POINTS) * (1, plump)
+    body = grow_head(_BODY, _HEAD_POINTS)
     bill_base = (body[0] + body[-1]) / 2
     bill = _turn(_bill(plumage.bill_shape, bill_length) * (1, head), 0.10) + bill_base - (0.035, 0)
     tail = _tail(plumage.tail_shape) * (rng.uniform(0.94, 1.06), 1)
     angle = np.arctan2(_TAIL_DIRECTION[1], _TAIL_DIRECTION[0]) + rng.uniform(-0.10, 0.10)
     tail = _turn(tail, angle) + _TAIL_BASE
     legs, feet = [], []
-    for line in _LEGS:
-        foot = np.array([line[1, 0], 0.43 + leg])
-        legs.append(np.stack([line[0], foot]))
-        feet.append(np.array([foot + (-0.07, 0.015), foot, foot + (0.10, 0.015)]))
-    eye = grow_head(_EYE[None])[0] * (1, plump)
-    parts = {
-        "back": np.array([-0.18, -0.19]), "beak": bill_base + (bill_length / 2, 0), "belly": np.array([0.08, 0.34]),
-        "breast": np.array([0.46, 0.05]), "crown": body[2] + (0, 0.04), "forehead": body[1] + (-0.02, 0.03),
-        "nape": body[5] + (0.05, 0.02), "throat": body[-2] + (-0.05, 0), "eye": eye, "leg": legs[1].mean(0),
-        "wing": np.array([-0.15, 0.03]), "tail": tail.mean(0),
-    }  # fmt: skip
-    return _Shapes(
-        body=_smooth(body),
-        belly=_smooth(_BELLY * (1, plump)),
-        wing=_smooth(_WING * (1, plump)),
-        crown=_smooth(grow_head(_CROWN) * (1, plump)),
-        tail=tail if plumage.tail_shape in ("squared_tail", "forked_tail") else _soften(tail),
-        bill=bill,
-        eye=_disc(eye, 0.044 * head**0.5),
-        legs=legs,
-        feet=feet,
-        marks=_marks(plumage.wing_pattern),
-        parts={name: point[None] for name, point in parts.items()},
-    )
+    for x, top in _LEGS:
+        foot = np.array([x, 0.43 + leg])
+        legs.append(np.array([(x, top), foot]))
+        feet.append(foot + np.array([(-0.07, 0.015), (0, 0), (0.10, 0.015)]))
+    eye = grow_head(_EYE)
+    places = [
+        (-0.18, -0.19), bill_base + np.array([bill_length / 2, 0]), (0.08, 0.34), (0.46, 0.05), body[2] + (0, 0.04),
+        body[1] + (-0.02, 0.03), body[5] + (0.05, 0.02), body[-2] + (-0.05, 0), tail.mean(0), eye[0],
+        legs[1].mean(0), (-0.15, 0.03),
+    ]  # fmt: skip
+    return {
+        "body": [_smooth(body)],
+        "belly": [_smooth(_BELLY * (1, plump))],
+        "wing": [_smooth(_WING * (1, plump))],
+        "crown": [_smooth(grow_head(_CROWN))],
+        "tail": [tail if plumage.tail_shape in ("squared_tail", "forked_tail") else _soften(tail)],
+        "bill": [bill],
+        "eye": [_disc(eye, 0.044 * head**0.5)],
+        "legs": legs,
+        "feet": feet,
+        "marks": _marks(plumage.wing_pattern),
+        "places": [np.array(places)],
+    }
 
 
 def _soften(points: Points) -> Points:
@@ -316,46 +323,49 @@ def _marks(pattern: str) -> list[Points]:
     return []
 
 
-# ----------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------------
 # Painting
 
 
 class _Canvas:
-    """An RGB picture at the oversampled resolution, painted with polygons in output pixels, and the bird's mask."""
+    """An RGB picture at the oversampled resolution, painted with shapes in output pixels, and the bird's mask."""
 
     def __init__(self, width: int, height: int) -> None:
         self.size = (width, height)
-        self._large = (width * OVERSAMPLING, height * OVERSAMPLING)
-        self.image = Image.new("RGB", self._large)
-        self.mask = Image.new("L", self._large)
+        large = (width * OVERSAMPLING, height * OVERSAMPLING)
+        self.image = Image.new("RGB", large)
+        self.mask = Image.new("L", large)
+        self._draw, self._draw_mask = ImageDraw.Draw(self.image), ImageDraw.Draw(self.mask)
 
-    def area(self, points: Points) -> Image.Image:
-        """The inside of a polygon as a mask."""
-        area = Image.new("L", self._large)
-        ImageDraw.Draw(area).polygon(self._flat(points), fill=255)
-        return area
-
-    def paint(self, color: Color, points: Points, within: Image.Image | None = None) -> Image.Image:
-        """Fill a polygon, where `within` is given only the part of it inside, and return what was filled."""
-        area = self.area(points)
-        if within is not None:
-            area = ImageChops.darker(area, within)
-        self.image.paste(color, mask=area)
-        return area
-
-    def polygon(self, color: Color, points: Points) -> None:
-        ImageDraw.Draw(self.image).polygon(self._flat(points), fill=color)
+    def fill(self, color: Color, points: Points, bird: bool = False) -> None:
+        """Paint the inside of a polygon."""
+        self._draw.polygon(_flat(points), fill=color)
+        if bird:
+            self._draw_mask.polygon(_flat(points), fill=255)
 
     def line(self, color: Color, points: Points, width: float, bird: bool = False) -> None:
+        """Paint along points; `width` in output pixels."""
         pixels = max(1, round(width * OVERSAMPLING))
-        for layer, fill in ((self.image, color), (self.mask, 255)) if bird else ((self.image, color),):
-            ImageDraw.Draw(layer).line(self._flat(points), fill=fill, width=pixels, joint="curve")
+        self._draw.line(_flat(points), fill=color, width=pixels, joint="curve")
+        if bird:
+            self._draw_mask.line(_flat(points), fill=255, width=pixels, joint="curve")
 
-    def add_to_bird(self, area: Image.Image) -> None:
-        self.mask.paste(255, mask=area)
+    def fill_within(self, color: Color, points: Points, outline: Points) -> None:
+        """Paint what a polygon and an outline have in common."""
+        low = np.floor(outline.min(0)).astype(int)
+        width, height = ((np.ceil(outline.max(0)).astype(int) - low + 1) * OVERSAMPLING).tolist()
+        areas = []
+        for shape in (points, outline):
+            area = Image.new("L", (width, height))
+            ImageDraw.Draw(area).polygon(_flat(shape - low), fill=255)
+            areas.append(area)
+        corner = (int(low[0]) * OVERSAMPLING, int(low[1]) * OVERSAMPLING)
+        self.image.paste(color, (*corner, corner[0] + width, corner[1] + height), ImageChops.darker(*areas))
 
-    def _flat(self, points: Points) -> list[float]:
-        return (points * OVERSAMPLING).ravel().tolist()
+
+def _flat(points: Points) -> list[float]:
+    flat: list[float] = (points * OVERSAMPLING).ravel().tolist()
+    return flat
 
 
 def _shade(color: Color, factor: float) -> Color:
@@ -372,34 +382,46 @@ def _second_color(wing: str) -> Color:
     return PALETTE["black"] if wing in ("white", "yellow", "pink", "orange") else PALETTE["white"]
 
 
-def _paint_bird(canvas: _Canvas, shapes: _Shapes, plumage: Plumage, unit: float) -> None:
-    primary, belly = PALETTE[plumage.primary], PALETTE[plumage.belly]
-    wing, crown = PALETTE[plumage.wing], PALETTE[plumage.crown]
+def _paint_bird(canvas: _Canvas, shapes: Shapes, plumage: Plumage, unit: float) -> None:
+    primary, wing_color = PALETTE[plumage.primary], PALETTE[plumage.wing]
+    (body,), (wing,), (tail,), (eye,) = (shapes[name] for name in ("body", "wing", "tail", "eye"))
     hair = 0.014 * unit
-    for leg, foot in zip(shapes.legs, shapes.feet, strict=True):
+    for leg, foot in zip(shapes["legs"], shapes["feet"], strict=True):
         canvas.line(HORN, leg, 0.036 * unit, bird=True)
         canvas.line(HORN, foot, 0.03 * unit, bird=True)
-    tail = canvas.paint(_shade(primary, 0.92), shapes.tail)
-    canvas.line(_edge(primary), np.concatenate([shapes.tail, shapes.tail[:1]]), hair)
-    bill = canvas.paint(HORN, shapes.bill)
-    body = canvas.paint(primary, shapes.body)
-    canvas.paint(belly, shapes.belly, within=body)
-    canvas.paint(crown, shapes.crown, within=body)
-    canvas.line(_edge(primary), np.concatenate([shapes.body, shapes.body[:1]]), hair)
-    inside = canvas.paint(wing, shapes.wing)
-    for mark in shapes.marks:
-        canvas.paint(_second_color(plumage.wing), mark, within=inside)
-    canvas.line(_edge(wing), np.concatenate([shapes.wing, shapes.wing[:1]]), 1.3 * hair)
-    center = shapes.eye.mean(0)
-    canvas.paint((236, 234, 228), center + (shapes.eye - center) * 1.32)
-    canvas.paint(EYE, shapes.eye)
-    canvas.paint((250, 250, 250), center + (shapes.eye - center) * 0.3 - 0.014 * unit)
-    for area in (tail, bill, body, inside):
-        canvas.add_to_bird(area)
+    canvas.fill(_shade(primary, 0.92), tail, bird=True)
+    canvas.line(_edge(primary), _closed(tail), hair)
+    canvas.fill(HORN, shapes["bill"][0], bird=True)
+    canvas.fill(primary, body, bird=True)
+    canvas.fill_within(PALETTE[plumage.belly], shapes["belly"][0], body)
+    canvas.fill_within(PALETTE[plumage.crown], shapes["crown"][0], body)
+    canvas.line(_edge(primary), _closed(body), hair)
+    canvas.fill(wing_color, wing, bird=True)
+    for mark in shapes["marks"]:
+        canvas.fill_within(_second_color(plumage.wing), mark, wing)
+    canvas.line(_edge(wing_color), _closed(wing), 1.3 * hair)
+    center = eye.mean(0)
+    canvas.fill((236, 234, 228), center + (eye - center) * 1.32)
+    canvas.fill(EYE, eye)
+    canvas.fill((250, 250, 250), center + (eye - center) * 0.3 - 0.014 * unit)
 
 
-def _paint_scenery(canvas: _Canvas, background: str, feet: Points, unit: float, rng: np.random.Generator) -> None:
-    """Sky, and what the bird stands on. `feet` (2,) is the middle of its feet, `unit` the scale of the things around."""
+def _closed(points: Points) -> Points:
+    return np.concatenate([points, points[:1]])
+
+
+def _paint_scenery(
+    canvas: _Canvas, background: str, feet: Points, unit: float, rng: np.random.Generator
+) -> None:
+    """Sky, and what the bird stands on.
+
+    Args:
+        canvas: Is painted over.
+        background: One of `BACKGROUNDS`.
+        feet: (2,) the middle of the bird's feet.
+        unit: Pixels per unit of length of the things around; they are large around a small bird.
+        rng: Tones and shapes.
+    """
     width, height = canvas.size
     top, bottom = SKIES[rng.integers(len(SKIES))]
     ramp = np.linspace(0, 1, height * OVERSAMPLING)[:, None, None]
@@ -408,7 +430,8 @@ def _paint_scenery(canvas: _Canvas, background: str, feet: Points, unit: float, 
     x = np.linspace(-0.1 * width, 1.1 * width, 40)
 
     def ground(color: Color, y: NDArray[np.float64]) -> None:
-        canvas.polygon(color, np.concatenate([np.stack([x, y], 1), [(1.1 * width, height), (-0.1 * width, height)]]))
+        corners = [(1.1 * width, height), (-0.1 * width, height)]
+        canvas.fill(color, np.concatenate([np.stack([x, y], 1), corners]))
 
     if background == "branch":
         tone = BRANCH[rng.integers(len(BRANCH))]
@@ -420,10 +443,10 @@ def _paint_scenery(canvas: _Canvas, background: str, feet: Points, unit: float, 
         canvas.line(_shade(tone, 1.12), middle - (0, 0.5 * thick), 0.5 * thick)
         for side in (-1, 1):
             start = middle[np.argmin(np.abs(x - feet[0] - side * rng.uniform(0.6, 0.9) * unit))]
-            twig = np.array([start, start + (side * 0.25 * unit, -0.22 * unit * rng.uniform(0.7, 1.2))])
+            twig = start + np.array([(0, 0), (side * 0.25 * unit, -0.22 * unit * rng.uniform(0.7, 1.2))])
             canvas.line(tone, twig, 0.6 * thick)
             leaf = _turn(_disc(np.zeros(2), (0.13 * unit, 0.055 * unit)), -side * 0.8)
-            canvas.polygon(GRASS[rng.integers(len(GRASS))], leaf + twig[1])
+            canvas.fill(GRASS[rng.integers(len(GRASS))], leaf + twig[1])
     elif background == "grass":
         ground(GRASS[0], feet[1] + 0.02 * unit + 0.03 * unit * np.sin(x / unit + rng.uniform(0, 6)))
         blades = 46
@@ -431,32 +454,30 @@ def _paint_scenery(canvas: _Canvas, background: str, feet: Points, unit: float, 
         tip = base + np.stack([rng.uniform(-0.12, 0.12, blades), -rng.uniform(0.14, 0.30, blades)], 1) * unit
         for i in np.argsort(base[:, 1]):
             half = (0.028 * unit, 0)
-            canvas.polygon(GRASS[i % len(GRASS)], np.array([base[i] - half, tip[i], base[i] + half]))
+            canvas.fill(GRASS[i % len(GRASS)], np.array([base[i] - half, tip[i], base[i] + half]))
     elif background == "water":
         shore = feet[1] - 0.16 * unit
         ground(WATER[0], np.full_like(x, shore))
         for _ in range(12):
             center = np.array([rng.uniform(0, width), shore + rng.uniform(0.05, 0.7) * unit])
-            canvas.polygon(WATER[1 + rng.integers(2)], _disc(center, (rng.uniform(0.15, 0.4) * unit, 0.018 * unit)))
-        canvas.polygon(ROCK[1], _disc(feet + (0, 0.07 * unit), (0.34 * unit, 0.085 * unit), 40))
+            canvas.fill(
+                WATER[1 + rng.integers(2)], _disc(center, (rng.uniform(0.15, 0.4) * unit, 0.018 * unit))
+            )
+        canvas.fill(ROCK[1], _disc(feet + np.array([0, 0.07 * unit]), (0.34 * unit, 0.085 * unit), 40))
     else:  # rock
         tone = ROCK[rng.integers(len(ROCK))]
         ground(GRASS[rng.integers(len(GRASS))], feet[1] + 0.30 * unit + 0.02 * unit * np.sin(x / unit))
-        outline = [(-0.62, 0.55), (-0.5, 0.18), (-0.26, 0.02), (0.0, -0.005), (0.28, 0.02), (0.46, 0.2), (0.64, 0.55)]
-        stone = np.array(outline) * (rng.uniform(0.9, 1.15), 1) * unit
-        canvas.polygon(tone, feet + _soften(stone))
-        canvas.polygon(_shade(tone, 1.10), feet + _soften(np.array(outline[1:6]) * (0.8, 0.55) * unit + (0, 0.01 * unit)))
-
-
-BACKGROUNDS = ("branch", "grass", "water", "rock")
-_PAIRED_PARTS = ("eye", "leg", "wing")
+        stone = _STONE * (rng.uniform(0.9, 1.15), 1) * unit
+        canvas.fill(tone, feet + _soften(stone))
+        canvas.fill(_shade(tone, 1.10), feet + _soften(stone[1:6] * (0.8, 0.55)) + (0, 0.01 * unit))
 
 
 def draw_bird(plumage: Plumage, background: str, image_size: int, rng: np.random.Generator) -> Drawing:
     """Draw one bird of a species.
 
-    The picture is somewhat larger than what `prepare` cuts out of it: the box's longer side is 1.03 to 1.2 times two
-    thirds of image_size * 76/64, so that the square of 1.5 times the box is inside the picture and is never enlarged.
+    The picture is somewhat larger than what `prepare` cuts out of it: the box's longer side is 1.03 to 1.2 times
+    two thirds of image_size * 76/64, so that the square of 1.5 times the box lies inside the picture and is never
+    enlarged.
 
     Args:
         plumage: The species.
@@ -466,52 +487,50 @@ def draw_bird(plumage: Plumage, background: str, image_size: int, rng: np.random
     """
     load = image_size * 76 / 64
     width, height = round(1.6 * load), round(1.4 * load)
-    shapes = _shapes(plumage, rng)
-    left = rng.random() < 0.5
+    left = bool(rng.random() < 0.5)
     angle = rng.uniform(-0.09, 0.09)
-    shapes = shapes.moved(lambda p: _turn(p, angle) * ((-1, 1) if left else (1, 1)))
-    low, high = shapes.extent()
+    shapes = _moved(_shapes(plumage, rng), lambda points: _turn(points, angle) * (-1 if left else 1, 1))
+    everything = np.concatenate(
+        [p for name in ("body", "tail", "bill", "legs", "feet") for p in shapes[name]]
+    )
+    low, high = everything.min(0), everything.max(0)
     unit = load / 1.5 * rng.uniform(1.03, 1.2) / (high - low).max()
     place = np.array([width, height]) / 2 + rng.uniform(-1, 1, 2) * (0.12 * load, 0.06 * load)
-    shapes = shapes.moved(lambda p: (p - (low + high) / 2) * unit + place)
+    shapes = _moved(shapes, lambda points: (points - (low + high) / 2) * unit + place)
 
     canvas = _Canvas(width, height)
-    feet = np.array([np.mean([foot[1, 0] for foot in shapes.feet]), max(foot[:, 1].max() for foot in shapes.feet)])
-    _paint_scenery(canvas, background, feet, unit * _PROPORTIONS[plumage.size][2], rng)
+    feet = np.concatenate(shapes["feet"])
+    stand = np.array([feet[:, 0].mean(), feet[:, 1].max()])
+    _paint_scenery(canvas, background, stand, unit * _PROPORTIONS[plumage.size][2], rng)
     _paint_bird(canvas, shapes, plumage, unit)
     image, mask = canvas.image.reduce(OVERSAMPLING), canvas.mask.reduce(OVERSAMPLING)
+    box = _box(mask)
+    return Drawing(_light(image, mask, box), mask, box, _visible_parts(shapes["places"][0], left))
+
+
+def _box(mask: Image.Image) -> tuple[int, int, int, int]:
     rows, columns = np.nonzero(np.asarray(mask) >= 128)
     x, y = int(columns.min()), int(rows.min())
-    box = (x, y, int(columns.max()) - x + 1, int(rows.max()) - y + 1)
-    return Drawing(_light(image, mask, box), mask, box, _visible_parts(shapes, left))
+    return x, y, int(columns.max()) - x + 1, int(rows.max()) - y + 1
 
 
 def _light(image: Image.Image, mask: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
     """Light from above: the bird is a little brighter at the top and darker below."""
-    x, y, width, height = box
+    _, y, _, height = box
     pixels = np.asarray(image, dtype=np.float32)
     down = np.clip((np.arange(image.height, dtype=np.float32) - y) / height, 0, 1)[:, None]
     cover = np.asarray(mask, dtype=np.float32) / 255
-    factor = 1 + cover * (0.06 - 0.20 * down**1.5)
+    factor = 1 + cover * (0.06 - 0.18 * down**1.5)
     return Image.fromarray(np.clip(pixels * factor[:, :, None] + 0.5, 0, 255).astype(np.uint8))
 
 
-def _visible_parts(shapes: _Shapes, left: bool) -> dict[str, tuple[float, float] | None]:
+def _visible_parts(places: Points, left: bool) -> dict[str, tuple[float, float] | None]:
     parts: dict[str, tuple[float, float] | None] = {}
     near, far = ("left", "right") if left else ("right", "left")  # a bird that looks left shows its left side
-    for name, point in shapes.parts.items():
-        place = (float(point[0, 0]), float(point[0, 1]))
-        if name in _PAIRED_PARTS:
-            parts[f"{near} {name}"] = place
+    for name, (x, y) in zip(_PLACES, places.tolist(), strict=True):
+        if name in ("eye", "leg", "wing"):
+            parts[f"{near} {name}"] = (x, y)
             parts[f"{far} {name}"] = None
         else:
-            parts[name] = place
+            parts[name] = (x, y)
     return parts
-
-
-def draw_many(species: Sequence[Plumage], background: Sequence[str], image_size: int, seed: int) -> list[Drawing]:
-    """Draw one picture for each pair of species and background."""
-    return [
-        draw_bird(p, b, image_size, np.random.default_rng([seed, i]))
-        for i, (p, b) in enumerate(zip(species, background, strict=True))
-    ]
