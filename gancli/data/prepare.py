@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import math
 import multiprocessing
@@ -171,9 +172,13 @@ def make_plan(
     bad: list[BadSample] = []
     keys: set[str] = set()
     for sample in source.samples:
-        checked = sample if isinstance(sample, BadSample) else _check(sample, source, keys)
-        keys.add(checked.key)
-        (bad if isinstance(checked, BadSample) else samples).append(checked)  # type: ignore[arg-type]
+        if isinstance(sample, BadSample):
+            bad.append(sample)
+        elif fault := _fault(sample, source, keys):
+            bad.append(BadSample(sample.key, fault))
+        else:
+            samples.append(sample)
+        keys.add(sample.key)
     if vocabulary is None:
         vocabulary = Vocabulary.build(caption for sample in samples for caption in sample.captions)
 
@@ -213,23 +218,21 @@ def make_plan(
     return Plan(source, image_size, codec, shard_images, vocabulary, tuple(layout), bad)
 
 
-def _check(sample: Sample, source: Source, keys: set[str]) -> Sample | BadSample:
+def _fault(sample: Sample, source: Source, keys: set[str]) -> str | None:
+    """What makes a record unusable, as far as it shows without its picture; None if nothing does."""
     if sample.key in keys:
-        return BadSample(sample.key, "the name stands twice in the dataset")
+        return "the name stands twice in the dataset"
+    if sample.key.encode("utf-8", "replace").decode() != sample.key:  # such bytes come as lone surrogates
+        return "its name holds bytes that are not UTF-8; rename the file"
     if not re.fullmatch(r"[A-Za-z0-9_]+", sample.split):
-        return BadSample(
-            sample.key, f"split {sample.split!r} is not a word of letters, digits and underscores"
-        )
-    if source.class_names and not (
-        sample.class_id is not None and 0 <= sample.class_id < len(source.class_names)
-    ):
-        return BadSample(
-            sample.key, f"class {sample.class_id} is none of the {len(source.class_names)} classes"
-        )
+        return f"split {sample.split!r} is not a word of letters, digits and underscores"
+    classes = len(source.class_names)
+    if classes and not (sample.class_id is not None and 0 <= sample.class_id < classes):
+        return f"class {sample.class_id} is none of the {classes} classes"
     count = 0 if sample.attributes is None else len(sample.attributes)
     if count != len(source.attribute_names):
-        return BadSample(sample.key, f"{count} attributes, the dataset has {len(source.attribute_names)}")
-    return sample
+        return f"{count} attributes, the dataset has {len(source.attribute_names)}"
+    return None
 
 
 def _encode(sample: Sample, vocabulary: Vocabulary, index: int) -> Record | BadSample:
@@ -537,10 +540,12 @@ def _write_rejected(out: Path, bad: Sequence[BadSample]) -> None:
     if not bad:
         (out / REJECTED).unlink(missing_ok=True)
         return
-    with atomic_file(out / REJECTED) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["key", "reason"])
-        rows.writerows([sample.key, sample.reason] for sample in bad)
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["key", "reason"])
+    rows.writerows([sample.key, sample.reason] for sample in bad)
+    with atomic_file(out / REJECTED) as temporary:
+        temporary.write_bytes(text.getvalue().encode("utf-8", "backslashreplace"))  # names may not be UTF-8
 
 
 def _read_rejected(out: Path) -> list[BadSample]:

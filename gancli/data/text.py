@@ -28,7 +28,8 @@ _WORD = re.compile(r"\w+")
 
 def clean_caption(caption: str) -> str:
     """The caption as it is stored: pairs of U+FFFD (lost characters) and white space become one space."""
-    return " ".join(caption.replace("\ufffd\ufffd", " ").split())
+    text = caption.encode("utf-8", "replace").decode()  # lone surrogates, which JSON may hold, become "?"
+    return " ".join(text.replace("\ufffd\ufffd", " ").split())
 
 
 def tokenize(caption: str) -> list[str]:

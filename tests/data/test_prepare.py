@@ -345,6 +345,7 @@ def test_given_vocabulary_drops_other_words(samples: list[Sample], tmp_path: Pat
     ("change", "message"),
     [
         ({"key": "image 0"}, "stands twice"),
+        ({"key": "caf\udce9"}, "not UTF-8"),
         ({"split": "../train"}, "split '../train'"),
         ({"split": ""}, "split ''"),
         ({"class_id": 2}, "class 2 is none of the 2 classes"),

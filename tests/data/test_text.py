@@ -22,6 +22,7 @@ from gancli.errors import DataError
         ("a grey\ufffd\ufffdblack bird", ["a", "grey", "black", "bird"]),
         ("a na\u00efve caf\u00e9", ["a", "nave", "caf"]),
         ("\u9ce5 42 under_score", ["42", "under_score"]),
+        ("a \ud800 bird", ["a", "bird"]),
         ("  ...  ", []),
         ("", []),
     ],
@@ -85,7 +86,9 @@ def test_vocabulary_hash_depends_on_order() -> None:
         ({"version": 7}, "version 7, this gancli reads 1"),
     ],
 )
-def test_damaged_vocabulary_names_file_and_fault(tmp_path: Path, change: dict[str, object], message: str) -> None:
+def test_damaged_vocabulary_names_file_and_fault(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
     path = tmp_path / "vocabulary.json"
     Vocabulary.build(["a red bird"]).save(path)
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
