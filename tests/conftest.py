@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from gancli.data.prepare import prepare
 from gancli.data.sources import cub
+from gancli.data.text import Vocabulary
 
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -93,3 +94,49 @@ def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     prepare(cub.read(write_raw_cub(folder / "raw")), folder / "cub", image_size=32, shard_images=5)
     return folder / "cub"
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained DAMSM encoder folder with the tiny dataset's vocabulary; not to be changed."""
+    import torch
+
+    from gancli.encoders.damsm import ImageEncoder, TextEncoder, save_damsm
+
+    vocabulary = Vocabulary.load(tiny_dataset / "vocabulary.json")
+    text = {"dim": 16, "embedding_dim": 12}
+    image = {"backbone": "small", "dim": 16, "size": 16, "width": 4}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        networks = TextEncoder(len(vocabulary), **text), ImageEncoder(**image)
+    folder = tmp_path_factory.mktemp("tiny") / "encoder"
+    settings = {"dataset": "cub", "words": 18, "seed": 0, "text": text, "image": image}
+    save_damsm(folder, *networks, vocabulary, settings)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained FF-GAN folder of stages 8, 16 and 32, trained in name with `tiny_encoder`; not to be changed."""
+    import torch
+
+    from gancli.encoders.damsm import load_damsm
+    from gancli.inference.model_folder import save_model
+    from gancli.models.ffgan import Generator
+
+    encoder = load_damsm(tiny_encoder)
+    arguments = {"stages": [8, 16, 32], "text_dim": 16, "width": 4, "noise_dim": 6, "condition_dim": 5}
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        generator = Generator(**arguments)
+    settings = {
+        "kind": "ffgan",
+        "dataset": "cub",
+        "words": 18,
+        "encoder_hash": encoder.hash,
+        "generator": arguments,
+        "text": encoder.settings["text"],
+    }
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    save_model(folder, generator, encoder.text, encoder.vocabulary, settings)
+    return folder

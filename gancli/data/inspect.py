@@ -129,7 +129,7 @@ def contact_sheet(
         sheet.paste(picture, (left + (tile - picture.width) // 2, top + (tile - picture.height) // 2))
         title = dataset.class_names[chosen.class_ids[index]] if dataset.class_names else chosen.keys[index]
         draw.text((left, top + tile), title[:letters], fill="black", font=font)
-        caption = textwrap.wrap(chosen.captions(index)[0], letters, max_lines=LINES, placeholder=" …")
+        caption = textwrap.wrap(chosen.captions(index)[0], letters)[:LINES]
         for number, text in enumerate(caption, start=1):
             draw.text((left, top + tile + number * line), text, fill="dimgray", font=font)
     return sheet

@@ -76,9 +76,7 @@ def items(draw: st.DrawFn) -> list[Item]:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(items(), st.integers(1, 4))
-def test_round_trip(
-    tmp_path_factory: pytest.TempPathFactory, written: list[Item], per_shard: int
-) -> None:
+def test_round_trip(tmp_path_factory: pytest.TempPathFactory, written: list[Item], per_shard: int) -> None:
     split = write_dataset(tmp_path_factory.mktemp("round"), written, per_shard).split("train")
     assert len(split) == len(written)
     assert split.keys == [item[0] for item in written]
