@@ -267,7 +267,7 @@ def _read_test_classes(
     if len(unknown) == len(listed):
         raise DataError(
             f"none of the {len(class_names)} classes of {classes_file} is a test class of {path.name}",
-            hint="give a list of your own test classes, or use the official split",
+            hint="use --split official, or in Python test_classes=… with a list of your own",
         )
     return listed
 

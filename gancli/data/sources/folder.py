@@ -73,7 +73,7 @@ def read(
         raise DataError(f"{root} is not a folder")
     image_root = root / "images" if (root / "images").is_dir() else root
     images = _list_images(image_root)
-    table_or_folder = _find_captions(root, captions)
+    table_or_folder = _find_captions(root, image_root, captions)
     if table_or_folder is not None and table_or_folder.is_file():
         records = _read_table(table_or_folder, root, image_root, images)
         defining = [table_or_folder]
@@ -166,17 +166,20 @@ def _list_images(folder: Path) -> set[PurePosixPath]:
     images = {path for path in files if path.suffix.lower() in IMAGE_SUFFIXES}
     if not images:
         found = Counter(path.suffix.lower() or "without extension" for path in files)
-        listed = ", ".join(f"{count} {suffix}" for suffix, count in found.most_common(5)) or "no file at all"
+        commonest = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:5]
+        listed = ", ".join(f"{count} {suffix}" for suffix, count in commonest) or "no file at all"
         raise DataError(
             f"{folder} holds no picture: looked for *{', *'.join(IMAGE_SUFFIXES)}; found {listed}"
         )
     return images
 
 
-def _find_captions(root: Path, captions: Path | None) -> Path | None:
+def _find_captions(root: Path, image_root: Path, captions: Path | None) -> Path | None:
     """The table or the folder of text files; None for text files beside the pictures."""
     if captions is not None:
-        if captions.is_dir() or (captions.is_file() and captions.suffix.lower() in (".csv", ".jsonl")):
+        if captions.is_dir():
+            return None if captions.samefile(image_root) else captions
+        if captions.is_file() and captions.suffix.lower() in (".csv", ".jsonl"):
             return captions
         if not captions.exists():
             raise UsageError(f"{captions}: no such file or folder", hint=_FORMS)
