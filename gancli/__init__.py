@@ -18,10 +18,16 @@ __version__ = "0.1.0.dev0"
 
 # name -> module that defines it
 _FUNCTIONS = {
+    "contact_sheet": "gancli.data.inspect",
     "load_recipe": "gancli.config",
     "prepare": "gancli.data.prepare",
     "pretrain_encoder": "gancli.train",
+    "sample": "gancli.inference.sample",
+    "score_fid": "gancli.scores.fid",
+    "score_r_precision": "gancli.scores.retrieval",
+    "table_ffgan": "gancli.scores.tables",
     "train": "gancli.train",
+    "verify": "gancli.data.shards",
 }
 
 __all__ = ["__version__", *_FUNCTIONS]
@@ -30,7 +36,12 @@ __all__ = ["__version__", *_FUNCTIONS]
 def __getattr__(name: str) -> Any:
     if name not in _FUNCTIONS:
         raise AttributeError(f"module 'gancli' has no attribute {name!r}")
-    return getattr(import_module(_FUNCTIONS[name]), name)
+    module = import_module(_FUNCTIONS[name])
+    # All at once: importing the module `gancli.train` has put it in the place of the function of that name.
+    for function, home in _FUNCTIONS.items():
+        if home == module.__name__:
+            globals()[function] = getattr(module, function)
+    return globals()[name]
 
 
 def __dir__() -> list[str]:

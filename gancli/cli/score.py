@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
     from gancli.scores.results import ScoreRow
 
 app.add_typer(score_app, name="score", rich_help_panel=USE)
+
+
+class Paper(StrEnum):
+    """Papers whose tables are known."""
+
+    FFGAN = "ffgan"
+
 
 Samples = Annotated[
     str, typer.Argument(metavar="SAMPLES", help="Folder of gancli sample --data.", show_default=False)
@@ -139,6 +147,38 @@ def r_precision(
             samples, damsm, data=data, candidates=candidates, seed=seed, batch=batch, progress=advance
         )
     _report(out, rows, results)
+
+
+@command(
+    score_app,
+    "table",
+    examples=(
+        "gancli score table ffgan",
+        "gancli score table ffgan --results results.csv --out tables --json",
+    ),
+)
+def table(
+    out: Output,
+    paper: Annotated[Paper, typer.Argument(help="Which paper's tables.", show_default=False)],
+    results: Annotated[Path, typer.Option("--results", help="Our scores.")] = Path("results.csv"),
+    folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for CSV and Markdown files.")] = Path(
+        "tables"
+    ),
+) -> None:
+    """The paper's tables as CSV and Markdown: its rows, ours with where they come from, and the differences.
+
+    A difference is only given where both numbers were measured in the same way; else the reason stands in its place.
+    """
+    from gancli.scores.tables import table_ffgan
+
+    report = table_ffgan(results, folder)
+    ours = sum(row.source != "paper" for row in report.rows)
+    files = "\n".join(str(file) for file in report.files)
+    out.result(
+        {"paper": paper.value, "files": report.files, "rows": len(report.rows), "ours": ours},
+        f"{report.markdown}\n{files}",
+        quiet=files,
+    )
 
 
 def _report(out: Output, rows: Sequence[ScoreRow], results: Path) -> None:

@@ -1,0 +1,122 @@
+"""A tiny encoder and a tiny run, made once through the command line, and a way to call it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from gancli.cli.main import app
+
+ENCODER = (
+    "train.minutes=null",
+    "train.steps=2",
+    "train.log_every=1",
+    "loader.batch=4",
+    "model.dim=16",
+    "model.embedding_dim=16",
+    "model.width=8",
+)
+MODEL = (
+    "train.minutes=null",
+    "train.steps=2",
+    "train.log_every=1",
+    "train.checkpoint_every=1",
+    "loader.batch=4",
+    "model.stages=[16,32]",
+    "model.text_dim=16",
+    "model.generator_width=8",
+    "model.discriminator_width=8",
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command said and how it ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The last line of stdout, which has to be an object."""
+        value = json.loads(self.stdout.splitlines()[-1])
+        assert isinstance(value, dict)
+        return value
+
+
+Gancli = Callable[..., Answer]
+
+
+def call(*arguments: str | Path) -> Answer:
+    """Runs a command in this process."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="gancli")
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert "Traceback" not in result.output
+    return Answer(result.exit_code, result.stdout, result.stderr)
+
+
+def call_process(
+    arguments: Sequence[str | Path], environment: dict[str, str] | None = None, **options: Any
+) -> Answer:
+    """Runs a command in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "gancli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
+        check=False,
+        **options,
+    )
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def gancli(monkeypatch: pytest.MonkeyPatch) -> Gancli:
+    """Runs a command in this process; never as a terminal, so that nothing is coloured or cut."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERMINAL_WIDTH", "200")
+    monkeypatch.delenv("GANCLI_DEBUG", raising=False)
+    return call
+
+
+@pytest.fixture(scope="session")
+def encoder(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An encoder folder of two training steps; not to be changed."""
+    folder = tmp_path_factory.mktemp("encoder")
+    answer = call(
+        "pretrain-encoder", "damsm", "--recipe", "damsm/demo", f"data={tiny_dataset}", *ENCODER,
+        "--out", folder / "damsm", "--runs", folder / "runs", "--device", "cpu",
+    )  # fmt: skip
+    assert answer.code == 0, answer.stderr
+    return folder / "damsm"
+
+
+@pytest.fixture(scope="session")
+def run(tiny_dataset: Path, encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder of two training steps of FF-GAN; not to be changed."""
+    folder = tmp_path_factory.mktemp("runs")
+    answer = call(
+        "train", "ffgan", "--recipe", "ffgan/demo", f"data={tiny_dataset}", f"encoder={encoder}", *MODEL,
+        "--runs", folder, "--device", "cpu", "--json",
+    )  # fmt: skip
+    assert answer.code == 0, answer.stderr
+    return Path(answer.json["run"])
+
+
+@pytest.fixture(scope="session")
+def pictures(tiny_dataset: Path, run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of the test captions; not to be changed."""
+    folder = tmp_path_factory.mktemp("samples") / "pictures"
+    answer = call("sample", run, "--data", tiny_dataset, "--out", folder, "--device", "cpu")
+    assert answer.code == 0, answer.stderr
+    return folder
