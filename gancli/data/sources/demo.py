@@ -87,7 +87,7 @@ def read(root: Path) -> Source:
 
 
 def species(count: int, seed: int) -> list[Species]:
-    """The dataset's species: distinct combinations, the primary colours equally often, a quarter of them for testing."""
+    """The dataset's species: distinct combinations with every primary colour equally often, a quarter for testing."""
     rng = np.random.default_rng([_SPECIES_STREAM, seed])
     plumages: dict[Plumage, None] = {}  # a set that keeps its order
     while len(plumages) < count:

@@ -170,25 +170,95 @@ def _sentence(
 # ----------------------------------------------------------------------------------------------------------
 # Reading
 
-_PARTS = {
-    **dict.fromkeys(("bird", "body", "bodied", "feathers", "feathered", "plumage", "coat", "one"), "primary"),
-    **dict.fromkeys(
-        ("belly", "bellied", "underbelly", "underside", "underparts", "stomach", "abdomen", "tummy"), "belly"
-    ),
-    **dict.fromkeys(("wing", "wings", "winged"), "wing"),
-    **dict.fromkeys(("crown", "crowned", "cap", "capped"), "crown"),
+_NOUNS = {
+    "primary": ("bird", "body", "bodied", "feathers", "feathered", "plumage", "coat", "one"),
+    "belly": ("belly", "bellied", "underbelly", "underside", "underparts", "stomach", "abdomen", "tummy"),
+    "wing": ("wing", "wings", "winged"),
+    "crown": ("crown", "crowned", "cap", "capped"),
     # named in sentences about birds, of no colour that is drawn on its own
-    **dict.fromkeys(
-        "back beak bill breast breasted chest eye eyed eyes eyering face feet foot head headed leg legged legs neck "
-        "nape throat throated tail tailed tip tips tipped spot spots bar bars wingbars stripe stripes patch band "
-        "cheek cheeks crest eyebrow".split(),
-        "",
+    "": (
+        *(
+            "back",
+            "beak",
+            "bill",
+            "breast",
+            "breasted",
+            "chest",
+            "eye",
+            "eyed",
+            "eyes",
+            "eyering",
+            "face",
+            "feet",
+        ),
+        *(
+            "foot",
+            "head",
+            "headed",
+            "leg",
+            "legged",
+            "legs",
+            "neck",
+            "nape",
+            "throat",
+            "throated",
+            "tail",
+            "tailed",
+        ),
+        *(
+            "tip",
+            "tips",
+            "tipped",
+            "spot",
+            "spots",
+            "bar",
+            "bars",
+            "wingbars",
+            "stripe",
+            "stripes",
+            "patch",
+            "band",
+        ),
+        *("cheek", "cheeks", "crest", "eyebrow"),
     ),
 }
+_PARTS = {noun: part for part, nouns in _NOUNS.items() for noun in nouns}
 _COPULAS = frozenset(("is", "are", "was", "were", "of"))
 _ENDS = frozenset(  # no noun phrase goes on beyond these
-    "a an the its it this that which whose their with without has have having in on by near at and or while "
-    "sitting standing perched flying but".split()
+    (
+        *(
+            "a",
+            "an",
+            "the",
+            "its",
+            "it",
+            "this",
+            "that",
+            "which",
+            "whose",
+            "their",
+            "with",
+            "without",
+            "has",
+            "have",
+        ),
+        *(
+            "having",
+            "in",
+            "on",
+            "by",
+            "near",
+            "at",
+            "and",
+            "or",
+            "while",
+            "sitting",
+            "standing",
+            "perched",
+            "flying",
+        ),
+        "but",
+    )
 )
 
 
@@ -212,17 +282,11 @@ def asked_colors(caption: str) -> dict[str, str]:
         if color not in COLORS:
             continue
         part = _part_before(tokens, place, through_and=False)
-        if part is None:
-            after = _part_after(tokens, place)
-            if after is not None:
-                part = _PARTS[tokens[after]]
-                shared = (
-                    _PARTS.get(tokens[after + 2])
-                    if tokens[after + 1 : after + 2] == ["and"] and after + 2 < len(tokens)
-                    else None
-                )
-                if shared:  # "red body and belly"
-                    asked.setdefault(shared, color)
+        if part is None and (noun := _place_after(tokens, place)) is not None:
+            part = _PARTS[tokens[noun]]
+            match tokens[noun + 1 : noun + 3]:
+                case ["and", other] if _PARTS.get(other):  # "red body and belly"
+                    asked.setdefault(_PARTS[other], color)
         if part is None:
             part = _part_before(tokens, place, through_and=True)
         if part:
@@ -234,21 +298,23 @@ def asked_colors(caption: str) -> dict[str, str]:
     return asked
 
 
-def _part_after(tokens: list[str], place: int) -> int | None:
-    """Where the noun stands that the colour at `place` describes: "red", "small red and blue", "red pointed wings"."""
+def _place_after(tokens: list[str], place: int) -> int | None:
+    """Where the noun stands that the colour at `place` describes: "red wings", "red and blue wings"."""
     for index in range(place + 1, len(tokens)):
         word = tokens[index]
         if word in _PARTS:
             return index
-        if word == "and" and tokens[index + 1 : index + 2] and tokens[index + 1] in COLORS:
-            continue
-        if word in _ENDS or word in _COPULAS:
+        between_colors = word == "and" and index + 1 < len(tokens) and tokens[index + 1] in COLORS
+        if (word in _ENDS or word in _COPULAS) and not between_colors:
             return None
     return None
 
 
 def _part_before(tokens: list[str], place: int, through_and: bool) -> str | None:
-    """The subject of "belly is red", "belly that is mostly red", "body of red", with `through_and` of "is small and red"."""
+    """The part of which a copula says the colour: "belly is red", "belly that is mostly red", "body of red".
+
+    With `through_and` also "is small and red". The empty name is a part that is not drawn in a colour of its own.
+    """
     index = place - 1
     while index >= 0 and tokens[index] not in _COPULAS:
         word = tokens[index]

@@ -306,17 +306,13 @@ def _marks(pattern: str) -> list[Points]:
     """What is painted on the wing in its second colour."""
     along = np.array([-0.84, 0.36])  # the wing's long axis
     across = np.array([0.40, 0.92])
-    start = np.array([0.06, -0.03])
+    start = np.array([0.005, -0.042])
     if pattern == "spotted":
-        places = [(0.06, -0.055), (0.05, 0.075), (0.22, 0.01), (0.36, -0.06), (0.37, 0.075), (0.52, 0.01)]
+        places = [(0.03, -0.05), (0.03, 0.06), (0.18, 0.005), (0.31, -0.05), (0.32, 0.06), (0.47, 0.005)]
         return [_disc(start + a * along + b * across, 0.036, 14) for a, b in places]
     if pattern == "striped":
-        bars = []
-        for a in (0.10, 0.30, 0.50):
-            middle = start + a * along
-            bars.append(np.array([middle - 0.2 * across - 0.034 * along, middle - 0.2 * across + 0.034 * along,
-                                  middle + 0.2 * across + 0.034 * along, middle + 0.2 * across - 0.034 * along]))  # fmt: skip
-        return bars
+        bar = np.array([-0.2 * across - 0.034 * along, -0.2 * across + 0.034 * along])
+        return [start + a * along + np.concatenate([bar, -bar]) for a in (0.10, 0.30, 0.50)]
     if pattern == "multi-colored":  # the outer half
         near, far = start + 0.30 * along, start + 1.0 * along
         return [np.array([near - 0.3 * across, far - 0.3 * across, far + 0.3 * across, near + 0.3 * across])]

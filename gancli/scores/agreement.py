@@ -1,0 +1,302 @@
+"""The agreement oracle of the demo dataset: does a picture show the colours that its caption asks for?
+
+No neural network. Every point of a picture is given the nearest tone in CIELAB among the birds' colours and the
+scenery's tones; the coloured points say where the bird is and how large; and there each point votes for the primary
+colour or the belly's as much as birds of the dataset have that part at this place, and against it as much as they
+have another. The places are counted on birds that are drawn anew from the same outlines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gancli.data.sources.demo import asked_colors, species
+from gancli.data.sources.demo_drawing import BACKGROUNDS, COLORS, PALETTE, SCENERY, SKIES, draw_bird
+from gancli.errors import DataError
+from gancli.samples import read_samples
+from gancli.scores.pictures import FilePictures, Pixels, SplitPictures, open_pictures, origin_of
+from gancli.scores.results import ScoreRow
+
+Progress = Callable[[int, int], None]  # pictures done, pictures in all
+
+CHANCE = 1 / len(COLORS)
+NONE = "none"  # measured where no bird is found
+
+_GRID = 32  # pictures are averaged to this side, so the measure is the same at every resolution
+_RADIUS = 28.0  # CIELAB distance beyond which a point is neither plumage nor scenery
+_SHADES = (1.05, 0.97, 0.88)  # of a colour in the light from above
+_LEAST_BIRD = 0.03  # of the picture: birds cover 0.1 to 0.2
+_BINS = 14  # of the place relative to the bird, for each half of [-_REACH, _REACH]
+_REACH = 1.4  # in units of the square root of the bird's area
+_CHUNK = 128  # pictures measured at once
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How often the measured colour is the one asked for.
+
+    Attributes:
+        primary, belly: Share of the pictures whose caption names that colour, in [0, 1]; None where none does.
+        primary_n, belly_n: How many captions name it.
+        primary_shuffled, belly_shuffled: The share expected when the captions are dealt to the pictures at random.
+        without_bird: Pictures in which no bird was found; they count as wrong.
+        chance: The share of a picture of one colour chosen blindly, 1/8.
+    """
+
+    primary: float | None
+    primary_n: int
+    primary_shuffled: float | None
+    belly: float | None
+    belly_n: int
+    belly_shuffled: float | None
+    without_bird: int
+    chance: float = CHANCE
+
+
+def score_agreement(
+    pictures: SplitPictures | FilePictures, *, batch: int = _CHUNK, progress: Progress | None = None
+) -> Agreement:
+    """The agreement of generated pictures with their captions, or of a split with the first caption of each image.
+
+    Args:
+        pictures: From `pictures.open_pictures`: a folder of `gancli sample`, or a split of the demo dataset.
+        batch: Pictures held in memory at once.
+        progress: Called after each batch with pictures done and in all.
+
+    Raises:
+        DataError: The folder has no samples.csv, or none of the captions names a colour of the demo's birds.
+    """
+    if isinstance(pictures, SplitPictures):
+        captions = [pictures.split.captions(index)[0] for index in range(len(pictures))]
+    else:
+        captions = [sample.caption for sample in read_samples(pictures.folder)]
+    asked = [asked_colors(caption) for caption in captions]
+    if not any("primary" in colors or "belly" in colors for colors in asked):
+        raise DataError(
+            f"{pictures.name}: no caption names the colour of a bird or of its belly",
+            f"Agreement is for captions of the demo dataset; the colours are {', '.join(COLORS)}.",
+        )
+    measured: dict[str, list[str]] = {"primary": [], "belly": []}
+    for images in pictures.batches(batch):
+        for part, colors in measure_colors(images).items():
+            measured[part] += colors
+        if progress is not None:
+            progress(len(measured["primary"]), len(pictures))
+    return _compare(measured, asked)
+
+
+def agreement_rows(name: str, *, data: str | None = None, progress: Progress | None = None) -> list[ScoreRow]:
+    """Agreement as score rows, and that of the real pictures beside it, which is the oracle's own accuracy.
+
+    Args:
+        name: A folder of `gancli sample` with captions of the demo dataset, or "DIR:split" of that dataset.
+        data: "DIR:split" of the real pictures; None: where the folder's sampling.json says, else none.
+        progress: Called with pictures done and in all, for each set of pictures.
+
+    Returns:
+        Two rows (primary colour, belly colour; those that captions name) for each set of pictures.
+
+    Raises:
+        DataError: As `score_agreement`.
+    """
+    pictures = open_pictures(name)
+    if data is None and isinstance(pictures, FilePictures):
+        sampling = pictures.sampling
+        if sampling is not None and sampling.data is not None and Path(sampling.data).is_dir():
+            data = f"{sampling.data}:{sampling.split}"
+    rows = _rows(pictures, data, progress)
+    if data is not None and isinstance(pictures, FilePictures):
+        rows += _rows(open_pictures(data), data, progress)
+    return rows
+
+
+def _rows(
+    pictures: SplitPictures | FilePictures, data: str | None, progress: Progress | None
+) -> list[ScoreRow]:
+    result = score_agreement(pictures, progress=progress)
+    real = isinstance(pictures, SplitPictures)
+    rows = []
+    for part, value, count, shuffled in (
+        ("primary", result.primary, result.primary_n, result.primary_shuffled),
+        ("belly", result.belly, result.belly_n, result.belly_shuffled),
+    ):
+        if value is None or shuffled is None:
+            continue
+        rows.append(
+            ScoreRow(
+                dataset="demo",
+                split=data.rpartition(":")[2] if data else "",
+                metric=f"agreement_{part}_colour",
+                value=100 * value,
+                n_real=count if real else 0,
+                n_fake=0 if real else count,
+                protocol=f"share of pictures whose {part} colour, one of {len(COLORS)} by the nearest tone in CIELAB, is "
+                f"the one that the caption names, per cent; chance {100 * CHANCE:.3g}",
+                network="",
+                network_sha256="",
+                resize=f"area to {_GRID}x{_GRID}",
+                note=("the oracle's own accuracy; " if real else "")
+                + f"{100 * shuffled:.1f} with the captions dealt at random; {result.without_bird} pictures without a bird",
+                **asdict(origin_of(pictures)),
+            )
+        )
+    return rows
+
+
+def agreement(images: Sequence[Pixels], asked: Sequence[dict[str, str]]) -> Agreement:
+    """The agreement of pictures with what was asked for.
+
+    Args:
+        images: (N, H, W, 3) uint8 RGB or a list of (H, W, 3), as the loader crops them.
+        asked: Per picture the colour names by part, as `asked_colors` finds them.
+    """
+    return _compare(measure_colors(images), asked)
+
+
+def _compare(measured: dict[str, list[str]], asked: Sequence[dict[str, str]]) -> Agreement:
+    def share(part: str) -> tuple[float | None, int, float | None]:
+        pairs = [(m, a[part]) for m, a in zip(measured[part], asked, strict=True) if part in a]
+        if not pairs:
+            return None, 0, None
+        found, named = np.array(pairs).T
+        # the mean over all permutations, as the expected agreement of Cohen's kappa
+        shuffled = sum(float((found == color).mean() * (named == color).mean()) for color in COLORS)
+        return float((found == named).mean()), len(pairs), shuffled
+
+    return Agreement(*share("primary"), *share("belly"), without_bird=measured["primary"].count(NONE))
+
+
+def measure_colors(images: Sequence[Pixels]) -> dict[str, list[str]]:
+    """The primary and the belly colour of each picture.
+
+    Args:
+        images: (N, H, W, 3) uint8 RGB or a list of (H, W, 3): the bird in the middle two thirds or so, facing either
+            way, at any resolution.
+
+    Returns:
+        {"primary": N names, "belly": N names}: keys of `demo_drawing.PALETTE`, or "none" where no bird is found.
+    """
+    weights = _vote_weights()  # (2, 2 * _BINS, _BINS)
+    result: dict[str, list[str]] = {"primary": [], "belly": []}
+    for start in range(0, len(images), _CHUNK):
+        plumage = _plumage(_shrink(images[start : start + _CHUNK]))  # (N, G, G, 8)
+        found = plumage.any(-1).mean((1, 2)) >= _LEAST_BIRD  # (N,)
+        place = _places(plumage)
+        for part, table in zip(("primary", "belly"), weights, strict=True):
+            votes = np.einsum("nhw,nhwc->nc", table[place], plumage)  # (N, 8)
+            names = np.array(COLORS)[votes.argmax(1)]
+            result[part] += np.where(found & (votes.max(1) > 0), names, NONE).tolist()
+    return result
+
+
+def _shrink(images: Sequence[Pixels]) -> NDArray[np.float32]:
+    """Average each picture to _GRID x _GRID. N times (H, W, 3) -> (N, G, G, 3) in [0, 255]."""
+    result = np.empty((len(images), _GRID, _GRID, 3), dtype=np.float32)
+    for shape in {image.shape for image in images}:
+        alike = [index for index, image in enumerate(images) if image.shape == shape]
+        rows, columns = _averaging(shape[0]), _averaging(shape[1])
+        pixels = np.stack([images[index] for index in alike]).astype(np.float32)
+        result[alike] = np.einsum("gh,nhwc,kw->ngkc", rows, pixels, columns, optimize=True)
+    return result
+
+
+def _averaging(side: int) -> NDArray[np.float32]:
+    """(G, side): row g holds the share of each pixel in the g-th of G equal stretches."""
+    edges = np.linspace(0, side, _GRID + 1)
+    pixels = np.arange(side)
+    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    return (np.clip(overlap, 0, None) * _GRID / side).astype(np.float32)
+
+
+def _lab(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Convert sRGB in [0, 255] to CIELAB under D65 (IEC 61966-2-1, CIE 15). (..., 3) -> (..., 3)."""
+    signal = np.clip(rgb / 255, 0, 1)
+    linear = np.where(signal <= 0.04045, signal / 12.92, ((signal + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array(
+        [
+            (0.4124564, 0.3575761, 0.1804375),
+            (0.2126729, 0.7151522, 0.0721750),
+            (0.0193339, 0.1191920, 0.9503041),
+        ]
+    )
+    xyz = linear @ (to_xyz / to_xyz.sum(1, keepdims=True)).T  # relative to white
+    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
+    x, y, z = np.moveaxis(f, -1, 0)
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1).astype(np.float32)
+
+
+@lru_cache(1)
+def _tones() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """CIELAB tones (T, 3), and which colour each is of (T,): an index into COLORS, or len(COLORS) for scenery."""
+    colors = [np.array(color) * shade for color in PALETTE.values() for shade in _SHADES]
+    scenery = [np.array(tone) * shade for tone in SCENERY for shade in (1.0, 1.1)]
+    scenery += [np.array(a) * (1 - t) + np.array(b) * t for a, b in SKIES for t in (0.25, 0.5, 0.75)]
+    labels = np.repeat(np.arange(len(COLORS)), len(_SHADES)).tolist() + [len(COLORS)] * len(scenery)
+    return _lab(np.array(colors + scenery, dtype=np.float32)), np.array(labels)
+
+
+def _plumage(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Which of the eight colours each point has: one-hot, all zero for scenery and for no known tone.
+
+    (N, H, W, 3) in [0, 255] -> (N, H, W, 8).
+    """
+    tones, labels = _tones()
+    lab = _lab(pixels)
+    distance = (lab**2).sum(-1)[..., None] - 2 * lab @ tones.T + (tones**2).sum(-1)  # (N, H, W, T)
+    nearest = labels[distance.argmin(-1)]  # (N, H, W)
+    nearest[distance.min(-1) > _RADIUS**2] = len(COLORS)
+    return np.eye(len(COLORS) + 1, len(COLORS), dtype=np.float32)[nearest]
+
+
+def _places(plumage: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each point lies on the bird: bins of height and of sideways distance from the middle of the coloured
+    points, in units of the square root of their area. Both (N, H, W); left and right are the same.
+    """
+    bird = plumage.any(-1).astype(np.float32)  # (N, H, W)
+    area = np.maximum(bird.sum((1, 2)), 1)  # (N,)
+    points = np.arange(_GRID)
+    middle_y = (bird.sum(2) * points).sum(1) / area
+    middle_x = (bird.sum(1) * points).sum(1) / area
+    scale = _BINS / (_REACH * np.sqrt(area))[:, None]
+    down = (points - middle_y[:, None]) * scale + _BINS  # (N, H)
+    aside = np.abs(points - middle_x[:, None]) * scale  # (N, W)
+    rows = np.clip(down, 0, 2 * _BINS - 1).astype(np.int64)
+    columns = np.clip(aside, 0, _BINS - 1).astype(np.int64)
+    shape = bird.shape
+    return np.broadcast_to(rows[:, :, None], shape), np.broadcast_to(columns[:, None, :], shape)
+
+
+@lru_cache(1)
+def _vote_weights(birds: int = 160) -> NDArray[np.float64]:
+    """How much a point at each place votes for the primary and for the belly colour. (2, 2 * _BINS, _BINS)
+
+    The share of birds that have the part there, less half the share that has another part there.
+    """
+    drawn = ("red", "blue", "green", "yellow")  # primary, belly, wing, crown
+    looks = dict(zip(("primary", "belly", "wing", "crown"), drawn, strict=True), wing_pattern="solid")
+    images = []
+    for index, one in enumerate(species(birds, seed=0)):
+        plumage = replace(one.plumage, **looks)
+        drawing = draw_bird(
+            plumage, BACKGROUNDS[index % len(BACKGROUNDS)], _GRID, np.random.default_rng(index)
+        )
+        x, y, width, height = drawing.box
+        half = 0.75 * max(width, height) * 64 / 76
+        middle_x, middle_y = x + width / 2, y + height / 2
+        window = (middle_x - half, middle_y - half, middle_x + half, middle_y + half)
+        images.append(np.asarray(drawing.image.resize((_GRID, _GRID), Image.Resampling.BILINEAR, window)))
+    plumage_map = _plumage(np.stack(images).astype(np.float32))
+    counts = np.zeros((len(drawn) + 1, 2 * _BINS, _BINS))
+    parts = plumage_map[..., [COLORS.index(color) for color in drawn]]
+    shares = np.concatenate([parts, 1 - parts.sum(-1, keepdims=True)], -1)  # the last is no plumage
+    for count, share in zip(counts, np.moveaxis(shares, -1, 0), strict=True):
+        np.add.at(count, _places(plumage_map), share)
+    primary, belly, wing, _, _ = counts / (counts.sum(0) + 0.05 * birds)
+    return np.stack([primary - (belly + wing) / 2, belly - (primary + wing) / 2])
