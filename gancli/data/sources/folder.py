@@ -52,7 +52,7 @@ def read(
 
     Args:
         root: The folder.
-        captions: A .csv or .jsonl file, or a folder of text files.
+        captions: A .csv or .jsonl file, or a folder of text files; the path as it stands or below `root`.
         test_share: Share of the images, in [0, 1), that becomes "test" where neither table nor folders say
             it; above 0 it is at least one image.
         seed: Another seed draws another test split.
@@ -177,6 +177,7 @@ def _list_images(folder: Path) -> set[PurePosixPath]:
 def _find_captions(root: Path, image_root: Path, captions: Path | None) -> Path | None:
     """The table or the folder of text files; None for text files beside the pictures."""
     if captions is not None:
+        captions = captions if captions.exists() else root / captions
         if captions.is_dir():
             return None if captions.samefile(image_root) else captions
         if captions.is_file() and captions.suffix.lower() in (".csv", ".jsonl"):

@@ -119,7 +119,7 @@ def write_table(path: Path, data: Mapping[str, Picture], suffix: str) -> None:
                 )
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(
     data=pictures(),
     form=st.sampled_from(["csv", "jsonl", "beside", "text"]),
@@ -413,6 +413,7 @@ def test_which_captions_are_meant(tmp_path: Path) -> None:
         folder.read(tmp_path)
     assert "--captions" in str(caught.value.hint)
     assert good(folder.read(tmp_path, captions=tmp_path / "captions.jsonl"))["a"].captions == ("from jsonl",)
+    assert good(folder.read(tmp_path, captions=Path("captions.jsonl")))["a"].captions == ("from jsonl",)
     with pytest.raises(UsageError, match="no such file or folder"):
         folder.read(tmp_path, captions=tmp_path / "none.csv")
     with pytest.raises(UsageError, match=r"neither a \.csv nor a \.jsonl"):
@@ -526,7 +527,7 @@ TABLES = st.lists(
 ).map(lambda pieces: "".join(pieces).encode())
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(
     content=TABLES | st.binary(max_size=30),
     header=st.booleans(),
