@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import pickle
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -128,7 +129,10 @@ def load_weights(name: str, explicit: Path | None = None) -> tuple[dict[str, Ten
     import torch
 
     path = find_weights(name, explicit)
-    return torch.load(path, map_location="cpu", weights_only=True), _digest(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True), _digest(path)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        raise DataError(f"{path}: holds no tensors that can be read safely ({error})") from error
 
 
 def _digest(path: Path) -> str:

@@ -1,0 +1,97 @@
+"""Figures: the rounding rule, where each picture of a grid lies, labels that stay in their cell."""
+
+import numpy as np
+import pytest
+import torch
+
+from gancli.inference.figures import (
+    BACKGROUND,
+    attention_figure,
+    grid,
+    heat_overlay,
+    stages_figure,
+    to_uint8,
+)
+
+
+def plain(side, level):
+    return np.full((side, side, 3), level, np.uint8)
+
+
+def test_pictures_are_rounded_and_clipped():
+    values = torch.tensor([-2, -1, -0.5, 0, 1, 2, float("nan"), 2 / 255 - 1 - 1e-4])
+    pixels = to_uint8(values.view(1, 1, 1, -1).expand(1, 3, 1, -1))
+    assert pixels.shape == (1, 1, 8, 3)
+    assert pixels[0, 0, :, 0].tolist() == [0, 0, 64, 128, 255, 255, 0, 1]
+
+
+def test_every_level_survives_the_round_trip():
+    levels = torch.arange(256.0)
+    pixels = to_uint8((levels / 127.5 - 1).view(1, 1, 1, -1).expand(1, 3, 1, -1))
+    assert pixels[0, 0, :, 2].tolist() == list(range(256))
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 10])
+def test_grid_in_reading_order(columns):
+    pictures = [plain(8, 10 * number) for number in range(5)]
+    sheet = np.asarray(grid(pictures, columns, pad=3))
+    columns = min(columns, 5)
+    assert sheet.shape == (-(-5 // columns) * 11 + 3, columns * 11 + 3, 3)
+    for number in range(5):
+        row, column = divmod(number, columns)
+        top, left = 3 + row * 11, 3 + column * 11
+        assert (sheet[top : top + 8, left : left + 8] == 10 * number).all()
+    assert (sheet[:3] == BACKGROUND).all()
+
+
+def test_grid_of_a_tensor_is_square_by_default():
+    assert grid(torch.zeros(9, 3, 4, 4), pad=0).size == (12, 12)
+    assert grid(torch.zeros(7, 3, 4, 4), pad=0).size == (12, 12)
+
+
+def test_smaller_pictures_are_centred():
+    sheet = np.asarray(grid([plain(8, 0), plain(4, 0)], 2, pad=0))
+    assert (sheet[2:6, 10:14] == 0).all()
+    assert (sheet[:2, 8:] == BACKGROUND).all()
+
+
+def test_labels_lie_below_and_do_not_change_the_pictures():
+    label = "a bird with an unbelievablyextraordinarilylongwordthatfitsnowhere and " * 5
+    labelled = grid([plain(64, 90)] * 4, 2, pad=2, labels=[label] * 4)
+    without = grid([plain(64, 90)] * 4, 2, pad=2)
+    assert labelled.width == without.width
+    assert labelled.height > without.height
+    pixels = np.asarray(labelled)
+    assert (pixels[2:66, 2:66] == 90).all()
+    assert (pixels[66:100, 2:66] != BACKGROUND).any()
+    assert (pixels[:, -2:] == BACKGROUND).all()
+
+
+def test_grid_refuses_what_it_cannot_draw():
+    with pytest.raises(ValueError, match="at least one"):
+        grid([])
+    with pytest.raises(ValueError, match="1 labels for 2"):
+        grid([plain(4, 0)] * 2, labels=["a"])
+
+
+def test_stages_are_enlarged_to_one_size():
+    figure = stages_figure([plain(16, 10), plain(32, 20), plain(64, 30)], "a small bird")
+    pixels = np.asarray(figure)
+    assert figure.width == 3 * (128 + 6) + 6
+    for level in (10, 20, 30):
+        assert (pixels == level).all(axis=-1).sum() >= 128 * 128
+
+
+def test_attention_is_brightest_where_it_is_strongest():
+    maps = np.zeros((1, 8, 8), np.float32)
+    maps[0, :4, :4] = 0.5
+    bright = heat_overlay(plain(64, 128), maps[0] / 0.5).astype(int).sum(axis=-1)
+    assert bright[:24, :24].min() > bright[40:, 40:].max() + 100
+
+
+def test_attention_figure_has_a_row_per_stage_and_a_panel_per_word():
+    images = [plain(side, 50) for side in (8, 16, 32)]
+    maps = [np.full((5, side, side), 0.2, np.float32) for side in (8, 16)]  # two of five columns are padding
+    figure = attention_figure(images, maps, ["small", "red", "bird"], "small red bird", size=64)
+    assert figure.width == 4 * (64 + 4) + 4
+    assert figure.height > 2 * 64

@@ -1,0 +1,145 @@
+"""FF-GAN's tables: the paper's numbers, ours beside them, and a difference only where the protocols are the same."""
+
+import csv
+
+import pytest
+
+from gancli.errors import DataError
+from gancli.scores.results import ScoreRow, append_row
+from gancli.scores.tables import read_paper, table_ffgan, why_not_comparable
+
+FID = {"metric": "fid", "network": "inception", "protocol": "Frechet distance", "value": 17.13, "std": None}
+RETRIEVAL = {
+    "metric": "r_precision",
+    "network": "encoder:damsm (inception_v3)",
+    "protocol": "R = 1 of 100: own caption against 99 of other classes",
+    "value": 70.0,
+    "std": 0.6,
+}
+
+
+def row(kind, **changes):
+    fields = {
+        "dataset": "cub",
+        "split": "test",
+        "method": "FF-GAN",
+        "model": "runs/1/model",
+        "model_hash": "a" * 64,
+        "n_real": 2933,
+        "n_fake": 30000,
+        "network_sha256": "b" * 64,
+        "resize": "bilinear",
+        "picture_size": 256,
+        "seed": 100,
+        **kind,
+    }
+    return ScoreRow(**{**fields, **changes})
+
+
+@pytest.fixture
+def tables(tmp_path):
+    def make(*rows):
+        for each in rows:
+            append_row(tmp_path / "results.csv", each)
+        return table_ffgan(tmp_path / "results.csv", tmp_path / "tables")
+
+    return make
+
+
+def ours(report, table):
+    return [line for line in report.rows if line.table == table and line.source == "gancli"]
+
+
+def test_the_papers_numbers():
+    values = {(r.table, r.method, r.dataset, r.metric): (r.value, r.std) for r in read_paper("ffgan")}
+    assert values["1", "FF-GAN", "cub", "r_precision"] == (80.49, 0.5)
+    assert values["2", "FF-GAN", "coco", "fid"] == (29.44, None)
+    assert values["fig7", "baseline+FF-Block", "cub", "fid"] == (17.06, None)
+    with pytest.raises(DataError, match="nobody"):
+        read_paper("nobody")
+
+
+def test_same_protocol_gives_a_difference_with_its_caveat(tables):
+    report = tables(row(FID), row(RETRIEVAL))
+    (fid,) = ours(report, "2")
+    (retrieval,) = ours(report, "1")
+    assert fid.delta == pytest.approx(2.0)
+    assert retrieval.delta == pytest.approx(-10.49)
+    assert "DM-GAN's script" in fid.note
+    assert "(+2.00)" in report.markdown
+    assert "(-10.49)" in report.markdown
+    assert {line.method for line in ours(report, "fig7")} == {"FF-GAN"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "reason"),
+    [
+        (FID, {"dataset": "demo"}, "dataset demo"),
+        (FID, {"split": "train"}, "split train"),
+        (FID, {"n_fake": 2933}, "2,933 pictures"),
+        (FID, {"n_fake": None}, "unknown many pictures"),
+        (FID, {"picture_size": 64}, "64 pixels"),
+        (FID, {"network": "encoder:runs/damsm (inception_v3)"}, "encoder:runs/damsm"),
+        (RETRIEVAL, {"network": "encoder:runs/damsm (small)"}, "no Inception-v3 DAMSM"),
+        (RETRIEVAL, {"protocol": "R = 1 of 10: own caption"}, "R = 1 of 10"),
+        (RETRIEVAL, {"method": "real", "n_fake": 0}, "ceiling"),
+    ],
+)
+def test_another_protocol_gives_a_reason_instead(tables, kind, changes, reason):
+    score = row(kind, **changes)
+    assert reason in why_not_comparable(score)
+    report = tables(score)
+    (line,) = ours(report, "1" if kind is RETRIEVAL else "2")
+    assert line.delta is None
+    assert reason in line.not_comparable
+    assert reason in report.markdown
+
+
+def test_ablations_stand_in_figure_7_and_compare_with_their_own_value(tables):
+    report = tables(row(FID, method="baseline+GSR", value=20.0))
+    assert ours(report, "2") == []
+    (line,) = ours(report, "fig7")
+    assert line.delta == pytest.approx(20.0 - 20.42)
+
+
+def test_other_metrics_do_not_enter(tables):
+    report = tables(row(FID, metric="agreement_primary_colour"))
+    assert all(line.source == "paper" for line in report.rows)
+    assert "No score of ours yet" in report.markdown
+
+
+def test_the_last_of_several_measures_counts(tables):
+    report = tables(row(FID, value=30.0), row(FID, value=20.0), row(FID, value=25.0, seed=1))
+    assert [line.value for line in ours(report, "2")] == [20.0, 25.0]
+
+
+def test_files_hold_paper_notes_and_provenance(tables):
+    report = tables(row(FID, note="beware"), row(RETRIEVAL, dataset="demo", n_fake=500))
+    assert sorted(path.name for path in report.files) == [
+        f"ffgan-{name}.{end}" for name in ("fig7", "table1", "table2") for end in ("csv", "md")
+    ]
+    by_name = {path.name: path.read_text(encoding="utf-8") for path in report.files}
+    lines = list(csv.DictReader(by_name["ffgan-table2.csv"].splitlines()))
+    assert len(lines) == 15 + 1
+    assert lines[-1]["network_sha256"] == "b" * 64
+    assert lines[-1]["n_fake"] == "30000"
+    assert lines[-1]["delta"] == "2.0000"
+    assert lines[0]["delta"] == ""
+    text = by_name["ffgan-table1.md"]
+    assert "likely a copy error in the paper" in text
+    assert "| DM-GAN | 72.31 ± 0.91 | 88.56 ± 0.28 | – |" in text
+    assert "500 generated" in text
+    assert "beware" in by_name["ffgan-table2.md"]
+
+
+def test_markdown_tables_are_rectangular(tables):
+    report = tables(row(FID), row(RETRIEVAL, dataset="demo"), row(FID, method="a|b", model="x|y"))
+    for path in report.files:
+        if path.suffix == ".md":
+            table = [line for line in path.read_text().splitlines() if line.startswith("|")]
+            assert len({line.replace("\\|", "").count("|") for line in table}) == 1
+
+
+def test_missing_results(tmp_path):
+    with pytest.raises(DataError, match="results.csv: no such file"):  # noqa: RUF043
+        table_ffgan(tmp_path / "results.csv", tmp_path)
