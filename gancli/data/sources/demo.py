@@ -48,7 +48,7 @@ _VALUES: dict[str, tuple[str, ...]] = {
 }
 ATTRIBUTES = tuple(f"has_{group}::{value}" for group, values in _VALUES.items() for value in values)
 _CERTAINTIES = ("not visible", "guessing", "probably", "definitely")
-_PARTS = (
+PARTS = (
     "back", "beak", "belly", "breast", "crown", "forehead", "left eye", "left leg", "left wing", "nape", "right eye",
     "right leg", "right wing", "tail", "throat",
 )  # fmt: skip
@@ -295,13 +295,13 @@ def _write_indices(folder: Path, classes: list[Species], records: list[_Record])
         cub_folder / "train_test_split.txt", (int(not classes[r.class_index].test) for r in records)
     )
     _write_numbered(cub_folder / "bounding_boxes.txt", (" ".join(f"{v:.1f}" for v in r.box) for r in records))
-    _write_numbered(cub_folder / "parts/parts.txt", _PARTS)
+    _write_numbered(cub_folder / "parts/parts.txt", PARTS)
     _write_lines(
         cub_folder / "parts/part_locs.txt",
         (
             f"{image} {part} {place[0]:.1f} {place[1]:.1f} 1" if place else f"{image} {part} 0.0 0.0 0"
             for image, record in enumerate(records, 1)
-            for part, place in enumerate((record.parts[name] for name in _PARTS), 1)
+            for part, place in enumerate((record.parts[name] for name in PARTS), 1)
         ),
     )
     _write_numbered(cub_folder / "attributes/certainties.txt", _CERTAINTIES)

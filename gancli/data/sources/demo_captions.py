@@ -14,6 +14,7 @@ from gancli.data.sources.demo_drawing import COLORS, Plumage
 from gancli.data.text import tokenize
 
 MAX_WORDS = 18  # the caption length that AttnGAN's configuration for birds reads
+BELLY_SHARE = 0.8  # of the captions name the belly's colour
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def write_captions(
     """
     rounds = -(-count // len(_OPENINGS))
     openings = np.concatenate([rng.permutation(len(_OPENINGS)) for _ in range(rounds)])[:count]
-    with_belly = rng.permutation(count) < count * 4 // 5
+    with_belly = rng.permutation(count) < round(BELLY_SHARE * count)
     return [
         _write(int(opening), bool(belly), plumage, background, rng)
         for opening, belly in zip(openings, with_belly, strict=True)

@@ -275,7 +275,7 @@ def _shapes(plumage: Plumage, rng: np.random.Generator) -> Shapes:
         feet.append(foot + np.array([(-0.07, 0.015), (0, 0), (0.10, 0.015)]))
     eye = grow_head(_EYE)
     places = [
-        (-0.18, -0.19), bill_base + np.array([bill_length / 2, 0]), (0.08, 0.34), (0.46, 0.05), body[2] + (0, 0.04),
+        (-0.18, -0.19), bill_base + np.array([0.05, 0.005]), (0.08, 0.34), (0.46, 0.05), body[2] + (0, 0.04),
         body[1] + (-0.02, 0.03), body[5] + (0.05, 0.02), body[-2] + (-0.05, 0), tail.mean(0), eye[0],
         legs[1].mean(0), (-0.15, 0.03),
     ]  # fmt: skip
@@ -471,9 +471,8 @@ def _paint_scenery(
 def draw_bird(plumage: Plumage, background: str, image_size: int, rng: np.random.Generator) -> Drawing:
     """Draw one bird of a species.
 
-    The picture is somewhat larger than what `prepare` cuts out of it: the box's longer side is 1.03 to 1.2 times
-    two thirds of image_size * 76/64, so that the square of 1.5 times the box lies inside the picture and is never
-    enlarged.
+    The picture is somewhat larger than what `prepare` cuts out of it: the square of 1.5 times the box lies inside
+    the picture and has at least int(image_size * 76/64) pixels a side, so that resizing never enlarges.
 
     Args:
         plumage: The species.
@@ -482,7 +481,7 @@ def draw_bird(plumage: Plumage, background: str, image_size: int, rng: np.random
         rng: Decides the pose, the small differences in proportion, the place in the picture and the scenery.
     """
     load = image_size * 76 / 64
-    width, height = round(1.6 * load), round(1.4 * load)
+    width, height = round(1.6 * load) + 8, round(1.4 * load) + 8
     left = bool(rng.random() < 0.5)
     angle = rng.uniform(-0.09, 0.09)
     shapes = _moved(_shapes(plumage, rng), lambda points: _turn(points, angle) * (-1 if left else 1, 1))
@@ -490,7 +489,8 @@ def draw_bird(plumage: Plumage, background: str, image_size: int, rng: np.random
         [p for name in ("body", "tail", "bill", "legs", "feet") for p in shapes[name]]
     )
     low, high = everything.min(0), everything.max(0)
-    unit = load / 1.5 * rng.uniform(1.03, 1.2) / (high - low).max()
+    # five pixels more, for thin tips that cover less than half a pixel and do not count for the box
+    unit = (load / 1.5 * rng.uniform(1.0, 1.15) + 5) / (high - low).max()
     place = np.array([width, height]) / 2 + rng.uniform(-1, 1, 2) * (0.12 * load, 0.06 * load)
     shapes = _moved(shapes, lambda points: (points - (low + high) / 2) * unit + place)
 
