@@ -18,6 +18,7 @@ __version__ = "0.1.0.dev0"
 
 # name -> module that defines it
 _FUNCTIONS = {
+    "agreement_rows": "gancli.scores.agreement",
     "contact_sheet": "gancli.data.inspect",
     "load_recipe": "gancli.config",
     "prepare": "gancli.data.prepare",

@@ -137,13 +137,14 @@ def _rows(
                 value=100 * value,
                 n_real=count if real else 0,
                 n_fake=0 if real else count,
-                protocol=f"share of pictures whose {part} colour, one of {len(COLORS)} by the nearest tone in CIELAB, is "
-                f"the one that the caption names, per cent; chance {100 * CHANCE:.3g}",
+                protocol=f"share of pictures whose {part} colour, one of {len(COLORS)} by the nearest tone in "
+                f"CIELAB, is the one that the caption names, per cent; chance {100 * CHANCE:.3g}",
                 network="",
                 network_sha256="",
                 resize=f"area to {_GRID}x{_GRID}",
                 note=("the oracle's own accuracy; " if real else "")
-                + f"{100 * shuffled:.1f} with the captions dealt at random; {result.without_bird} pictures without a bird",
+                + f"{100 * shuffled:.1f} with the captions dealt at random; "
+                f"{result.without_bird} pictures without a bird",
                 **asdict(origin_of(pictures)),
             )
         )

@@ -1,0 +1,273 @@
+"""`gancli prepare` and `gancli data` on good and on bad raw data: message, exit code, and what is left on the disk."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import os
+import resource
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.cli.conftest import Gancli, call_process
+
+BIRD = "001.Black_footed_Albatross/Bird_0001"
+
+
+def options(out: Path) -> tuple[str | Path, ...]:
+    return ("--out", out, "--image-size", "16", "--jobs", "1")
+
+
+def test_cub_from_raw_to_a_sound_dataset(gancli: Gancli, tiny_raw_cub: Path, tmp_path: Path) -> None:
+    out = tmp_path / "cub"
+    answer = gancli("prepare", "cub", "--root", tiny_raw_cub, *options(out), "--json")
+    assert answer.code == 0, answer.stderr
+    assert answer.json["splits"] == {
+        "train": {"images": 12, "captions": 36},
+        "test": {"images": 12, "captions": 36},
+    }
+    assert answer.json["already_complete"] is False
+    again = gancli("prepare", "cub", "--root", tiny_raw_cub, *options(out), "--json")
+    assert again.json["already_complete"] is True
+    assert gancli("data", "check", out).code == 0
+    shown = gancli("data", "show", out, "-n", "4")
+    assert "contact sheet" in shown.stdout
+    assert Image.open(out / "contact-sheet.png").width > 100
+
+
+def test_dry_run_touches_nothing(gancli: Gancli, tiny_raw_cub: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    for arguments in (("cub", "--root", tiny_raw_cub), ("demo", "--images", "10")):
+        answer = gancli("prepare", *arguments, *options(tmp_path / "out"), "--dry-run")
+        assert answer.code == 0, answer.stderr
+        assert f"{tmp_path / 'out'}" in answer.stdout
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_demo_and_the_oracle_on_its_own_pictures(gancli: Gancli, tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    answer = gancli(
+        "prepare", "demo", "--out", out, "--images", "20", "--image-size", "32", "--jobs", "1", "-q"
+    )
+    assert (answer.code, answer.stdout) == (0, f"{out}\n")
+    assert (tmp_path / "demo-raw" / "CUB_200_2011" / "images.txt").is_file()
+    scored = gancli("score", "agreement", f"{out}:train", "--results", tmp_path / "results.csv", "--json")
+    assert scored.code == 0, scored.stderr
+    primary = next(row for row in scored.json["rows"] if row["metric"] == "agreement_primary_colour")
+    assert primary["value"] >= 90
+
+
+def test_own_pictures(gancli: Gancli, tmp_path: Path) -> None:
+    for number in range(4):
+        Image.new("RGB", (40, 40), (number * 60, 0, 0)).save(_made(tmp_path / f"mine/images/{number}.png"))
+        _made(tmp_path / f"mine/text/{number}.txt").write_text(f"a dark red picture number {number}\n")
+    answer = gancli(
+        "prepare",
+        "folder",
+        "--root",
+        tmp_path / "mine",
+        *options(tmp_path / "out"),
+        "--name",
+        "reds",
+        "--json",
+    )
+    assert answer.code == 0, answer.stderr
+    assert sum(split["images"] for split in answer.json["splits"].values()) == 4
+    assert json.loads((tmp_path / "out/dataset.json").read_text())["name"] == "reds"
+
+
+def _made(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+# ----------------------------------------------------------------------- images and captions that cannot be used
+
+
+def _absent(root: Path) -> None:
+    (root / f"CUB_200_2011/images/{BIRD}.jpg").unlink()
+
+
+def _cut(root: Path) -> None:
+    image = root / f"CUB_200_2011/images/{BIRD}.jpg"
+    image.write_bytes(image.read_bytes()[: image.stat().st_size // 2])
+
+
+def _flat_box(root: Path) -> None:
+    boxes = root / "CUB_200_2011/bounding_boxes.txt"
+    first, *rest = boxes.read_text().splitlines()
+    boxes.write_text("\n".join(["1 10.0 10.0 0.0 5.0", *rest]) + "\n")
+    assert first.startswith("1 ")
+
+
+def _no_caption(root: Path) -> None:
+    (root / f"text/{BIRD}.txt").write_text("")
+
+
+def _no_caption_file(root: Path) -> None:
+    (root / f"text/{BIRD}.txt").unlink()
+
+
+def _wordless(root: Path) -> None:
+    (root / f"text/{BIRD}.txt").write_text("!!! ...\n")
+
+
+@pytest.mark.parametrize(
+    "damage", [_absent, _cut, _flat_box, _no_caption, _no_caption_file, _wordless], ids=lambda f: f.__name__
+)
+def test_a_bad_sample_is_listed_and_only_skipped_when_asked(
+    gancli: Gancli, tiny_raw_cub: Path, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    damage(tiny_raw_cub)
+    out = tmp_path / "out"
+    answer = gancli("prepare", "cub", "--root", tiny_raw_cub, *options(out))
+    assert answer.code == 3
+    assert "error: 1 of 24 images cannot be used" in answer.stderr
+    assert BIRD in answer.stderr
+    assert "--skip-bad" in answer.stderr
+    rejected = list(csv.DictReader((out / "rejected.csv").open()))
+    assert [row["key"] for row in rejected] == [BIRD]
+    assert not (out / "dataset.json").exists()
+
+    answer = gancli("prepare", "cub", "--root", tiny_raw_cub, *options(out), "--skip-bad", "--json")
+    assert answer.code == 0, answer.stderr
+    assert answer.json["rejected"] == 1
+    assert gancli("data", "check", out).code == 0
+
+
+def _grey(root: Path) -> None:
+    path = root / f"CUB_200_2011/images/{BIRD}.jpg"
+    Image.open(path).convert("L").save(path)
+
+
+def _transparent(root: Path) -> None:
+    path = root / f"CUB_200_2011/images/{BIRD}.jpg"
+    Image.open(path).convert("RGBA").save(path, format="PNG")
+
+
+def _box_over_the_edge(root: Path) -> None:
+    boxes = root / "CUB_200_2011/bounding_boxes.txt"
+    boxes.write_text("\n".join(["1 -20.0 10.0 500.0 500.0", *boxes.read_text().splitlines()[1:]]) + "\n")
+
+
+def _other_number_of_captions(root: Path) -> None:
+    captions = root / f"text/{BIRD}.txt"
+    captions.write_text("a black bird\n" * 13)
+
+
+def _replacement_character(root: Path) -> None:
+    captions = root / f"text/{BIRD}.txt"
+    captions.write_text("a black bird with a bill that\ufffds long\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_grey, _transparent, _box_over_the_edge, _other_number_of_captions, _replacement_character],
+    ids=lambda f: f.__name__,
+)
+def test_what_looks_odd_but_can_be_used_is_used(
+    gancli: Gancli, tiny_raw_cub: Path, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    change(tiny_raw_cub)
+    answer = gancli("prepare", "cub", "--root", tiny_raw_cub, *options(tmp_path / "out"), "--json")
+    assert answer.code == 0, answer.stderr
+    assert answer.json["rejected"] == 0
+    assert gancli("data", "check", tmp_path / "out").code == 0
+
+
+def test_captions_without_a_word_of_an_encoders_vocabulary(
+    gancli: Gancli, tiny_raw_cub: Path, tmp_path: Path, encoder: Path
+) -> None:
+    (tiny_raw_cub / f"text/{BIRD}.txt").write_text("xylophones everywhere\n")
+    arguments = (
+        "prepare",
+        "cub",
+        "--root",
+        tiny_raw_cub,
+        *options(tmp_path / "out"),
+        "--vocabulary",
+        encoder,
+    )
+    answer = gancli(*arguments)
+    assert answer.code == 3
+    assert BIRD in answer.stderr
+    assert gancli(*arguments, "--skip-bad").code == 0
+
+
+# -------------------------------------------------------------------------------------- the whole root, the folder
+
+
+@pytest.mark.parametrize(
+    "file", ["images.txt", "classes.txt", "image_class_labels.txt", "bounding_boxes.txt"]
+)
+def test_a_missing_file_of_the_layout(gancli: Gancli, tiny_raw_cub: Path, tmp_path: Path, file: str) -> None:
+    (tiny_raw_cub / "CUB_200_2011" / file).unlink()
+    answer = gancli("prepare", "cub", "--root", tiny_raw_cub, *options(tmp_path / "out"))
+    assert answer.code == 3
+    assert file in answer.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_folder_that_holds_something_else(
+    gancli: Gancli, tiny_raw_cub: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "thesis"
+    _made(out / "chapter1.txt").write_text("years of work")
+    answer = gancli("prepare", "cub", "--root", tiny_raw_cub, *options(out))
+    assert answer.code == 2
+    assert str(out) in answer.stderr
+    assert sorted(out.iterdir()) == [out / "chapter1.txt"]
+
+
+def test_an_output_folder_of_other_settings(gancli: Gancli, tiny_raw_cub: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert gancli("prepare", "cub", "--root", tiny_raw_cub, *options(out)).code == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    answer = gancli(
+        "prepare", "cub", "--root", tiny_raw_cub, "--out", out, "--image-size", "32", "--jobs", "1"
+    )
+    assert answer.code == 2
+    assert "image_size" in answer.stderr
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_full_disk_leaves_nothing_half_written(gancli: Gancli, tiny_raw_cub: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk: the shard does not fit, the system refuses the write."""
+    out = tmp_path / "out"
+    arguments = ["prepare", "cub", "--root", tiny_raw_cub, *options(out)]
+    full = call_process(arguments, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192)))
+    assert full.code == 1
+    assert "error: " in full.stderr
+    assert "Traceback" not in full.stderr
+    assert not (out / "dataset.json").exists()
+    assert list(out.glob("*.h5")) == []
+    assert gancli(*arguments).code == 0
+    assert gancli("data", "check", out).code == 0
+
+
+def test_no_space_left(
+    gancli: Gancli, tiny_raw_cub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "train-00000-of-00001.h5")
+
+    monkeypatch.setattr("gancli.data.shards.ShardWriter.write", refuse)
+    answer = gancli("prepare", "cub", "--root", tiny_raw_cub, *options(tmp_path / "out"))
+    assert answer.code == 1
+    assert "no space left" in answer.stderr.lower()
+    assert not (tmp_path / "out/dataset.json").exists()
+
+
+def test_check_names_the_damaged_shard(gancli: Gancli, tiny_dataset: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_dataset, tmp_path / "copy"))
+    shard = sorted(folder.glob("train-*.h5"))[0]
+    shard.write_bytes(shard.read_bytes()[:-1])
+    answer = gancli("data", "check", folder)
+    assert answer.code == 3
+    assert shard.name in answer.stderr
+    assert gancli("data", "show", folder, "--split", "validation").code == 3

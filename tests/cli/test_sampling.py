@@ -1,0 +1,179 @@
+"""`gancli sample` and `gancli score`: from a run folder to pictures, numbers and tables."""
+
+from __future__ import annotations
+
+import csv
+import filecmp
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.cli.conftest import Gancli
+
+
+def test_own_sentences_with_figures(gancli: Gancli, run: Path, tmp_path: Path) -> None:
+    answer = gancli(
+        "sample", run, "--text", "a small black bird", "--text", "a white xylophone", "--variants", "2", "--stages",
+        "--attention", "--out", tmp_path / "out", "--json",
+    )  # fmt: skip
+    assert answer.code == 0, answer.stderr
+    assert answer.json["pictures"] == 4
+    assert "xylophone" in answer.stderr
+    rows = list(csv.DictReader((tmp_path / "out/samples.csv").open()))
+    assert [row["caption"] for row in rows] == ["a small black bird"] * 2 + ["a white xylophone"] * 2
+    assert Image.open(tmp_path / "out" / rows[0]["file"]).size == (32, 32)
+    assert len(list((tmp_path / "out/stages").iterdir())) == 4
+    assert len(list((tmp_path / "out/attention").iterdir())) == 4
+
+
+def test_quiet_names_the_files(gancli: Gancli, run: Path, tmp_path: Path) -> None:
+    answer = gancli("sample", run, "-t", "a black bird", "--out", tmp_path / "out", "-q")
+    (name,) = answer.stdout.splitlines()
+    assert Path(name).is_file()
+
+
+def test_the_same_seed_gives_the_same_pictures_in_any_batch(
+    gancli: Gancli, run: Path, tmp_path: Path
+) -> None:
+    captions = tmp_path / "captions.txt"
+    captions.write_text("a small black bird\na white bird with large wings\nthe bird is brown\n")
+    for batch in ("1", "3"):
+        arguments = ("--captions", captions, "--batch", batch, "--out", tmp_path / batch, "--device", "cpu")
+        assert gancli("sample", run, *arguments).code == 0
+    names = [path.name for path in (tmp_path / "1").glob("*.png")]
+    assert len(names) == 3
+    assert filecmp.cmpfiles(tmp_path / "1", tmp_path / "3", names, shallow=False)[0] == names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ((), 2, "nothing to draw"),
+        (("--text", "a bird", "--data", "DATA"), 2, "not from both"),
+        (("--text", "xylophone"), 3, "xylophone"),
+        (("--captions", "nothing.txt"), 3, "nothing.txt"),
+        (("--data", "DATA", "--split", "validation"), 3, "validation"),
+        (("--text", "a bird", "--variants", "0"), 2, "--variants"),
+        (("--text", "a bird", "--device", "cuda:99"), 2, "cuda:99"),
+        (("--text", "a bird", "--device", "gpu"), 2, "gpu"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_sample_refuses(
+    gancli: Gancli,
+    run: Path,
+    tiny_dataset: Path,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    code: int,
+    words: str,
+) -> None:
+    named = [str(tiny_dataset) if argument == "DATA" else argument for argument in arguments]
+    answer = gancli("sample", run, *named, "--out", tmp_path / "out")
+    assert answer.code == code
+    assert words in answer.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_captions_file(gancli: Gancli, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_text("\n\n")
+    answer = gancli("sample", run, "--captions", tmp_path / "empty.txt", "--out", tmp_path / "out")
+    assert answer.code == 3
+    assert "empty.txt" in answer.stderr
+
+
+def test_a_folder_that_holds_something_else(gancli: Gancli, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    for more in ((), ("--overwrite",)):
+        answer = gancli("sample", run, "--text", "a black bird", "--out", tmp_path, *more)
+        assert answer.code == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_model_folder_cut_short(gancli: Gancli, run: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(run / "model", tmp_path / "model"))
+    weights = model / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    answer = gancli("sample", model, "--text", "a black bird", "--out", tmp_path / "out")
+    assert answer.code == 3
+    assert "weights.safetensors" in answer.stderr
+    weights.unlink()
+    assert gancli("sample", model, "--text", "a black bird", "--out", tmp_path / "out").code == 3
+
+
+def test_scores_are_rows_and_become_tables(
+    gancli: Gancli, pictures: Path, tiny_dataset: Path, encoder: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results.csv"
+    common = ("--results", results, "--device", "cpu", "--json")
+    fid = gancli(
+        "score",
+        "fid",
+        f"{tiny_dataset}:test",
+        pictures,
+        "--features",
+        f"encoder:{encoder}",
+        "--no-cache",
+        *common,
+    )
+    assert fid.code == 0, fid.stderr
+    assert fid.json["rows"][0]["value"] > 0
+    retrieval = gancli("score", "r-precision", pictures, "--encoder", encoder, "--candidates", "5", *common)
+    assert retrieval.code == 0, retrieval.stderr
+    generated, real = retrieval.json["rows"]
+    assert generated["method"] == "FF-GAN"
+    assert real["method"] == "real"
+    assert "this very encoder" in retrieval.stderr
+
+    rows = list(csv.DictReader(results.open()))
+    assert [row["metric"] for row in rows] == ["fid", "r_precision", "r_precision"]
+    table = gancli("score", "table", "ffgan", "--results", results, "--out", tmp_path / "tables")
+    assert table.code == 0, table.stderr
+    assert "FF-GAN" in (tmp_path / "tables/ffgan-table2.md").read_text()
+
+
+def test_statistics_in_and_out(
+    gancli: Gancli, pictures: Path, tiny_dataset: Path, encoder: Path, tmp_path: Path
+) -> None:
+    common = ("--features", f"encoder:{encoder}", "--results", tmp_path / "results.csv", "--no-cache", "-q")
+    saved = tmp_path / "real.npz"
+    direct = gancli("score", "fid", f"{tiny_dataset}:test", pictures, *common, "--save-stats", saved)
+    stored = gancli("score", "fid", saved, pictures, *common)
+    assert direct.code == stored.code == 0, stored.stderr
+    assert float(direct.stdout) == pytest.approx(float(stored.stdout))
+
+
+def test_the_inception_network_is_named_where_it_is_missing(
+    gancli: Gancli, pictures: Path, tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANCLI_HOME", str(tmp_path))
+    monkeypatch.setenv("GANCLI_OFFLINE", "1")
+    answer = gancli("score", "fid", f"{tiny_dataset}:test", pictures, "--results", tmp_path / "results.csv")
+    assert answer.code == 3
+    for part in (
+        "pt_inception-2015-12-05-6726825d.pth",
+        "https://",
+        "6726825d0af5f729",
+        str(tmp_path / "weights"),
+    ):
+        assert part in answer.stderr
+    assert not (tmp_path / "results.csv").exists()
+
+
+def test_too_few_captions_to_choose_from(
+    gancli: Gancli, pictures: Path, encoder: Path, tmp_path: Path
+) -> None:
+    answer = gancli(
+        "score", "r-precision", pictures, "--encoder", encoder, "--results", tmp_path / "results.csv"
+    )
+    assert answer.code == 3
+    assert "candidates" in answer.stderr
+
+
+def test_agreement_is_for_the_demo_birds(gancli: Gancli, run: Path, tmp_path: Path) -> None:
+    assert gancli("sample", run, "--text", "a small bird with wings", "--out", tmp_path / "out").code == 0
+    answer = gancli("score", "agreement", tmp_path / "out", "--results", tmp_path / "results.csv")
+    assert answer.code == 3
+    assert "demo" in answer.stderr
