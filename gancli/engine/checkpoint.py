@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
+import pickle
 import random
 import re
 import shutil
@@ -275,7 +276,13 @@ def read_checkpoint(folder: Path) -> Checkpoint:
             else "no other checkpoint is good; start a new run"
         )
         raise RunError(f"{problem}: the checkpoint is damaged", advice)
-    state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise RunError(
+            f"{folder / 'state.pt'}: holds more than plain values and tensors, so it is not read (it could run code)",
+            "do not trust this folder; resume only from runs of your own",
+        ) from error
     step = json.loads((folder / "checkpoint.json").read_text(encoding="utf-8"))["step"]
     networks = load_file(folder / "networks.safetensors")
     return Checkpoint(step, networks, load_file(folder / "averaged.safetensors"), state)

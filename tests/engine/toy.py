@@ -98,15 +98,8 @@ class Toy:
 
 
 def settings(**changes: Any) -> LoopSettings:
-    values: dict[str, Any] = dict(
-        steps=20,
-        log_every=4,
-        sample_every=1000,
-        checkpoint_every=10,
-        ema_decay=0.9,
-        steps_per_epoch=5,
-        batch=4,
-    )
+    values: dict[str, Any] = {"steps": 20, "log_every": 4, "sample_every": 1000, "checkpoint_every": 10}
+    values |= {"ema_decay": 0.9, "steps_per_epoch": 5, "batch": 4}
     return LoopSettings(**(values | changes))
 
 
