@@ -125,13 +125,20 @@ def tiny_model(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     from gancli.models.ffgan import Generator
 
     encoder = load_damsm(tiny_encoder)
-    arguments = {"stages": [8, 16, 32], "text_dim": 16, "width": 4, "noise_dim": 6, "condition_dim": 5}
-    with torch.random.fork_rng():
+    arguments = {
+        "stages": [8, 16, 32],
+        "text_dim": 16,
+        "width": 4,
+        "noise_dim": 6,
+        "condition_dim": 5,
+        "affine_residual": True,
+    }
+    with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(1)
         generator = Generator(**arguments)
-    with torch.no_grad():
-        for head in generator.heads:  # untrained pictures are all but grey: give them contrast to compare
-            head.conv.weight.mul_(100)
+        for _ in range(20):  # batch statistics: without them an untrained network ignores its noise
+            words, mask = torch.randn(32, 16, 18), torch.ones(32, 18, dtype=torch.bool)
+            generator(torch.randn(32, 16), words, mask, torch.randn(32, 6), torch.randn(32, 5))
     settings = {
         "kind": "ffgan",
         "dataset": "cub",

@@ -205,7 +205,7 @@ def sample(
 
 
 def method_name(model: LoadedModel) -> str:
-    """What the paper's tables call a model: FF-GAN, or its ablation (FF-GAN Fig. 7)."""
+    """What the paper's tables call a model: FF-GAN, or its ablation (FF-GAN Fig. 7); untrained ones are told apart."""
     generator = model.settings["generator"]
     names = {
         (True, True): "FF-GAN",
@@ -213,7 +213,8 @@ def method_name(model: LoadedModel) -> str:
         (False, True): "baseline+GSR",
         (False, False): "baseline",
     }
-    return names[bool(generator.get("ff_block", True)), bool(generator.get("gsr", True))]
+    name = names[bool(generator.get("ff_block", True)), bool(generator.get("gsr", True))]
+    return f"{name}, untrained" if model.settings.get("step") == 0 else name
 
 
 # --- captions -------------------------------------------------------------------------------------------------

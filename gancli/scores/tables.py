@@ -22,7 +22,6 @@ from gancli.scores.results import ScoreRow, read_rows
 PAPER_PICTURES = 30_000
 PAPER_SIDE = 256
 PAPER_DATASETS = {"cub": "CUB-200", "coco": "COCO"}
-ABLATIONS = ("baseline", "baseline+FF-Block", "baseline+GSR", "FF-GAN")
 METRICS = {"r_precision": "R-precision ↑", "fid": "FID ↓"}
 CAVEATS = {
     "fid": "the published FIDs of this family come from DM-GAN's script with torchvision's ImageNet Inception; "
@@ -118,9 +117,9 @@ def table_ffgan(results: Path, out: Path) -> TableReport:
         rows += published
         wanted = [score for score in scores if score.metric in metrics]
         if table == "fig7":
-            wanted = [score for score in wanted if score.method in ABLATIONS]
+            wanted = [score for score in wanted if score.method.startswith(("baseline", "FF-GAN"))]
         else:
-            wanted = [score for score in wanted if score.method not in ABLATIONS[:-1]]
+            wanted = [score for score in wanted if not score.method.startswith("baseline")]
         rows += [_ours(table, score, published) for score in wanted]
     out.mkdir(parents=True, exist_ok=True)
     files, texts = [], []
@@ -270,7 +269,7 @@ def _markdown(title: str, rows: Sequence[TableRow]) -> str:
         if row.delta is not None:
             value += f" ({row.delta:+.2f})" + mark(row.note)
         else:
-            value += mark(f"no difference to the paper: {row.not_comparable}") + mark(row.note)
+            value += mark(f"not comparable with the paper: {row.not_comparable}") + mark(row.note)
         cells = {(row.dataset, row.metric): value + mark(_provenance(row.score))}
         label = "real pictures" if row.method == "real" else f"{row.method}, gancli"
         lines.append(f"| {_cell(label)} | {' | '.join(cells.get(column, '–') for column in columns)} |")

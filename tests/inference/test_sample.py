@@ -270,6 +270,8 @@ def test_names_of_the_ablations(tiny_model, tmp_path):
         (False, True): "baseline+GSR",
         (False, False): "baseline",
     }
+    untrained = dataclasses.replace(model, settings={"step": 0, "generator": {}})
+    assert sampling_module.method_name(untrained) == "FF-GAN, untrained"
 
 
 def test_sampling_json_holds_no_surprises(tiny_model, tiny_dataset, tmp_path):
