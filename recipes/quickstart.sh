@@ -38,8 +38,8 @@ gancli sample "$run" --text "a small red bird with blue wings and a white belly"
     --out pictures/own-words --overwrite
 
 say "5/6  scores, by the second encoder and by an oracle that is no neural network"
-rm -f results.csv
-gancli score fid data/demo:test pictures/untrained --features encoder:encoders/judge
+rm -f results.csv results-untrained.csv
+gancli score fid data/demo:test pictures/untrained --features encoder:encoders/judge --results results-untrained.csv
 gancli score fid data/demo:test pictures/trained --features encoder:encoders/judge
 gancli score r-precision pictures/trained --encoder encoders/judge
 gancli score agreement pictures/trained
@@ -51,7 +51,7 @@ cat <<END
 
 Pictures:    $PWD/pictures/trained  (your own words: $PWD/pictures/own-words)
 Sample grids while it trained:  $PWD/$run/samples
-Scores:      $PWD/results.csv
+Scores:      $PWD/results.csv  (before training: $PWD/results-untrained.csv)
 Tables:      $PWD/tables
 Run folder:  $PWD/$run
 END

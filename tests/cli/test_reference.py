@@ -1,12 +1,22 @@
-"""docs/cli.md says what the commands say."""
+"""docs/cli.md says what the commands say, and the commands written elsewhere exist."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 from pathlib import Path
 
+import pytest
+
+from tests.cli.conftest import Gancli
+
 DOCS = Path(__file__).parents[2] / "docs"
+# cli.md is compared as a whole, results.md says what was once run
+WRITTEN = sorted(
+    {*DOCS.glob("*.md"), DOCS.parent / "README.md", *DOCS.parent.glob("recipes/*.sh")}
+    - {DOCS / "cli.md", DOCS / "results.md"}
+)
 
 
 def options(text: str) -> set[tuple[str, ...]]:
@@ -31,3 +41,28 @@ def test_the_reference_is_up_to_date() -> None:
     written = options((DOCS / "cli.md").read_text(encoding="utf-8"))
     assert len(written) > 100
     assert written == options(module.reference()), "run `make docs`"
+
+
+def commands(text: str) -> list[list[str]]:
+    """The gancli command lines of a text, continued lines joined, without comments."""
+    lines = text.replace("\\\n", " ").splitlines()
+    found = [re.search(r"(?:^|[|$;&(] ?|\s{4})(gancli [a-z-]+ .*)", line) for line in lines]
+    return [shlex.split(match[1], comments=True) for match in found if match]
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
+def test_written_commands_use_options_that_exist(gancli: Gancli, path: Path) -> None:
+    for words in commands(path.read_text(encoding="utf-8")):
+        names = [word for word in words[1:3] if re.fullmatch(r"[a-z-]+", word)]
+        help_text = gancli(*names, "--help")
+        if help_text.code != 0:  # the second word is an argument
+            help_text = gancli(names[0], "--help")
+        assert help_text.code == 0, words
+        for word in words:
+            if word.startswith("--"):
+                assert f" {word.partition('=')[0]} " in help_text.stdout, words
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(commands((DOCS.parent / "README.md").read_text(encoding="utf-8"))) >= 10
+    assert len(commands((DOCS.parent / "recipes/quickstart.sh").read_text(encoding="utf-8"))) >= 8
