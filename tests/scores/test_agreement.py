@@ -1,0 +1,220 @@
+"""The agreement oracle: right on drawn birds however they are cropped, right by chance only on anything else."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from gancli.data.images import crop_to_box
+from gancli.data.prepare import prepare
+from gancli.data.sample import BoundingBox
+from gancli.data.sources import demo
+from gancli.data.sources.demo_drawing import BACKGROUNDS, COLORS, PALETTE, draw_bird
+from gancli.errors import DataError
+from gancli.samples import GeneratedPicture, write_samples
+from gancli.scores.agreement import (
+    CHANCE,
+    NONE,
+    _lab,
+    agreement,
+    agreement_rows,
+    measure_colors,
+    score_agreement,
+)
+from gancli.scores.pictures import open_pictures
+
+BIRDS = 160
+Pictures = NDArray[np.uint8]
+Asked = list[dict[str, str]]
+
+
+@cache
+def birds(size: int, augment: bool) -> tuple[Pictures, Asked]:
+    """Drawn birds as the loader hands them out, (N, size, size, 3), and their colours."""
+    rng = np.random.default_rng(7)
+    images, asked = [], []
+    for index, one in enumerate(demo.species(BIRDS, seed=11)):
+        background = BACKGROUNDS[index % len(BACKGROUNDS)]
+        drawing = draw_bird(one.plumage, background, size, np.random.default_rng([11, index]))
+        side = size * 76 // 64
+        image = crop_to_box(drawing.image, BoundingBox(*drawing.box))
+        stored = np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))
+        top, left = rng.integers(0, side - size + 1, 2) if augment else [(side - size) // 2] * 2
+        window = stored[top : top + size, left : left + size]
+        images.append(window[:, ::-1] if augment and rng.random() < 0.5 else window)
+        asked.append({"primary": one.plumage.primary, "belly": one.plumage.belly})
+    return np.stack(images), asked
+
+
+@pytest.mark.parametrize("augment", [False, True], ids=["centre", "random"])
+@pytest.mark.parametrize("size", [32, 64, 96])
+def test_rendered_birds(size: int, augment: bool) -> None:
+    result = agreement(*birds(size, augment))
+    assert result.primary is not None
+    assert result.belly is not None
+    assert result.primary >= 0.99
+    assert result.belly >= 0.98
+    assert (result.primary_n, result.belly_n, result.without_bird) == (BIRDS, BIRDS, 0)
+
+
+def test_blurred_and_noisy_birds() -> None:
+    images, asked = birds(64, True)
+    blur = ImageFilter.GaussianBlur(1.5)
+    blurred = agreement([np.asarray(Image.fromarray(image).filter(blur)) for image in images], asked)
+    noise = np.random.default_rng(0).normal(0, 20, images.shape)
+    noisy = agreement(np.clip(images + noise, 0, 255).astype(np.uint8), asked)
+    for result in (blurred, noisy):
+        assert result.primary is not None
+        assert result.belly is not None
+        assert min(result.primary, result.belly) >= 0.95
+
+
+def test_mirrored_pictures_measure_the_same() -> None:
+    images, _ = birds(64, True)
+    assert measure_colors(images[:, :, ::-1]) == measure_colors(images)
+
+
+def test_pictures_of_several_sizes_at_once() -> None:
+    small, large = birds(32, False)[0], birds(96, False)[0]
+    mixed = measure_colors([small[0], large[1], small[2]])
+    alone = [measure_colors(image[None]) for image in (small[0], large[1], small[2])]
+    assert mixed == {part: [one[part][0] for one in alone] for part in ("primary", "belly")}
+
+
+def test_each_colour_is_recognised() -> None:
+    images, asked = birds(64, False)
+    measured = measure_colors(images)
+    for part in ("primary", "belly"):
+        for color in COLORS:
+            own = [m for m, a in zip(measured[part], asked, strict=True) if a[part] == color]
+            assert np.mean([m == color for m in own]) >= 0.9, (part, color)
+
+
+@pytest.mark.parametrize("level", [110, 128, 150])
+def test_grey_pictures_hold_no_bird(level: int) -> None:
+    _, asked = birds(64, False)
+    grey = np.full((BIRDS, 64, 64, 3), level, np.uint8)
+    assert set(measure_colors(grey)["primary"]) == {NONE}
+    result = agreement(grey, asked)
+    assert (result.primary, result.belly, result.without_bird) == (0.0, 0.0, BIRDS)
+
+
+@pytest.mark.parametrize("side", [64, 5])
+def test_noise_is_no_better_than_chance(side: int) -> None:
+    _, asked = birds(64, False)
+    noise = np.random.default_rng(3).integers(0, 256, (BIRDS, side, side, 3), dtype=np.uint8)
+    smooth = [np.asarray(Image.fromarray(one).resize((64, 64), Image.Resampling.BICUBIC)) for one in noise]
+    result = agreement(smooth, asked)
+    for value in (result.primary, result.belly):
+        assert value is not None
+        assert value <= CHANCE + 3 * np.sqrt(CHANCE * (1 - CHANCE) / BIRDS)
+
+
+@pytest.mark.parametrize("color", COLORS)
+def test_one_flat_colour_has_chance_level(color: str) -> None:
+    _, asked = birds(64, False)
+    result = agreement(np.full((BIRDS, 64, 64, 3), PALETTE[color], np.uint8), asked)
+    assert result.primary is not None
+    assert result.primary <= 0.2
+
+
+def test_shuffled_is_the_mean_over_permutations() -> None:
+    images, asked = birds(32, False)
+    result = agreement(images, asked)
+    measured = np.array(measure_colors(images)["primary"])
+    named = np.array([one["primary"] for one in asked])
+    rng = np.random.default_rng(0)
+    drawn = np.mean([(measured == rng.permutation(named)).mean() for _ in range(400)])
+    assert result.primary_shuffled == pytest.approx(drawn, abs=0.01)
+    assert result.primary_shuffled == pytest.approx(CHANCE, abs=0.02)
+
+
+def test_only_named_colours_count() -> None:
+    images, asked = birds(32, False)
+    wrong = "red" if asked[1]["primary"] != "red" else "blue"
+    result = agreement(images[:3], [{"primary": asked[0]["primary"]}, {"primary": wrong}, {}])
+    assert (result.primary, result.primary_n) == (0.5, 2)
+    assert (result.belly, result.belly_n, result.belly_shuffled) == (None, 0, None)
+
+
+def test_lab_of_known_colours() -> None:
+    rgb = np.array([(255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 0, 255)], dtype=np.float32)
+    expected = [(100, 0, 0), (0, 0, 0), (53.24, 80.09, 67.20), (32.30, 79.19, -107.86)]
+    np.testing.assert_allclose(_lab(rgb), expected, atol=0.05)
+
+
+def test_the_palette_is_well_separated() -> None:
+    lab = _lab(np.array(list(PALETTE.values()), dtype=np.float32))
+    distance = np.linalg.norm(lab[:, None] - lab[None], axis=-1)
+    assert distance[~np.eye(len(lab), dtype=bool)].min() > 40
+
+
+# ----------------------------------------------------------------------------------------------------------
+# From folders and splits
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo")
+    demo.write_demo(folder / "raw", images=60, image_size=32)
+    prepare(demo.read(folder / "raw"), folder / "demo", image_size=32)
+    return folder / "demo"
+
+
+def samples(folder: Path, captions: list[str]) -> Path:
+    """A folder of `gancli sample` with the first birds as its pictures."""
+    folder.mkdir()
+    rows = []
+    for number, caption in enumerate(captions):
+        Image.fromarray(birds(32, False)[0][number]).save(folder / f"{number}.png")
+        rows.append(GeneratedPicture(f"{number}.png", caption, "", None, 0, 0, 32))
+    write_samples(folder, rows)
+    return folder
+
+
+def test_a_split_is_its_own_ceiling(dataset: Path) -> None:
+    done: list[tuple[int, int]] = []
+    result = score_agreement(open_pictures(f"{dataset}:train"), batch=20, progress=lambda *p: done.append(p))
+    assert result.primary == 1.0
+    assert result.primary_n == 45
+    assert result.belly is not None
+    assert result.belly >= 0.95
+    assert 0 < result.belly_n < 45
+    assert done == [(20, 45), (40, 45), (45, 45)]
+
+
+def test_a_folder_of_samples(tmp_path: Path) -> None:
+    _, asked = birds(32, False)
+    right = f"a {asked[0]['primary']} bird with a {asked[0]['belly']} belly"
+    wrong = f"a bird that is {asked[2]['belly']}"  # the belly's colour is never the primary one
+    folder = samples(tmp_path / "pictures", [right, "a small bird", wrong])
+    result = score_agreement(open_pictures(str(folder)))
+    assert (result.primary, result.primary_n, result.belly, result.belly_n) == (0.5, 2, 1.0, 1)
+
+
+def test_captions_without_colours_are_refused(tmp_path: Path) -> None:
+    folder = samples(tmp_path / "pictures", ["a small bird", "a bus on a street"])
+    with pytest.raises(DataError, match="no caption names the colour"):
+        score_agreement(open_pictures(str(folder)))
+
+
+def test_a_folder_without_captions_is_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"samples\.csv"):
+        score_agreement(open_pictures(str(tmp_path)))
+
+
+def test_rows_of_pictures_and_of_the_real_ones(dataset: Path, tmp_path: Path) -> None:
+    folder = samples(tmp_path / "pictures", [f"a {one['primary']} bird" for one in birds(32, False)[1][:4]])
+    rows = agreement_rows(str(folder), data=f"{dataset}:test")
+    assert [(row.metric, row.method, row.n_fake, row.n_real) for row in rows[:2]] == [
+        ("agreement_primary_colour", "pictures", 4, 0),
+        ("agreement_primary_colour", "real", 0, 15),
+    ]
+    assert [row.value for row in rows[:2]] == [100.0, 100.0]
+    assert all("12.5" in row.protocol for row in rows)
