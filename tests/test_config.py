@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gancli.config import (
@@ -57,7 +57,13 @@ def test_a_recipe_is_typed_and_immutable(tmp_path: Path) -> None:
 def test_overrides_are_typed_as_yaml_and_exponents_without_a_dot_are_numbers() -> None:
     recipe = load_recipe(
         "ffgan/cub",
-        ["optim.generator_lr=1e-4", "optim.betas=[0, 0.9]", "model.stages=[16, 32]", "train.epochs=", "train.minutes=3"],
+        [
+            "optim.generator_lr=1e-4",
+            "optim.betas=[0, 0.9]",
+            "model.stages=[16, 32]",
+            "train.epochs=",
+            "train.minutes=3",
+        ],
     )
     assert isinstance(recipe, FFGANRecipe)
     assert recipe.optim.generator_lr == 1e-4
@@ -212,6 +218,7 @@ def test_diff_names_every_changed_value() -> None:
     ]
 
 
+@settings(deadline=None)  # files are written: slow on a busy machine
 @given(
     rate=st.floats(1e-12, 1e3),
     batch=st.integers(2, 10_000),

@@ -133,6 +133,7 @@ def equal(first: dict[str, Any], second: dict[str, Any]) -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("break_at_4", [False, True])
 def test_replicas_stay_equal_and_resume_exactly(tmp_path: Path, break_at_4: bool) -> None:
     """Spectral norm, batch norm and dropout, different batches and noise in each process."""

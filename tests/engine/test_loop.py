@@ -52,6 +52,7 @@ def two_runs(tmp_path: Path) -> tuple[RunFolder, RunFolder]:
 # --- exact resume
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed_at", [10, 13])
 def test_20_steps_are_10_kill_and_10(two_runs: tuple[RunFolder, RunFolder], killed_at: int) -> None:
     """SIGKILL in another process, whose own random numbers, weights and threads are gone for good."""
@@ -161,6 +162,7 @@ def test_a_run_of_two_processes_is_not_resumed_by_one(
 # --- stopping
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 143)]
 )

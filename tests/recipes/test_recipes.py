@@ -68,7 +68,10 @@ def test_the_papers_values() -> None:
 
 
 def test_parameters_at_paper_scale() -> None:
-    cub, coco = dict(parameter_table(load_recipe("ffgan/cub"))), dict(parameter_table(load_recipe("ffgan/coco")))
+    cub, coco = (
+        dict(parameter_table(load_recipe("ffgan/cub"))),
+        dict(parameter_table(load_recipe("ffgan/coco"))),
+    )
     assert cub == {
         "generator": 21_840_592,
         "discriminator_64": 1_878_242,
