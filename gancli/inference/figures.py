@@ -90,7 +90,7 @@ def stages_figure(images: Sequence[Pixels], caption: str, *, size: int | None = 
     """
     side = size or max(128, images[-1].shape[0])
     panels = [_enlarge(image, side) for image in images]
-    labels = [f"stage {stage}: {image.shape[1]}×{image.shape[0]}" for stage, image in enumerate(images)]
+    labels = [f"stage {stage}: {image.shape[1]}x{image.shape[0]}" for stage, image in enumerate(images)]
     return _captioned(grid(panels, len(panels), pad=6, labels=labels, label_lines=1), caption)
 
 
