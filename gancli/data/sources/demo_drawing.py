@@ -16,7 +16,7 @@ from PIL import Image, ImageChops, ImageDraw
 Points = NDArray[np.float64]  # (N, 2) x to the right, y down
 Color = tuple[int, int, int]
 
-# Eight names of CUB-200-2011, at least 45 apart in CIELAB from one another and 20 from every tone of the scenery.
+# Eight names of CUB-200-2011, at least 44 apart in CIELAB from one another and 20 from every tone of the scenery.
 PALETTE: Mapping[str, Color] = {
     "blue": (32, 76, 216),
     "yellow": (250, 224, 44),
