@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
 from gancli.data.prepare import prepare
 from gancli.data.sources import cub
 from gancli.data.text import Vocabulary
+
+torch.set_num_threads(1)  # pytest -n already keeps every core busy; more threads than cores only wait
 
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
