@@ -23,7 +23,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from gancli.data.shards import Split
 from gancli.data.text import crop_tokens, pad_tokens
-from gancli.errors import DataError
+from gancli.errors import DataError, GancliError
 
 # What a random stream is for, beside the seed: streams of different purpose never overlap
 _ORDER, _VIEW, _WORDS = range(3)
@@ -227,7 +227,16 @@ def batches(source: BatchSource, start: int, stop: int | None, workers: int) -> 
         generator=torch.Generator(),
         pin_memory=torch.cuda.is_available(),
     )
-    return iter(loader)
+    return _with_plain_errors(iter(loader))
+
+
+def _with_plain_errors(loaded: Iterator[Batch]) -> Iterator[Batch]:
+    """Takes torch's report of a worker's traceback off our own errors, whose last line is the whole message."""
+    try:
+        yield from loaded
+    except GancliError as error:
+        message = str(error).rpartition(f"{type(error).__name__}: ")[2].strip()
+        raise type(error)(message) from None
 
 
 def evaluation_batches(

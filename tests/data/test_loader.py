@@ -224,3 +224,15 @@ def test_batch_moves(split: Split) -> None:
     assert all(image.device.type == "meta" for image in moved.images)
     assert moved.tokens.device.type == moved.indices.device.type == "meta"
     assert same(batch.to("cpu"), batch)
+
+
+class DamagedSource(BatchSource):
+    def __getitem__(self, step: int) -> Batch:
+        raise DataError("train-00000-of-00001.h5: damaged")
+
+
+@pytest.mark.slow
+def test_an_error_in_a_worker_reads_as_if_there_were_none(tiny_dataset):
+    source = DamagedSource(Dataset.open(tiny_dataset).split("train"), sizes=[8], batch=2, words=5, seed=0)
+    with pytest.raises(DataError, match=r"^train-00000-of-00001\.h5: damaged$"):
+        next(batches(source, 0, 2, workers=1))
