@@ -145,6 +145,7 @@ def test_json_is_one_object_a_line_and_the_result_last(
     assert lines[-1]["output"] == str(tmp_path / "damsm")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_saves_and_says_how_to_continue(
     tiny_dataset: Path, encoder: Path, tmp_path: Path, number: signal.Signals, code: int
