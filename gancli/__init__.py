@@ -22,12 +22,12 @@ _FUNCTIONS = {
     "contact_sheet": "gancli.data.inspect",
     "load_recipe": "gancli.config",
     "prepare": "gancli.data.prepare",
-    "pretrain_encoder": "gancli.train",
+    "pretrain_encoder": "gancli.training",
     "sample": "gancli.inference.sample",
     "score_fid": "gancli.scores.fid",
     "score_r_precision": "gancli.scores.retrieval",
     "table_ffgan": "gancli.scores.tables",
-    "train": "gancli.train",
+    "train": "gancli.training",
     "verify": "gancli.data.shards",
 }
 
@@ -37,12 +37,7 @@ __all__ = ["__version__", *_FUNCTIONS]
 def __getattr__(name: str) -> Any:
     if name not in _FUNCTIONS:
         raise AttributeError(f"module 'gancli' has no attribute {name!r}")
-    module = import_module(_FUNCTIONS[name])
-    # All at once: importing the module `gancli.train` has put it in the place of the function of that name.
-    for function, home in _FUNCTIONS.items():
-        if home == module.__name__:
-            globals()[function] = getattr(module, function)
-    return globals()[name]
+    return getattr(import_module(_FUNCTIONS[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -74,7 +74,7 @@ def damsm(
     if dry_run:
         show_plan(out, name, resolved, {"run": runs, "encoder": target})
         return
-    from gancli.train import pretrain_encoder
+    from gancli.training import pretrain_encoder
 
     out.note(f"recipe {name}")
     with followed(out) as events:

@@ -72,7 +72,7 @@ def ffgan(
     if dry_run:
         show_plan(out, name, resolved, {"run": resume or runs})
         return
-    from gancli.train import train
+    from gancli.training import train
 
     out.note(f"recipe {name}")
     with followed(out) as events:

@@ -15,7 +15,7 @@ from gancli.errors import DataError, UsageError
 if TYPE_CHECKING:
     from gancli.config import Recipe
     from gancli.engine.events import Events
-    from gancli.train import RunResult
+    from gancli.training import RunResult
 
 Overrides = Annotated[
     list[str] | None,

@@ -92,6 +92,8 @@ class ResNet18(Backbone):
 
     local_channels = 256
     global_channels = 512
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, size: int) -> None:
         super().__init__()

@@ -25,7 +25,7 @@ from gancli.scores.features import load_features
 from gancli.scores.fid import score_fid
 from gancli.scores.pictures import open_pictures
 from gancli.scores.retrieval import score_r_precision
-from gancli.train import pretrain_encoder, train
+from gancli.training import pretrain_encoder, train
 
 
 def prove(recipe_name: str, encoder_name: str, folder: Path) -> dict[str, float]:
