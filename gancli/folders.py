@@ -14,9 +14,9 @@ import yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gancli.data.files import atomic_file
 from gancli.data.text import Vocabulary
 from gancli.errors import DataError
+from gancli.files import atomic_file
 
 
 def write_folder(

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gancli.data.files import atomic_file
 from gancli.errors import DataError
+from gancli.files import atomic_file
 
 SAMPLES = "samples.csv"
 SAMPLING = "sampling.json"

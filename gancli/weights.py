@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gancli.data.files import atomic_file
 from gancli.errors import DataError
+from gancli.files import atomic_file
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -58,9 +58,9 @@ def show(
     """What is in a dataset folder, and a contact sheet of its pictures with a caption each."""
     from dataclasses import asdict
 
-    from gancli.data.files import atomic_file
     from gancli.data.inspect import contact_sheet, describe
     from gancli.data.shards import Dataset
+    from gancli.files import atomic_file
 
     dataset = Dataset.open(folder)
     summary = describe(dataset)

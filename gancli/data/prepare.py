@@ -33,12 +33,12 @@ from numpy.typing import NDArray
 
 from gancli import __version__
 from gancli.data import shards
-from gancli.data.files import atomic_file
 from gancli.data.images import CROP_RULE, Rendered, UnusableImage, render
 from gancli.data.sample import BadSample, BoundingBox, Sample, Source
 from gancli.data.shards import Codec, Manifest, ShardEntry, ShardWriter, SplitEntry, TokenizerEntry
 from gancli.data.text import RULE, Vocabulary, clean_caption, tokenize
 from gancli.errors import DataError, RunError, UsageError
+from gancli.files import atomic_file
 
 SHARD_BYTES = 2**28  # about 256 MiB of raw pixels a shard
 CHUNK = 8  # images a worker gets at a time

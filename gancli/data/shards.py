@@ -34,10 +34,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gancli.data.files import atomic_file
 from gancli.data.sample import BadSample
 from gancli.data.text import Vocabulary
 from gancli.errors import DataError
+from gancli.files import atomic_file
 
 SCHEMA_VERSION = 1
 MANIFEST = "dataset.json"

@@ -12,7 +12,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import pickle
 import random
 import re
@@ -29,10 +28,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gancli.data.files import atomic_file
 from gancli.engine.distributed import from_main
 from gancli.engine.environment import describe_environment
 from gancli.errors import RunError, UsageError
+from gancli.files import atomic_file, sync
 
 SCHEMA_VERSION = 1
 
@@ -224,22 +223,14 @@ def _fingerprint(path: Path) -> dict[str, Any]:
 def replace_folder(new: Path, folder: Path) -> None:
     """Renames `new` to `folder` once all its bytes are on the disk; a folder in its place is removed after that."""
     for path in (*new.rglob("*"), new):
-        _sync(path)
+        sync(path)
     old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)
     new.rename(folder)
-    _sync(folder.parent)
+    sync(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def damage(folder: Path) -> str | None:

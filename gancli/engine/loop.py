@@ -25,7 +25,6 @@ from PIL import Image
 from torch import nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
-from gancli.data.files import atomic_file
 from gancli.engine import distributed
 from gancli.engine.checkpoint import (
     Checkpoint,
@@ -43,6 +42,7 @@ from gancli.engine.ema import Averages
 from gancli.engine.events import Events, LogFile, progress_line
 from gancli.engine.phases import Phase, Trainable, train_only
 from gancli.errors import RunError, UsageError
+from gancli.files import atomic_file
 
 Networks = Mapping[str, nn.Module]
 

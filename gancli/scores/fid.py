@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gancli.data.files import atomic_file
 from gancli.data.shards import file_hash
 from gancli.errors import DataError, RunError, UsageError
+from gancli.files import atomic_file
 from gancli.scores.features import FeatureNetwork
 from gancli.scores.pictures import Origin, Pictures, SplitPictures, open_pictures, origin_of
 from gancli.scores.results import ScoreRow

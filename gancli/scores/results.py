@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from gancli import __version__
-from gancli.data.files import atomic_file
 from gancli.errors import DataError
+from gancli.files import atomic_file
 
 
 def _now() -> str:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gancli.config import recipes_folder
-from gancli.data.files import atomic_file
 from gancli.errors import DataError
+from gancli.files import atomic_file
 from gancli.scores.results import ScoreRow, read_rows
 
 # What FF-GAN, section 4.1.2, says of its scores
