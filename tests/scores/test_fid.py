@@ -67,10 +67,11 @@ def test_fewer_pictures_than_features_agrees_with_the_centred_data_itself():
 
 @settings(deadline=None)
 @given(
-    arrays.arrays(np.float64, (4, 5), elements=st.floats(0, 100)),
+    arrays.arrays(np.float64, (2, 5), elements=st.floats(0, 100)),
+    # A variance below the rounding of the largest one counts as zero, so between the two there is nothing to test.
+    arrays.arrays(np.float64, (2, 5), elements=st.just(0.0) | st.floats(1e-3, 100)),
 )
-def test_diagonal_gaussians(values):
-    means, deviations = values[:2], values[2:]
+def test_diagonal_gaussians(means, deviations):
     first, second = (Statistics(m, np.diag(s**2), 10) for m, s in zip(means, deviations, strict=True))
     expected = np.square(means[0] - means[1]).sum() + np.square(deviations[0] - deviations[1]).sum()
     assert frechet_distance(first, second) == pytest.approx(expected, rel=1e-9, abs=1e-6)
