@@ -6,7 +6,8 @@ Each file is written whole under a temporary name and renamed. No pickle is writ
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,23 @@ def read_folder(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tens
         raise DataError(f"{path}: broken or cut short ({error})", "Copy the folder again.") from error
     with path.open("rb") as file:
         return settings, tensors, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def reading_settings(folder: Path) -> Iterator[None]:
+    """Around the code that builds networks from config.yaml: what the file lacks or says wrongly becomes a message.
+
+    Raises:
+        DataError: A key is missing, unknown or has an impossible value.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
+        raise DataError(
+            f"{folder / 'config.yaml'}: no network can be built from it: {what}",
+            "It was edited, or another version of gancli wrote it; `gancli: …` in the file names that version.",
+        ) from error
 
 
 def load_part(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str, folder: Path) -> None:

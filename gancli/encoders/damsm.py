@@ -20,7 +20,7 @@ from gancli.data.text import Vocabulary
 from gancli.encoders.backbones import BackboneName, build_backbone
 from gancli.engine.phases import Phase
 from gancli.errors import DataError
-from gancli.folders import load_part, read_folder, write_folder
+from gancli.folders import load_part, read_folder, reading_settings, write_folder
 from gancli.losses.matching import damsm_losses, word_mask
 
 INITIAL_RANGE = 0.1  # of the embedding and of both projections (AttnGAN code)
@@ -244,8 +244,9 @@ def load_damsm(folder: Path, device: str | torch.device = "cpu") -> Damsm:
     folder = Path(folder)
     settings, tensors, digest = read_folder(folder, "damsm")
     vocabulary = Vocabulary.load(folder / "vocabulary.json")
-    text = TextEncoder(len(vocabulary), **settings["text"])
-    image = ImageEncoder(**settings["image"])
+    with reading_settings(folder):
+        text = TextEncoder(len(vocabulary), **settings["text"])
+        image = ImageEncoder(**settings["image"])
     load_part(text, tensors, "text.", folder)
     load_part(image, tensors, "image.", folder)
     for encoder in (text, image):

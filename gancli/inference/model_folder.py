@@ -12,7 +12,7 @@ from torch import nn
 
 from gancli.data.text import Vocabulary
 from gancli.encoders.damsm import TextEncoder
-from gancli.folders import load_part, read_folder, write_folder
+from gancli.folders import load_part, read_folder, reading_settings, write_folder
 from gancli.models.ffgan import Generator
 
 
@@ -77,12 +77,12 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> LoadedModel:
         folder = folder / "model"
     settings, tensors, digest = read_folder(folder, "ffgan")
     vocabulary = Vocabulary.load(folder / "vocabulary.json")
-    generator = Generator(**settings["generator"])
-    text_encoder = TextEncoder(len(vocabulary), **settings["text"])
+    with reading_settings(folder):
+        generator = Generator(**settings["generator"])
+        text_encoder = TextEncoder(len(vocabulary), **settings["text"])
+        words = int(settings["words"])
     load_part(generator, tensors, "generator.", folder)
     load_part(text_encoder, tensors, "text_encoder.", folder)
     for network in (generator, text_encoder):
         network.to(device).eval().requires_grad_(False)
-    return LoadedModel(
-        settings["kind"], generator, text_encoder, vocabulary, settings["words"], settings, digest, folder
-    )
+    return LoadedModel(settings["kind"], generator, text_encoder, vocabulary, words, settings, digest, folder)

@@ -154,6 +154,12 @@ def test_folders_that_cannot_be_used_say_why(folder):
     config.write_text(config.read_text().replace("kind: damsm", "kind: ffgan"))
     with pytest.raises(DataError, match="kind 'ffgan'"):
         load_damsm(folder)
+    config.write_text("kind: damsm\ntext: {}\n")
+    with pytest.raises(DataError, match="the key 'image' is missing"):
+        load_damsm(folder)
+    config.write_text("kind: damsm\ntext: {colour: red}\n")
+    with pytest.raises(DataError, match="colour"):
+        load_damsm(folder)
     config.write_text("- a list")
     with pytest.raises(DataError, match=r"config\.yaml"):
         load_damsm(folder)
