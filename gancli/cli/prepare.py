@@ -107,8 +107,10 @@ def demo(
             f"would draw {images:,} pictures into {raw} and write {folder}, about {_mib(size)}",
         )
         return
+    from gancli.data.prepare import refuse_foreign
     from gancli.data.sources.demo import read, write_demo
 
+    refuse_foreign(folder)  # before the drawing, which takes a while
     with out.progress("drawing") as advance:
         write_demo(raw, images=images, image_size=image_size, seed=seed, jobs=jobs, progress=advance)
     _prepare(out, read(raw), folder, image_size, codec, jobs)

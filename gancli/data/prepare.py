@@ -465,10 +465,25 @@ def _manifest(plan: Plan, entries: dict[str, list[ShardEntry]], rejected: int) -
     )
 
 
-def _existing(out: Path, plan: Plan) -> Manifest | None:
-    """The manifest of a folder that is finished and as the plan asks; None where there is work to do."""
+def refuse_foreign(out: Path) -> None:
+    """Refuses an output path that holds something other than a dataset, finished or begun.
+
+    Raises:
+        UsageError: It is a file, or a folder of other things.
+    """
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is a file, the dataset needs a folder", hint="choose another --out")
+    begun = (out / shards.MANIFEST).exists() or (out / PLAN).exists()
+    if out.is_dir() and not begun and any(not file.name.endswith(".tmp") for file in out.iterdir()):
+        raise UsageError(
+            f"{out}: is not empty and not a dataset folder",
+            hint="choose a folder that is new or empty as --out",
+        )
+
+
+def _existing(out: Path, plan: Plan) -> Manifest | None:
+    """The manifest of a folder that is finished and as the plan asks; None where there is work to do."""
+    refuse_foreign(out)
     if (out / shards.MANIFEST).exists():
         manifest = shards.read_manifest(out)
         there = manifest.model_dump()
@@ -508,11 +523,6 @@ def _existing(out: Path, plan: Plan) -> Manifest | None:
                 for name, value in plan.settings().items()
                 if there.get(name) != value
             ],
-        )
-    elif out.is_dir() and any(file for file in out.iterdir() if not file.name.endswith(".tmp")):
-        raise UsageError(
-            f"{out}: is not empty and not a dataset folder",
-            hint="choose a folder that is new or empty as --out",
         )
     return None
 

@@ -271,3 +271,11 @@ def test_check_names_the_damaged_shard(gancli: Gancli, tiny_dataset: Path, tmp_p
     assert answer.code == 3
     assert shard.name in answer.stderr
     assert gancli("data", "show", folder, "--split", "validation").code == 3
+
+
+def test_demo_draws_nothing_where_the_output_cannot_go(gancli: Gancli, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "letter.txt").write_text("dear")
+    answer = gancli("prepare", "demo", "--out", tmp_path / "out", "--images", "4", "--image-size", "16")
+    assert answer.code == 2
+    assert not (tmp_path / "out-raw").exists()

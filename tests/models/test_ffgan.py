@@ -22,6 +22,7 @@ from gancli.models.ffgan import (
     WordAttention,
     augmentation_kl,
     discriminator_loss,
+    glu,
 )
 
 TEXT_DIM = 12
@@ -98,6 +99,12 @@ def test_upsampling_convolution_equals_its_definition():
     x = torch.randn(2, 5, 6, 4)
     expected = F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), layer.weight, padding=1)
     torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_gated_linear_unit_keeps_channels_last():
+    x = torch.randn(2, 6, 5, 4).contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(glu(x), F.glu(x, dim=1))
+    assert glu(x).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_affine_fusion_equals_two_convolutions():
