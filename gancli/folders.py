@@ -1,4 +1,5 @@
-"""Portable folders: weights.safetensors, config.yaml and vocabulary.json, which is all an encoder or a model needs.
+"""Portable folders: weights.safetensors and config.yaml, with vocabulary.json where words are numbered; which is all
+that an encoder or a model needs.
 
 Each file is written whole under a temporary name and renamed. No pickle is written or read.
 """
@@ -19,16 +20,21 @@ from gancli.data.text import Vocabulary
 from gancli.errors import DataError
 from gancli.files import atomic_file
 
+_HINT = "An encoder folder comes from gancli pretrain-encoder, a model folder from gancli train."
+
 
 def write_folder(
-    folder: Path, networks: Mapping[str, nn.Module], vocabulary: Vocabulary, settings: Mapping[str, Any]
+    folder: Path,
+    networks: Mapping[str, nn.Module],
+    vocabulary: Vocabulary | None,
+    settings: Mapping[str, Any],
 ) -> None:
     """Writes an encoder or model folder.
 
     Args:
         folder: Made if need be; its files are replaced one by one, each whole.
         networks: Saved under their name as prefix ("generator.").
-        vocabulary: Without it token numbers mean nothing.
+        vocabulary: Without it token numbers mean nothing; None for networks that read no word numbers.
         settings: config.yaml, with `kind`.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -39,17 +45,36 @@ def write_folder(
     }
     with atomic_file(folder / "weights.safetensors") as temporary:
         save_file(tensors, temporary)
-    vocabulary.save(folder / "vocabulary.json")
+    if vocabulary is not None:
+        vocabulary.save(folder / "vocabulary.json")
     with atomic_file(folder / "config.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True), "utf-8")
 
 
-def read_folder(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor], str]:
+def read_settings(folder: Path) -> dict[str, Any]:
+    """config.yaml of an encoder or model folder; its `kind` says what the folder holds ("damsm", "ffgan").
+
+    Raises:
+        DataError: It is missing or cannot be read.
+    """
+    path = folder / "config.yaml"
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(settings["kind"], str):
+            raise TypeError("`kind` is no text")
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"{path}: no such file", _HINT) from None
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: cannot be read as a folder's settings ({error!r})", _HINT) from error
+    return dict(settings)
+
+
+def read_folder(folder: Path, *kinds: str) -> tuple[dict[str, Any], dict[str, Tensor], str]:
     """The parts that encoder and model folders share.
 
     Args:
         folder: With config.yaml and weights.safetensors.
-        kind: What config.yaml must say it is ("damsm", "ffgan").
+        kinds: What config.yaml may say it is ("damsm", "ffgan").
 
     Returns:
         The settings, the tensors by name, and the sha256 of the weights file.
@@ -57,20 +82,13 @@ def read_folder(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tens
     Raises:
         DataError: A file is missing, cut short or of another kind.
     """
-    hint = "An encoder folder comes from gancli pretrain-encoder, a model folder from gancli train."
-    for name in ("config.yaml", "weights.safetensors", "vocabulary.json"):
-        if not (folder / name).is_file():
-            raise DataError(f"{folder / name}: no such file", hint)
-    try:
-        settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        found = settings["kind"]
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{folder / 'config.yaml'}: cannot be read as a folder's settings ({error!r})", hint
-        ) from error
-    if found != kind:
-        raise DataError(f"{folder}: is a folder of kind {found!r}, asked for was {kind!r}", hint)
+    settings = read_settings(folder)
+    if settings["kind"] not in kinds:
+        asked = " or ".join(map(repr, kinds))
+        raise DataError(f"{folder}: is a folder of kind {settings['kind']!r}, asked for was {asked}", _HINT)
     path = folder / "weights.safetensors"
+    if not path.is_file():
+        raise DataError(f"{path}: no such file", _HINT)
     try:
         tensors = load_file(path)
     except Exception as error:  # safetensors raises its own SafetensorError, not exported as a stable name

@@ -12,7 +12,9 @@ from gancli.config import DamsmRecipe, FFGANRecipe, load_recipe
 from gancli.encoders.damsm import DamsmPretraining, ImageEncoder, TextEncoder, load_damsm
 from gancli.errors import DataError, UsageError
 from gancli.inference.model_folder import load_model
-from gancli.training import EpochSchedule, loop_settings, pretrain_encoder, train
+from gancli.training import pretrain_encoder, train
+from gancli.training.common import loop_settings
+from gancli.training.damsm import EpochSchedule
 
 SMALL = (
     "model.stages=[8, 16]",

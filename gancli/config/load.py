@@ -1,15 +1,13 @@
-"""Recipes: the pydantic models of a training recipe, and how one is found, inherited, overridden and reported.
+"""How a recipe is found, inherited, overridden and reported.
 
 A recipe is a YAML file (`recipes/<model>/<dataset>.yaml`). `base: NAME` inherits from one other recipe (one
 level), `key=value` overrides are typed as YAML, unknown keys are refused. Every mistake is reported at once
-with its dotted path, what was received and what is allowed. This module imports no torch: the command line
-lists recipes with it.
+with its dotted path, what was received and what is allowed.
 """
 
 from __future__ import annotations
 
 import difflib
-import itertools
 import types
 import typing
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -17,175 +15,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
+from gancli.config.damsm import DamsmRecipe
+from gancli.config.ffgan import FFGANRecipe
+from gancli.config.sections import Section
 from gancli.errors import ConfigError
-
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
-Weight = Annotated[float, Field(ge=0)]
-Rate = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Section(BaseModel):
-    """One block of a recipe: immutable, and a key it does not know is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
-
-
-class TrainSection(Section):
-    """How long and how a run trains. It stops at whichever of epochs, steps and minutes comes first."""
-
-    epochs: Positive | None = None  # passes over the training split
-    steps: Positive | None = None  # optimizer steps of the generator (or of the encoder)
-    minutes: Rate | None = None  # wall-clock minutes of training, summed over resumed sessions
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
-    precision: Literal["float32", "tf32", "bf16"] = "float32"
-    channels_last: bool = True  # memory format of the convolutions' weights
-    compile: bool = False  # torch.compile of every network
-    deterministic: bool = False  # only deterministic kernels: slower, repeatable on a GPU
-    log_every: Positive = 50  # steps between two rows of log.csv
-    sample_every: Positive = 1000  # steps between two sample grids
-    checkpoint_every: Positive = 1000  # steps between two checkpoints
-    keep: Positive = 3  # checkpoints kept beside the best one
-
-    @field_validator("minutes")
-    @classmethod
-    def _needs_a_limit(cls, minutes: float | None, info: ValidationInfo) -> float | None:
-        # A field validator, because pydantic skips whole-section checks while any field is wrong.
-        if minutes is None and info.data.get("epochs", 0) is None and info.data.get("steps", 0) is None:
-            raise PydanticCustomError(
-                "no_limit", "set at least one of train.epochs, train.steps and train.minutes"
-            )
-        return minutes
-
-
-class LoaderSection(Section):
-    """What a batch holds."""
-
-    batch: Annotated[int, Field(ge=2)]  # images per step and process; mismatched pairs and negatives need two
-    words: Positive = 18  # longest caption in words; longer ones lose random words
-    workers: Count = 1  # loader processes; 0 loads in the training process
-
-
-class FFGANModel(Section):
-    """FF-GAN's generator and discriminators (paper section 3)."""
-
-    name: Literal["ffgan"] = "ffgan"
-    stages: tuple[int, ...] = (64, 128, 256)  # image side of every stage, each twice the one before
-    generator_width: Positive = 64  # channels of the hidden features
-    discriminator_width: Positive = 32  # channels after the discriminators' first convolution
-    text_dim: Positive = 256  # width of the encoder's word and sentence features
-    noise_dim: Positive = 100
-    condition_dim: Positive = 100  # conditioning augmentation
-    residual_blocks: Count = 2  # per refinement stage
-    ff_block: bool = True  # FF-Block: the words modulate the features (ablation)
-    gsr: bool = True  # global semantic refinement (ablation)
-    gsr_input: Literal["sentence", "augmented"] = "sentence"  # public code | eq. 6
-    gsr_attention: Literal["channelwise", "spatial"] = "channelwise"  # public code | eq. 6
-    gsr_scale: Literal["none", "positions"] = "none"
-    affine_residual: bool = False  # multiply by 1 + gamma instead of gamma
-    mask_padding: bool = True  # padded words take no part in the attention; the public code lets them
-
-    @field_validator("stages")
-    @classmethod
-    def _stages_double(cls, stages: tuple[int, ...]) -> tuple[int, ...]:
-        powers = all(side >= 8 and side & (side - 1) == 0 for side in stages)
-        if not stages or not powers or any(b != 2 * a for a, b in itertools.pairwise(stages)):
-            raise PydanticCustomError(
-                "stages",
-                "stages must be powers of two, at least 8, each twice the one before, as [64, 128, 256]",
-            )
-        return stages
-
-
-class FFGANLoss(Section):
-    """Weights of FF-GAN's generator loss (eq. 9-12) and the three smoothing factors of its DAMSM term."""
-
-    kl: Weight = 1.0  # conditioning augmentation
-    damsm: Weight = 5.0  # lambda_2
-    gamma1: Rate = 4.0  # sharpness of the attention over regions
-    gamma2: Rate = 5.0  # sharpness of the sum over words
-    gamma3: Rate = 10.0  # sharpness of the softmax over the batch
-
-
-class FFGANOptim(Section):
-    """Adam for the generator and for each discriminator, and the average of the generator's weights."""
-
-    generator_lr: Rate = 2e-4
-    discriminator_lr: Rate = 2e-4
-    betas: tuple[Share, Share] = (0.5, 0.999)
-    ema_decay: Share = 0.999
-
-
-class FFGANRecipe(Section):
-    """Everything that `gancli train ffgan` needs to know."""
-
-    model: FFGANModel
-    data: Path  # dataset folder
-    encoder: Path  # DAMSM encoder folder
-    loader: LoaderSection
-    loss: FFGANLoss = FFGANLoss()
-    optim: FFGANOptim = FFGANOptim()
-    train: TrainSection
-
-
-class DamsmModel(Section):
-    """DAMSM's text encoder and image encoder."""
-
-    name: Literal["damsm"] = "damsm"
-    backbone: Literal["inception_v3", "resnet18", "small"]
-    pretrained: bool  # ImageNet weights, frozen; never for `small`, which is trained from scratch
-    dim: Annotated[int, Field(ge=2, multiple_of=2)] = 256  # of the common space; half per reading direction
-    embedding_dim: Positive = 300
-    dropout: Share = 0.5
-    rnn: Literal["lstm", "gru"] = "lstm"
-    width: Positive = 32  # first channels of the `small` backbone; the others have their own
-    adapt_batch_norm: bool = True  # frozen layers still follow the batch statistics, as in the public code
-    size: Annotated[int, Field(ge=8)] | None = None  # side of the input; none: the dataset's image size
-
-    @field_validator("pretrained")
-    @classmethod
-    def _small_has_no_weights(cls, pretrained: bool, info: ValidationInfo) -> bool:
-        if pretrained and info.data.get("backbone") == "small":
-            raise PydanticCustomError(
-                "pretrained", "backbone `small` has no pretrained weights: set it to false"
-            )
-        return pretrained
-
-
-class DamsmLoss(Section):
-    """The three smoothing factors of the DAMSM loss."""
-
-    gamma1: Rate = 4.0
-    gamma2: Rate = 5.0
-    gamma3: Rate = 10.0
-
-
-class DamsmOptim(Section):
-    """Adam with an exponential decay per epoch down to a floor."""
-
-    lr: Rate = 0.002
-    betas: tuple[Share, Share] = (0.5, 0.999)
-    lr_decay: Annotated[float, Field(gt=0, le=1)] = 0.98  # per epoch
-    lr_floor: Weight = 0.0002
-    clip_text: Rate = 0.25  # largest gradient norm of the text encoder
-    reset_each_epoch: bool = False  # forget Adam's moments at every epoch, as the public code does
-
-
-class DamsmRecipe(Section):
-    """Everything that `gancli pretrain-encoder damsm` needs to know."""
-
-    model: DamsmModel
-    data: Path
-    loader: LoaderSection
-    loss: DamsmLoss = DamsmLoss()
-    optim: DamsmOptim = DamsmOptim()
-    train: TrainSection
-
 
 Recipe = FFGANRecipe | DamsmRecipe
 RECIPES: dict[str, type[FFGANRecipe] | type[DamsmRecipe]] = {"ffgan": FFGANRecipe, "damsm": DamsmRecipe}
@@ -196,7 +32,7 @@ RECIPES: dict[str, type[FFGANRecipe] | type[DamsmRecipe]] = {"ffgan": FFGANRecip
 
 def recipes_folder() -> Path:
     """The folder of the shipped recipes: inside an installed package, else beside it in a checkout."""
-    package = Path(__file__).parent
+    package = Path(__file__).parent.parent
     installed = package / "_recipes"
     return installed if installed.is_dir() else package.parent / "recipes"
 

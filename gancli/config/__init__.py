@@ -1,0 +1,42 @@
+"""Recipes: the pydantic models of every training recipe, and how one is loaded.
+
+No torch is imported here: the command line lists recipes with it.
+"""
+
+from gancli.config.damsm import DamsmLoss, DamsmModel, DamsmOptim, DamsmRecipe
+from gancli.config.ffgan import FFGANLoss, FFGANModel, FFGANOptim, FFGANRecipe
+from gancli.config.load import (
+    RECIPES,
+    Recipe,
+    diff_recipes,
+    dump_recipe,
+    flatten,
+    load_recipe,
+    recipe_names,
+    recipes_folder,
+    resolve_recipe_name,
+)
+from gancli.config.sections import LoaderSection, Section, TrainSection
+
+__all__ = [
+    "RECIPES",
+    "DamsmLoss",
+    "DamsmModel",
+    "DamsmOptim",
+    "DamsmRecipe",
+    "FFGANLoss",
+    "FFGANModel",
+    "FFGANOptim",
+    "FFGANRecipe",
+    "LoaderSection",
+    "Recipe",
+    "Section",
+    "TrainSection",
+    "diff_recipes",
+    "dump_recipe",
+    "flatten",
+    "load_recipe",
+    "recipe_names",
+    "recipes_folder",
+    "resolve_recipe_name",
+]

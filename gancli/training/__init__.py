@@ -1,0 +1,71 @@
+"""The workflows behind `gancli train` and `gancli pretrain-encoder`: from a recipe to a run folder.
+
+Here recipe, data, networks and engine meet; each of them knows nothing of the others. One module per recipe.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gancli.config import DamsmRecipe, FFGANRecipe
+from gancli.engine.events import Events
+from gancli.training.common import RunResult
+from gancli.training.damsm import pretrain_damsm
+from gancli.training.ffgan import train_ffgan
+
+__all__ = ["RunResult", "pretrain_encoder", "train"]
+
+
+def train(
+    recipe: FFGANRecipe,
+    *,
+    runs: Path = Path("runs"),
+    resume: Path | None = None,
+    init_from: Path | None = None,
+    events: Events | None = None,
+) -> RunResult:
+    """Trains the model that a recipe describes.
+
+    Args:
+        recipe: From `gancli.config.load_recipe`.
+        runs: A new numbered run folder is made here.
+        resume: Continue this run folder instead, from its newest checkpoint; the recipe must be the same.
+        init_from: Start anew from the weights of a model folder (generator) or a run folder (all networks).
+        events: Where progress goes.
+
+    Returns:
+        The run folder, with `model/` (EMA weights), `initial/` (the same before the first step), `log.csv`,
+        `samples/` and `checkpoints/`.
+
+    Raises:
+        DataError: Dataset or encoder are missing, broken, or do not belong together.
+        ConfigError: The recipe does not fit the encoder or the machine.
+        UsageError: The run to be resumed had another recipe.
+        RunError: A loss became NaN or infinite, or a checkpoint cannot be read or written.
+    """
+    return train_ffgan(recipe, runs=runs, resume=resume, init_from=init_from, events=events)
+
+
+def pretrain_encoder(
+    recipe: DamsmRecipe,
+    *,
+    out: Path,
+    runs: Path = Path("runs"),
+    resume: Path | None = None,
+    weights: Path | None = None,
+    events: Events | None = None,
+) -> RunResult:
+    """Trains the encoder that a recipe describes.
+
+    Args:
+        recipe: From `gancli.config.load_recipe`.
+        out: The encoder folder to write.
+        runs: A new numbered run folder is made here.
+        resume: Continue this run folder instead.
+        weights: File of the backbone's ImageNet weights; None looks where `gancli.weights` looks.
+        events: Where progress goes.
+
+    Raises:
+        As `train`.
+    """
+    return pretrain_damsm(recipe, out=out, runs=runs, resume=resume, weights=weights, events=events)

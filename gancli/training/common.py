@@ -1,0 +1,96 @@
+"""What all trainings share: the run folder, the engine's settings, weights to start from, the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import yaml
+from torch import nn
+
+from gancli.config import Recipe, TrainSection, dump_recipe
+from gancli.engine.checkpoint import RunFolder, load_tensors, read_checkpoint, refuse_changes
+from gancli.engine.loop import LoopResult, LoopSettings
+from gancli.errors import DataError, UsageError
+from gancli.inference.model_folder import load_model
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a training run leaves.
+
+    Attributes:
+        run: The run folder.
+        output: The model folder (`train`) or encoder folder (`pretrain_encoder`).
+        loop: Steps, images, seconds, last losses, and the signal that stopped it, if any.
+    """
+
+    run: Path
+    output: Path
+    loop: LoopResult
+
+
+def open_run(recipe: Recipe, runs: Path, label: str, resume: Path | None) -> RunFolder:
+    """A new numbered run folder with the resolved recipe, or the one to be resumed after comparing recipes.
+
+    Raises:
+        UsageError: The run to be resumed has another recipe or no checkpoint.
+    """
+    text = dump_recipe(recipe)
+    if resume is None:
+        run = RunFolder.create(runs, label)
+    else:
+        run = RunFolder.open(resume)
+        refuse_changes(yaml.safe_load(run.recipe.read_text(encoding="utf-8")), yaml.safe_load(text))
+        if run.resume_point() is None:
+            raise UsageError(f"{run.path}: has no checkpoint to resume from", "Start a new run instead.")
+    run.write_recipe(text)
+    return run
+
+
+def loop_settings(
+    section: TrainSection, steps_per_epoch: int, batch: int, ema_decay: float | None
+) -> LoopSettings:
+    """The recipe's `train` section as the engine takes it; epochs become steps."""
+    limits = [section.steps, None if section.epochs is None else section.epochs * steps_per_epoch]
+    steps = min((limit for limit in limits if limit is not None), default=None)
+    return LoopSettings(
+        steps=steps,
+        minutes=section.minutes,
+        log_every=section.log_every,
+        sample_every=section.sample_every,
+        checkpoint_every=section.checkpoint_every,
+        keep=section.keep,
+        precision=section.precision,
+        channels_last=section.channels_last,
+        compile=section.compile,
+        deterministic=section.deterministic,
+        seed=section.seed,
+        ema_decay=ema_decay,
+        steps_per_epoch=steps_per_epoch,
+        batch=batch,
+    )
+
+
+def load_initial_weights(networks: Mapping[str, nn.Module], folder: Path, device: torch.device) -> None:
+    """Weights to start from: all networks of a run's newest checkpoint, or the generator of a model folder.
+
+    Raises:
+        DataError: The folder is neither, or its networks have other shapes.
+    """
+    if (folder / "recipe.yaml").is_file():
+        checkpoint = RunFolder.open(folder).resume_point()
+        if checkpoint is None:
+            raise DataError(f"{folder}: has no checkpoint to take weights from")
+        load_tensors(networks, read_checkpoint(checkpoint).networks, checkpoint)
+        return
+    loaded = load_model(folder, device)
+    try:
+        networks["generator"].load_state_dict(loaded.generator.state_dict())
+    except RuntimeError as error:
+        raise DataError(
+            f"{folder}: its generator is not the recipe's: {error}",
+            "Use the recipe it was trained with (gancli recipes show), or train from the start.",
+        ) from error

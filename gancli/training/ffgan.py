@@ -1,0 +1,131 @@
+"""Training FF-GAN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import gancli
+from gancli.build import build_ffgan, generator_arguments, pick_device
+from gancli.config import FFGANRecipe
+from gancli.data.loader import BatchSource, batches
+from gancli.data.shards import Dataset
+from gancli.data.text import pad_tokens
+from gancli.encoders.damsm import load_damsm
+from gancli.engine.checkpoint import seed_everything
+from gancli.engine.events import Events
+from gancli.engine.loop import Loop
+from gancli.inference.figures import grid
+from gancli.inference.model_folder import save_model
+from gancli.losses.matching import word_mask
+from gancli.training.common import RunResult, load_initial_weights, loop_settings, open_run
+
+GRID_CAPTIONS = 36  # pictures of the sample grid
+
+
+def train_ffgan(
+    recipe: FFGANRecipe,
+    *,
+    runs: Path = Path("runs"),
+    resume: Path | None = None,
+    init_from: Path | None = None,
+    events: Events | None = None,
+) -> RunResult:
+    """Trains FF-GAN as a recipe says; arguments, result and errors as `gancli.train`."""
+    device = pick_device(recipe.train.device)
+    dataset = Dataset.open(recipe.data)
+    encoder = load_damsm(recipe.encoder, device)
+    encoder.check_vocabulary(dataset.vocabulary, dataset.path)
+    seed_everything(recipe.train.seed)
+    model = build_ffgan(recipe, encoder, device)
+    if init_from is not None:
+        load_initial_weights(model.networks, init_from, device)
+    source = BatchSource(
+        dataset.split("train"),
+        sizes=recipe.model.stages,
+        batch=recipe.loader.batch,
+        words=recipe.loader.words,
+        seed=recipe.train.seed,
+    )
+    conditions = GridConditions.choose(dataset, recipe, device)
+
+    def sample(networks: Mapping[str, nn.Module], step: int) -> Image.Image:
+        return conditions.draw(networks["generator"], encoder.text)
+
+    def export(networks: Mapping[str, nn.Module], folder: Path, step: int) -> None:
+        settings = {
+            "kind": "ffgan",
+            "gancli": gancli.__version__,
+            "dataset": dataset.name,
+            "words": recipe.loader.words,
+            "step": step,
+            "images_seen": step * recipe.loader.batch,
+            "encoder_hash": encoder.hash,
+            "generator": generator_arguments(recipe.model),
+            "text": dict(encoder.settings["text"]),
+        }
+        save_model(folder, networks["generator"], encoder.text, encoder.vocabulary, settings)
+
+    run = open_run(recipe, runs, f"ffgan-{dataset.name}", resume)
+    if resume is None:
+        export(model.networks, run.path / "initial", 0)  # to score "before training" with
+    loop = Loop(
+        model,
+        lambda start: batches(source, start, None, recipe.loader.workers),
+        run,
+        loop_settings(recipe.train, len(source), recipe.loader.batch, recipe.optim.ema_decay),
+        device,
+        sample=sample,
+        export=export,
+        events=events or Events(),
+    )
+    return RunResult(run.path, run.path / "model", loop.run())
+
+
+@dataclass(frozen=True)
+class GridConditions:
+    """The captions and the noise of a run's sample grids: the same from the first grid to the last.
+
+    Attributes:
+        tokens: (N, L).
+        lengths: (N,).
+        noise: (N, Z).
+        condition_noise: (N, C).
+    """
+
+    tokens: Tensor
+    lengths: Tensor
+    noise: Tensor
+    condition_noise: Tensor
+
+    @classmethod
+    def choose(cls, dataset: Dataset, recipe: FFGANRecipe, device: torch.device) -> GridConditions:
+        """Captions of held-out images spread evenly over the split, noise from the recipe's seed."""
+        split = dataset.split("test" if "test" in dataset.split_names else "train")
+        count = min(GRID_CAPTIONS, len(split))
+        indices = np.linspace(0, len(split) - 1, count).astype(int)
+        words = recipe.loader.words
+        tokens, lengths = pad_tokens([split.tokens(int(i))[0][:words] for i in indices], words)
+        generator = torch.Generator().manual_seed(recipe.train.seed)
+        noise = torch.randn(count, recipe.model.noise_dim, generator=generator)
+        condition_noise = torch.randn(count, recipe.model.condition_dim, generator=generator)
+        return cls(
+            torch.from_numpy(tokens).to(device),
+            torch.from_numpy(lengths).to(device),
+            noise.to(device),
+            condition_noise.to(device),
+        )
+
+    @torch.no_grad()
+    def draw(self, generator: nn.Module, text_encoder: nn.Module) -> Image.Image:
+        """One picture per caption, of the largest stage."""
+        words, sentence = text_encoder(self.tokens, self.lengths)
+        mask = word_mask(self.lengths, self.tokens.shape[1])
+        output = generator(sentence, words, mask, self.noise, self.condition_noise)
+        return grid(output.images[-1])
