@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 
 def complete_recipe(incomplete: str) -> list[str]:
     """Names of shipped recipes."""
     from gancli.config import (
-        recipe_names,
-    )  # pydantic and YAML: a third of the start-up time of `gancli --help`
+        recipe_names,  # pydantic and YAML: a third of the start-up time of `gancli --help`
+    )
 
     return [name for name in recipe_names() if name.startswith(incomplete)]
 
 
-def complete_damsm_recipe(incomplete: str) -> list[str]:
-    """Names of shipped DAMSM recipes."""
-    return [name for name in complete_recipe(incomplete) if name.startswith("damsm/")]
+def recipes_of(kind: str) -> Callable[[str], list[str]]:
+    """A completer of the shipped recipes of one model or encoder."""
 
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in complete_recipe(incomplete) if name.startswith(f"{kind}/")]
 
-def complete_ffgan_recipe(incomplete: str) -> list[str]:
-    """Names of shipped FF-GAN recipes."""
-    return [name for name in complete_recipe(incomplete) if name.startswith("ffgan/")]
+    return complete

@@ -8,7 +8,6 @@ from typing import Annotated, cast
 import typer
 
 from gancli.cli.app import command, encoder_app
-from gancli.cli.completion import complete_damsm_recipe
 from gancli.cli.console import Output
 from gancli.cli.training import (
     Device,
@@ -20,6 +19,7 @@ from gancli.cli.training import (
     find_recipe,
     finish,
     followed,
+    recipe_option,
     show_plan,
 )
 
@@ -36,15 +36,7 @@ from gancli.cli.training import (
 def damsm(
     out: Output,
     overrides: Overrides = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            "--recipe",
-            help="Shipped recipe, or path of a YAML file.",
-            show_default="by the dataset's name",
-            autocompletion=complete_damsm_recipe,
-        ),
-    ] = None,
+    recipe: Annotated[str | None, recipe_option("damsm")] = None,
     folder: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Encoder folder to write.", show_default="encoders/damsm-NAME"),

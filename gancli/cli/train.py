@@ -8,7 +8,6 @@ from typing import Annotated, cast
 import typer
 
 from gancli.cli.app import command, train_app
-from gancli.cli.completion import complete_ffgan_recipe
 from gancli.cli.console import Output
 from gancli.cli.training import (
     Device,
@@ -20,6 +19,7 @@ from gancli.cli.training import (
     find_recipe,
     finish,
     followed,
+    recipe_option,
     show_plan,
 )
 from gancli.errors import UsageError
@@ -37,15 +37,7 @@ from gancli.errors import UsageError
 def ffgan(
     out: Output,
     overrides: Overrides = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            "--recipe",
-            help="Shipped recipe, or path of a YAML file.",
-            show_default="by the dataset's name",
-            autocompletion=complete_ffgan_recipe,
-        ),
-    ] = None,
+    recipe: Annotated[str | None, recipe_option("ffgan")] = None,
     resume: Resume = None,
     init_from: Annotated[
         Path | None,

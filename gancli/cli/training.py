@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gancli.cli.completion import recipes_of
 from gancli.cli.console import Output
 from gancli.errors import DataError, UsageError
 
@@ -25,6 +26,19 @@ Overrides = Annotated[
         show_default=False,
     ),
 ]
+
+
+def recipe_option(kind: str) -> typer.models.OptionInfo:
+    """`--recipe`, completed with the shipped recipes of one kind."""
+    option: typer.models.OptionInfo = typer.Option(
+        "--recipe",
+        help="Shipped recipe, or path of a YAML file.",
+        show_default="by the dataset's name",
+        autocompletion=recipes_of(kind),
+    )
+    return option
+
+
 Resume = Annotated[
     Path | None,
     typer.Option("--resume", metavar="RUN", help="Continue this run folder from its newest checkpoint."),
