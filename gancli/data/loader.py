@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -26,7 +27,14 @@ from gancli.data.text import crop_tokens, pad_tokens
 from gancli.errors import DataError, GancliError
 
 # What a random stream is for, beside the seed: streams of different purpose never overlap
-_ORDER, _VIEW, _WORDS = range(3)
+_ORDER, _VIEW, _WORDS, _SENTENCE, _WRONG, _WRONG_SENTENCE = range(6)
+
+
+class SentenceVectors(Protocol):
+    """Sentence vectors of a split's captions, E numbers each."""
+
+    def mean_of(self, index: int, number: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        """The mean of `number` randomly chosen vectors of the image with that index, (E,)."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,9 @@ class Batch:
         lengths: (B,) int64 in [1, L].
         class_ids: (B,) int64.
         indices: (B,) int64 positions in the split.
+        sentences: (B, E) float32 sentence vectors of the images, where the source has vectors.
+        wrong_images: As `images`, of other classes, where the source draws wrong pairs by image.
+        wrong_sentences: (B, E), of images of other classes, where it draws them by text.
     """
 
     images: tuple[Tensor, ...]
@@ -46,29 +57,32 @@ class Batch:
     lengths: Tensor
     class_ids: Tensor
     indices: Tensor
+    sentences: Tensor | None = None
+    wrong_images: tuple[Tensor, ...] = ()
+    wrong_sentences: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on that device."""
-        return Batch(
-            images=tuple(image.to(device, non_blocking=True) for image in self.images),
-            tokens=self.tokens.to(device, non_blocking=True),
-            lengths=self.lengths.to(device, non_blocking=True),
-            class_ids=self.class_ids.to(device, non_blocking=True),
-            indices=self.indices.to(device, non_blocking=True),
-        )
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory; the name is the one torch's DataLoader looks for."""
-        return Batch(
-            images=tuple(image.pin_memory() for image in self.images),
-            tokens=self.tokens.pin_memory(),
-            lengths=self.lengths.pin_memory(),
-            class_ids=self.class_ids.pin_memory(),
-            indices=self.indices.pin_memory(),
-        )
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        def changed(value: Any) -> Any:
+            return (
+                tuple(map(change, value))
+                if isinstance(value, tuple)
+                else None
+                if value is None
+                else change(value)
+            )
+
+        return Batch(*(changed(getattr(self, field.name)) for field in fields(self)))
 
 
 def pyramid(windows: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
@@ -102,13 +116,17 @@ class BatchSource(TorchDataset[Batch]):
         sizes: Sides of the image pyramid in pixels, in the order of `Batch.images`. The window is the same
             for all: sizes below or above the dataset's image size are resized from it.
         batch: Images per step of this process.
-        words: Most words of a caption, and the width L of `Batch.tokens`.
+        words: Most words of a caption, and the width L of `Batch.tokens`; 0 reads no captions (L = 0).
         seed: Of order, windows, flips and captions.
         rank, world: This process and the number of processes; each gets its own images of a step.
         augment: False takes the centre window without flip, for validation; captions stay random.
+        sentences: Sentence vectors; each image gets the mean of some of its own.
+        averaged: How many vectors that mean takes, drawn without replacement (4 in StackGAN's code).
+        wrong: Draw for each image one of another class, uniformly among all of them, with a window and flip of its
+            own ("image"), or only that image's sentence vector ("text").
 
     Raises:
-        DataError: The split holds fewer images than one batch of all processes.
+        DataError: The split holds fewer images than one batch of all processes, or, with `wrong`, a single class.
     """
 
     def __init__(
@@ -122,6 +140,9 @@ class BatchSource(TorchDataset[Batch]):
         rank: int = 0,
         world: int = 1,
         augment: bool = True,
+        sentences: SentenceVectors | None = None,
+        averaged: int = 1,
+        wrong: Literal["image", "text"] | None = None,
     ) -> None:
         if len(split) < batch * world:
             processes = f" on each of {world} processes" if world > 1 else ""
@@ -138,6 +159,10 @@ class BatchSource(TorchDataset[Batch]):
         self.rank = rank
         self.world = world
         self.augment = augment
+        self.sentences = sentences
+        self.averaged = averaged
+        self.wrong = wrong
+        self._others = _Others(split) if wrong else None
         self._epoch = -1
         self._order: NDArray[np.int64] = np.empty(0, np.int64)
 
@@ -159,21 +184,77 @@ class BatchSource(TorchDataset[Batch]):
         indices = self._permutation(epoch)[position * everyone : (position + 1) * everyone][mine]
         # top, left, flip, caption: uniform in [0, 1)
         chances = np.random.default_rng([_VIEW, self.seed, step]).random((everyone, 4))[mine]
-        if self.augment:
-            windows = _windows(self.split, indices, chances[:, :2])
-            flipped = torch.from_numpy(chances[:, 2] < 0.5)
-            windows[flipped] = windows[flipped].flip(-1)
-        else:
-            windows = _windows(self.split, indices, None)
+        windows = self._view(indices, chances)
         captions = []
         for row, (index, chance) in enumerate(zip(indices.tolist(), chances[:, 3], strict=True)):
+            if self.words == 0:
+                break
             sentences = self.split.tokens(index)
             caption = sentences[int(chance * len(sentences))]
             if len(caption) > self.words:
                 generator = np.random.default_rng([_WORDS, self.seed, step, mine.start + row])
                 caption = crop_tokens(caption, self.words, generator)
             captions.append(caption)
-        return _assemble(self.split, self.sizes, self.words, indices, windows, captions)
+        batch = _assemble(self.split, self.sizes, self.words, indices, windows, captions)
+        if self.sentences is not None:
+            batch = replace(batch, sentences=self._vectors(_SENTENCE, step, indices))
+        if self._others is not None:
+            chances = np.random.default_rng([_WRONG, self.seed, step]).random((everyone, 4))[mine]
+            others = self._others.draw(batch.class_ids.numpy(), chances[:, 3])
+            if self.wrong == "image":
+                batch = replace(batch, wrong_images=pyramid(self._view(others, chances), self.sizes))
+            else:
+                batch = replace(batch, wrong_sentences=self._vectors(_WRONG_SENTENCE, step, others))
+        return batch
+
+    def _view(self, indices: NDArray[np.int64], chances: NDArray[np.float64]) -> Tensor:
+        """Windows (B, 3, W, W) uint8; `chances` (B, 3 or more) say top, left and flip."""
+        if not self.augment:
+            return _windows(self.split, indices, None)
+        windows = _windows(self.split, indices, chances[:, :2])
+        flipped = torch.from_numpy(chances[:, 2] < 0.5)
+        windows[flipped] = windows[flipped].flip(-1)
+        return windows
+
+    def _vectors(self, purpose: int, step: int, indices: NDArray[np.int64]) -> Tensor:
+        """Sentence vectors (B, E) of the images."""
+        assert self.sentences is not None, "wrong pairs by text need sentence vectors"
+        first = self.rank * self.batch
+        rows = [
+            self.sentences.mean_of(
+                index, self.averaged, np.random.default_rng([purpose, self.seed, step, first + row])
+            )
+            for row, index in enumerate(indices.tolist())
+        ]
+        return torch.from_numpy(np.stack(rows))
+
+
+class _Others:
+    """Draws images of other classes, each as likely as any other.
+
+    With the images in order of their class those of one class are one run: a number among the rest becomes a position
+    by stepping over that run, so that no draw has to be repeated.
+    """
+
+    def __init__(self, split: Split) -> None:
+        self._by_class = np.argsort(split.class_ids, kind="stable")
+        ordered = split.class_ids[self._by_class]
+        if ordered[0] == ordered[-1]:
+            raise DataError(
+                f"{split.folder}: all images of split {split.name!r} are of one class, so there is no wrong image "
+                "for a sentence",
+                hint="prepare a dataset with two classes or more, or without classes",
+            )
+        self._ordered = ordered
+
+    def draw(self, class_ids: NDArray[np.int64], chances: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Indices (B,) of images of other classes than `class_ids` (B,), by `chances` (B,) in [0, 1)."""
+        first = np.searchsorted(self._ordered, class_ids, side="left")
+        length = np.searchsorted(self._ordered, class_ids, side="right") - first
+        position = (chances * (len(self._ordered) - length)).astype(np.int64)
+        position += np.where(position >= first, length, 0)
+        drawn: NDArray[np.int64] = self._by_class[position]
+        return drawn
 
 
 def _windows(split: Split, indices: NDArray[np.int64], chances: NDArray[np.float64] | None) -> Tensor:
@@ -198,7 +279,7 @@ def _assemble(
     windows: Tensor,
     captions: Sequence[NDArray[np.int32]],
 ) -> Batch:
-    tokens, lengths = pad_tokens(captions, words)
+    tokens, lengths = pad_tokens(captions or [np.empty(0, np.int32)] * len(indices), words)
     return Batch(
         images=pyramid(windows, sizes),
         tokens=torch.from_numpy(tokens),

@@ -24,9 +24,7 @@ from gancli.data.loader import Batch
 from gancli.engine.phases import Phase
 from gancli.losses.adversarial import bce_fake, bce_real
 from gancli.losses.matching import damsm_losses, word_mask
-
-SMALLEST_MAP = 4  # the side of the generator's first and the discriminators' last feature map
-LEAKY_SLOPE = 0.2
+from gancli.models.layers import LEAKY_SLOPE, SMALLEST_MAP, UpsampleConv2d, augmentation_kl, conv3x3
 
 # --- blocks ---------------------------------------------------------------------------------------------------
 
@@ -40,11 +38,6 @@ def glu(x: Tensor) -> Tensor:
     return value * torch.sigmoid(gate)
 
 
-def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
-    """3x3 convolution that keeps the side, without bias."""
-    return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
-
-
 def initialise_weights(module: nn.Module) -> None:
     """Orthogonal convolutions and linear layers, zero linear biases, batch-norm weights N(1, 0.02) (AttnGAN code)."""
     if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
@@ -55,25 +48,6 @@ def initialise_weights(module: nn.Module) -> None:
     elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
         nn.init.normal_(module.weight, 1.0, 0.02)
         nn.init.zeros_(module.bias)
-
-
-class UpsampleConv2d(nn.Conv2d):
-    """Nearest x2 upsampling followed by a 3x3 convolution, as one transposed convolution.
-
-    An output pixel of the pair sees only 2x2 distinct inputs, so the 3x3 kernel folds into a 4x4 one with stride
-    2: the sum of its four shifted copies. Same result to rounding with 16/36 of the multiplications; the parameter
-    stays the 3x3 kernel.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, 3, padding=1, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in, H, W) -> (B, out, 2H, 2W)."""
-        kernel = self.weight.transpose(0, 1).flip(2, 3)  # (in, out, 3, 3)
-        rows = F.pad(kernel, (0, 0, 0, 1)) + F.pad(kernel, (0, 0, 1, 0))
-        folded = F.pad(rows, (0, 1)) + F.pad(rows, (1, 0))  # (in, out, 4, 4)
-        return F.conv_transpose2d(x, folded, stride=2, padding=1)
 
 
 class UpBlock(nn.Module):
@@ -127,19 +101,6 @@ class ConditioningAugmentation(nn.Module):
         """Sentence (B, D) and standard normal noise (B, Z) to the sample, mean and log-variance, each (B, Z)."""
         mean, log_variance = glu(self.linear(sentence)).chunk(2, dim=1)
         return mean + torch.exp(0.5 * log_variance) * noise, mean, log_variance
-
-
-def augmentation_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL divergence of the augmentation from N(0, I) (eq. 9), averaged over batch and dimensions.
-
-    The equation sums over dimensions; the mean is what the public code trains with at weight 1.
-
-    Args:
-        mean: (B, Z).
-        log_variance: (B, Z).
-    """
-    mean, log_variance = mean.float(), log_variance.float()
-    return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).mean()
 
 
 class InitialStage(nn.Module):

@@ -1,0 +1,228 @@
+"""Caption embeddings: one sentence vector per caption of a split, computed once or brought in from a file.
+
+A frozen encoder gives the same vector for a caption each time, so training reads vectors from a memory-mapped file
+instead of running the encoder. The file lies in the dataset folder under the encoder's and the split's hash. Embeddings
+that were made elsewhere come as an .npz of their keys and vectors (`gancli pretrain-encoder char-cnn-rnn --export`
+writes the same), of any width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gancli.data.shards import Dataset, Split, file_hash
+from gancli.encoders.sentence import SentenceEncoder
+from gancli.errors import DataError
+from gancli.files import atomic_file
+
+Progress = Callable[[int, int], None]  # captions done, captions in all
+
+FOLDER = "embeddings"  # in the dataset folder
+_CHUNK = 256  # captions encoded at once
+
+
+@dataclass(frozen=True)
+class CaptionEmbeddings:
+    """The vectors of a split's captions, in its order.
+
+    Pickled, it is only the path: each loader process maps the file for itself.
+
+    Attributes:
+        path: The .npy file of (captions, E) float32.
+        starts: (N + 1,) where the captions of each image begin.
+        dim: E.
+        hash: sha256 of the encoder's weights, or of the file the vectors came from.
+        name: For messages and configurations: the encoder's folder or the file.
+    """
+
+    path: Path
+    starts: NDArray[np.int64]
+    dim: int
+    hash: str
+    name: str
+
+    @cached_property
+    def vectors(self) -> NDArray[np.float32]:
+        """(captions, E), mapped from the file."""
+        mapped: NDArray[np.float32] = np.load(self.path, mmap_mode="r")
+        return mapped
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in self.__dict__.items() if name != "vectors"}
+
+    def __len__(self) -> int:
+        """Images."""
+        return len(self.starts) - 1
+
+    def of(self, index: int) -> NDArray[np.float32]:
+        """The vectors of one image's captions, (K, E)."""
+        return self.vectors[self.starts[index] : self.starts[index + 1]]
+
+    def mean_of(self, index: int, number: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        """The mean of `number` vectors of one image drawn without replacement, (E,); of all where it has fewer."""
+        vectors = self.of(index)
+        if len(vectors) > number:
+            vectors = vectors[np.sort(rng.permutation(len(vectors))[:number])]
+        mean: NDArray[np.float32] = vectors.mean(axis=0)
+        return mean
+
+
+def embed_split(
+    split: Split, encoder: SentenceEncoder, *, progress: Progress | None = None
+) -> CaptionEmbeddings:
+    """The vectors of all captions of a split, from the dataset's `embeddings/` or computed and kept there.
+
+    Args:
+        split: Its captions.
+        encoder: Reads them.
+        progress: Called after each chunk.
+
+    Raises:
+        DataError: The encoder knows no word of a caption.
+        RunError: The disk is full.
+    """
+    starts = _starts(split)
+    # What the captions are, apart from the encoder: the folder may be prepared anew under the same name
+    captions = hashlib.sha256(f"{file_hash(split.folder / 'dataset.json')}:{split.name}".encode()).hexdigest()
+    path = split.folder / FOLDER / f"{split.name}-{captions[:8]}-{encoder.hash[:16]}.npy"
+    embeddings = CaptionEmbeddings(path, starts, encoder.dim, encoder.hash, str(encoder.folder))
+    if path.is_file():
+        return embeddings
+    path.parent.mkdir(exist_ok=True)
+    total = int(starts[-1])
+    with atomic_file(path) as temporary:
+        out = np.lib.format.open_memmap(temporary, "w+", np.float32, (total, encoder.dim))
+        done = 0
+        waiting: list[str] = []
+        for index in range(len(split)):
+            waiting += split.captions(index)
+            last = index + 1 == len(split)
+            if len(waiting) >= _CHUNK or (last and waiting):
+                encoder.check(waiting)
+                out[done : done + len(waiting)] = encoder.encode(waiting).cpu().numpy()
+                done += len(waiting)
+                waiting = []
+                if progress is not None:
+                    progress(done, total)
+        out.flush()
+        del out
+    return embeddings
+
+
+def export_embeddings(
+    dataset: Dataset, encoder: SentenceEncoder, path: Path, *, progress: Progress | None = None
+) -> int:
+    """Writes the vectors of all captions of all splits to an .npz file that `load_embeddings` and NumPy read.
+
+    The arrays: `keys` (N,) of text, `counts` (N,) captions of each image, `embeddings` (captions, E) float32 in that
+    order, `encoder` and `encoder_hash`. Where all images have K captions, `embeddings` reshapes to (N, K, E).
+
+    Args:
+        dataset: Its captions.
+        encoder: Reads them.
+        path: The file to write, whole or not at all.
+        progress: Called after each chunk.
+
+    Returns:
+        Captions written.
+    """
+    splits = [dataset.split(name) for name in dataset.split_names]
+    parts = [embed_split(split, encoder, progress=progress) for split in splits]
+    vectors = np.concatenate([np.asarray(part.vectors) for part in parts])
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        np.savez(
+            file,
+            keys=np.array([key for split in splits for key in split.keys]),
+            counts=np.concatenate([np.diff(part.starts) for part in parts]),
+            embeddings=vectors,
+            encoder=np.array(encoder.kind),
+            encoder_hash=np.array(encoder.hash),
+        )
+    return len(vectors)
+
+
+def load_embeddings(path: Path, split: Split) -> CaptionEmbeddings:
+    """The vectors of a split's captions from an .npz file.
+
+    The file holds `keys` (N,) and `embeddings`: (N, K, E), or (captions, E) with `counts` (N,). It may hold more
+    images than the split, in any order. The part of the split is kept in the dataset's `embeddings/`, so that
+    training maps it instead of holding it.
+
+    Raises:
+        DataError: The file is missing, not such an .npz, belongs to another dataset (keys are missing), or an image has
+            another number of captions in it.
+    """
+    arrays = _read_npz(path)
+    keys, counts, vectors = arrays
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    if starts[-1] != len(vectors):
+        raise DataError(f"{path}: holds {len(vectors)} vectors, but its counts add up to {starts[-1]}")
+    positions = {str(key): number for number, key in enumerate(keys)}
+    missing = [key for key in split.keys if key not in positions]
+    if missing:
+        raise DataError(
+            f"{path}: has no embedding of {len(missing):,} of the {len(split):,} images of split {split.name!r} of "
+            f"{split.folder}, the first is {missing[0]!r}",
+            f"The file names images as {str(keys[0])!r}. Use the embeddings that were made for this dataset.",
+        )
+    rows = [positions[key] for key in split.keys]
+    expected = np.diff(_starts(split))
+    wrong = np.flatnonzero(counts[rows] != expected)
+    if len(wrong):
+        key = split.keys[wrong[0]]
+        raise DataError(
+            f"{path}: {len(wrong):,} images have another number of captions than in {split.folder}, the first is "
+            f"{key!r}: {counts[rows[wrong[0]]]} vectors, {expected[wrong[0]]} captions",
+            "Use the embeddings that were made for this dataset.",
+        )
+    digest = file_hash(path)
+    own = hashlib.sha256(f"{file_hash(split.folder / 'dataset.json')}:{split.name}".encode()).hexdigest()
+    cached = split.folder / FOLDER / f"{split.name}-{own[:8]}-{digest[:16]}.npy"
+    if not cached.is_file():
+        cached.parent.mkdir(exist_ok=True)
+        order = np.concatenate([np.arange(starts[row], starts[row + 1]) for row in rows])
+        with atomic_file(cached) as temporary, temporary.open("wb") as file:
+            np.save(file, vectors[order].astype(np.float32))
+    return CaptionEmbeddings(cached, _starts(split), int(vectors.shape[1]), digest, str(path))
+
+
+def _starts(split: Split) -> NDArray[np.int64]:
+    counts, _ = split.caption_counts()
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def _read_npz(path: Path) -> tuple[Sequence[str], NDArray[np.int64], NDArray[np.floating]]:
+    """Keys (N,), counts (N,) and vectors (captions, E) of an embeddings file."""
+    hint = "An embeddings file is an .npz with `keys` (N,) and `embeddings` (N, K, E), or (captions, E) with `counts`."
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not hasattr(file, "files"):
+                raise DataError(f"{path}: is a single array, not an .npz", hint)
+            lacking = {"keys", "embeddings"} - set(file.files)
+            if lacking:
+                raise DataError(f"{path}: lacks {' and '.join(sorted(lacking))}", hint)
+            keys, vectors = file["keys"], file["embeddings"]
+            counts = file["counts"] if "counts" in file.files else None
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file", hint) from None
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise DataError(f"{path}: cannot be read as an embeddings file ({error})", hint) from error
+    if vectors.ndim == 3:
+        counts = np.full(len(vectors), vectors.shape[1])
+        vectors = vectors.reshape(-1, vectors.shape[2])
+    shapes = f"keys {keys.shape}, embeddings {vectors.shape}"
+    if keys.ndim != 1 or keys.dtype.kind != "U" or vectors.ndim != 2 or vectors.dtype.kind != "f":
+        raise DataError(f"{path}: its arrays do not fit ({shapes})", hint)
+    if counts is None or counts.shape != keys.shape or len(keys) == 0:
+        raise DataError(f"{path}: its arrays do not fit ({shapes})", hint)
+    if not np.isfinite(vectors).all():
+        raise DataError(f"{path}: holds values that are not finite")
+    return keys, counts.astype(np.int64), vectors

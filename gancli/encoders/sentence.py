@@ -1,0 +1,206 @@
+"""Sentence encoders: from captions as text to one vector each, whatever network reads them.
+
+StackGAN's condition is a sentence vector. It may come from the character encoder trained for it or from the sentence
+half of a DAMSM; a model takes either through the one interface here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from gancli.data.text import Vocabulary, crop_tokens, pad_tokens, tokenize
+from gancli.encoders.char_cnn_rnn import CharCnnRnn, CharCnnRnnEncoder, load_char_cnn_rnn
+from gancli.encoders.damsm import TextEncoder, load_damsm
+from gancli.errors import DataError
+from gancli.folders import load_part, read_settings, reading_settings
+
+_LISTED = 5  # captions named in a message
+
+
+class SentenceEncoder(Protocol):
+    """A trained text encoder, frozen and in eval mode.
+
+    Attributes:
+        kind: "char-cnn-rnn" or "damsm".
+        network: What the weights belong to.
+        arguments: With them `restore_sentence_encoder` builds the network again.
+        vocabulary: Of an encoder that reads words; None for one that reads characters.
+        dim: E, length of a sentence vector.
+        hash: sha256 of the encoder's weights file.
+        folder: Where it lies.
+    """
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def network(self) -> nn.Module: ...
+    @property
+    def arguments(self) -> Mapping[str, Any]: ...
+    @property
+    def vocabulary(self) -> Vocabulary | None: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def hash(self) -> str: ...
+    @property
+    def folder(self) -> Path: ...
+
+    def encode(self, captions: Sequence[str]) -> Tensor:
+        """Captions to (B, E) float32 on the encoder's device; no caption's vector depends on the others."""
+
+    def check(self, captions: Sequence[str]) -> list[str]:
+        """What to warn a user of: unknown words or characters, captions that are cut.
+
+        Raises:
+            DataError: Nothing of a caption is known.
+        """
+
+
+@dataclass(frozen=True)
+class DamsmSentenceEncoder:
+    """The sentence half of a DAMSM as a sentence encoder.
+
+    Attributes:
+        network: The text encoder.
+        arguments: Of `TextEncoder`, and `words`, the most words of a caption.
+        vocabulary: Its words.
+        hash: sha256 of the DAMSM's weights file.
+        folder: Where it lies.
+    """
+
+    network: TextEncoder
+    arguments: Mapping[str, Any]
+    vocabulary: Vocabulary
+    hash: str
+    folder: Path
+    kind: str = "damsm"
+
+    @property
+    def dim(self) -> int:
+        return int(self.arguments["dim"])
+
+    @torch.no_grad()
+    def encode(self, captions: Sequence[str]) -> Tensor:
+        """Captions to (B, E); words outside the vocabulary are left out, and words after the last that is read."""
+        words = self.arguments["words"]
+        numbers = [crop_tokens(self.vocabulary.encode(tokenize(text)), words, None) for text in captions]
+        tokens, lengths = pad_tokens(numbers, words)
+        device = self.network.embedding.weight.device
+        sentence: Tensor = self.network(
+            torch.from_numpy(tokens).to(device), torch.from_numpy(lengths).to(device)
+        )[1]
+        return sentence
+
+    def check(self, captions: Sequence[str]) -> list[str]:
+        return check_words(captions, self.vocabulary, self.arguments["words"], self.folder)
+
+
+def check_words(captions: Sequence[str], vocabulary: Vocabulary, words: int, folder: Path) -> list[str]:
+    """What to warn a user of before captions are read as words.
+
+    Args:
+        captions: Each is looked at once.
+        vocabulary: The words that are known.
+        words: Most words of a caption that are read.
+        folder: Of the model or encoder, for the message.
+
+    Raises:
+        DataError: No word of a caption is known.
+    """
+    unknown: list[str] = []
+    cut: list[str] = []
+    empty: list[str] = []
+    for caption in dict.fromkeys(captions):
+        tokens = tokenize(caption)
+        known = len(vocabulary.encode(tokens))
+        if known == 0:
+            empty.append(repr(caption))
+        elif missing := vocabulary.unknown(tokens):
+            unknown.append(f"{', '.join(missing)} in {caption!r}")
+        if known > words:
+            cut.append(f"{caption!r} has {known} words")
+    if empty:
+        raise DataError(
+            f"no word of {some_of(empty)} is in the vocabulary of {folder}",
+            f"It was trained with {len(vocabulary) - 1} words, listed in {folder / 'vocabulary.json'}.",
+        )
+    warnings = []
+    if unknown:
+        warnings.append(f"words outside the vocabulary are left out: {some_of(unknown)}")
+    if cut:
+        warnings.append(f"only the first {words} words are used: {some_of(cut)}")
+    return warnings
+
+
+def some_of(captions: Sequence[str]) -> str:
+    """The first few captions of a message, and how many more there are."""
+    more = f"; and {len(captions) - _LISTED} more captions" if len(captions) > _LISTED else ""
+    return "; ".join(captions[:_LISTED]) + more
+
+
+def load_sentence_encoder(folder: Path, device: str | torch.device = "cpu") -> SentenceEncoder:
+    """The sentence encoder of an encoder folder, whichever kind it is.
+
+    Raises:
+        DataError: The folder holds no text encoder, is incomplete or broken.
+    """
+    kind = read_settings(folder)["kind"]
+    if kind == "char-cnn-rnn":
+        return load_char_cnn_rnn(folder, device)
+    if kind == "damsm":
+        damsm = load_damsm(folder, device)
+        with reading_settings(folder):
+            arguments = {**damsm.settings["text"], "words": int(damsm.settings["words"])}
+        return DamsmSentenceEncoder(damsm.text, arguments, damsm.vocabulary, damsm.hash, damsm.folder)
+    raise DataError(
+        f"{folder}: is a folder of kind {kind!r}, which reads no captions",
+        "Name one of gancli pretrain-encoder char-cnn-rnn or damsm.",
+    )
+
+
+def restore_sentence_encoder(
+    kind: str,
+    arguments: Mapping[str, Any],
+    vocabulary: Vocabulary | None,
+    tensors: Mapping[str, Tensor],
+    prefix: str,
+    folder: Path,
+    digest: str,
+    device: str | torch.device = "cpu",
+) -> SentenceEncoder:
+    """A sentence encoder from the model folder that it was saved in.
+
+    Args:
+        kind: Its kind.
+        arguments: Its `arguments`.
+        vocabulary: Its `vocabulary`.
+        tensors: Of the model folder.
+        prefix: Of the encoder's tensors.
+        folder: The model folder.
+        digest: sha256 of the encoder's own weights file.
+        device: Where to.
+
+    Raises:
+        DataError: The tensors do not fit.
+        ValueError: There is no such kind.
+    """
+    network: CharCnnRnn | TextEncoder
+    if kind == "char-cnn-rnn":
+        network = CharCnnRnn(**arguments)
+    elif kind == "damsm" and vocabulary is not None:
+        own = {name: value for name, value in arguments.items() if name != "words"}
+        network = TextEncoder(len(vocabulary), **own)
+    else:
+        raise ValueError(f"text.kind is {kind!r}")
+    load_part(network, tensors, prefix, folder)
+    network.to(device).eval().requires_grad_(False)
+    if isinstance(network, CharCnnRnn):
+        return CharCnnRnnEncoder(network, arguments, digest, folder)
+    assert vocabulary is not None
+    return DamsmSentenceEncoder(network, arguments, vocabulary, digest, folder)
