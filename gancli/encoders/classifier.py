@@ -1,0 +1,161 @@
+"""A classifier of a dataset's classes: what the Inception score asks, and a source of image features.
+
+A backbone with one linear layer on its global features. StackGAN's Inception scores on birds and flowers come from
+such a network, an Inception-v3 fine-tuned on the classes of the evaluation split. Its folder names the classes, so
+that it is not asked about others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gancli.data.loader import Batch
+from gancli.encoders.backbones import BackboneName, build_backbone
+from gancli.engine.phases import Phase
+from gancli.errors import DataError
+from gancli.folders import load_part, read_folder, reading_settings, write_folder
+
+
+class Classifier(nn.Module):
+    """A backbone and one linear layer from its global features to classes.
+
+    Args:
+        backbone: Which network.
+        classes: C, number of classes.
+        size: Side of the pictures the backbone works on (Inception-v3: always 299); others are resized.
+        width: Of the small backbone.
+        dropout: On the global features.
+    """
+
+    def __init__(
+        self, backbone: BackboneName, *, classes: int, size: int = 299, width: int = 32, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        if classes < 2:
+            raise ValueError(f"a classifier needs at least 2 classes. Received: {classes}")
+        self.backbone = build_backbone(backbone, size=size, width=width)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(self.backbone.global_channels, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Pictures (B, 3, S, S) in [-1, 1] to logits (B, C)."""
+        logits: Tensor = self.head(self.dropout(self.features(images)))
+        return logits
+
+    def features(self, images: Tensor) -> Tensor:
+        """Pictures (B, 3, S, S) in [-1, 1] to the backbone's global features (B, F)."""
+        whole: Tensor = self.backbone(images)[1]
+        return whole
+
+
+class ClassifierTraining:
+    """The classifier as the engine trains it: cross entropy in one phase, weights averaged.
+
+    Args:
+        network: To be trained, backbone and all.
+        class_ids: (C,) ascending, the dataset's number of each class that the network tells apart.
+        lr: Of AdamW.
+        weight_decay: Of AdamW, on weight matrices and kernels only.
+        label_smoothing: Share of the target that is spread over all classes.
+    """
+
+    averaged: tuple[str, ...] = ("classifier",)
+
+    def __init__(
+        self,
+        network: Classifier,
+        class_ids: NDArray[Any],
+        *,
+        lr: float = 1e-3,
+        weight_decay: float = 1e-2,
+        label_smoothing: float = 0.1,
+    ) -> None:
+        self.network = network
+        self.networks: dict[str, nn.Module] = {"classifier": network}
+        self.label_smoothing = label_smoothing
+        self.class_ids = torch.from_numpy(class_ids).to(network.head.weight.device)
+        # Decay pulls on what scales its input; a bias or a batch norm has no business near zero
+        weights = [p for p in network.parameters() if p.ndim > 1]
+        others = [p for p in network.parameters() if p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}],
+            lr=lr,
+        )
+        self.phases = [Phase("classifier", self.networks, self.optimizer, self.terms)]
+
+    def begin(self, batch: Batch) -> Batch:
+        """Nothing is shared between phases: there is one."""
+        return batch
+
+    def targets(self, batch: Batch) -> Tensor:
+        """(B,) int64 in [0, C): the classes by the network's own numbers."""
+        return torch.searchsorted(self.class_ids, batch.class_ids.to(self.class_ids.device))
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """Cross entropy with label smoothing."""
+        logits = self.network(batch.images[-1])
+        loss = F.cross_entropy(logits.float(), self.targets(batch), label_smoothing=self.label_smoothing)
+        return {"cross_entropy": loss}
+
+
+# --- the encoder folder ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ClassifierFolder:
+    """A trained classifier, frozen and in eval mode.
+
+    Attributes:
+        network: The classifier.
+        class_names: (C,) in the order of its outputs.
+        settings: `config.yaml`: arguments of the network, dataset, split, how it was trained.
+        hash: sha256 of the weights file.
+        folder: Where it lies.
+    """
+
+    network: Classifier
+    class_names: tuple[str, ...]
+    settings: Mapping[str, Any]
+    hash: str
+    folder: Path
+
+
+def save_classifier(
+    folder: Path, network: nn.Module, class_names: Sequence[str], settings: Mapping[str, Any]
+) -> None:
+    """Writes a classifier's folder.
+
+    Args:
+        folder: Made if need be; its files are replaced one by one, each whole.
+        network: The classifier.
+        class_names: Of its outputs, in order.
+        settings: With a section `classifier`, the arguments of `Classifier` but for the number of classes.
+    """
+    everything = {**settings, "kind": "classifier", "class_names": list(class_names)}
+    write_folder(folder, {"classifier": network}, None, everything)
+
+
+def load_classifier(folder: Path, device: str | torch.device = "cpu") -> ClassifierFolder:
+    """Reads a classifier's folder; the network comes frozen and in eval mode.
+
+    Raises:
+        DataError: The folder is incomplete, broken, or of another kind.
+    """
+    folder = Path(folder)
+    settings, tensors, digest = read_folder(folder, "classifier")
+    with reading_settings(folder):
+        names = settings["class_names"]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise TypeError("`class_names` is no list of names")
+        network = Classifier(**settings["classifier"], classes=len(names))
+    load_part(network, tensors, "classifier.", folder)
+    network.to(device).eval().requires_grad_(False)
+    return ClassifierFolder(network, tuple(names), settings, digest, folder)
