@@ -1,0 +1,525 @@
+"""StackGAN: Text to Photo-realistic Image Synthesis with Stacked Generative Adversarial Networks (Zhang et al., 2017).
+
+Stage I draws shape and colours of a sentence at 64 pixels, Stage II reads the sentence again and redraws that picture
+at 256. The widths and the order of layers are those of the authors' TensorFlow code for CUB and Oxford-102;
+docs/stackgan.md lists where paper and code differ and what is done here.
+
+B is the batch, E the length of a sentence vector, C of the augmented condition, Z of the noise, W a network's width
+(the code's gf_dim and df_dim).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gancli.data.loader import Batch
+from gancli.engine.phases import Phase
+from gancli.losses.adversarial import bce_fake, bce_real
+from gancli.models.layers import LEAKY_SLOPE, SMALLEST_MAP, UpsampleConv2d, augmentation_kl, conv3x3
+
+INITIAL_STD = 0.02
+TRUNCATION = 2.0  # standard deviations at which TensorFlow's truncated normal ends
+
+# --- blocks ---------------------------------------------------------------------------------------------------
+
+
+def truncated_normal(noise: Tensor) -> Tensor:
+    """Standard normal numbers to numbers of the normal distribution truncated at two standard deviations.
+
+    Each goes to the number with the same quantile, so pictures that share their noise stay comparable whichever
+    distribution the model was trained with. Any shape, computed in float32.
+    """
+    tail = 0.5 * math.erfc(TRUNCATION / math.sqrt(2))
+    quantiles = tail + torch.special.ndtr(noise.float()) * (1 - 2 * tail)
+    return torch.special.ndtri(quantiles).to(noise.dtype)
+
+
+def initialise_weights(module: nn.Module) -> None:
+    """Truncated normal convolutions and normal linear layers of deviation 0.02, batch-norm weights N(1, 0.02)."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.trunc_normal_(
+            module.weight, std=INITIAL_STD, a=-TRUNCATION * INITIAL_STD, b=TRUNCATION * INITIAL_STD
+        )
+    elif isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=INITIAL_STD)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, INITIAL_STD)
+        nn.init.zeros_(module.bias)
+
+
+def conv1x1(in_channels: int, out_channels: int) -> nn.Conv2d:
+    """1x1 convolution without bias."""
+    return nn.Conv2d(in_channels, out_channels, 1, bias=False)
+
+
+def conv4x4(in_channels: int, out_channels: int) -> nn.Conv2d:
+    """4x4 convolution that halves the side, without bias."""
+    return nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False)
+
+
+def leaky() -> nn.LeakyReLU:
+    """The discriminators' activation."""
+    return nn.LeakyReLU(LEAKY_SLOPE)
+
+
+def doublings(small: int, large: int) -> int:
+    """How often a side has to be doubled to become another.
+
+    Raises:
+        ValueError: It never does.
+    """
+    count = int(math.log2(large // small)) if large >= small else -1
+    if count < 0 or small * 2**count != large:
+        raise ValueError(f"a side of {large} is no power of two times {small}")
+    return count
+
+
+class Residual(nn.Module):
+    """A stack of layers added to its input, then an activation. (B, C, H, W) -> same."""
+
+    def __init__(self, *layers: nn.Module, activation: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.activation(x + self.layers(x))
+        return result
+
+
+def bottleneck(channels: int, inner: int, activation: type[nn.ReLU] | type[nn.LeakyReLU]) -> Residual:
+    """1x1 to fewer channels, 3x3, 3x3 back to all, added to the input."""
+
+    def activate() -> nn.Module:
+        return leaky() if activation is nn.LeakyReLU else nn.ReLU()
+
+    return Residual(
+        conv1x1(channels, inner),
+        nn.BatchNorm2d(inner),
+        activate(),
+        conv3x3(inner, inner),
+        nn.BatchNorm2d(inner),
+        activate(),
+        conv3x3(inner, channels),
+        nn.BatchNorm2d(channels),
+        activation=activate(),
+    )
+
+
+class ConditioningAugmentation(nn.Module):
+    """Draws the condition from a Gaussian that the sentence predicts (section 3.2 of the paper).
+
+    The second half of the output is the logarithm of the standard deviation, as in the public code.
+
+    Args:
+        text_dim: E.
+        condition_dim: C.
+        truncate: Noise beyond two standard deviations does not occur (TensorFlow's truncated normal).
+    """
+
+    def __init__(self, text_dim: int, condition_dim: int, *, truncate: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(text_dim, 2 * condition_dim)
+        self.activation = leaky()
+        self.truncate = truncate
+
+    def forward(self, sentence: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Sentence (B, E) and standard normal noise (B, C) to the condition, mean and log sigma, each (B, C)."""
+        mean, log_sigma = self.activation(self.linear(sentence)).chunk(2, dim=1)
+        if self.truncate:
+            noise = truncated_normal(noise)
+        return mean + torch.exp(log_sigma) * noise, mean, log_sigma
+
+
+@dataclass(frozen=True)
+class GeneratorOutput:
+    """What one pass of either generator gives.
+
+    Attributes:
+        images: (B, 3, S, S) in [-1, 1].
+        mean: (B, C) of the conditioning augmentation.
+        log_sigma: (B, C) of the conditioning augmentation.
+    """
+
+    images: Tensor
+    mean: Tensor
+    log_sigma: Tensor
+
+
+# --- Stage I --------------------------------------------------------------------------------------------------
+
+
+class StageOneGenerator(nn.Module):
+    """Condition and noise to a small picture.
+
+    A linear layer makes a 4x4 map, each doubling halves its channels, and the last doubling goes straight to colours;
+    after the first map and after the first doubling comes a bottleneck residual block.
+
+    Args:
+        size: Side of the pictures, 4 * 2^k with k >= 2.
+        text_dim: E.
+        width: W; at 64 pixels the first map has 8W channels (gf_dim).
+        noise_dim: Z.
+        condition_dim: C.
+        truncate_condition: See `ConditioningAugmentation`.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int = 64,
+        text_dim: int = 1024,
+        width: int = 128,
+        noise_dim: int = 100,
+        condition_dim: int = 128,
+        truncate_condition: bool = True,
+    ) -> None:
+        super().__init__()
+        self.size = size
+        self.noise_dim = noise_dim
+        self.condition_dim = condition_dim
+        steps = doublings(SMALLEST_MAP, size)
+        if steps < 2:
+            raise ValueError(f"the smallest Stage-I picture has {4 * SMALLEST_MAP} pixels a side, not {size}")
+        widths = [width * 2**i for i in range(steps - 1, -1, -1)]  # 8W, 4W, 2W, W at 64 pixels
+        self.first_channels = widths[0]
+        self.augmentation = ConditioningAugmentation(text_dim, condition_dim, truncate=truncate_condition)
+        self.linear = nn.Linear(condition_dim + noise_dim, widths[0] * SMALLEST_MAP**2)
+        self.norm = nn.BatchNorm1d(self.linear.out_features)
+        layers: list[nn.Module] = [
+            bottleneck(widths[0], widths[0] // 4, nn.ReLU),
+            UpsampleConv2d(widths[0], widths[1]),
+            nn.BatchNorm2d(widths[1]),
+            bottleneck(widths[1], widths[1] // 4, nn.ReLU),
+        ]
+        for before, after in itertools.pairwise(widths[1:]):
+            layers += [UpsampleConv2d(before, after), nn.BatchNorm2d(after), nn.ReLU()]
+        layers += [UpsampleConv2d(widths[-1], 3), nn.Tanh()]
+        self.layers = nn.Sequential(*layers)
+        self.apply(initialise_weights)
+
+    def forward(self, sentence: Tensor, noise: Tensor, condition_noise: Tensor) -> GeneratorOutput:
+        """Sentences (B, E) and standard normal noise (B, Z) and (B, C) to pictures (B, 3, S, S)."""
+        condition, mean, log_sigma = self.augmentation(sentence, condition_noise)
+        x = self.norm(self.linear(torch.cat([condition, noise], dim=1)))
+        x = x.view(len(x), self.first_channels, SMALLEST_MAP, SMALLEST_MAP)
+        return GeneratorOutput(self.layers(x), mean, log_sigma)
+
+
+class Discriminator(nn.Module):
+    """Judges from a 4x4 map whether a picture is real and belongs to its sentence.
+
+    Both stages have this head on an image encoder of their own: the sentence, compressed by a layer that is not the
+    generator's, is repeated at all 4x4 places beside the picture's features.
+
+    Args:
+        encoder: Pictures (B, 3, S, S) to features (B, F, 4, 4).
+        features: F.
+        text_dim: E.
+        compressed_dim: Of the sentence in the head.
+    """
+
+    def __init__(self, encoder: nn.Module, features: int, *, text_dim: int, compressed_dim: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.compress = nn.Sequential(nn.Linear(text_dim, compressed_dim), leaky())
+        self.head = nn.Sequential(
+            conv1x1(features + compressed_dim, features),
+            nn.BatchNorm2d(features),
+            leaky(),
+            nn.Conv2d(features, 1, SMALLEST_MAP, stride=SMALLEST_MAP, bias=False),
+        )
+        self.apply(initialise_weights)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Pictures (B, 3, S, S) in [-1, 1] to features (B, F, 4, 4)."""
+        features: Tensor = self.encoder(images)
+        return features
+
+    def logits(self, features: Tensor, sentence: Tensor) -> Tensor:
+        """Features (B, F, 4, 4) and sentences (B, E) to the logit that they are real and belong together, (B,)."""
+        compressed = self.compress(sentence)[:, :, None, None]
+        tiled = compressed.expand(-1, -1, SMALLEST_MAP, SMALLEST_MAP).to(features.dtype)
+        logits: Tensor = self.head(torch.cat([features, tiled], dim=1))
+        return logits.flatten()
+
+
+def stage_one_discriminator(
+    *, size: int = 64, text_dim: int = 1024, width: int = 64, compressed_dim: int = 128
+) -> Discriminator:
+    """D of Stage I: halvings down to 4x4, then a bottleneck residual block.
+
+    The last two halvings have no activation after their batch norm: so it is in the public code, whose released models
+    were trained with it.
+
+    Args:
+        size: Side of the pictures, 4 * 2^k with k >= 2.
+        text_dim: E.
+        width: W; 64 in the public code, 128 in the paper (df_dim).
+        compressed_dim: Of the sentence.
+    """
+    layers: list[nn.Module] = [conv4x4(3, width), leaky()]
+    halvings = doublings(SMALLEST_MAP, size)
+    channels = width
+    for i in range(1, halvings):
+        layers += [conv4x4(channels, 2 * channels), nn.BatchNorm2d(2 * channels)]
+        channels *= 2
+        if i < halvings - 2:
+            layers.append(leaky())
+    layers.append(bottleneck(channels, channels // 4, nn.LeakyReLU))
+    return Discriminator(nn.Sequential(*layers), channels, text_dim=text_dim, compressed_dim=compressed_dim)
+
+
+# --- Stage II -------------------------------------------------------------------------------------------------
+
+
+class StageTwoGenerator(nn.Module):
+    """Stage I's picture and the sentence, read again, to a large picture.
+
+    The picture is encoded to a quarter of its side, joined with the condition at every place, refined by residual
+    blocks and enlarged.
+
+    Args:
+        size: Side of the pictures, a power of two times a quarter of `input_size`.
+        input_size: Side of Stage I's pictures.
+        text_dim: E.
+        width: W (gf_dim).
+        condition_dim: C; the augmentation is Stage II's own.
+        residual_blocks: 4 for CUB and Oxford-102.
+        truncate_condition: See `ConditioningAugmentation`.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int = 256,
+        input_size: int = 64,
+        text_dim: int = 1024,
+        width: int = 128,
+        condition_dim: int = 128,
+        residual_blocks: int = 4,
+        truncate_condition: bool = True,
+    ) -> None:
+        super().__init__()
+        self.size = size
+        self.input_size = input_size
+        self.condition_dim = condition_dim
+        self.augmentation = ConditioningAugmentation(text_dim, condition_dim, truncate=truncate_condition)
+        inner = 4 * width
+        self.encoder = nn.Sequential(
+            conv3x3(3, width),
+            nn.ReLU(),
+            conv4x4(width, 2 * width),
+            nn.BatchNorm2d(2 * width),
+            nn.ReLU(),
+            conv4x4(2 * width, inner),
+            nn.BatchNorm2d(inner),
+            nn.ReLU(),
+        )
+        self.join = nn.Sequential(conv3x3(inner + condition_dim, inner), nn.BatchNorm2d(inner), nn.ReLU())
+        self.residual = nn.Sequential(
+            *(
+                Residual(
+                    conv3x3(inner, inner),
+                    nn.BatchNorm2d(inner),
+                    nn.ReLU(),
+                    conv3x3(inner, inner),
+                    nn.BatchNorm2d(inner),
+                    activation=nn.ReLU(),
+                )
+                for _ in range(residual_blocks)
+            )
+        )
+        layers: list[nn.Module] = []
+        channels = inner
+        for _ in range(doublings(input_size // 4, size)):
+            layers += [UpsampleConv2d(channels, channels // 2), nn.BatchNorm2d(channels // 2), nn.ReLU()]
+            channels //= 2
+        self.up = nn.Sequential(*layers, conv3x3(channels, 3), nn.Tanh())
+        self.apply(initialise_weights)
+
+    def forward(self, small: Tensor, sentence: Tensor, condition_noise: Tensor) -> GeneratorOutput:
+        """Pictures (B, 3, s, s), sentences (B, E) and standard normal noise (B, C) to pictures (B, 3, S, S)."""
+        condition, mean, log_sigma = self.augmentation(sentence, condition_noise)
+        x = self.encoder(small)  # (B, 4W, s/4, s/4)
+        tiled = condition[:, :, None, None].expand(-1, -1, *x.shape[2:]).to(x.dtype)
+        x = self.residual(self.join(torch.cat([x, tiled], dim=1)))
+        return GeneratorOutput(self.up(x), mean, log_sigma)
+
+
+def stage_two_discriminator(
+    *, size: int = 256, text_dim: int = 1024, width: int = 64, compressed_dim: int = 128
+) -> Discriminator:
+    """D of Stage II: halvings down to 4x4, 1x1 convolutions back to 8W channels, a bottleneck residual block.
+
+    Args:
+        size: Side of the pictures, 4 * 2^k with k >= 4.
+        text_dim: E.
+        width: W; 64 in the public code (df_dim).
+        compressed_dim: Of the sentence.
+    """
+    layers: list[nn.Module] = [conv4x4(3, width), leaky()]
+    channels = width
+    for _ in range(1, doublings(SMALLEST_MAP, size)):
+        layers += [conv4x4(channels, 2 * channels), nn.BatchNorm2d(2 * channels), leaky()]
+        channels *= 2
+    while channels > 8 * width:
+        layers += [conv1x1(channels, channels // 2), nn.BatchNorm2d(channels // 2), leaky()]
+        channels //= 2
+    layers.pop()  # the block below activates its sum
+    layers.append(bottleneck(channels, channels // 4, nn.LeakyReLU))
+    return Discriminator(nn.Sequential(*layers), channels, text_dim=text_dim, compressed_dim=compressed_dim)
+
+
+# --- objective and training step ------------------------------------------------------------------------------
+
+
+def discriminator_loss(
+    discriminator: Discriminator,
+    real: Tensor,
+    fake: Tensor,
+    sentence: Tensor,
+    *,
+    wrong_images: Tensor | None = None,
+    wrong_sentence: Tensor | None = None,
+) -> Tensor:
+    """The matching-aware loss: the real pair against the wrong and the generated one, halved together.
+
+    L_D of the paper with both signs turned; a pair is wrong by its picture (public code) or by its sentence (paper).
+    Each group of pictures goes through the network by itself: batch norm must not tell real from generated by mixing
+    them.
+
+    Args:
+        discriminator: Of the stage.
+        real: (B, 3, S, S).
+        fake: (B, 3, S, S), detached from the generator.
+        sentence: (B, E), of `real` and `fake`.
+        wrong_images: (B, 3, S, S), real pictures of other classes.
+        wrong_sentence: (B, E), of other classes; exactly one of the two is given.
+    """
+    features = discriminator(real)
+    if wrong_images is not None:
+        wrong = discriminator.logits(discriminator(wrong_images), sentence)
+    else:
+        assert wrong_sentence is not None
+        wrong = discriminator.logits(features, wrong_sentence)
+    generated = discriminator.logits(discriminator(fake), sentence)
+    return bce_real(discriminator.logits(features, sentence)) + (bce_fake(wrong) + bce_fake(generated)) / 2
+
+
+@dataclass(frozen=True)
+class Step:
+    """What both phases of one training step share.
+
+    Attributes:
+        real: (B, 3, S, S).
+        wrong_images: (B, 3, S, S), or None.
+        sentence: (B, E).
+        wrong_sentence: (B, E), or None.
+    """
+
+    real: Tensor
+    wrong_images: Tensor | None
+    sentence: Tensor
+    wrong_sentence: Tensor | None
+
+
+class StackGAN:
+    """One stage of StackGAN as the engine trains it: discriminator, then generator, each with noise of its own.
+
+    Args:
+        generator: Of the stage to be trained.
+        discriminator: Of that stage.
+        stage_one: For Stage II: the trained Stage-I generator, frozen, in eval mode with its stored statistics. (The
+            public code runs it on batch statistics, as TensorFlow's training phase does, and loses the stored ones.)
+        kl_weight: lambda of the paper.
+        generator_lr: Of Adam.
+        discriminator_lr: Of Adam.
+        betas: Of Adam, for both.
+    """
+
+    averaged = ("generator",)
+
+    def __init__(
+        self,
+        generator: StageOneGenerator | StageTwoGenerator,
+        discriminator: Discriminator,
+        *,
+        stage_one: StageOneGenerator | None = None,
+        kl_weight: float = 2.0,
+        generator_lr: float = 2e-4,
+        discriminator_lr: float = 2e-4,
+        betas: tuple[float, float] = (0.5, 0.999),
+    ) -> None:
+        if isinstance(generator, StageTwoGenerator) != (stage_one is not None):
+            raise ValueError("Stage II, and only Stage II, draws on a Stage-I generator")
+        self.generator = generator
+        self.discriminator = discriminator
+        self.stage_one = None if stage_one is None else stage_one.eval().requires_grad_(False)
+        self.kl_weight = kl_weight
+        self.networks: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator}
+        self.phases = [
+            Phase(
+                "discriminator",
+                {"discriminator": discriminator},
+                torch.optim.Adam(discriminator.parameters(), lr=discriminator_lr, betas=betas),
+                self.discriminator_terms,
+            ),
+            Phase(
+                "generator",
+                {"generator": generator},
+                torch.optim.Adam(generator.parameters(), lr=generator_lr, betas=betas),
+                self.generator_terms,
+            ),
+        ]
+
+    def begin(self, batch: Batch) -> Step:
+        """Nothing is generated here: each phase draws noise of its own, as in the public code."""
+        assert batch.sentences is not None
+        wrong_images = batch.wrong_images[-1] if batch.wrong_images else None
+        return Step(batch.images[-1], wrong_images, batch.sentences, batch.wrong_sentences)
+
+    def generate(self, sentence: Tensor) -> GeneratorOutput:
+        """Pictures of sentences (B, E) with fresh noise, through Stage I first where Stage II is trained."""
+        device = sentence.device
+
+        def noise(dim: int) -> Tensor:
+            return torch.randn(len(sentence), dim, device=device)
+
+        if isinstance(self.generator, StageOneGenerator):
+            return self.generator(
+                sentence, noise(self.generator.noise_dim), noise(self.generator.condition_dim)
+            )
+        first = self.stage_one
+        assert first is not None
+        with torch.no_grad():
+            small = first(sentence, noise(first.noise_dim), noise(first.condition_dim)).images
+        return self.generator(small, sentence, noise(self.generator.condition_dim))
+
+    def discriminator_terms(self, step: Step) -> dict[str, Tensor]:
+        """The matching-aware loss on fresh pictures."""
+        with torch.no_grad():
+            fake = self.generate(step.sentence).images
+        loss = discriminator_loss(
+            self.discriminator,
+            step.real,
+            fake,
+            step.sentence,
+            wrong_images=step.wrong_images,
+            wrong_sentence=step.wrong_sentence,
+        )
+        return {"adversarial": loss}
+
+    def generator_terms(self, step: Step) -> dict[str, Tensor]:
+        """Non-saturating adversarial loss and KL of the augmentation (L_G with the public code's weight)."""
+        output = self.generate(step.sentence)
+        logits = self.discriminator.logits(self.discriminator(output.images), step.sentence)
+        return {
+            "adversarial": bce_real(logits),
+            "kl": self.kl_weight * augmentation_kl(output.mean, 2 * output.log_sigma),
+        }
