@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from gancli.data.loader import Batch
 from gancli.encoders.backbones import BackboneName, build_backbone
 from gancli.engine.phases import Phase
-from gancli.errors import DataError
 from gancli.folders import load_part, read_folder, reading_settings, write_folder
 
 
