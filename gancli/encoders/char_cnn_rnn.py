@@ -123,14 +123,15 @@ class CharCnnRnn(nn.Module):
         total = F.embedding(characters[:, :positions], kernel[0])  # (B, 198, W)
         for shift in range(1, len(kernel)):
             total = total + F.embedding(characters[:, shift : shift + positions], kernel[shift])
-        return (total + self.conv1.bias).transpose(1, 2)
+        return (total + self.conv1.get_parameter("bias")).transpose(1, 2)
 
     def _recurrence(self, x: Tensor) -> Tensor:
         """The states of all steps, (B, T, H)."""
         if not isinstance(self.rnn, nn.RNN):
             return self.rnn(x)[0] if isinstance(self.rnn, nn.GRU) else self.rnn(x)
         # The first step of the public code has no hidden part, so not its bias either; nn.RNN would add it.
-        first = F.relu(F.linear(x[:, 0], self.rnn.weight_ih_l0, self.rnn.bias_ih_l0))  # (B, H)
+        weight, bias = self.rnn.get_parameter("weight_ih_l0"), self.rnn.get_parameter("bias_ih_l0")
+        first = F.relu(F.linear(x[:, 0], weight, bias))  # (B, H)
         return torch.cat([first[:, None], self.rnn(x[:, 1:].contiguous(), first[None])[0]], dim=1)
 
 
