@@ -5,18 +5,38 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from gancli.config import DamsmModel, DamsmRecipe, FFGANModel, FFGANRecipe, Recipe
+from gancli.config import (
+    BackboneSection,
+    ClassifierModel,
+    ClassifierRecipe,
+    DamsmModel,
+    DamsmRecipe,
+    FFGANModel,
+    FFGANRecipe,
+    Recipe,
+    StackGANRecipe,
+)
 from gancli.encoders.backbones import load_imagenet
+from gancli.encoders.classifier import Classifier, ClassifierTraining
 from gancli.encoders.damsm import Damsm, DamsmPretraining, ImageEncoder, TextEncoder
 from gancli.errors import ConfigError
+from gancli.models import stackgan
 from gancli.models.ffgan import FFGAN, Discriminator, Generator
 
 CUB_VOCABULARY = (
     5450  # entries of the public CUB vocabulary, for counting parameters where no data are at hand
 )
+CUB_TEST_CLASSES = 50  # likewise, for the size of a classifier
+TEXT_DIMS = {
+    "char-cnn-rnn": 1024,
+    "damsm": 256,
+    "precomputed": 1024,
+}  # likewise: widths of published sentence vectors
 
 
 def generator_arguments(model: FFGANModel) -> dict[str, Any]:
@@ -70,6 +90,95 @@ def build_ffgan(recipe: FFGANRecipe, encoder: Damsm, device: torch.device) -> FF
     )
 
 
+def stackgan_arguments(recipe: StackGANRecipe, text_dim: int, input_size: int) -> dict[str, Any]:
+    """The arguments of the generator that the recipe's stage trains, as they are also kept in a model folder.
+
+    Args:
+        recipe: Of either stage.
+        text_dim: E, width of the sentence vectors at hand.
+        input_size: Side of Stage I's pictures; Stage I does not look at it.
+    """
+    model = recipe.model
+    shared = {
+        "size": model.size,
+        "text_dim": text_dim,
+        "width": model.generator_width,
+        "condition_dim": model.condition_dim,
+        "truncate_condition": model.condition_noise == "truncated",
+    }
+    if recipe.stage == 1:
+        return {**shared, "noise_dim": model.noise_dim}
+    return {**shared, "input_size": input_size, "residual_blocks": model.residual_blocks}
+
+
+def stackgan_networks(
+    recipe: StackGANRecipe, arguments: dict[str, Any]
+) -> tuple[stackgan.StageOneGenerator | stackgan.StageTwoGenerator, stackgan.Discriminator]:
+    """Generator and discriminator of the recipe's stage with fresh weights.
+
+    Args:
+        recipe: Of either stage.
+        arguments: From `stackgan_arguments`.
+
+    Raises:
+        ConfigError: The sides do not fit each other.
+    """
+    build_generator = stackgan.StageOneGenerator if recipe.stage == 1 else stackgan.StageTwoGenerator
+    build_discriminator = (
+        stackgan.stage_one_discriminator if recipe.stage == 1 else stackgan.stage_two_discriminator
+    )
+    try:
+        return build_generator(**arguments), build_discriminator(
+            size=recipe.model.size,
+            text_dim=arguments["text_dim"],
+            width=recipe.model.discriminator_width,
+            compressed_dim=recipe.model.condition_dim,
+        )
+    except ValueError as error:
+        raise ConfigError(f"model.size: received {recipe.model.size}: {error}") from error
+
+
+def build_stackgan(
+    recipe: StackGANRecipe,
+    arguments: dict[str, Any],
+    stage_one: stackgan.StageOneGenerator | None,
+    device: torch.device,
+) -> stackgan.StackGAN:
+    """A stage of StackGAN with fresh weights on a device, ready for the engine.
+
+    Args:
+        recipe: Of either stage.
+        arguments: From `stackgan_arguments`.
+        stage_one: The trained generator that Stage II draws on.
+        device: Where to.
+    """
+    generator, discriminator = stackgan_networks(recipe, arguments)
+    optim = recipe.optim
+    return stackgan.StackGAN(
+        generator.to(device),
+        discriminator.to(device),
+        stage_one=stage_one,
+        kl_weight=recipe.loss.kl,
+        generator_lr=optim.generator_lr,
+        discriminator_lr=optim.discriminator_lr,
+        betas=optim.betas,
+    )
+
+
+def backbone_side(model: BackboneSection, image_size: int) -> int:
+    """Side in pixels of the pictures a backbone is given: the recipe's, or else the dataset's.
+
+    Raises:
+        ConfigError: The small backbone cannot work at that side.
+    """
+    size = model.size or image_size
+    if model.backbone == "small" and (size < 16 or size & (size - 1)):
+        raise ConfigError(
+            f"model.size: received {size}, allowed for the small backbone: a power of two from 16 on"
+        )
+    return size
+
+
 def encoder_arguments(model: DamsmModel, image_size: int) -> dict[str, dict[str, Any]]:
     """The arguments of `TextEncoder` and `ImageEncoder`, as they are also kept in an encoder folder's config.yaml.
 
@@ -80,11 +189,6 @@ def encoder_arguments(model: DamsmModel, image_size: int) -> dict[str, dict[str,
     Raises:
         ConfigError: The small backbone cannot work at that side.
     """
-    size = model.size or image_size
-    if model.backbone == "small" and (size < 16 or size & (size - 1)):
-        raise ConfigError(
-            f"model.size: received {size}, allowed for the small backbone: a power of two from 16 on"
-        )
     return {
         "text": {
             "dim": model.dim,
@@ -95,7 +199,7 @@ def encoder_arguments(model: DamsmModel, image_size: int) -> dict[str, dict[str,
         "image": {
             "backbone": model.backbone,
             "dim": model.dim,
-            "size": size,
+            "size": backbone_side(model, image_size),
             "width": model.width,
             "frozen_backbone": model.pretrained,
             "adapt_batch_norm": model.adapt_batch_norm,
@@ -133,11 +237,53 @@ def build_damsm(
     )
 
 
+def classifier_arguments(model: ClassifierModel, image_size: int) -> dict[str, Any]:
+    """The arguments of `Classifier` but for the classes, as they are also kept in its folder's config.yaml.
+
+    Raises:
+        ConfigError: The small backbone cannot work at that side.
+    """
+    return {
+        "backbone": model.backbone,
+        "size": backbone_side(model, image_size),
+        "width": model.width,
+        "dropout": model.dropout,
+    }
+
+
+def build_classifier(
+    recipe: ClassifierRecipe,
+    arguments: dict[str, Any],
+    class_ids: NDArray[np.int64],
+    device: torch.device,
+    weights: Path | None = None,
+) -> ClassifierTraining:
+    """A classifier, ready for the engine; a pretrained backbone has its ImageNet weights.
+
+    Args:
+        recipe: What to build.
+        arguments: From `classifier_arguments`.
+        class_ids: (C,) ascending, the dataset's number of each class.
+        device: Where to.
+        weights: File of the ImageNet weights; None looks for it.
+    """
+    network = Classifier(**arguments, classes=len(class_ids))
+    if recipe.model.pretrained:
+        load_imagenet(network.backbone, weights)
+    return ClassifierTraining(
+        network.to(device),
+        class_ids,
+        lr=recipe.optim.lr,
+        weight_decay=recipe.optim.weight_decay,
+        label_smoothing=recipe.loss.label_smoothing,
+    )
+
+
 def parameter_table(recipe: Recipe) -> list[tuple[str, int]]:
     """Parameters of each network that a recipe trains, counted on the meta device: nothing is allocated.
 
     The text encoder is counted with CUB's published vocabulary, the image encoder at 256 pixels unless the recipe
-    names a size.
+    names a size, a classifier with CUB's test classes, StackGAN with the width of the published sentence vectors.
     """
     networks: dict[str, nn.Module] = {}
     with torch.device("meta"):
@@ -148,6 +294,12 @@ def parameter_table(recipe: Recipe) -> list[tuple[str, int]]:
                 networks[f"discriminator_{size}"] = Discriminator(
                     size, width=model.discriminator_width, text_dim=model.text_dim
                 )
+        elif isinstance(recipe, StackGANRecipe):
+            arguments = stackgan_arguments(recipe, TEXT_DIMS[recipe.text], recipe.model.size // 4)
+            networks["generator"], networks["discriminator"] = stackgan_networks(recipe, arguments)
+        elif isinstance(recipe, ClassifierRecipe):
+            classifier = classifier_arguments(recipe.model, 256)
+            networks["classifier"] = Classifier(**classifier, classes=CUB_TEST_CLASSES)
         else:
             arguments = encoder_arguments(recipe.model, 256)
             networks["text"] = TextEncoder(CUB_VOCABULARY, **arguments["text"])

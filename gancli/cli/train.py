@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -24,6 +25,13 @@ from gancli.cli.training import (
 )
 from gancli.errors import UsageError
 
+InitFrom = Annotated[
+    Path | None,
+    typer.Option(
+        "--init-from", metavar="MODEL|RUN", help="Start anew from the weights of a model or run folder."
+    ),
+]
+
 
 @command(
     train_app,
@@ -39,12 +47,7 @@ def ffgan(
     overrides: Overrides = None,
     recipe: Annotated[str | None, recipe_option("ffgan")] = None,
     resume: Resume = None,
-    init_from: Annotated[
-        Path | None,
-        typer.Option(
-            "--init-from", metavar="MODEL|RUN", help="Start anew from the weights of a model or run folder."
-        ),
-    ] = None,
+    init_from: InitFrom = None,
     runs: Runs = Path("runs"),
     device: Device = None,
     seed: Seed = None,
@@ -54,21 +57,74 @@ def ffgan(
 
     Ctrl-C and SIGTERM save a checkpoint at the next step; --resume continues bit for bit.
     """
-    from gancli.config import FFGANRecipe
+    _train(out, "ffgan", overrides, recipe, resume, init_from, runs, device, seed, dry_run)
 
+
+@command(
+    train_app,
+    "stackgan",
+    examples=(
+        "gancli train stackgan stage=1 data=data/demo encoder=encoders/char-cnn-rnn-demo",
+        "gancli train stackgan stage=2 init.stage1=runs/0001-stackgan-demo-stage1 data=data/demo "
+        "encoder=encoders/char-cnn-rnn-demo",
+    ),
+    progress=True,
+)
+def stackgan(
+    out: Output,
+    overrides: Overrides = None,
+    recipe: Annotated[str | None, recipe_option("stackgan")] = None,
+    resume: Resume = None,
+    init_from: InitFrom = None,
+    runs: Runs = Path("runs"),
+    device: Device = None,
+    seed: Seed = None,
+    dry_run: DryRun = False,
+) -> None:
+    """StackGAN: Stage I sketches a sentence, Stage II redraws the sketch four times as large.
+
+    text=damsm takes the sentence vectors of a DAMSM encoder, text=precomputed those of a file (embeddings=FILE.npz).
+
+    Ctrl-C and SIGTERM save a checkpoint at the next step; --resume continues bit for bit.
+    """
+    stage = next((text.partition("=")[2] for text in overrides or () if text.startswith("stage=")), "1")
+    _train(
+        out, "stackgan", overrides, recipe, resume, init_from, runs, device, seed, dry_run, f"-stage{stage}"
+    )
+
+
+def _train(
+    out: Output,
+    kind: str,
+    overrides: Sequence[str] | None,
+    recipe: str | None,
+    resume: Path | None,
+    init_from: Path | None,
+    runs: Path,
+    device: str | None,
+    seed: int | None,
+    dry_run: bool,
+    variant: str = "",
+) -> None:
+    """What every model's command does; `variant` follows the dataset's name in the recipe's."""
     if resume is not None and init_from is not None:
         raise UsageError(
             "--resume and --init-from: a run is either continued or started anew", "leave one of them out"
         )
-    name, resolved = find_recipe("ffgan", recipe, resume, overrides, device, seed)
+    name, resolved = find_recipe(kind, recipe, resume, overrides, device, seed, variant)
     if dry_run:
         show_plan(out, name, resolved, {"run": resume or runs})
         return
+    from gancli.config import FFGANRecipe, StackGANRecipe
     from gancli.training import train
 
     out.note(f"recipe {name}")
     with followed(out) as events:
         result = train(
-            cast(FFGANRecipe, resolved), runs=runs, resume=resume, init_from=init_from, events=events
+            cast(FFGANRecipe | StackGANRecipe, resolved),
+            runs=runs,
+            resume=resume,
+            init_from=init_from,
+            events=events,
         )
-    finish(out, "model", result, "gancli train ffgan --resume {run}")
+    finish(out, "model", result, f"gancli train {kind} --resume {{run}}")

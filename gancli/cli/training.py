@@ -62,10 +62,12 @@ def find_recipe(
     overrides: Sequence[str] | None,
     device: str | None,
     seed: int | None,
+    variant: str = "",
 ) -> tuple[str, Recipe]:
     """The recipe a training command is asked for, and its name.
 
-    It is the one named, that of the run to be resumed, or the one for the name of the dataset in `data=DIR`.
+    It is the one named, that of the run to be resumed, or the one for the name of the dataset in `data=DIR`, followed
+    by the variant.
 
     Raises:
         UsageError: Both a recipe and a run are named, or there is nothing to tell the recipe from.
@@ -100,7 +102,7 @@ def find_recipe(
             )
         from gancli.data.shards import read_manifest
 
-        recipe = resolve_recipe_name(kind, read_manifest(Path(data)).name)
+        recipe = resolve_recipe_name(kind, read_manifest(Path(data)).name, variant)
     return recipe, load_recipe(recipe, changes, kind)
 
 

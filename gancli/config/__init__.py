@@ -3,6 +3,7 @@
 No torch is imported here: the command line lists recipes with it.
 """
 
+from gancli.config.classifier import ClassifierModel, ClassifierRecipe
 from gancli.config.damsm import DamsmLoss, DamsmModel, DamsmOptim, DamsmRecipe
 from gancli.config.ffgan import FFGANLoss, FFGANModel, FFGANOptim, FFGANRecipe
 from gancli.config.load import (
@@ -16,10 +17,14 @@ from gancli.config.load import (
     recipes_folder,
     resolve_recipe_name,
 )
-from gancli.config.sections import LoaderSection, Section, TrainSection
+from gancli.config.sections import BackboneSection, LoaderSection, Section, TrainSection
+from gancli.config.stackgan import StackGANModel, StackGANRecipe
 
 __all__ = [
     "RECIPES",
+    "BackboneSection",
+    "ClassifierModel",
+    "ClassifierRecipe",
     "DamsmLoss",
     "DamsmModel",
     "DamsmOptim",
@@ -31,6 +36,8 @@ __all__ = [
     "LoaderSection",
     "Recipe",
     "Section",
+    "StackGANModel",
+    "StackGANRecipe",
     "TrainSection",
     "diff_recipes",
     "dump_recipe",

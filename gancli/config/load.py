@@ -18,13 +18,20 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from gancli.config.classifier import ClassifierRecipe
 from gancli.config.damsm import DamsmRecipe
 from gancli.config.ffgan import FFGANRecipe
 from gancli.config.sections import Section
+from gancli.config.stackgan import StackGANRecipe
 from gancli.errors import ConfigError
 
-Recipe = FFGANRecipe | DamsmRecipe
-RECIPES: dict[str, type[FFGANRecipe] | type[DamsmRecipe]] = {"ffgan": FFGANRecipe, "damsm": DamsmRecipe}
+Recipe = FFGANRecipe | StackGANRecipe | DamsmRecipe | ClassifierRecipe
+RECIPES: dict[str, type[Recipe]] = {
+    "ffgan": FFGANRecipe,
+    "stackgan": StackGANRecipe,
+    "damsm": DamsmRecipe,
+    "classifier": ClassifierRecipe,
+}
 
 
 # ---------------------------------------------------------------------------------------------------- finding
@@ -43,17 +50,18 @@ def recipe_names() -> list[str]:
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob("*/*.yaml"))
 
 
-def resolve_recipe_name(kind: str, dataset_name: str) -> str:
+def resolve_recipe_name(kind: str, dataset_name: str, variant: str = "") -> str:
     """The recipe for a model and the name of a dataset.
 
     Args:
-        kind: `ffgan` or `damsm`.
+        kind: Folder of the recipes, as `ffgan`.
         dataset_name: `name` of the dataset folder's manifest.
+        variant: What follows the dataset's name, as `-stage1`.
 
     Raises:
         ConfigError: There is no such recipe; the message lists those of that model.
     """
-    name = f"{kind}/{dataset_name}"
+    name = f"{kind}/{dataset_name}{variant}"
     if name not in recipe_names():
         known = [known for known in recipe_names() if known.startswith(f"{kind}/")]
         raise ConfigError(
@@ -283,7 +291,7 @@ def _describe(details: ErrorDetails, recipe_type: type[BaseModel]) -> str:
     if kind == "no_limit":
         return f"train: {details['msg']}"
     received = f"{path}: received {details['input']!r}"
-    if kind in ("stages", "pretrained"):
+    if "url" not in details:  # a rule of our own: pydantic's link to its documentation
         return f"{received}: {details['msg']}"
     context = details.get("ctx", {})
     bounds = {

@@ -10,6 +10,7 @@ B is the batch, E the length of a sentence vector, C of the augmented condition,
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gancli.config import DamsmRecipe, FFGANRecipe
+from gancli.config import DamsmRecipe, FFGANRecipe, StackGANRecipe
 from gancli.engine.events import Events
 from gancli.training.common import RunResult
 from gancli.training.damsm import pretrain_damsm
 from gancli.training.ffgan import train_ffgan
+from gancli.training.stackgan import train_stackgan
 
 __all__ = ["RunResult", "pretrain_encoder", "train"]
 
 
 def train(
-    recipe: FFGANRecipe,
+    recipe: FFGANRecipe | StackGANRecipe,
     *,
     runs: Path = Path("runs"),
     resume: Path | None = None,
@@ -43,6 +44,8 @@ def train(
         UsageError: The run to be resumed had another recipe.
         RunError: A loss became NaN or infinite, or a checkpoint cannot be read or written.
     """
+    if isinstance(recipe, StackGANRecipe):
+        return train_stackgan(recipe, runs=runs, resume=resume, init_from=init_from, events=events)
     return train_ffgan(recipe, runs=runs, resume=resume, init_from=init_from, events=events)
 
 

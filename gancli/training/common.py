@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+import numpy as np
 import yaml
 from torch import nn
 
 from gancli.config import Recipe, TrainSection, dump_recipe
+from gancli.data.shards import Dataset, Split
 from gancli.engine.checkpoint import RunFolder, load_tensors, read_checkpoint, refuse_changes
 from gancli.engine.loop import LoopResult, LoopSettings
 from gancli.errors import DataError, UsageError
-from gancli.inference.model_folder import load_model
+from gancli.folders import read_folder
+
+GRID_CAPTIONS = 36  # pictures of a sample grid
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,16 @@ def loop_settings(
     )
 
 
-def load_initial_weights(networks: Mapping[str, nn.Module], folder: Path, device: torch.device) -> None:
+def load_initial_weights(
+    networks: Mapping[str, nn.Module], folder: Path, kind: str, prefix: str = "generator."
+) -> None:
     """Weights to start from: all networks of a run's newest checkpoint, or the generator of a model folder.
+
+    Args:
+        networks: By name, with "generator".
+        folder: Run or model folder.
+        kind: That a model folder has to be of.
+        prefix: Of the generator's tensors in a model folder.
 
     Raises:
         DataError: The folder is neither, or its networks have other shapes.
@@ -86,11 +97,19 @@ def load_initial_weights(networks: Mapping[str, nn.Module], folder: Path, device
             raise DataError(f"{folder}: has no checkpoint to take weights from")
         load_tensors(networks, read_checkpoint(checkpoint).networks, checkpoint)
         return
-    loaded = load_model(folder, device)
+    _, tensors, _ = read_folder(folder, kind)
+    part = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     try:
-        networks["generator"].load_state_dict(loaded.generator.state_dict())
+        networks["generator"].load_state_dict(part)
     except RuntimeError as error:
         raise DataError(
             f"{folder}: its generator is not the recipe's: {error}",
             "Use the recipe it was trained with (gancli recipes show), or train from the start.",
         ) from error
+
+
+def grid_images(dataset: Dataset) -> tuple[Split, list[int]]:
+    """The held-out images whose captions a run's sample grids show: spread evenly over the split."""
+    split = dataset.split("test" if "test" in dataset.split_names else "train")
+    count = min(GRID_CAPTIONS, len(split))
+    return split, np.linspace(0, len(split) - 1, count).astype(int).tolist()

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -24,9 +23,7 @@ from gancli.engine.loop import Loop
 from gancli.inference.figures import grid
 from gancli.inference.model_folder import save_model
 from gancli.losses.matching import word_mask
-from gancli.training.common import RunResult, load_initial_weights, loop_settings, open_run
-
-GRID_CAPTIONS = 36  # pictures of the sample grid
+from gancli.training.common import RunResult, grid_images, load_initial_weights, loop_settings, open_run
 
 
 def train_ffgan(
@@ -45,7 +42,7 @@ def train_ffgan(
     seed_everything(recipe.train.seed)
     model = build_ffgan(recipe, encoder, device)
     if init_from is not None:
-        load_initial_weights(model.networks, init_from, device)
+        load_initial_weights(model.networks, init_from, "ffgan")
     source = BatchSource(
         dataset.split("train"),
         sizes=recipe.model.stages,
@@ -106,12 +103,10 @@ class GridConditions:
 
     @classmethod
     def choose(cls, dataset: Dataset, recipe: FFGANRecipe, device: torch.device) -> GridConditions:
-        """Captions of held-out images spread evenly over the split, noise from the recipe's seed."""
-        split = dataset.split("test" if "test" in dataset.split_names else "train")
-        count = min(GRID_CAPTIONS, len(split))
-        indices = np.linspace(0, len(split) - 1, count).astype(int)
-        words = recipe.loader.words
-        tokens, lengths = pad_tokens([split.tokens(int(i))[0][:words] for i in indices], words)
+        """First captions of `grid_images`, noise from the recipe's seed."""
+        split, indices = grid_images(dataset)
+        count, words = len(indices), recipe.loader.words
+        tokens, lengths = pad_tokens([split.tokens(index)[0][:words] for index in indices], words)
         generator = torch.Generator().manual_seed(recipe.train.seed)
         noise = torch.randn(count, recipe.model.noise_dim, generator=generator)
         condition_noise = torch.randn(count, recipe.model.condition_dim, generator=generator)

@@ -1,0 +1,103 @@
+"""The recipe of StackGAN, for either stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from gancli.config.sections import Count, Positive, Rate, Section, Share, TrainSection, Weight
+
+
+class StackGANModel(Section):
+    """Generator and discriminator of the stage that is trained."""
+
+    name: Literal["stackgan"] = "stackgan"
+    size: Annotated[int, Field(ge=16)]  # side of the pictures
+    generator_width: Positive = 128  # gf_dim
+    discriminator_width: Positive = 64  # df_dim: 64 in the public code, 128 in the paper (Stage I)
+    noise_dim: Positive = 100  # Stage I; Stage II has no noise of its own
+    condition_dim: Positive = 128  # conditioning augmentation, and the sentence in the discriminator
+    residual_blocks: Count = 4  # Stage II
+    condition_noise: Literal["truncated", "normal"] = "truncated"  # TensorFlow code | PyTorch code
+
+    @field_validator("size")
+    @classmethod
+    def _power_of_two(cls, size: int) -> int:
+        if size & (size - 1):
+            raise PydanticCustomError("side", "a side is a power of two, at least 16")
+        return size
+
+
+class StackGANInit(Section):
+    """What the training starts from."""
+
+    stage1: Path | None = None  # run or model folder of Stage I; Stage II needs it
+
+
+class StackGANLoader(Section):
+    """What a batch holds."""
+
+    batch: Annotated[int, Field(ge=2)]  # images per step and process
+    averaged: Positive = 4  # embeddings of an image whose mean is its sentence
+    wrong_pair: Literal["image", "text"] = "image"  # public code | paper: which half of a wrong pair is wrong
+    workers: Count = 1  # loader processes; 0 loads in the training process
+
+
+class StackGANLoss(Section):
+    """Weights of the generator's loss."""
+
+    kl: Weight = 2.0  # lambda of the public code, on the mean over dimensions; the paper does not say
+
+
+class StackGANOptim(Section):
+    """Adam for both networks and its decay, and the average of the generator's weights."""
+
+    generator_lr: Rate = 2e-4
+    discriminator_lr: Rate = 2e-4
+    betas: tuple[Share, Share] = (0.5, 0.999)
+    lr_decay: Annotated[float, Field(gt=0, le=1)] = 0.5
+    lr_decay_epochs: Positive  # epochs from one decay to the next: 50 in Stage I, 100 in Stage II
+    ema_decay: Share = 0.0  # 0: the trained weights themselves, as in the public code
+
+
+class StackGANRecipe(Section):
+    """Everything that `gancli train stackgan` needs to know."""
+
+    stage: Literal[1, 2]
+    text: Literal["char-cnn-rnn", "damsm", "precomputed"] = "char-cnn-rnn"
+    model: StackGANModel
+    data: Path  # dataset folder
+    encoder: Path | None = None  # encoder folder of the kind that `text` says; text=precomputed needs none
+    embeddings: Path | None = None  # the .npz of text=precomputed
+    init: StackGANInit = StackGANInit()
+    loader: StackGANLoader
+    loss: StackGANLoss = StackGANLoss()
+    optim: StackGANOptim
+    train: TrainSection
+
+    @field_validator("embeddings")
+    @classmethod
+    def _one_source_of_text(cls, embeddings: Path | None, info: ValidationInfo) -> Path | None:
+        text, encoder = info.data.get("text"), info.data.get("encoder")
+        if text == "precomputed" and embeddings is None:
+            raise PydanticCustomError("text", "text=precomputed needs embeddings=FILE.npz")
+        if text in ("char-cnn-rnn", "damsm") and (encoder is None or embeddings is not None):
+            raise PydanticCustomError(
+                "text", "only text=precomputed reads embeddings, the others an encoder=DIR"
+            )
+        return embeddings
+
+    @field_validator("init")
+    @classmethod
+    def _stage_two_needs_stage_one(cls, init: StackGANInit, info: ValidationInfo) -> StackGANInit:
+        stage = info.data.get("stage")
+        if stage == 2 and init.stage1 is None:
+            raise PydanticCustomError(
+                "stage", "stage 2 needs init.stage1=RUN, a run or model folder of stage 1"
+            )
+        if stage == 1 and init.stage1 is not None:
+            raise PydanticCustomError("stage", "stage 1 starts from nothing: leave init.stage1 out")
+        return init

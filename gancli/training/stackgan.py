@@ -1,0 +1,242 @@
+"""Training either stage of StackGAN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import gancli
+from gancli.build import build_stackgan, pick_device, stackgan_arguments
+from gancli.config import StackGANRecipe
+from gancli.data.loader import BatchSource, batches
+from gancli.data.shards import Dataset
+from gancli.encoders.embeddings import CaptionEmbeddings, embed_split, load_embeddings
+from gancli.encoders.sentence import SentenceEncoder, load_sentence_encoder
+from gancli.engine.checkpoint import seed_everything
+from gancli.engine.events import Events
+from gancli.engine.loop import Loop
+from gancli.engine.phases import Phase
+from gancli.errors import ConfigError, DataError
+from gancli.folders import load_part, model_folder_of, read_folder, reading_settings
+from gancli.inference.figures import grid
+from gancli.inference.model_folder import save_stackgan
+from gancli.models.stackgan import StageOneGenerator, StageTwoGenerator
+from gancli.training.common import RunResult, grid_images, load_initial_weights, loop_settings, open_run
+
+
+def train_stackgan(
+    recipe: StackGANRecipe,
+    *,
+    runs: Path = Path("runs"),
+    resume: Path | None = None,
+    init_from: Path | None = None,
+    events: Events | None = None,
+) -> RunResult:
+    """Trains the stage that a recipe says; arguments, result and errors as `gancli.train`."""
+    device = pick_device(recipe.train.device)
+    dataset = Dataset.open(recipe.data)
+    text = Text.open(recipe, dataset, device)
+    first = None if recipe.init.stage1 is None else StageOne.load(recipe.init.stage1, text, device)
+    seed_everything(recipe.train.seed)
+    arguments = stackgan_arguments(recipe, text.train.dim, first.generator.size if first else 0)
+    model = build_stackgan(recipe, arguments, first.generator if first else None, device)
+    if init_from is not None:
+        load_initial_weights(model.networks, init_from, "stackgan", f"stage{recipe.stage}.")
+    source = BatchSource(
+        dataset.split("train"),
+        sizes=[recipe.model.size],
+        batch=recipe.loader.batch,
+        words=0,
+        seed=recipe.train.seed,
+        sentences=text.train,
+        averaged=recipe.loader.averaged,
+        wrong=recipe.loader.wrong_pair,
+    )
+    conditions = GridConditions.choose(text.grid, model.generator, first, recipe.train.seed)
+
+    def sample(networks: Mapping[str, nn.Module], step: int) -> Image.Image:
+        return conditions.draw(networks["generator"])
+
+    def export(networks: Mapping[str, nn.Module], folder: Path, step: int) -> None:
+        settings = {
+            "gancli": gancli.__version__,
+            "dataset": dataset.name,
+            "step": step,
+            "images_seen": step * recipe.loader.batch,
+            **({"stage1": arguments} if first is None else {"stage1": first.arguments, "stage2": arguments}),
+        }
+        stage1, stage2 = (
+            (networks["generator"], None) if first is None else (first.generator, networks["generator"])
+        )
+        save_stackgan(folder, stage1, stage2, text.encoder or text.train, settings)
+
+    run = open_run(recipe, runs, f"stackgan-{dataset.name}-stage{recipe.stage}", resume)
+    if resume is None:
+        export(model.networks, run.path / "initial", 0)  # to score "before training" with
+    schedule = StepDecay(model.phases, recipe)
+    loop = Loop(
+        model,
+        lambda start: batches(source, start, None, recipe.loader.workers),
+        run,
+        loop_settings(recipe.train, len(source), recipe.loader.batch, recipe.optim.ema_decay or None),
+        device,
+        sample=sample,
+        export=export,
+        on_epoch=schedule,
+        events=events or Events(),
+    )
+    return RunResult(run.path, run.path / "model", loop.run())
+
+
+class StepDecay:
+    """The learning rates of StackGAN: multiplied by `lr_decay` after every `lr_decay_epochs` epochs.
+
+    Called with the number of finished epochs, it sets the rates for the next; so a resumed run needs no state.
+    """
+
+    def __init__(self, phases: Sequence[Phase], recipe: StackGANRecipe) -> None:
+        self.optimizers = [phase.optimizer for phase in phases]
+        self.rates = [recipe.optim.discriminator_lr, recipe.optim.generator_lr]
+        self.decay = recipe.optim.lr_decay
+        self.every = recipe.optim.lr_decay_epochs
+
+    def __call__(self, epoch: int) -> None:
+        factor = self.decay ** (epoch // self.every)
+        for optimizer, rate in zip(self.optimizers, self.rates, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * factor
+
+
+# --- text -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Text:
+    """The sentence vectors that a run reads.
+
+    Attributes:
+        train: Of the training split.
+        grid: (N, E), of the captions of the sample grids.
+        encoder: What made them; None where they came from a file.
+    """
+
+    train: CaptionEmbeddings
+    grid: Tensor
+    encoder: SentenceEncoder | None
+
+    @classmethod
+    def open(cls, recipe: StackGANRecipe, dataset: Dataset, device: torch.device) -> Text:
+        """The vectors from the recipe's encoder or file.
+
+        Raises:
+            ConfigError: The encoder is of another kind than `text` says.
+            DataError: It is missing, broken or of another dataset.
+        """
+        train = dataset.split("train")
+        split, indices = grid_images(dataset)
+        if recipe.text == "precomputed":
+            assert recipe.embeddings is not None
+            held_out = load_embeddings(recipe.embeddings, split)
+            vectors = torch.from_numpy(np.stack([held_out.of(index)[0] for index in indices]))
+            return cls(load_embeddings(recipe.embeddings, train), vectors.to(device), None)
+        assert recipe.encoder is not None
+        encoder = load_sentence_encoder(recipe.encoder, device)
+        if encoder.kind != recipe.text:
+            raise ConfigError(
+                f"text: received {recipe.text!r}, but {recipe.encoder} holds an encoder of kind {encoder.kind!r}",
+                f"Set text={encoder.kind}, or name an encoder of gancli pretrain-encoder {recipe.text}.",
+            )
+        captions = [split.captions(index)[0] for index in indices]
+        encoder.check(captions)
+        return cls(embed_split(train, encoder), encoder.encode(captions), encoder)
+
+
+# --- Stage I under Stage II -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StageOne:
+    """A trained Stage I for Stage II to draw on.
+
+    Attributes:
+        generator: Frozen, in eval mode.
+        arguments: Of the generator.
+    """
+
+    generator: StageOneGenerator
+    arguments: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: Path, text: Text, device: torch.device) -> StageOne:
+        """The generator of a run or model folder of Stage I.
+
+        Raises:
+            DataError: There is no such folder, or it holds something else.
+            ConfigError: It was trained with another text encoder.
+        """
+        if not folder.exists():
+            raise DataError(
+                f"init.stage1: {folder}: no such run or model folder",
+                "Train it first: gancli train stackgan stage=1 …",
+            )
+        folder = model_folder_of(folder)
+        settings, tensors, _ = read_folder(folder, "stackgan")
+        with reading_settings(folder):
+            arguments = dict(settings["stage1"])
+            generator = StageOneGenerator(**arguments)
+            if settings["stage"] != 1:
+                raise ConfigError(
+                    f"init.stage1: {folder} holds a model of stage {settings['stage']}, not of stage 1"
+                )
+            if settings["encoder_hash"] != text.train.hash:
+                raise ConfigError(
+                    f"init.stage1: {folder} was trained with another text encoder "
+                    f"({settings['encoder_hash'][:12]}) than {text.train.name} ({text.train.hash[:12]})",
+                    "Both stages read the same sentence vectors: name the encoder that Stage I was trained with.",
+                )
+        load_part(generator, tensors, "stage1.", folder)
+        return cls(generator.to(device).eval().requires_grad_(False), arguments)
+
+
+@dataclass(frozen=True)
+class GridConditions:
+    """The sentences and the noise of a run's sample grids: the same from the first grid to the last.
+
+    Attributes:
+        inputs: What the trained generator takes: sentences (N, E) with noise, before them Stage I's pictures in Stage
+            II.
+    """
+
+    inputs: tuple[Tensor, ...]
+
+    @classmethod
+    def choose(
+        cls, sentences: Tensor, generator: nn.Module, first: StageOne | None, seed: int
+    ) -> GridConditions:
+        """Noise from the recipe's seed."""
+        random = torch.Generator().manual_seed(seed)
+
+        def noise(dim: int) -> Tensor:
+            return torch.randn(len(sentences), dim, generator=random).to(sentences.device)
+
+        small = first.generator if first else generator
+        assert isinstance(small, StageOneGenerator)
+        inputs = (sentences, noise(small.noise_dim), noise(small.condition_dim))
+        if first is None:
+            return cls(inputs)
+        with torch.no_grad():
+            pictures = first.generator(*inputs).images
+        assert isinstance(generator, StageTwoGenerator)
+        return cls((pictures, sentences, noise(generator.condition_dim)))
+
+    @torch.no_grad()
+    def draw(self, generator: nn.Module) -> Image.Image:
+        """One picture per sentence."""
+        return grid(generator(*self.inputs).images)
