@@ -108,7 +108,7 @@ PREPARE, TRAIN, USE, LOOK = "Data", "Training", "Pictures and scores", "Recipes 
 
 prepare_app = _group("Turn raw data into a dataset folder of HDF5 shards.")
 data_app = _group("Check and look at a dataset folder.")
-encoder_app = _group("Train a text and image encoder on a dataset.")
+encoder_app = _group("Train an encoder on a dataset: of texts, of pictures, or of both.")
 train_app = _group("Train a model on a dataset and its encoder.")
 score_app = _group("Measure pictures: FID, R-precision, agreement with the captions; the papers' tables.")
 recipes_app = _group("List, show, check and compare training recipes.")

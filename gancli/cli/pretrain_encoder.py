@@ -1,4 +1,4 @@
-"""`gancli pretrain-encoder`: the text and image encoder that a model is trained with."""
+"""`gancli pretrain-encoder`: the encoders that a model is trained with, and the classifier it is judged by."""
 
 from __future__ import annotations
 
@@ -23,6 +23,15 @@ from gancli.cli.training import (
     show_plan,
 )
 
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        help="File or folder of the backbone's ImageNet weights.",
+        show_default="downloaded and checked",
+    ),
+]
+
 
 @command(
     encoder_app,
@@ -43,14 +52,7 @@ def damsm(
     ] = None,
     resume: Resume = None,
     runs: Runs = Path("runs"),
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            "--weights",
-            help="File or folder of the backbone's ImageNet weights.",
-            show_default="downloaded and checked",
-        ),
-    ] = None,
+    weights: Weights = None,
     device: Device = None,
     seed: Seed = None,
     dry_run: DryRun = False,
@@ -62,7 +64,7 @@ def damsm(
     from gancli.config import DamsmRecipe
 
     name, resolved = find_recipe("damsm", recipe, resume, overrides, device, seed)
-    target = folder or Path("encoders") / f"damsm-{_short(name, resume)}"
+    target = folder or Path("encoders") / f"damsm-{_short('damsm', name, resume)}"
     if dry_run:
         show_plan(out, name, resolved, {"run": runs, "encoder": target})
         return
@@ -76,8 +78,58 @@ def damsm(
     finish(out, "encoder", result, f"gancli pretrain-encoder damsm --resume {{run}} --out {target}")
 
 
-def _short(name: str, resume: Path | None) -> str:
-    """What follows `damsm-` in the default folder's name: "cub-small" of the recipe damsm/cub-small."""
+@command(
+    encoder_app,
+    "classifier",
+    examples=(
+        "gancli pretrain-encoder classifier data=data/demo split=test --out encoders/judge-demo",
+        "gancli pretrain-encoder classifier data=data/cub",
+        "gancli pretrain-encoder classifier --recipe classifier/cub-small data=data/cub-64 train.minutes=20",
+    ),
+    progress=True,
+)
+def classifier(
+    out: Output,
+    overrides: Overrides = None,
+    recipe: Annotated[str | None, recipe_option("classifier")] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Encoder folder to write.", show_default="encoders/classifier-NAME-SPLIT"
+        ),
+    ] = None,
+    resume: Resume = None,
+    runs: Runs = Path("runs"),
+    weights: Weights = None,
+    device: Device = None,
+    seed: Seed = None,
+    dry_run: DryRun = False,
+) -> None:
+    """A classifier of a split's classes: the judge of the Inception score, and image features.
+
+    Reports after every epoch how many held-out images it gets right, in per cent, with chance beside.
+    """
+    from gancli.config import ClassifierRecipe
+
+    name, resolved = find_recipe("classifier", recipe, resume, overrides, device, seed)
+    resolved = cast(ClassifierRecipe, resolved)
+    short = _short("classifier", name, resume)
+    target = folder or Path("encoders") / f"classifier-{short}-{resolved.split}"
+    if dry_run:
+        show_plan(out, name, resolved, {"run": runs, "encoder": target})
+        return
+    from gancli.training import pretrain_encoder
+
+    out.note(f"recipe {name}, classes of split {resolved.split}")
+    with followed(out) as events:
+        result = pretrain_encoder(
+            resolved, out=target, runs=runs, resume=resume, weights=weights, events=events
+        )
+    finish(out, "encoder", result, f"gancli pretrain-encoder classifier --resume {{run}} --out {target}")
+
+
+def _short(kind: str, name: str, resume: Path | None) -> str:
+    """What follows the kind in the default folder's name: "cub-small" of the recipe damsm/cub-small."""
     if resume is not None:
-        return resume.name.partition("-damsm-")[2] or resume.name  # runs/0003-damsm-cub
+        return resume.name.partition(f"-{kind}-")[2] or resume.name  # runs/0003-damsm-cub
     return Path(name).stem

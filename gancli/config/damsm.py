@@ -5,34 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
-from gancli.config.sections import LoaderSection, Positive, Rate, Section, Share, TrainSection, Weight
+from gancli.config.sections import (
+    BackboneSection,
+    LoaderSection,
+    Positive,
+    Rate,
+    Section,
+    Share,
+    TrainSection,
+    Weight,
+)
 
 
-class DamsmModel(Section):
-    """DAMSM's text encoder and image encoder."""
+class DamsmModel(BackboneSection):
+    """DAMSM's text encoder and image encoder, whose backbone stays as it is where it has ImageNet weights."""
 
     name: Literal["damsm"] = "damsm"
-    backbone: Literal["inception_v3", "resnet18", "small"]
-    pretrained: bool  # ImageNet weights, frozen; never for `small`, which is trained from scratch
     dim: Annotated[int, Field(ge=2, multiple_of=2)] = 256  # of the common space; half per reading direction
     embedding_dim: Positive = 300
     dropout: Share = 0.5
     rnn: Literal["lstm", "gru"] = "lstm"
-    width: Positive = 32  # first channels of the `small` backbone; the others have their own
     adapt_batch_norm: bool = True  # frozen layers still follow the batch statistics, as in the public code
-    size: Annotated[int, Field(ge=8)] | None = None  # side of the input; none: the dataset's image size
-
-    @field_validator("pretrained")
-    @classmethod
-    def _small_has_no_weights(cls, pretrained: bool, info: ValidationInfo) -> bool:
-        if pretrained and info.data.get("backbone") == "small":
-            raise PydanticCustomError(
-                "pretrained", "backbone `small` has no pretrained weights: set it to false"
-            )
-        return pretrained
 
 
 class DamsmLoss(Section):

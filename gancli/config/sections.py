@@ -48,6 +48,24 @@ class TrainSection(Section):
         return minutes
 
 
+class BackboneSection(Section):
+    """An image backbone, as part of an encoder's `model` section."""
+
+    backbone: Literal["inception_v3", "googlenet", "resnet18", "small"]
+    pretrained: bool  # ImageNet weights; never for `small`, which is trained from scratch
+    width: Positive = 32  # first channels of the `small` backbone; the others have their own
+    size: Annotated[int, Field(ge=8)] | None = None  # side of the input; none: the dataset's image size
+
+    @field_validator("pretrained")
+    @classmethod
+    def _small_has_no_weights(cls, pretrained: bool, info: ValidationInfo) -> bool:
+        if pretrained and info.data.get("backbone") == "small":
+            raise PydanticCustomError(
+                "pretrained", "backbone `small` has no pretrained weights: set it to false"
+            )
+        return pretrained
+
+
 class LoaderSection(Section):
     """What a batch holds."""
 

@@ -12,7 +12,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from torch.utils.data import Dataset as TorchDataset
 from gancli.data.shards import Split
 from gancli.data.text import crop_tokens, pad_tokens
 from gancli.errors import DataError, GancliError
+
+B = TypeVar("B")  # a batch, of whatever kind
 
 # What a random stream is for, beside the seed: streams of different purpose never overlap
 _ORDER, _VIEW, _WORDS, _SENTENCE, _WRONG, _WRONG_SENTENCE = range(6)
@@ -124,6 +126,7 @@ class BatchSource(TorchDataset[Batch]):
         averaged: How many vectors that mean takes, drawn without replacement (4 in StackGAN's code).
         wrong: Draw for each image one of another class, uniformly among all of them, with a window and flip of its
             own ("image"), or only that image's sentence vector ("text").
+        images: The images to take, by their index in the split; None takes all.
 
     Raises:
         DataError: The split holds fewer images than one batch of all processes, or, with `wrong`, a single class.
@@ -143,13 +146,16 @@ class BatchSource(TorchDataset[Batch]):
         sentences: SentenceVectors | None = None,
         averaged: int = 1,
         wrong: Literal["image", "text"] | None = None,
+        images: NDArray[np.int64] | None = None,
     ) -> None:
-        if len(split) < batch * world:
+        self.images = np.arange(len(split)) if images is None else images
+        if len(self.images) < batch * world:
             processes = f" on each of {world} processes" if world > 1 else ""
+            aside = f", {len(self.images)} of them to train on" if len(self.images) < len(split) else ""
             raise DataError(
-                f"{split.folder}: split {split.name!r} holds {len(split)} images, "
+                f"{split.folder}: split {split.name!r} holds {len(split)} images{aside}, "
                 f"a batch takes {batch}{processes}",
-                hint=f"set loader.batch to {max(1, len(split) // world)} or less",
+                hint=f"set loader.batch to {max(1, len(self.images) // world)} or less",
             )
         self.split = split
         self.sizes = tuple(sizes)
@@ -168,12 +174,12 @@ class BatchSource(TorchDataset[Batch]):
 
     def __len__(self) -> int:
         """Steps per epoch."""
-        return len(self.split) // (self.batch * self.world)
+        return len(self.images) // (self.batch * self.world)
 
     def _permutation(self, epoch: int) -> NDArray[np.int64]:
         if epoch != self._epoch:
             generator = np.random.default_rng([_ORDER, self.seed, epoch])
-            self._epoch, self._order = epoch, generator.permutation(len(self.split))
+            self._epoch, self._order = epoch, generator.permutation(self.images)
         return self._order
 
     def __getitem__(self, step: int) -> Batch:
@@ -289,10 +295,11 @@ def _assemble(
     )
 
 
-def batches(source: BatchSource, start: int, stop: int | None, workers: int) -> Iterator[Batch]:
+def batches(source: TorchDataset[B], start: int, stop: int | None, workers: int) -> Iterator[B]:
     """The batches of steps `start` to `stop` (None: without end), made ahead of use by worker processes.
 
     Args:
+        source: Gives a step's batch by its number.
         workers: Processes; 0 makes each batch in this process when it is asked for. The batches are the same.
     """
     steps = itertools.count(start) if stop is None else range(start, stop)
@@ -311,7 +318,7 @@ def batches(source: BatchSource, start: int, stop: int | None, workers: int) -> 
     return _with_plain_errors(iter(loader))
 
 
-def _with_plain_errors(loaded: Iterator[Batch]) -> Iterator[Batch]:
+def _with_plain_errors(loaded: Iterator[B]) -> Iterator[B]:
     """Takes torch's report of a worker's traceback off our own errors, whose last line is the whole message."""
     try:
         yield from loaded
@@ -321,7 +328,14 @@ def _with_plain_errors(loaded: Iterator[Batch]) -> Iterator[Batch]:
 
 
 def evaluation_batches(
-    split: Split, *, sizes: Sequence[int], batch: int, words: int, limit: int | None = None, caption: int = 0
+    split: Split,
+    *,
+    sizes: Sequence[int],
+    batch: int,
+    words: int,
+    limit: int | None = None,
+    caption: int = 0,
+    images: NDArray[np.int64] | None = None,
 ) -> Iterator[Batch]:
     """Every image of the split once, in order, without chance: centre window, no flip, first `words` words.
 
@@ -330,10 +344,11 @@ def evaluation_batches(
         batch: Images per batch; the last one may hold fewer.
         limit: Take only the first images.
         caption: Number of the caption to take, modulo the number that an image has.
+        images: As in `BatchSource`, in the order to take them.
     """
-    total = len(split) if limit is None else min(limit, len(split))
-    for number in range(math.ceil(total / batch)):
-        indices = np.arange(number * batch, min(total, (number + 1) * batch))
+    taken = (np.arange(len(split)) if images is None else images)[:limit]
+    for number in range(math.ceil(len(taken) / batch)):
+        indices = taken[number * batch : (number + 1) * batch]
         sentences = [split.tokens(index) for index in indices.tolist()]
         captions = [crop_tokens(tokens[caption % len(tokens)], words, None) for tokens in sentences]
         yield _assemble(split, sizes, words, indices, _windows(split, indices, None), captions)

@@ -499,6 +499,16 @@ class Dataset:
             )
         return Split(self.path, name, self.manifest)
 
+    def whole(self) -> Split:
+        """All splits one after the other, as one split named "all"."""
+        splits = self.manifest.splits.values()
+        everything = SplitEntry(
+            images=sum(split.images for split in splits),
+            captions=sum(split.captions for split in splits),
+            shards=tuple(shard for split in splits for shard in split.shards),
+        )
+        return Split(self.path, "all", self.manifest.model_copy(update={"splits": {"all": everything}}))
+
 
 def verify(path: Path | str, progress: Callable[[int, int], None] | None = None) -> list[str]:
     """Check a dataset folder against its manifest, file by file: every hash, count, offset, token and name.

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gancli.config import DamsmRecipe, FFGANRecipe, StackGANRecipe
+from gancli.config import ClassifierRecipe, DamsmRecipe, FFGANRecipe, StackGANRecipe
 from gancli.engine.events import Events
+from gancli.training.classifier import pretrain_classifier
 from gancli.training.common import RunResult
 from gancli.training.damsm import pretrain_damsm
 from gancli.training.ffgan import train_ffgan
@@ -50,7 +51,7 @@ def train(
 
 
 def pretrain_encoder(
-    recipe: DamsmRecipe,
+    recipe: DamsmRecipe | ClassifierRecipe,
     *,
     out: Path,
     runs: Path = Path("runs"),
@@ -71,4 +72,6 @@ def pretrain_encoder(
     Raises:
         As `train`.
     """
+    if isinstance(recipe, ClassifierRecipe):
+        return pretrain_classifier(recipe, out=out, runs=runs, resume=resume, weights=weights, events=events)
     return pretrain_damsm(recipe, out=out, runs=runs, resume=resume, weights=weights, events=events)

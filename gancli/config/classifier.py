@@ -1,0 +1,61 @@
+"""The recipe of a classifier of a dataset's classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gancli.config.sections import (
+    BackboneSection,
+    Count,
+    Positive,
+    Rate,
+    Section,
+    Share,
+    TrainSection,
+    Weight,
+)
+
+
+class ClassifierModel(BackboneSection):
+    """A backbone, all of which learns, and one linear layer on its global features."""
+
+    name: Literal["classifier"] = "classifier"
+    dropout: Share = 0.0  # on the global features
+
+
+class ClassifierLoader(Section):
+    """What a batch holds."""
+
+    batch: Positive  # images per step and process
+    workers: Count = 1  # loader processes; 0 loads in the training process
+
+
+class ClassifierLoss(Section):
+    """Cross entropy."""
+
+    label_smoothing: Share = 0.1  # share of the target that is spread over all classes
+
+
+class ClassifierOptim(Section):
+    """AdamW with an exponential decay per epoch, and the average of the weights."""
+
+    lr: Rate = 1e-3
+    lr_decay: Annotated[float, Field(gt=0, le=1)] = 1.0  # per epoch
+    weight_decay: Weight = 0.01
+    ema_decay: Share = 0.99
+
+
+class ClassifierRecipe(Section):
+    """Everything that `gancli pretrain-encoder classifier` needs to know."""
+
+    model: ClassifierModel
+    data: Path  # dataset folder
+    split: str = "test"  # the split whose classes it learns, from that split's images; `all`: every split
+    held_out: Share = 0.1  # of each class's images, for the accuracy that is reported; 0 trains on all
+    loader: ClassifierLoader
+    loss: ClassifierLoss = ClassifierLoss()
+    optim: ClassifierOptim = ClassifierOptim()
+    train: TrainSection
