@@ -13,6 +13,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from gancli.errors import DataError
@@ -20,6 +21,14 @@ from gancli.files import atomic_file
 
 SAMPLES = "samples.csv"
 SAMPLING = "sampling.json"
+
+
+class Vary(StrEnum):
+    """Which noise tells the variants of a caption apart; the rest of it is the first variant's."""
+
+    ALL = "all"  # noise and conditioning augmentation
+    CONDITION = "condition"  # the conditioning augmentation alone (StackGAN's figure)
+    NOISE = "noise"  # z alone
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,8 @@ class GeneratedPicture:
         seed: Of the sampling. With caption, key and variant it determines the picture.
         variant: Counts the pictures of one caption, or the passes over a split, from 0.
         stage: Side of the picture in pixels.
+        second_caption: Where the picture lies between two sentences: the other one; else empty.
+        weight: Of the second caption's sentence vector against the first one's, in [0, 1]; else None.
     """
 
     file: str
@@ -43,6 +54,8 @@ class GeneratedPicture:
     seed: int
     variant: int
     stage: int
+    second_caption: str = ""
+    weight: float | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +65,7 @@ class Sampling:
     Attributes:
         model: The model folder, as it was given.
         model_hash: sha256 of its weights.
-        encoder_hash: sha256 of the DAMSM encoder it was trained with; empty where the model does not say.
+        encoder_hash: sha256 of the encoder it was trained with; empty where the model does not say.
         method: What the paper's tables call the model and its ablations.
         data: The dataset folder the captions come from, as it was given; None for texts of one's own.
         dataset: Its name.
@@ -60,11 +73,16 @@ class Sampling:
         pictures: How many.
         variants: Pictures per caption.
         seed: Of captions, order and noise.
-        words: Words of a caption that are used, counted from the first.
+        words: Words of a caption that are used, counted from the first; None where the model does not read words.
         stages: Sides in pixels, the last one the pictures'.
         captions_sha256: Of all captions in order.
-        figures: Which figures go with the pictures ("stages", "attention").
+        figures: Which figures go with the pictures ("stages", "attention", "variants", "interpolation").
         gancli_version: That made them.
+        vary: Which noise tells the variants of a caption apart.
+        interpolation: The two sentences between which the pictures lie; None for pictures of single sentences.
+        steps: Pictures from the first sentence to the second; None without interpolation.
+        embeddings: The file of sentence vectors, as it was given; None where the model reads the captions itself.
+        embeddings_hash: sha256 of that file.
     """
 
     model: str
@@ -77,14 +95,20 @@ class Sampling:
     pictures: int
     variants: int
     seed: int
-    words: int
+    words: int | None
     stages: tuple[int, ...]
     captions_sha256: str
     figures: tuple[str, ...]
     gancli_version: str
+    vary: Vary = Vary.ALL
+    interpolation: tuple[str, str] | None = None
+    steps: int | None = None
+    embeddings: str | None = None
+    embeddings_hash: str | None = None
 
 
 _COLUMNS = tuple(column.name for column in dataclasses.fields(GeneratedPicture))
+_LATER = ("second_caption", "weight")  # columns that files of gancli before StackGAN do not have
 
 
 def write_samples(folder: Path, pictures: Sequence[GeneratedPicture]) -> None:
@@ -110,7 +134,7 @@ def read_samples(folder: Path) -> list[GeneratedPicture]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
-            missing = set(_COLUMNS) - set(reader.fieldnames or ())
+            missing = set(_COLUMNS) - set(_LATER) - set(reader.fieldnames or ())
             if missing:
                 raise DataError(f"{path}: the column {', '.join(sorted(missing))} is missing", again)
             pictures = [
@@ -122,6 +146,8 @@ def read_samples(folder: Path) -> list[GeneratedPicture]:
                     int(row["seed"]),
                     int(row["variant"]),
                     int(row["stage"]),
+                    row.get("second_caption") or "",
+                    float(row["weight"]) if row.get("weight") else None,
                 )
                 for row in reader
             ]
@@ -159,12 +185,13 @@ def read_sampling(folder: Path) -> Sampling | None:
     path = Path(folder) / SAMPLING
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return Sampling(
-            **{**content, "stages": tuple(content["stages"]), "figures": tuple(content["figures"])}
-        )
+        for name in ("stages", "figures", "interpolation"):
+            if content.get(name) is not None:
+                content[name] = tuple(content[name])
+        return Sampling(**{**content, "vary": Vary(content.get("vary", Vary.ALL))})
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path}: cannot be read ({error!r})", "Run gancli sample into a new folder."
         ) from error

@@ -9,8 +9,9 @@ import typer
 
 from gancli.cli.app import USE, app, command
 from gancli.cli.console import Output
+from gancli.samples import Vary
 
-CAPTIONS, FIGURES = "Captions", "Figures"
+CAPTIONS, VARIANTS, FIGURES = "Captions", "Variants", "Figures"
 
 
 @command(
@@ -19,6 +20,7 @@ CAPTIONS, FIGURES = "Captions", "Figures"
     examples=(
         'gancli sample runs/0001-ffgan-demo --text "a small red bird with blue wings" --variants 4',
         "gancli sample runs/0001-ffgan-cub --data data/cub --split test -n 30000 --out pictures/cub",
+        'gancli sample runs/0002-stackgan-cub-stage2 --interpolate "a red bird" "a small yellow bird"',
     ),
     panel=USE,
     progress=True,
@@ -53,23 +55,77 @@ def sample(
             rich_help_panel=CAPTIONS,
         ),
     ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            "--embeddings",
+            metavar="FILE.npz",
+            help="Sentence vectors of the dataset's captions, for a model trained on such a file.",
+            rich_help_panel=CAPTIONS,
+        ),
+    ] = None,
+    interpolate: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            "--interpolate",
+            metavar="TEXT TEXT",
+            help="Go from one sentence to another with the same noise (StackGAN).",
+            rich_help_panel=CAPTIONS,
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            "--steps",
+            min=2,
+            help="Pictures of the interpolation, both sentences' own included.",
+            show_default="8",
+            rich_help_panel=CAPTIONS,
+        ),
+    ] = None,
     folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for PNG files and samples.csv.")] = Path(
         "pictures"
     ),
     variants: Annotated[
-        int, typer.Option("--variants", min=1, help="Pictures per caption, each with other noise.")
+        int,
+        typer.Option(
+            "--variants",
+            min=1,
+            help="Pictures per caption, each with other noise.",
+            rich_help_panel=VARIANTS,
+        ),
     ] = 1,
+    vary: Annotated[
+        Vary,
+        typer.Option(
+            "--vary",
+            help="Which noise that is: all of it, the conditioning augmentation's alone, or z alone.",
+            rich_help_panel=VARIANTS,
+        ),
+    ] = Vary.ALL,
+    grid: Annotated[
+        bool,
+        typer.Option(
+            "--grid",
+            help="Also one figure: a row per caption, its variants along it.",
+            rich_help_panel=VARIANTS,
+        ),
+    ] = False,
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="The same seed gives the same pictures, in any batch.")
     ] = 0,
     stages: Annotated[
         bool,
-        typer.Option("--stages", help="Also all resolutions side by side (Fig. 5).", rich_help_panel=FIGURES),
+        typer.Option(
+            "--stages", help="Also the pictures of all stages side by side.", rich_help_panel=FIGURES
+        ),
     ] = False,
     attention: Annotated[
         bool,
         typer.Option(
-            "--attention", help="Also where each stage looks for each word (Fig. 6).", rich_help_panel=FIGURES
+            "--attention",
+            help="Also where each stage looks for each word (FF-GAN).",
+            rich_help_panel=FIGURES,
         ),
     ] = False,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures at a time.")] = 32,
@@ -78,7 +134,7 @@ def sample(
         bool, typer.Option("--overwrite", help="Replace the pictures of an earlier call.")
     ] = False,
 ) -> None:
-    """Draw sentences, or the captions of a dataset.
+    """Draw sentences, the captions of a dataset, or the way from one sentence to another.
 
     Words that the model has never seen are left out, with a warning. The same call again continues one that was
     interrupted.
@@ -95,10 +151,15 @@ def sample(
             data=data,
             split=split,
             n=count,
+            embeddings=embeddings,
+            interpolate=interpolate,
+            steps=steps,
             variants=variants,
+            vary=vary,
             seed=seed,
             stages=stages,
             attention=attention,
+            grid=grid,
             batch=batch,
             device=pick_device(device),
             overwrite=overwrite,
@@ -110,7 +171,7 @@ def sample(
         f"{report.out}: {len(report.files):,} pictures of {report.sampling.stages[-1]} pixels, samples.csv"
     ]
     if report.figures:
-        lines.append(f"figures: {', '.join(str(report.out / name) for name in report.sampling.figures)}")
+        lines.append(f"figures: {', '.join(str(report.out / name) for name in report.figure_names)}")
     out.result(
         {
             "out": report.out,

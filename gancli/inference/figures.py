@@ -19,6 +19,7 @@ Pixels = NDArray[np.uint8]
 BACKGROUND = (255, 255, 255)
 INK = (20, 20, 20)
 MARGIN = 3  # pixels between a picture and its label
+SMALLEST_PANEL = 64  # side in figures of many pictures; smaller ones are enlarged
 # Dark violet over red to pale yellow at even steps of attention 0, 0.25, 0.5, 0.75, 1: brightness rises throughout,
 # so the map still reads in grey.
 HEAT = np.array([(12, 8, 38), (101, 21, 110), (203, 65, 73), (249, 155, 21), (252, 255, 164)], np.float32)
@@ -80,17 +81,20 @@ def grid(
     return sheet
 
 
-def stages_figure(images: Sequence[Pixels], caption: str, *, size: int | None = None) -> Image.Image:
-    """One picture at every stage, side by side and enlarged to one size, with its caption (FF-GAN Fig. 5).
+def stages_figure(
+    images: Sequence[Pixels], caption: str, *, names: Sequence[str], size: int | None = None
+) -> Image.Image:
+    """One picture at every stage, side by side and enlarged to one size, with its caption (FF-GAN Fig. 5, StackGAN).
 
     Args:
         images: (S, S, 3) per stage, smallest first.
         caption: What was asked for.
+        names: Of the stages.
         size: Side of every panel in pixels; None: the last stage's, but not below 128.
     """
     side = size or max(128, images[-1].shape[0])
     panels = [_enlarge(image, side) for image in images]
-    labels = [f"stage {stage}: {image.shape[1]}x{image.shape[0]}" for stage, image in enumerate(images)]
+    labels = [f"{name}: {image.shape[1]}x{image.shape[0]}" for name, image in zip(names, images, strict=True)]
     return _captioned(grid(panels, len(panels), pad=6, labels=labels, label_lines=1), caption)
 
 
@@ -126,6 +130,44 @@ def attention_figure(
             labels.append(f"{word} {float(weights.max()):.2f}")
     sheet = grid(panels, len(words) + 1, pad=4, labels=labels, label_lines=2)
     return _captioned(sheet, f"{caption}  (number: the word's largest weight)")
+
+
+def variants_figure(rows: Sequence[Sequence[Pixels]], captions: Sequence[str]) -> Image.Image:
+    """Variants of a caption along a row, captions below each other (StackGAN, conditioning augmentation).
+
+    Args:
+        rows: Pictures (S, S, 3) of each caption.
+        captions: One above each row.
+    """
+    side = max(SMALLEST_PANEL, rows[0][0].shape[0])
+    strips = [
+        _captioned(grid([_enlarge(picture, side) for picture in row], len(row)), caption)
+        for row, caption in zip(rows, captions, strict=True)
+    ]
+    sheet = Image.new("RGB", (strips[0].width, sum(strip.height for strip in strips)), BACKGROUND)
+    top = 0
+    for strip in strips:
+        sheet.paste(strip, (0, top))
+        top += strip.height
+    return sheet
+
+
+def interpolation_figure(
+    rows: Sequence[Sequence[Pixels]], weights: Sequence[float], first: str, second: str
+) -> Image.Image:
+    """Pictures on the way from one sentence to another, from left to right.
+
+    Args:
+        rows: Pictures (S, S, 3); each row has noise of its own.
+        weights: Of the second sentence in each column.
+        first: The sentence of the first column.
+        second: The sentence of the last column.
+    """
+    side = max(SMALLEST_PANEL, rows[0][0].shape[0])
+    labels = [f"{weight:.2f}" for weight in weights] * len(rows)
+    pictures = [_enlarge(picture, side) for row in rows for picture in row]
+    sheet = grid(pictures, len(weights), labels=labels, label_lines=1)
+    return _captioned(_captioned(sheet, f"1.00: {second}"), f"0.00: {first}")
 
 
 def heat_overlay(picture: Pixels, weights: NDArray[np.float32]) -> Pixels:

@@ -1,27 +1,114 @@
-"""The model folder: a generator with the text encoder and the vocabulary it cannot work without."""
+"""The model folder: generators with the text encoder and the vocabulary they cannot work without.
+
+FF-GAN and StackGAN are loaded as two classes with one interface, `LoadedModel`, so that sampling knows neither.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from gancli.data.text import Vocabulary
+from gancli.data.text import Vocabulary, crop_tokens, pad_tokens, tokenize
 from gancli.encoders.damsm import TextEncoder
-from gancli.folders import load_part, read_folder, reading_settings, write_folder
+from gancli.encoders.embeddings import CaptionEmbeddings
+from gancli.encoders.sentence import SentenceEncoder, check_words, restore_sentence_encoder
+from gancli.errors import DataError, UsageError
+from gancli.folders import (
+    load_part,
+    model_folder_of,
+    read_folder,
+    read_settings,
+    reading_settings,
+    write_folder,
+)
+from gancli.losses.matching import word_mask
 from gancli.models.ffgan import Generator
+from gancli.models.stackgan import StageOneGenerator, StageTwoGenerator
+
+NOISE = "noise"  # z; every other noise of a model is the conditioning augmentation's
+PRECOMPUTED = "precomputed"  # text.kind of a model whose sentence vectors were brought in from a file
 
 
 @dataclass(frozen=True)
-class LoadedModel:
+class Drawing:
+    """A batch of pictures.
+
+    Attributes:
+        images: (B, 3, S, S) in [-1, 1] per stage, smallest first.
+        attention: (B, L, H, W) per refinement stage, each pixel's weights summing to 1 over the words; empty where a
+            model does not attend to words.
+    """
+
+    images: tuple[Tensor, ...]
+    attention: tuple[Tensor, ...] = ()
+
+
+class LoadedModel(Protocol):
     """A model ready to sample: networks in eval mode, frozen.
 
     Attributes:
-        name: The paper's model ("ffgan").
+        name: The paper's model ("ffgan", "stackgan").
+        method: What the paper's tables call it and its ablations; untrained ones are told apart.
+        settings: config.yaml.
+        hash: sha256 of the weights file.
+        folder: Where it lies.
+        stages: Sides of the pictures it makes, smallest first.
+        stage_names: What the paper calls each of them.
+        noise_dims: Length of each noise that `draw` takes, in the order in which they are drawn.
+        words: Most words of a caption that it reads; None where it does not read words.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def settings(self) -> Mapping[str, Any]: ...
+    @property
+    def hash(self) -> str: ...
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def stages(self) -> tuple[int, ...]: ...
+    @property
+    def stage_names(self) -> tuple[str, ...]: ...
+    @property
+    def noise_dims(self) -> Mapping[str, int]: ...
+    @property
+    def words(self) -> int | None: ...
+
+    def check(self, captions: Sequence[str]) -> list[str]:
+        """What to warn a user of: unknown words or characters, captions that are cut.
+
+        Raises:
+            DataError: Nothing of a caption is known.
+            UsageError: The model reads no captions.
+        """
+
+    def draw(self, captions: Sequence[str], noises: Mapping[str, Tensor]) -> Drawing:
+        """Pictures of B captions; no picture depends on the others.
+
+        Args:
+            captions: B of them.
+            noises: (B, dim) standard normal for each of `noise_dims`, on any device.
+        """
+
+
+# --- FF-GAN ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LoadedFFGAN:
+    """FF-GAN as a `LoadedModel`.
+
+    Attributes:
         generator: EMA weights.
         text_encoder: The one it was trained with.
         vocabulary: Its words.
@@ -31,7 +118,6 @@ class LoadedModel:
         folder: Where it lies.
     """
 
-    name: str
     generator: Generator
     text_encoder: TextEncoder
     vocabulary: Vocabulary
@@ -39,11 +125,54 @@ class LoadedModel:
     settings: Mapping[str, Any]
     hash: str
     folder: Path
+    name: str = "ffgan"
+
+    @property
+    def method(self) -> str:
+        """FF-GAN, or its ablation (FF-GAN Fig. 7)."""
+        generator = self.settings["generator"]
+        names = {
+            (True, True): "FF-GAN",
+            (True, False): "baseline+FF-Block",
+            (False, True): "baseline+GSR",
+            (False, False): "baseline",
+        }
+        name = names[bool(generator.get("ff_block", True)), bool(generator.get("gsr", True))]
+        return _told_apart(name, self.settings)
 
     @property
     def stages(self) -> tuple[int, ...]:
-        """Sides of the pictures it makes, smallest first."""
         return self.generator.stages
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        return tuple(f"stage {number}" for number in range(len(self.stages)))
+
+    @property
+    def noise_dims(self) -> Mapping[str, int]:
+        return {NOISE: self.generator.noise_dim, "condition_noise": self.generator.condition_dim}
+
+    def check(self, captions: Sequence[str]) -> list[str]:
+        return check_words(captions, self.vocabulary, self.words, self.folder)
+
+    def tokens(self, caption: str) -> list[str]:
+        """The words of a caption that the model reads, in order: those its attention is over."""
+        return [self.vocabulary.words[number] for number in self._encode(caption)]
+
+    @torch.no_grad()
+    def draw(self, captions: Sequence[str], noises: Mapping[str, Tensor]) -> Drawing:
+        device = _device(self.generator)
+        # Padded to one length whatever the batch: the same sums in the same order
+        tokens, lengths = pad_tokens([self._encode(caption) for caption in captions], self.words)
+        lengths_tensor = torch.from_numpy(lengths).to(device)
+        words, sentence = self.text_encoder(torch.from_numpy(tokens).to(device), lengths_tensor)
+        mask = word_mask(lengths_tensor, self.words)
+        noise = (noises[name].to(device) for name in self.noise_dims)
+        output = self.generator(sentence, words, mask, *noise)
+        return Drawing(output.images, output.attention)
+
+    def _encode(self, caption: str) -> NDArray[np.int32]:
+        return crop_tokens(self.vocabulary.encode(tokenize(caption)), self.words, None)
 
 
 def save_model(
@@ -53,7 +182,7 @@ def save_model(
     vocabulary: Vocabulary,
     settings: Mapping[str, Any],
 ) -> None:
-    """Writes a model folder.
+    """Writes a model folder of FF-GAN.
 
     Args:
         folder: Made if need be.
@@ -66,15 +195,7 @@ def save_model(
     write_folder(folder, {"generator": generator, "text_encoder": text_encoder}, vocabulary, settings)
 
 
-def load_model(folder: Path, device: str | torch.device = "cpu") -> LoadedModel:
-    """Reads a model folder, or the `model/` of a run folder.
-
-    Raises:
-        DataError: The folder is incomplete, broken or of another kind.
-    """
-    folder = Path(folder)
-    if not (folder / "config.yaml").is_file() and (folder / "model" / "config.yaml").is_file():
-        folder = folder / "model"
+def _load_ffgan(folder: Path, device: str | torch.device) -> LoadedFFGAN:
     settings, tensors, digest = read_folder(folder, "ffgan")
     vocabulary = Vocabulary.load(folder / "vocabulary.json")
     with reading_settings(folder):
@@ -83,6 +204,189 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> LoadedModel:
         words = int(settings["words"])
     load_part(generator, tensors, "generator.", folder)
     load_part(text_encoder, tensors, "text_encoder.", folder)
-    for network in (generator, text_encoder):
+    _freeze(device, generator, text_encoder)
+    return LoadedFFGAN(generator, text_encoder, vocabulary, words, settings, digest, folder)
+
+
+# --- StackGAN -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LoadedStackGAN:
+    """StackGAN as a `LoadedModel`: Stage I alone, or both stages.
+
+    Attributes:
+        stage1: EMA weights.
+        stage2: EMA weights; None for a model of Stage I.
+        encoder: The sentence encoder it was trained with; None where its vectors were brought in from a file, so that
+            only `draw_sentences` can draw.
+        settings: config.yaml.
+        hash: sha256 of the weights file.
+        folder: Where it lies.
+    """
+
+    stage1: StageOneGenerator
+    stage2: StageTwoGenerator | None
+    encoder: SentenceEncoder | None
+    settings: Mapping[str, Any]
+    hash: str
+    folder: Path
+    name: str = "stackgan"
+
+    @property
+    def method(self) -> str:
+        return _told_apart("StackGAN Stage-I" if self.stage2 is None else "StackGAN", self.settings)
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        return (self.stage1.size,) if self.stage2 is None else (self.stage1.size, self.stage2.size)
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        return ("Stage-I", "Stage-II")[: len(self.stages)]
+
+    @property
+    def noise_dims(self) -> Mapping[str, int]:
+        """Stage I's come first: with the same seed both models of a run draw on the same Stage-I picture."""
+        dims = {NOISE: self.stage1.noise_dim, "condition_noise": self.stage1.condition_dim}
+        if self.stage2 is not None:
+            dims["second_condition_noise"] = self.stage2.condition_dim
+        return dims
+
+    @property
+    def words(self) -> int | None:
+        return None if self.encoder is None else self.encoder.arguments.get("words")
+
+    @property
+    def text_dim(self) -> int:
+        """E, length of a sentence vector."""
+        return int(self.settings["text"]["dim"])
+
+    def check(self, captions: Sequence[str]) -> list[str]:
+        return self._reader().check(captions)
+
+    def encode(self, captions: Sequence[str]) -> Tensor:
+        """Captions to sentence vectors (B, E) on the model's device.
+
+        Raises:
+            UsageError: The model has no text encoder.
+        """
+        return self._reader().encode(captions)
+
+    def draw(self, captions: Sequence[str], noises: Mapping[str, Tensor]) -> Drawing:
+        return self.draw_sentences(self.encode(captions), noises)
+
+    @torch.no_grad()
+    def draw_sentences(self, sentences: Tensor, noises: Mapping[str, Tensor]) -> Drawing:
+        """Pictures of sentence vectors (B, E) on any device, with noises as `draw` takes them."""
+        device = _device(self.stage1)
+        sentences = sentences.to(device)
+        noise = {name: noises[name].to(device) for name in self.noise_dims}
+        small = self.stage1(sentences, noise[NOISE], noise["condition_noise"]).images
+        if self.stage2 is None:
+            return Drawing((small,))
+        return Drawing((small, self.stage2(small, sentences, noise["second_condition_noise"]).images))
+
+    def _reader(self) -> SentenceEncoder:
+        if self.encoder is None:
+            raise UsageError(
+                f"{self.folder}: cannot read sentences: it was trained on vectors brought in from a file "
+                f"({self.text_dim} numbers each), and has no text encoder",
+                "Say --data DIR --embeddings FILE.npz: captions of a dataset with a vector for each.",
+            )
+        return self.encoder
+
+
+def save_stackgan(
+    folder: Path,
+    stage1: nn.Module,
+    stage2: nn.Module | None,
+    encoder: SentenceEncoder | CaptionEmbeddings,
+    settings: Mapping[str, Any],
+) -> None:
+    """Writes a model folder of StackGAN.
+
+    Args:
+        folder: Made if need be.
+        stage1: With the weights to publish (EMA).
+        stage2: The same; None while only Stage I is trained.
+        encoder: What it was trained with; goes into the folder unless it is vectors from a file.
+        settings: config.yaml: `stage1` and, with Stage II, `stage2` (arguments of both networks), and where the
+            weights come from. `kind`, `stage`, `encoder_hash` and `text` are added here.
+    """
+    networks = {"stage1": stage1}
+    if stage2 is not None:
+        networks["stage2"] = stage2
+    vocabulary: Vocabulary | None = None
+    text: dict[str, Any] = {"kind": PRECOMPUTED, "dim": encoder.dim}
+    if not isinstance(encoder, CaptionEmbeddings):
+        networks["text_encoder"] = encoder.network
+        vocabulary = encoder.vocabulary
+        text = {"kind": encoder.kind, "dim": encoder.dim, "arguments": dict(encoder.arguments)}
+    head = {"kind": "stackgan", "stage": 1 if stage2 is None else 2}
+    content = {**head, **settings, **head, "encoder_hash": encoder.hash, "text": text}
+    write_folder(folder, networks, vocabulary, content)
+
+
+def _load_stackgan(folder: Path, device: str | torch.device) -> LoadedStackGAN:
+    settings, tensors, digest = read_folder(folder, "stackgan")
+    stage2: StageTwoGenerator | None = None
+    encoder: SentenceEncoder | None = None
+    with reading_settings(folder):
+        stage1 = StageOneGenerator(**settings["stage1"])
+        if int(settings["stage"]) == 2:
+            stage2 = StageTwoGenerator(**settings["stage2"])
+        text = settings["text"]
+        text["dim"] = int(text["dim"])
+        if text["kind"] != PRECOMPUTED:
+            words = Vocabulary.load(folder / "vocabulary.json") if text["kind"] == "damsm" else None
+            encoder = restore_sentence_encoder(
+                text["kind"],
+                text["arguments"],
+                words,
+                tensors,
+                "text_encoder.",
+                folder,
+                str(settings["encoder_hash"]),
+                device,
+            )
+    load_part(stage1, tensors, "stage1.", folder)
+    _freeze(device, stage1)
+    if stage2 is not None:
+        load_part(stage2, tensors, "stage2.", folder)
+        _freeze(device, stage2)
+    return LoadedStackGAN(stage1, stage2, encoder, settings, digest, folder)
+
+
+# --- any model ------------------------------------------------------------------------------------------------
+
+
+def load_model(folder: Path, device: str | torch.device = "cpu") -> LoadedModel:
+    """Reads a model folder, or the `model/` of a run folder, whichever model it holds.
+
+    Raises:
+        DataError: The folder is incomplete, broken or holds no model.
+    """
+    folder = model_folder_of(Path(folder))
+    kind = read_settings(folder)["kind"]
+    if kind == "ffgan":
+        return _load_ffgan(folder, device)
+    if kind == "stackgan":
+        return _load_stackgan(folder, device)
+    raise DataError(
+        f"{folder}: is a folder of kind {kind!r}, which draws no pictures",
+        "Name a run folder of gancli train, or the model/ in it.",
+    )
+
+
+def _told_apart(name: str, settings: Mapping[str, Any]) -> str:
+    return f"{name}, untrained" if settings.get("step") == 0 else name
+
+
+def _freeze(device: str | torch.device, *networks: nn.Module) -> None:
+    for network in networks:
         network.to(device).eval().requires_grad_(False)
-    return LoadedModel(settings["kind"], generator, text_encoder, vocabulary, words, settings, digest, folder)
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device

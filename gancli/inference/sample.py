@@ -1,15 +1,11 @@
 """`sample`: pictures from a model folder and captions, one PNG each, with the figures that go with them.
 
-The noise of a picture is drawn from (seed, caption, key, variant) alone, and captions are padded to one length, so
-the same seed gives the same picture whatever else is sampled with it, in whatever order and batch size.
+It knows no model: what a model folder holds draws pictures from captions and noise (`LoadedModel`). Two things are
+one paper's alone: FF-GAN's word attention and the way between two of StackGAN's sentence vectors.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,25 +18,37 @@ from torch import Tensor
 
 from gancli import __version__
 from gancli.data.shards import Dataset, Split
-from gancli.data.text import crop_tokens, pad_tokens, tokenize
-from gancli.errors import DataError, RunError, UsageError
-from gancli.inference.figures import Pixels, attention_figure, stages_figure, to_uint8
-from gancli.inference.model_folder import LoadedModel, load_model
-from gancli.losses.matching import word_mask
-from gancli.models.ffgan import GeneratorOutput
-from gancli.samples import (
-    SAMPLES,
-    GeneratedPicture,
-    Sampling,
-    read_sampling,
-    write_samples,
-    write_sampling,
+from gancli.encoders.embeddings import CaptionEmbeddings, load_embeddings
+from gancli.errors import DataError, UsageError
+from gancli.inference.captions import (
+    Request,
+    between,
+    captions_hash,
+    file_names,
+    given,
+    walk,
+    with_variants,
 )
+from gancli.inference.figures import (
+    Pixels,
+    attention_figure,
+    interpolation_figure,
+    stages_figure,
+    to_uint8,
+    variants_figure,
+)
+from gancli.inference.folder import open_folder, save_image, save_pixels
+from gancli.inference.model_folder import Drawing, LoadedFFGAN, LoadedModel, LoadedStackGAN, load_model
+from gancli.inference.noise import picture_noise
+from gancli.samples import GeneratedPicture, Sampling, Vary, write_samples
 
 Progress = Callable[[int, int], None]  # pictures done, pictures in all
+Sentences = Callable[[Sequence[Request]], Tensor]  # B requests to sentence vectors (B, E)
 
-_LISTED = 5  # captions named in a message
-_SLUG = re.compile(r"[^A-Za-z0-9]+")
+STEPS = 8  # of an interpolation unless said otherwise
+SHEETS = "figures"  # folder of the figures that show many pictures
+_SHEETS = ("variants", "interpolation")
+_SHEET = 32  # most rows of a sheet, and most pictures in a row
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ class SampleReport:
     Attributes:
         out: The folder.
         files: Pictures below it, in order.
-        figures: Stage and attention figures below it, in order.
+        figures: Stage and attention figures below it, in order, and last the sheet of variants or interpolation.
         made: Pictures made by this call; fewer than `files` where an interrupted one was continued.
         warnings: What the user should know: words outside the vocabulary, captions that were cut.
         sampling: What made them.
@@ -63,15 +71,10 @@ class SampleReport:
     warnings: tuple[str, ...]
     sampling: Sampling
 
-
-@dataclass(frozen=True)
-class _Request:
-    """A caption to be drawn, and where it comes from."""
-
-    caption: str
-    key: str
-    class_id: int | None
-    variant: int
+    @property
+    def figure_names(self) -> tuple[str, ...]:
+        """The folders of figures below `out`, and the sheet's file."""
+        return tuple(f"{SHEETS}/{n}.png" if n in _SHEETS else n for n in self.sampling.figures)
 
 
 def sample(
@@ -83,10 +86,15 @@ def sample(
     data: Path | None = None,
     split: str = "test",
     n: int | None = None,
+    embeddings: Path | None = None,
+    interpolate: tuple[str, str] | None = None,
+    steps: int | None = None,
     variants: int = 1,
+    vary: Vary | str = Vary.ALL,
     seed: int = 0,
     stages: bool = False,
     attention: bool = False,
+    grid: bool = False,
     batch: int = 32,
     device: str | torch.device = "cpu",
     overwrite: bool = False,
@@ -94,23 +102,32 @@ def sample(
 ) -> SampleReport:
     """Draws captions.
 
-    Captions are either given (`texts`, `captions_file`) or those of a dataset: then the split is walked in a random
-    order of the seed, one random caption of each image, again and again until there are `n` (the protocol of the
-    AttnGAN family, whose scores use 30,000 pictures).
+    Captions are either given (`texts`, `captions_file`), or two between which to go (`interpolate`), or those of a
+    dataset: then the split is walked in a random order of the seed, one random caption of each image, again and again
+    until there are `n` (the protocol of the AttnGAN family, whose scores use 30,000 pictures).
 
     Args:
         model: A model folder, or a run folder with one.
-        out: Folder for the pictures, `samples.csv`, `sampling.json`, and `stages/` and `attention/` where asked for.
-            Made if need be. The same call again continues where an interrupted one stopped.
+        out: Folder for the pictures, `samples.csv`, `sampling.json`, and the folders `stages/`, `attention/` and
+            `figures/` where asked for. Made if need be. The same call again continues where an interrupted one
+            stopped.
         texts: Sentences.
         captions_file: A UTF-8 text file with one sentence per line; empty lines are skipped.
         data: A prepared dataset.
         split: Of the dataset.
         n: Captions to take from the dataset; None: one per image.
+        embeddings: A file of sentence vectors for the dataset's captions, for a model that was trained on such a file
+            and cannot read captions itself.
+        interpolate: Two sentences: pictures of the vectors on the straight line between theirs, all with the noise
+            that the first sentence's picture has. Of StackGAN, which is conditioned on one vector.
+        steps: Pictures of the interpolation, both ends included; None: 8.
         variants: Pictures per caption, each with noise of its own.
+        vary: Which noise that is: all, only the conditioning augmentation's ("condition"; StackGAN's figure), or only
+            z ("noise"); the other is the first variant's. The first variant is the same picture in all three cases.
         seed: Of everything random.
-        stages: A figure per picture with the pictures of all stages side by side (FF-GAN Fig. 5).
+        stages: A figure per picture with the pictures of all stages side by side (FF-GAN Fig. 5, StackGAN).
         attention: A figure per picture with the word attention of each refinement stage (FF-GAN Fig. 6).
+        grid: One figure with a row per caption, its variants along the row: `figures/variants.png`.
         batch: Pictures at a time; it does not change them.
         device: Where to run.
         overwrite: Replace what an earlier `sample` wrote to `out`.
@@ -120,39 +137,59 @@ def sample(
         The files and what to warn of.
 
     Raises:
-        UsageError: No captions, or two kinds; a number below 1; `out` holds something else.
-        DataError: Model, dataset or captions file are missing or broken, or a caption has no known word.
+        UsageError: No captions, or two kinds; a number below 1; something that this model does not do; `out` holds
+            something else.
+        DataError: Model, dataset, captions or embeddings are missing or broken, or nothing of a caption is known.
     """
-    _check_numbers(n=n, variants=variants, batch=batch)
-    if seed < 0:
-        raise UsageError(f"seed has to be 0 or more. Received: {seed}")
+    vary = _check_request(n=n, steps=steps, variants=variants, batch=batch, seed=seed, vary=vary, grid=grid)
+    if steps is not None and interpolate is None:
+        raise UsageError("steps are those of an interpolation", 'Say --interpolate "text A" "text B".')
     loaded = load_model(Path(model), device)
+    if attention and not isinstance(loaded, LoadedFFGAN):
+        raise UsageError(
+            f"{model}: {loaded.method} has no word attention to show: one vector of the whole sentence conditions it",
+            "Leave out --attention; --stages and --grid show its pictures.",
+        )
     dataset: Dataset | None = None
-    if data is not None:
+    if interpolate is not None:
+        if texts or captions_file is not None or data is not None:
+            raise UsageError(
+                "an interpolation brings its own two sentences: name no other captions beside it"
+            )
+        captions = between(*interpolate, steps or STEPS)
+    elif data is not None:
         if texts or captions_file is not None:
             raise UsageError("captions come either from a dataset or from texts, not from both")
         dataset = Dataset.open(data)
-        captions = _walk(dataset.split(split), n, seed)
+        captions = walk(dataset.split(split), n, seed)
     else:
-        if n is not None:
+        captions = given(texts, captions_file)
+    if dataset is None and n is not None:
+        raise UsageError(
+            "a number of pictures goes with a dataset's captions; for texts say how many variants"
+        )
+    requests = with_variants(captions, variants)
+    sentences: Sentences | None = None
+    vectors: CaptionEmbeddings | None = None
+    if embeddings is not None:
+        if dataset is None:
             raise UsageError(
-                "a number of pictures goes with a dataset's captions; for texts say how many variants"
+                f"{embeddings}: has vectors for the captions of a dataset, not for texts",
+                "Say --data DIR with it.",
             )
-        captions = [_Request(text, "", None, 0) for text in _given(texts, captions_file)]
-    # A dataset's request carries its pass as variant already; further variants are numbered on from there
-    passes = 1 + max(request.variant for request in captions)
-    requests = [
-        _Request(request.caption, request.key, request.class_id, request.variant + passes * number)
-        for request in captions
-        for number in range(variants)
-    ]
-    tokens, warnings = _encode(requests, loaded)
-    figures = tuple(name for name, wanted in (("stages", stages), ("attention", attention)) if wanted)
+        vectors, warnings = _open_embeddings(loaded, embeddings, dataset.split(split))
+        sentences = _looked_up(vectors)
+    else:
+        warnings = loaded.check([text for r in requests for text in (r.caption, r.second_caption) if text])
+        if interpolate is not None:
+            sentences = _mixed(loaded, interpolate)
+    per_picture = tuple(name for name, wanted in (("stages", stages), ("attention", attention)) if wanted)
+    sheet = "interpolation" if interpolate is not None else "variants" if grid else None
     sampling = Sampling(
         model=str(model),
         model_hash=loaded.hash,
         encoder_hash=str(loaded.settings.get("encoder_hash", "")),
-        method=method_name(loaded),
+        method=loaded.method,
         data=None if data is None else str(data),
         dataset=None if dataset is None else dataset.name,
         split=None if dataset is None else split,
@@ -161,251 +198,218 @@ def sample(
         seed=seed,
         words=loaded.words,
         stages=loaded.stages,
-        captions_sha256=_captions_hash(requests),
-        figures=figures,
+        captions_sha256=captions_hash(requests),
+        figures=per_picture if sheet is None else (*per_picture, sheet),
         gancli_version=__version__,
+        vary=vary,
+        interpolation=interpolate,
+        steps=None if interpolate is None else len(captions),
+        embeddings=None if embeddings is None else str(embeddings),
+        embeddings_hash=None if vectors is None else vectors.hash,
     )
-    _open_folder(out, sampling, overwrite)
-    files = _file_names(requests)
+    open_folder(out, sampling, overwrite)
+    files = file_names(requests)
     todo = [
         index
         for index, file in enumerate(files)
-        if not all((out / folder / file).is_file() for folder in ("", *figures))
+        if not all((out / folder / file).is_file() for folder in ("", *per_picture))
     ]
     with ThreadPoolExecutor() as pool:
         done = len(files) - len(todo)
-        for indices, output in _draw(loaded, requests, tokens, todo, seed, batch, torch.device(device)):
-            pictures = [to_uint8(images) for images in output.images]  # per stage (B, S, S, 3)
-            for name in figures:
-                draw = _stages_of if name == "stages" else _attention_of
-                for row, index in enumerate(indices):
-                    figure = draw(pictures, output, row, requests[index].caption, loaded)
-                    _save(figure, out / name / files[index])
-            list(pool.map(_save_pixels, pictures[-1], (out / files[index] for index in indices)))
+        for start in range(0, len(todo), batch):
+            indices = todo[start : start + batch]
+            drawing = _draw(loaded, [requests[index] for index in indices], seed, vary, sentences)
+            pictures = [to_uint8(images) for images in drawing.images]  # per stage (B, S, S, 3)
+            for row, index in enumerate(indices):
+                for name, figure in _figures(per_picture, pictures, drawing, row, requests[index], loaded):
+                    save_image(figure, out / name / files[index])
+            list(pool.map(save_pixels, pictures[-1], (out / files[index] for index in indices)))
             done += len(indices)
             if progress is not None:
                 progress(done, len(files))
+    figures = [out / name / file for file in files for name in per_picture]
+    if sheet is not None:
+        warnings += _save_sheet(out, f"{sheet}.png", files, requests, variants)
+        figures.append(out / SHEETS / f"{sheet}.png")
     write_samples(
         out,
         [
             GeneratedPicture(
-                file, request.caption, request.key, request.class_id, seed, request.variant, loaded.stages[-1]
+                file,
+                request.caption,
+                request.key,
+                request.class_id,
+                seed,
+                request.variant,
+                loaded.stages[-1],
+                request.second_caption,
+                request.weight if request.second_caption else None,
             )
             for file, request in zip(files, requests, strict=True)
         ],
     )
     return SampleReport(
-        out,
-        tuple(out / file for file in files),
-        tuple(out / name / file for file in files for name in figures),
-        len(todo),
-        tuple(warnings),
-        sampling,
+        out, tuple(out / file for file in files), tuple(figures), len(todo), tuple(warnings), sampling
     )
 
 
-def method_name(model: LoadedModel) -> str:
-    """What the paper's tables call a model: FF-GAN, or its ablation (FF-GAN Fig. 7); untrained ones are told apart."""
-    generator = model.settings["generator"]
-    names = {
-        (True, True): "FF-GAN",
-        (True, False): "baseline+FF-Block",
-        (False, True): "baseline+GSR",
-        (False, False): "baseline",
+def _check_request(
+    *,
+    n: int | None,
+    steps: int | None,
+    variants: int,
+    batch: int,
+    seed: int,
+    vary: Vary | str,
+    grid: bool,
+) -> Vary:
+    """What can be refused before anything is read; gives back the checked `vary`."""
+    least = {
+        "n": (n, 1),
+        "steps": (steps, 2),
+        "variants": (variants, 1),
+        "batch": (batch, 1),
+        "seed": (seed, 0),
     }
-    name = names[bool(generator.get("ff_block", True)), bool(generator.get("gsr", True))]
-    return f"{name}, untrained" if model.settings.get("step") == 0 else name
-
-
-# --- captions -------------------------------------------------------------------------------------------------
-
-
-def _check_numbers(**numbers: int | None) -> None:
-    for name, number in numbers.items():
-        if number is not None and number < 1:
-            raise UsageError(f"{name} has to be at least 1. Received: {number}")
-
-
-def _given(texts: Sequence[str], captions_file: Path | None) -> list[str]:
-    captions = [text.strip() for text in texts]
-    if captions_file is not None:
-        try:
-            lines = captions_file.read_text(encoding="utf-8-sig").splitlines()
-        except FileNotFoundError:
-            raise DataError(f"{captions_file}: no such file") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{captions_file}: cannot be read as UTF-8 text ({error})") from error
-        lines = [line.strip() for line in lines if line.strip()]
-        if not lines:
-            raise DataError(f"{captions_file}: holds no caption", "Write one sentence per line.")
-        captions += lines
-    if not captions:
+    for name, (number, lowest) in least.items():
+        if number is not None and number < lowest:
+            raise UsageError(f"{name} has to be at least {lowest}. Received: {number}")
+    if vary not in set(Vary):
+        raise UsageError(f"vary has to be one of {', '.join(Vary)}. Received: {vary}")
+    if variants == 1 and (grid or vary != Vary.ALL):
         raise UsageError(
-            "nothing to draw", 'Say --text "a small red bird", --captions FILE, or --data DIR --split test.'
+            "there is one picture per caption, and nothing to compare it with",
+            "Say how many variants of each caption to draw: --variants 8.",
         )
-    return captions
+    return Vary(vary)
 
 
-def _walk(split: Split, n: int | None, seed: int) -> list[_Request]:
-    """`n` captions of a split: pass by pass over all images in random order, one random caption each time."""
-    if len(split) == 0:
-        raise DataError(f"{split.folder}: the split {split.name!r} is empty")
-    n = len(split) if n is None else n
-    keys, class_ids = split.keys, split.class_ids
-    requests = []
-    for start in range(0, n, len(split)):
-        number = start // len(split)
-        rng = np.random.default_rng([seed, number])
-        order = rng.permutation(len(split))[: n - start]
-        for index, chance in zip(order.tolist(), rng.random(len(order)), strict=True):
-            captions = split.captions(index)
-            caption = captions[int(chance * len(captions))]
-            requests.append(_Request(caption, keys[index], int(class_ids[index]), number))
-    return requests
+# --- sentence vectors that do not come from captions alone ------------------------------------------------------
 
 
-def _encode(requests: Sequence[_Request], model: LoadedModel) -> tuple[list[np.ndarray], list[str]]:
-    """Word numbers of each caption, and what to warn of; each caption is looked at once."""
-    known: dict[str, np.ndarray] = {}
-    unknown: list[str] = []
-    cut: list[str] = []
-    empty: list[str] = []
-    for request in requests:
-        if request.caption in known:
-            continue
-        words = tokenize(request.caption)
-        numbers = model.vocabulary.encode(words)
-        known[request.caption] = crop_tokens(numbers, model.words, None)
-        if len(numbers) == 0:
-            empty.append(f"{request.caption!r}" + (f" of {request.key}" if request.key else ""))
-        elif missing := model.vocabulary.unknown(words):
-            unknown.append(f"{', '.join(missing)} in {request.caption!r}")
-        if len(numbers) > model.words:
-            cut.append(f"{request.caption!r} has {len(numbers)} words")
-    if empty:
+def _open_embeddings(model: LoadedModel, path: Path, split: Split) -> tuple[CaptionEmbeddings, list[str]]:
+    """The vectors of a split's captions, and what to warn of.
+
+    Raises:
+        UsageError: The model reads captions itself.
+        DataError: The file is not of this split, or its vectors are of another width than the model's.
+    """
+    if not isinstance(model, LoadedStackGAN) or model.encoder is not None:
+        raise UsageError(
+            f"{path}: is not needed: {model.folder} reads the captions with the text encoder it was trained with",
+            "Leave out --embeddings.",
+        )
+    vectors = load_embeddings(path, split)
+    if vectors.dim != model.text_dim:
         raise DataError(
-            f"no word of {_some(empty)} is in the vocabulary of {model.folder}",
-            f"It was trained with {len(model.vocabulary) - 1} words, listed in {model.folder / 'vocabulary.json'}.",
+            f"{path}: its vectors have {vectors.dim} numbers, {model.folder} was trained on vectors of "
+            f"{model.text_dim}",
+            "Use vectors of the encoder that made those of its training.",
         )
-    warnings = []
-    if unknown:
-        warnings.append(f"words outside the vocabulary are left out: {_some(unknown)}")
-    if cut:
-        warnings.append(f"only the first {model.words} words are used: {_some(cut)}")
-    return [known[request.caption] for request in requests], warnings
+    if vectors.hash != model.settings["encoder_hash"]:
+        return vectors, [
+            f"{path} is another file than the model was trained on; the same encoder has to have made both"
+        ]
+    return vectors, []
 
 
-def _some(items: Sequence[str]) -> str:
-    more = f"; and {len(items) - _LISTED} more captions" if len(items) > _LISTED else ""
-    return "; ".join(items[:_LISTED]) + more
+def _looked_up(vectors: CaptionEmbeddings) -> Sentences:
+    """Each caption's own vector."""
+
+    def look_up(requests: Sequence[Request]) -> Tensor:
+        rows = []
+        for request in requests:
+            assert request.index is not None  # a dataset's request
+            rows.append(vectors.of(request.index)[request.position])
+        return torch.from_numpy(np.stack(rows))
+
+    return look_up
 
 
-def _captions_hash(requests: Sequence[_Request]) -> str:
-    digest = hashlib.sha256()
-    for request in requests:
-        digest.update(f"{request.caption}\0{request.key}\0{request.variant}\n".encode())
-    return digest.hexdigest()
+def _mixed(model: LoadedModel, ends: tuple[str, str]) -> Sentences:
+    """Vectors on the straight line between those of two sentences.
+
+    Raises:
+        UsageError: The model is conditioned on more than one vector.
+    """
+    if not isinstance(model, LoadedStackGAN):
+        raise UsageError(
+            f"{model.folder}: {model.method} cannot go from one sentence to another: it attends to the words of a "
+            "sentence, and the words of two sentences have no line between them",
+            "Interpolate with StackGAN, which one vector of the whole sentence conditions.",
+        )
+    first, second = model.encode([text.strip() for text in ends]).split(1)  # (1, E) each
+
+    def mix(requests: Sequence[Request]) -> Tensor:
+        weights = torch.tensor([request.weight for request in requests], device=first.device)
+        return torch.lerp(first, second, weights[:, None])  # exact at both ends
+
+    return mix
 
 
-# --- pictures -------------------------------------------------------------------------------------------------
+# --- pictures and figures ---------------------------------------------------------------------------------------
 
 
 def _draw(
+    model: LoadedModel, requests: Sequence[Request], seed: int, vary: Vary, sentences: Sentences | None
+) -> Drawing:
+    noises = picture_noise(requests, model.noise_dims, seed, vary)
+    if sentences is None:
+        return model.draw([request.caption for request in requests], noises)
+    assert isinstance(model, LoadedStackGAN)
+    return model.draw_sentences(sentences(requests), noises)
+
+
+def _figures(
+    names: Sequence[str],
+    pictures: Sequence[Pixels],
+    drawing: Drawing,
+    row: int,
+    request: Request,
     model: LoadedModel,
-    requests: Sequence[_Request],
-    tokens: Sequence[np.ndarray],
-    todo: Sequence[int],
-    seed: int,
-    batch: int,
-    device: torch.device,
-) -> Iterator[tuple[Sequence[int], GeneratorOutput]]:
-    for start in range(0, len(todo), batch):
-        indices = todo[start : start + batch]
-        padded, lengths = pad_tokens([tokens[index] for index in indices], model.words)
-        noise = _noise(
-            [requests[index] for index in indices],
-            seed,
-            model.generator.noise_dim,
-            model.generator.condition_dim,
-        )
-        with torch.no_grad():
-            lengths_tensor = torch.from_numpy(lengths).to(device)
-            words, sentence = model.text_encoder(torch.from_numpy(padded).to(device), lengths_tensor)
-            mask = word_mask(lengths_tensor, model.words)
-            yield indices, model.generator(sentence, words, mask, *(part.to(device) for part in noise))
+) -> Iterator[tuple[str, Image.Image]]:
+    """The figures of one picture of a batch, each with the name of its folder."""
+    stages = [stage[row] for stage in pictures]
+    caption = request.caption
+    if request.second_caption:
+        caption = f"{1 - request.weight:.2f} {caption} + {request.weight:.2f} {request.second_caption}"
+    if "stages" in names:
+        yield "stages", stages_figure(stages, caption, names=model.stage_names)
+    if "attention" in names:
+        assert isinstance(model, LoadedFFGAN)
+        maps = [attention[row].float().cpu().numpy() for attention in drawing.attention]
+        yield "attention", attention_figure(stages, maps, model.tokens(caption), caption)
 
 
-def _noise(requests: Sequence[_Request], seed: int, *dims: int) -> tuple[Tensor, ...]:
-    """Standard normal noise of each length, (B, dim), from what identifies each request and nothing else."""
-    rows = np.empty((len(requests), sum(dims)), np.float32)
-    for row, request in zip(rows, requests, strict=True):
-        text = f"{seed}\0{request.caption}\0{request.key}\0{request.variant}"
-        number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16])
-        row[:] = np.random.default_rng(number).standard_normal(len(row), dtype=np.float32)
-    return torch.from_numpy(rows).split(list(dims), dim=1)
+def _save_sheet(
+    out: Path, name: str, files: Sequence[str], requests: Sequence[Request], variants: int
+) -> list[str]:
+    """The figure of all variants, or of an interpolation, from the files; gives back what to warn of."""
+    warnings = []
 
-
-def _stages_of(
-    pictures: Sequence[Pixels], output: GeneratorOutput, row: int, caption: str, model: LoadedModel
-) -> Image.Image:
-    return stages_figure([stage[row] for stage in pictures], caption)
-
-
-def _attention_of(
-    pictures: Sequence[Pixels], output: GeneratorOutput, row: int, caption: str, model: LoadedModel
-) -> Image.Image:
-    numbers = crop_tokens(model.vocabulary.encode(tokenize(caption)), model.words, None)
-    words = [model.vocabulary.words[number] for number in numbers]
-    maps = [attention[row].float().cpu().numpy() for attention in output.attention]
-    return attention_figure([stage[row] for stage in pictures], maps, words, caption)
-
-
-# --- files ----------------------------------------------------------------------------------------------------
-
-
-def _file_names(requests: Sequence[_Request]) -> list[str]:
-    """Numbered, so that no two are the same, with the key or the caption's first words to recognise them by."""
-    digits = max(4, len(str(len(requests) - 1)))
-    names = []
-    for number, request in enumerate(requests):
-        slug = _SLUG.sub("-", request.key.rpartition("/")[2] or request.caption).strip("-")[:48]
-        names.append(f"{number:0{digits}d}-{slug or 'picture'}.png")
-    return names
-
-
-def _open_folder(out: Path, sampling: Sampling, overwrite: bool) -> None:
-    """Makes the folder, or finds in it what an interrupted call with the same settings left."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out}: is a file", "Name a folder for the pictures.")
-    if out.is_dir() and any(out.iterdir()):
-        earlier = read_sampling(out)
-        if earlier is None:
-            raise UsageError(f"{out}: is not empty, and gancli sample did not write it", "Name a new folder.")
-        if overwrite:
-            shutil.rmtree(out)
-        elif earlier != sampling or (out / SAMPLES).exists():
-            raise UsageError(
-                f"{out}: holds pictures already ({earlier.pictures} of {earlier.model}, seed {earlier.seed})",
-                "Name a new folder, or say --overwrite.",
+    def shown(indices: Sequence[int]) -> list[int]:
+        chosen = np.linspace(0, len(indices) - 1, min(len(indices), _SHEET)).round().astype(int)
+        if len(chosen) < len(indices):
+            warnings.append(
+                f"{out / SHEETS / name}: shows {len(chosen)} of {len(indices):,} pictures in a row"
             )
-    for name in ("", *sampling.figures):
-        (out / name).mkdir(parents=True, exist_ok=True)
-    write_sampling(out, sampling)
+        return [indices[number] for number in chosen]
 
+    def pixels(indices: Sequence[int]) -> list[Pixels]:
+        return [np.asarray(Image.open(out / files[index]).convert("RGB")) for index in indices]
 
-def _save_pixels(pixels: Pixels, path: Path) -> None:
-    _save(Image.fromarray(pixels), path)
-
-
-def _save(image: Image.Image, path: Path) -> None:
-    # Whole or not at all, but not synced: of many thousand files one lost to a power cut is made again
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        image.save(temporary, format="PNG")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise RunError(
-            f"{path}: cannot be written ({error.strerror or error}); the pictures before it are kept",
-            "Free some space, then run the same command again: it continues.",
-        ) from error
+    everything = range(len(files))
+    if requests[0].second_caption:
+        # A frame's variants follow each other, and a row is one variant of all frames
+        rows = [shown(everything[number::variants]) for number in range(min(variants, _SHEET))]
+        weights = [requests[index].weight for index in rows[0]]
+        ends = requests[0].caption, requests[0].second_caption
+        figure = interpolation_figure([pixels(row) for row in rows], weights, *ends)
+    else:
+        starts = range(0, len(files), variants)
+        rows = [shown(everything[start : start + variants]) for start in starts[:_SHEET]]
+        if len(starts) > _SHEET:
+            warnings.append(f"{out / SHEETS / name}: shows the first {_SHEET} of {len(starts):,} captions")
+        figure = variants_figure([pixels(row) for row in rows], [requests[row[0]].caption for row in rows])
+    save_image(figure, out / SHEETS / name)
+    return list(dict.fromkeys(warnings))

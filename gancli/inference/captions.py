@@ -1,0 +1,139 @@
+"""Which pictures to draw: sentences of one's own, the captions of a dataset, or the way between two sentences."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from gancli.data.shards import Split
+from gancli.errors import DataError, UsageError
+
+_SLUG = re.compile(r"[^A-Za-z0-9]+")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A picture to be drawn, and where its caption comes from.
+
+    Attributes:
+        caption: What is asked for.
+        key: The image the caption belongs to; empty for a text of one's own.
+        class_id: That image's class.
+        variant: Counts the pictures of one caption, or the passes over a split, from 0.
+        held: The variant whose noise this one keeps where not all of it varies.
+        index: That image's place in its split.
+        position: The caption's place among the image's captions.
+        second_caption: Where the picture lies between two sentences: the other one; else empty.
+        weight: Of the second sentence against the first, in [0, 1].
+    """
+
+    caption: str
+    key: str = ""
+    class_id: int | None = None
+    variant: int = 0
+    held: int = 0
+    index: int | None = None
+    position: int | None = None
+    second_caption: str = ""
+    weight: float = 0.0
+
+
+def given(texts: Sequence[str], captions_file: Path | None) -> list[Request]:
+    """Sentences, then those of a UTF-8 text file with one a line; empty lines are skipped.
+
+    Raises:
+        DataError: The file is missing, not UTF-8, or empty.
+        UsageError: There are none.
+    """
+    captions = [text.strip() for text in texts]
+    if captions_file is not None:
+        try:
+            lines = captions_file.read_text(encoding="utf-8-sig").splitlines()
+        except FileNotFoundError:
+            raise DataError(f"{captions_file}: no such file") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{captions_file}: cannot be read as UTF-8 text ({error})") from error
+        lines = [line.strip() for line in lines if line.strip()]
+        if not lines:
+            raise DataError(f"{captions_file}: holds no caption", "Write one sentence per line.")
+        captions += lines
+    if not captions:
+        raise UsageError(
+            "nothing to draw", 'Say --text "a small red bird", --captions FILE, or --data DIR --split test.'
+        )
+    return [Request(caption) for caption in captions]
+
+
+def walk(split: Split, n: int | None, seed: int) -> list[Request]:
+    """`n` captions of a split: pass by pass over all images in random order, one random caption each time.
+
+    Raises:
+        DataError: The split is empty.
+    """
+    if len(split) == 0:
+        raise DataError(f"{split.folder}: the split {split.name!r} is empty")
+    n = len(split) if n is None else n
+    keys, class_ids = split.keys, split.class_ids
+    requests = []
+    for start in range(0, n, len(split)):
+        number = start // len(split)
+        rng = np.random.default_rng([seed, number])
+        order = rng.permutation(len(split))[: n - start]
+        for index, chance in zip(order.tolist(), rng.random(len(order)), strict=True):
+            captions = split.captions(index)
+            position = int(chance * len(captions))
+            requests.append(
+                Request(
+                    captions[position], keys[index], int(class_ids[index]), number, number, index, position
+                )
+            )
+    return requests
+
+
+def between(first: str, second: str, steps: int) -> list[Request]:
+    """The way from one sentence to another in even steps, both ends included; all share the first one's noise.
+
+    Raises:
+        UsageError: A sentence is empty.
+    """
+    first, second = first.strip(), second.strip()
+    if not first or not second:
+        raise UsageError("an interpolation needs two sentences, one of them is empty")
+    return [Request(first, second_caption=second, weight=step / (steps - 1)) for step in range(steps)]
+
+
+def with_variants(requests: Sequence[Request], variants: int) -> list[Request]:
+    """Each request `variants` times in a row.
+
+    A dataset's request carries its pass as variant already; further variants are numbered on from there.
+    """
+    passes = 1 + max(request.variant for request in requests)
+    return [
+        replace(request, variant=request.variant + passes * number)
+        for request in requests
+        for number in range(variants)
+    ]
+
+
+def captions_hash(requests: Sequence[Request]) -> str:
+    """sha256 of all captions in order."""
+    digest = hashlib.sha256()
+    for request in requests:
+        digest.update(f"{request.caption}\0{request.key}\0{request.variant}\n".encode())
+    return digest.hexdigest()
+
+
+def file_names(requests: Sequence[Request]) -> list[str]:
+    """Numbered, so that no two are the same, with the key or the caption's first words to recognise them by."""
+    digits = max(4, len(str(len(requests) - 1)))
+    names = []
+    for number, request in enumerate(requests):
+        text = f"between {request.weight:.3f}" if request.second_caption else request.caption
+        slug = _SLUG.sub("-", request.key.rpartition("/")[2] or text).strip("-")[:48]
+        names.append(f"{number:0{digits}d}-{slug or 'picture'}.png")
+    return names
