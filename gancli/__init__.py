@@ -20,13 +20,15 @@ __version__ = "0.1.0.dev0"
 _FUNCTIONS = {
     "agreement_rows": "gancli.scores.agreement",
     "contact_sheet": "gancli.data.inspect",
+    "export_embeddings": "gancli.encoders.embeddings",
     "load_recipe": "gancli.config",
     "prepare": "gancli.data.prepare",
     "pretrain_encoder": "gancli.training",
     "sample": "gancli.inference.sample",
     "score_fid": "gancli.scores.fid",
+    "score_is": "gancli.scores.inception_score",
     "score_r_precision": "gancli.scores.retrieval",
-    "table_ffgan": "gancli.scores.tables",
+    "table": "gancli.scores.tables",
     "train": "gancli.training",
     "verify": "gancli.data.shards",
 }

@@ -12,6 +12,8 @@ from torch import nn
 
 from gancli.config import (
     BackboneSection,
+    CharCnnRnnModel,
+    CharCnnRnnRecipe,
     ClassifierModel,
     ClassifierRecipe,
     DamsmModel,
@@ -22,6 +24,7 @@ from gancli.config import (
     StackGANRecipe,
 )
 from gancli.encoders.backbones import load_imagenet
+from gancli.encoders.char_cnn_rnn import CharCnnRnn, CharCnnRnnPretraining
 from gancli.encoders.classifier import Classifier, ClassifierTraining
 from gancli.encoders.damsm import Damsm, DamsmPretraining, ImageEncoder, TextEncoder
 from gancli.errors import ConfigError
@@ -279,6 +282,37 @@ def build_classifier(
     )
 
 
+def char_cnn_rnn_arguments(model: CharCnnRnnModel) -> dict[str, Any]:
+    """The arguments of `CharCnnRnn`, as they are also kept in an encoder folder's config.yaml."""
+    return {
+        "variant": model.variant,
+        "dim": model.dim,
+        "width": model.width,
+        "gru_impl": model.gru_impl,
+    }
+
+
+def build_char_cnn_rnn(
+    recipe: CharCnnRnnRecipe, arguments: dict[str, Any], feature_dim: int, device: torch.device
+) -> CharCnnRnnPretraining:
+    """The character encoder with fresh weights on a device, ready for the engine.
+
+    Args:
+        recipe: What to build.
+        arguments: From `char_cnn_rnn_arguments`.
+        feature_dim: F, width of the image features; they are mapped to the sentence vectors' width if it is another.
+        device: Where to.
+    """
+    dim = arguments["dim"]
+    return CharCnnRnnPretraining(
+        CharCnnRnn(**arguments).to(device),
+        None if feature_dim == dim else nn.Linear(feature_dim, dim).to(device),
+        lr=recipe.optim.lr,
+        alpha=recipe.optim.alpha,
+        clip=recipe.optim.clip,
+    )
+
+
 def parameter_table(recipe: Recipe) -> list[tuple[str, int]]:
     """Parameters of each network that a recipe trains, counted on the meta device: nothing is allocated.
 
@@ -297,6 +331,8 @@ def parameter_table(recipe: Recipe) -> list[tuple[str, int]]:
         elif isinstance(recipe, StackGANRecipe):
             arguments = stackgan_arguments(recipe, TEXT_DIMS[recipe.text], recipe.model.size // 4)
             networks["generator"], networks["discriminator"] = stackgan_networks(recipe, arguments)
+        elif isinstance(recipe, CharCnnRnnRecipe):
+            networks["text"] = CharCnnRnn(**char_cnn_rnn_arguments(recipe.model))
         elif isinstance(recipe, ClassifierRecipe):
             classifier = classifier_arguments(recipe.model, 256)
             networks["classifier"] = Classifier(**classifier, classes=CUB_TEST_CLASSES)

@@ -61,6 +61,12 @@ WEIGHTS = {
         "0cc3c7bd",
         "torchvision's Inception-v3, trained on ImageNet",
     ),
+    "googlenet": WeightFile(
+        "googlenet-1378be20.pth",
+        f"{_TORCHVISION}googlenet-1378be20.pth",
+        "1378be20",
+        "torchvision's GoogLeNet, trained on ImageNet",
+    ),
     "resnet18": WeightFile(
         "resnet18-f37072fd.pth",
         f"{_TORCHVISION}resnet18-f37072fd.pth",

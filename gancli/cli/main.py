@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from gancli.cli import data, doctor, prepare, pretrain_encoder, recipes, sample, score, train
+from gancli.cli import data, doctor, embed, prepare, pretrain_encoder, recipes, sample, score, train
 from gancli.cli.app import app
 
 __all__ = [
     "app",
     "data",
     "doctor",
+    "embed",
     "main",
     "prepare",
     "pretrain_encoder",

@@ -80,6 +80,67 @@ def damsm(
 
 @command(
     encoder_app,
+    "char-cnn-rnn",
+    examples=(
+        "gancli pretrain-encoder char-cnn-rnn data=data/demo features.encoder=encoders/damsm-demo",
+        "gancli pretrain-encoder char-cnn-rnn data=data/cub --export embeddings/cub.npz",
+        "gancli embed data/cub --encoder encoders/char-cnn-rnn-cub --out embeddings/cub.npz",
+    ),
+    progress=True,
+)
+def char_cnn_rnn(
+    out: Output,
+    overrides: Overrides = None,
+    recipe: Annotated[str | None, recipe_option("char-cnn-rnn")] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Encoder folder to write.", show_default="encoders/char-cnn-rnn-NAME"
+        ),
+    ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            "--export", metavar="FILE.npz", help="Also write the vectors of all the dataset's captions."
+        ),
+    ] = None,
+    resume: Resume = None,
+    runs: Runs = Path("runs"),
+    weights: Weights = None,
+    device: Device = None,
+    seed: Seed = None,
+    dry_run: DryRun = False,
+) -> None:
+    """The character encoder (Reed et al. 2016) that StackGAN reads captions with.
+
+    Learns beside frozen image features, which are computed once and kept in the dataset folder. Reports after every
+    epoch how often held-out images and captions find their class, with chance beside.
+    """
+    from gancli.config import CharCnnRnnRecipe
+
+    name, resolved = find_recipe("char-cnn-rnn", recipe, resume, overrides, device, seed)
+    resolved = cast(CharCnnRnnRecipe, resolved)
+    target = folder or Path("encoders") / f"char-cnn-rnn-{_short('char-cnn-rnn', name, resume)}"
+    if dry_run:
+        written = {"run": runs, "encoder": target}
+        show_plan(out, name, resolved, written if export is None else {**written, "embeddings": export})
+        return
+    from gancli.cli.embed import write_embeddings
+    from gancli.training import pretrain_encoder
+
+    out.note(f"recipe {name}")
+    with followed(out) as events:
+        result = pretrain_encoder(
+            resolved, out=target, runs=runs, resume=resume, weights=weights, events=events
+        )
+    if export is not None and result.loop.interrupted is None:
+        count = write_embeddings(out, resolved.data, result.output, export, resolved.train.device)
+        out.note(f"vectors of {count:,} captions: {export}")
+    finish(out, "encoder", result, f"gancli pretrain-encoder char-cnn-rnn --resume {{run}} --out {target}")
+
+
+@command(
+    encoder_app,
     "classifier",
     examples=(
         "gancli pretrain-encoder classifier data=data/demo split=test --out encoders/judge-demo",

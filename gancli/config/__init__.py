@@ -3,6 +3,7 @@
 No torch is imported here: the command line lists recipes with it.
 """
 
+from gancli.config.char_cnn_rnn import CharCnnRnnModel, CharCnnRnnRecipe
 from gancli.config.classifier import ClassifierModel, ClassifierRecipe
 from gancli.config.damsm import DamsmLoss, DamsmModel, DamsmOptim, DamsmRecipe
 from gancli.config.ffgan import FFGANLoss, FFGANModel, FFGANOptim, FFGANRecipe
@@ -23,6 +24,8 @@ from gancli.config.stackgan import StackGANModel, StackGANRecipe
 __all__ = [
     "RECIPES",
     "BackboneSection",
+    "CharCnnRnnModel",
+    "CharCnnRnnRecipe",
     "ClassifierModel",
     "ClassifierRecipe",
     "DamsmLoss",

@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from gancli.config.char_cnn_rnn import CharCnnRnnRecipe
 from gancli.config.classifier import ClassifierRecipe
 from gancli.config.damsm import DamsmRecipe
 from gancli.config.ffgan import FFGANRecipe
@@ -25,11 +26,12 @@ from gancli.config.sections import Section
 from gancli.config.stackgan import StackGANRecipe
 from gancli.errors import ConfigError
 
-Recipe = FFGANRecipe | StackGANRecipe | DamsmRecipe | ClassifierRecipe
+Recipe = FFGANRecipe | StackGANRecipe | DamsmRecipe | CharCnnRnnRecipe | ClassifierRecipe
 RECIPES: dict[str, type[Recipe]] = {
     "ffgan": FFGANRecipe,
     "stackgan": StackGANRecipe,
     "damsm": DamsmRecipe,
+    "char-cnn-rnn": CharCnnRnnRecipe,
     "classifier": ClassifierRecipe,
 }
 

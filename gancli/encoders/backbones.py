@@ -1,13 +1,15 @@
 """Image backbones: from pictures in [-1, 1] to a map of local features and one vector of global features.
 
-Inception-v3 is the paper's; ResNet-18 is a lighter network with ImageNet weights; `small` learns from scratch on
-small pictures and needs no download. Each resizes its input to the side it works at. torchvision is imported only
+Inception-v3 is AttnGAN's and FF-GAN's; GoogLeNet is Reed's, whose features the character encoder learns beside;
+ResNet-18 is a lighter network with ImageNet weights; `small` learns from scratch on small pictures and needs no
+download. Each resizes its input to the side it works at. torchvision is imported only
 when one of its networks is asked for.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +19,8 @@ from torch import Tensor, nn
 
 from gancli.weights import find_weights
 
-BackboneName = Literal["inception_v3", "resnet18", "small"]
+BackboneName = Literal["inception_v3", "googlenet", "resnet18", "small"]
+IMAGENET_SIDE = 224  # pixels, what GoogLeNet and ResNet-18 were trained at
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -74,17 +77,49 @@ class InceptionV3(Backbone):
 
     def load_imagenet(self, path: Path) -> None:
         """Loads torchvision's ImageNet weights; the classifier and the auxiliary head are left out."""
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        for part, names in zip((self.lower, self.upper), self.names, strict=True):
-            for module, name in zip(part, names, strict=True):
-                prefix = f"{name}."
-                module.load_state_dict(
-                    {
-                        key.removeprefix(prefix): value
-                        for key, value in state.items()
-                        if key.startswith(prefix)
-                    }
-                )
+        _load_children((self.lower, self.upper), self.names, path)
+
+
+class GoogLeNet(Backbone):
+    """torchvision's GoogLeNet: local features from inception4e (832 x 14 x 14), global from inception5b (1024).
+
+    The ImageNet weights were ported from TensorFlow's and expect [-1, 1], so the network's own input transform, which
+    gets there from the usual normalisation, stays off.
+    """
+
+    size = IMAGENET_SIDE
+    local_channels = 832
+    global_channels = 1024
+
+    def __init__(self) -> None:
+        super().__init__()
+        from torchvision.models import googlenet
+
+        network = googlenet(weights=None, transform_input=False, init_weights=False, aux_logits=False)
+        names = [name for name, _ in network.named_children()]
+        split, end = names.index("maxpool4"), names.index("avgpool")
+        self.names = names[:split], names[split:end]
+        self.lower = nn.Sequential(*(getattr(network, name) for name in self.names[0]))
+        self.upper = nn.Sequential(*(getattr(network, name) for name in self.names[1]))
+
+    def extract(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        local = self.lower(images)  # (B, 832, 14, 14)
+        return local, self.upper(local).mean(dim=(2, 3))  # (B, 1024)
+
+    def load_imagenet(self, path: Path) -> None:
+        """Loads torchvision's ImageNet weights; the classifiers are left out."""
+        _load_children((self.lower, self.upper), self.names, path)
+
+
+def _load_children(parts: Sequence[nn.Sequential], names: Sequence[Sequence[str]], path: Path) -> None:
+    """Loads the weights of a whole network into the children of it that the parts hold, by the children's names."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    for part, children in zip(parts, names, strict=True):
+        for module, name in zip(part, children, strict=True):
+            prefix = f"{name}."
+            module.load_state_dict(
+                {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+            )
 
 
 class ResNet18(Backbone):
@@ -172,30 +207,39 @@ def build_backbone(name: BackboneName, *, size: int, width: int = 32) -> Backbon
 
     Args:
         name: Which network.
-        size: Side of the pictures it will see; Inception-v3 always works at 299.
+        size: Side of the pictures it will see; Inception-v3 always works at 299, GoogLeNet at 224.
         width: Of the small network only.
     """
     if name == "inception_v3":
         return InceptionV3()
+    if name == "googlenet":
+        return GoogLeNet()
     if name == "resnet18":
         return ResNet18(size)
     return SmallBackbone(size, width)
 
 
-def load_imagenet(backbone: Backbone, weights: Path | None = None) -> None:
-    """Puts ImageNet weights into Inception-v3 or ResNet-18, in place.
+def load_imagenet(backbone: Backbone, weights: Path | None = None) -> Path:
+    """Puts ImageNet weights into Inception-v3, GoogLeNet or ResNet-18, in place.
 
     Args:
         backbone: From `build_backbone`.
         weights: The file; None looks where `gancli.weights` looks.
+
+    Returns:
+        The file they came from.
 
     Raises:
         DataError: The file is not to be had.
         ValueError: The small backbone has no ImageNet weights.
     """
     if isinstance(backbone, InceptionV3):
-        backbone.load_imagenet(find_weights("inception_v3", weights))
+        path = find_weights("inception_v3", weights)
+    elif isinstance(backbone, GoogLeNet):
+        path = find_weights("googlenet", weights)
     elif isinstance(backbone, ResNet18):
-        backbone.load_imagenet(find_weights("resnet18", weights))
+        path = find_weights("resnet18", weights)
     else:
         raise ValueError(f"{type(backbone).__name__} has no ImageNet weights")
+    backbone.load_imagenet(path)
+    return path

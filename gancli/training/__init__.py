@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gancli.config import ClassifierRecipe, DamsmRecipe, FFGANRecipe, StackGANRecipe
+from gancli.config import CharCnnRnnRecipe, ClassifierRecipe, DamsmRecipe, FFGANRecipe, StackGANRecipe
 from gancli.engine.events import Events
+from gancli.training.char_cnn_rnn import pretrain_char_cnn_rnn
 from gancli.training.classifier import pretrain_classifier
 from gancli.training.common import RunResult
 from gancli.training.damsm import pretrain_damsm
@@ -51,7 +52,7 @@ def train(
 
 
 def pretrain_encoder(
-    recipe: DamsmRecipe | ClassifierRecipe,
+    recipe: DamsmRecipe | CharCnnRnnRecipe | ClassifierRecipe,
     *,
     out: Path,
     runs: Path = Path("runs"),
@@ -72,6 +73,10 @@ def pretrain_encoder(
     Raises:
         As `train`.
     """
+    if isinstance(recipe, CharCnnRnnRecipe):
+        return pretrain_char_cnn_rnn(
+            recipe, out=out, runs=runs, resume=resume, weights=weights, events=events
+        )
     if isinstance(recipe, ClassifierRecipe):
         return pretrain_classifier(recipe, out=out, runs=runs, resume=resume, weights=weights, events=events)
     return pretrain_damsm(recipe, out=out, runs=runs, resume=resume, weights=weights, events=events)

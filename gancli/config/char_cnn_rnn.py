@@ -1,0 +1,68 @@
+"""The recipe of the character encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from gancli.config.sections import Count, Positive, Rate, Section, Share, TrainSection
+
+
+class CharCnnRnnModel(Section):
+    """The text network."""
+
+    name: Literal["char-cnn-rnn"] = "char-cnn-rnn"
+    variant: Literal["A", "B"] = "B"  # CVPR 2016 code | ICML 2016 code, behind StackGAN's birds
+    dim: Positive = 1024  # of a sentence vector; image features of another width are mapped to it
+    width: Annotated[int, Field(ge=3, multiple_of=3)] = (
+        384  # of the first convolution; the others scale with it
+    )
+    gru_impl: Literal["torch", "reed"] = "torch"  # of variant B: torch's GRU | the public code's
+
+
+class FeaturesSection(Section):
+    """Where the frozen image features come from: a backbone with ImageNet weights, or an encoder folder's."""
+
+    backbone: Literal["googlenet", "inception_v3", "resnet18"] | None = None
+    encoder: Path | None = None  # folder of gancli pretrain-encoder damsm or classifier
+
+    @field_validator("encoder")
+    @classmethod
+    def _one_of_two(cls, encoder: Path | None, info: ValidationInfo) -> Path | None:
+        if (encoder is None) == (info.data.get("backbone", "") is None):
+            raise PydanticCustomError(
+                "features",
+                "image features come from one network: set either features.backbone or features.encoder, and the "
+                "other to null",
+            )
+        return encoder
+
+
+class CharCnnRnnLoader(Section):
+    """What a batch holds."""
+
+    batch: Annotated[int, Field(ge=2)] = 40  # different classes per step, one image and caption of each
+    workers: Count = 1  # loader processes; 0 loads in the training process
+
+
+class CharCnnRnnOptim(Section):
+    """RMSprop with an exponential decay per epoch, which is as many steps as there are classes to train on."""
+
+    lr: Rate = 7e-4
+    alpha: Share = 0.99  # of the running mean of squares
+    lr_decay: Annotated[float, Field(gt=0, le=1)] = 0.98  # per epoch
+    clip: Rate | None = 5.0  # largest gradient norm; null for none, as in the public code
+
+
+class CharCnnRnnRecipe(Section):
+    """Everything that `gancli pretrain-encoder char-cnn-rnn` needs to know."""
+
+    model: CharCnnRnnModel
+    data: Path
+    features: FeaturesSection
+    loader: CharCnnRnnLoader = CharCnnRnnLoader()
+    optim: CharCnnRnnOptim = CharCnnRnnOptim()
+    train: TrainSection

@@ -1,0 +1,221 @@
+"""Frozen image features of a split: a few views of every image through a network that does not learn.
+
+The character encoder learns beside such features (Reed et al. 2016), drawing a random view of an image each time. They
+are computed once and kept in the dataset folder, under a name made of everything they depend on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gancli.data.shards import Split, file_hash
+from gancli.encoders.backbones import IMAGENET_SIDE, BackboneName, build_backbone, load_imagenet
+from gancli.encoders.classifier import load_classifier
+from gancli.encoders.damsm import load_damsm
+from gancli.errors import DataError
+from gancli.files import atomic_file
+from gancli.folders import read_settings
+
+Progress = Callable[[int, int], None]  # images done, images in all
+Views = Literal["ten", "centre"]
+
+FOLDER = "features"  # in the dataset folder
+VIEWS: dict[Views, int] = {"ten": 10, "centre": 1}
+VIEW_RULE = (
+    "windows of image_size of the stored picture: ten = top left, top right, bottom left, bottom right and centre, "
+    "then the same mirrored; centre = the centre"
+)
+_VIEWS_AT_ONCE = 64  # through the network
+
+
+@dataclass(frozen=True)
+class FeatureNetwork:
+    """A frozen image network.
+
+    Attributes:
+        name: The backbone, and where it is from: "googlenet (ImageNet)", "small (damsm)".
+        hash: sha256 of its weights file.
+        dim: F, length of a feature vector.
+        network: Pictures (B, 3, S, S) in [-1, 1] to (B, F).
+        device: Where it lies.
+    """
+
+    name: str
+    hash: str
+    dim: int
+    network: Callable[[Tensor], Tensor]
+    device: torch.device
+
+
+def imagenet_network(
+    backbone: BackboneName, device: torch.device, weights: Path | None = None
+) -> FeatureNetwork:
+    """The pooled features of a backbone with ImageNet weights.
+
+    Args:
+        backbone: Any but `small`.
+        device: Where to.
+        weights: File or folder of the weights; None looks where `gancli.weights` looks.
+
+    Raises:
+        DataError: The weights are not to be had.
+    """
+    module = build_backbone(backbone, size=IMAGENET_SIDE)
+    path = load_imagenet(module, weights)
+    module.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    return FeatureNetwork(
+        f"{backbone} (ImageNet)", file_hash(path), module.global_channels, lambda x: module(x)[1], device
+    )
+
+
+def encoder_network(folder: Path, device: torch.device) -> FeatureNetwork:
+    """The pooled features of an encoder folder's backbone: a DAMSM's or a classifier's.
+
+    Raises:
+        DataError: The folder is neither, is incomplete or broken.
+    """
+    kind = read_settings(folder)["kind"]
+    if kind == "damsm":
+        damsm = load_damsm(folder, device)
+        image, digest, backbone = damsm.image, damsm.hash, damsm.settings["image"]["backbone"]
+        return FeatureNetwork(
+            f"{backbone} (damsm)", digest, image.backbone.global_channels, image.features, device
+        )
+    if kind == "classifier":
+        classifier = load_classifier(folder, device)
+        backbone = classifier.settings["classifier"]["backbone"]
+        return FeatureNetwork(
+            f"{backbone} (classifier)",
+            classifier.hash,
+            classifier.network.backbone.global_channels,
+            classifier.network.features,
+            device,
+        )
+    raise DataError(
+        f"{folder}: is a folder of kind {kind!r}, which has no image features",
+        "Name one of gancli pretrain-encoder damsm or classifier.",
+    )
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """The features of a split's images, in its order.
+
+    Pickled, it is only the path: each loader process maps the file for itself.
+
+    Attributes:
+        path: The .npy file of (N, V, F) float16.
+    """
+
+    path: Path
+
+    @cached_property
+    def vectors(self) -> NDArray[np.float16]:
+        """(N, V, F), mapped from the file."""
+        mapped: NDArray[np.float16] = np.load(self.path, mmap_mode="r")
+        return mapped
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"path": self.path}
+
+
+def extract_features(
+    split: Split, source: FeatureNetwork, views: Views, *, progress: Progress | None = None
+) -> ImageFeatures:
+    """The features of a split's images, from the dataset's `features/` or computed and kept there.
+
+    They are kept as float16, which halves the file: its rounding, a two-thousandth, is far below what one view of an
+    image differs from the next.
+
+    Args:
+        split: Its images.
+        source: The network.
+        views: Of each image, see `VIEW_RULE`.
+        progress: Called after each batch.
+
+    Raises:
+        DataError: The kept file is damaged, or a feature is too large for float16 or not finite.
+        RunError: The disk is full or not writable.
+    """
+    manifest = file_hash(split.folder / "dataset.json")
+    key = hashlib.sha256(
+        "\n".join([manifest, split.name, source.hash, views, VIEW_RULE]).encode()
+    ).hexdigest()
+    path = split.folder / FOLDER / f"{split.name}-{views}-{key[:16]}.npy"
+    shape = (len(split), VIEWS[views], source.dim)
+    if path.is_file():
+        return _opened(path, shape)
+    with atomic_file(path) as temporary:
+        path.parent.mkdir(exist_ok=True)
+        # Written in order and not through a memory map: on a full disk that would end the process with SIGBUS.
+        with temporary.open("wb") as file:
+            header = {
+                "descr": np.lib.format.dtype_to_descr(np.dtype("<f2")),
+                "fortran_order": False,
+                "shape": shape,
+            }
+            np.lib.format.write_array_header_1_0(file, header)
+            for vectors in _batches(split, source, views, progress):
+                file.write(vectors.astype("<f2").tobytes())
+    return ImageFeatures(path)
+
+
+def _opened(path: Path, shape: tuple[int, ...]) -> ImageFeatures:
+    features = ImageFeatures(path)
+    try:
+        found = features.vectors.shape
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path}: cannot be read ({error})", "Delete it, and it is computed again."
+        ) from error
+    if found != shape:
+        raise DataError(
+            f"{path}: holds features of shape {found} instead of {shape}",
+            "Delete it, and it is computed again.",
+        )
+    return features
+
+
+def _batches(
+    split: Split, source: FeatureNetwork, views: Views, progress: Progress | None
+) -> Iterator[NDArray[np.float16]]:
+    """(b * V, F) for a few images after the other."""
+    at_once = max(1, _VIEWS_AT_ONCE // VIEWS[views])
+    for start in range(0, len(split), at_once):
+        stop = min(start + at_once, len(split))
+        windows = np.concatenate([_windows(split, index, views) for index in range(start, stop)])
+        pictures = (
+            torch.from_numpy(windows).to(source.device).permute(0, 3, 1, 2)
+        )  # (b * V, 3, S, S), channels_last
+        with torch.no_grad():
+            vectors = source.network(pictures.float().div_(127.5).sub_(1.0)).half().cpu().numpy()
+        if not np.isfinite(vectors).all():
+            raise DataError(
+                f"{split.folder}: {source.name} gives features that are infinite or above 65504 for an image among "
+                f"{start} to {stop - 1} of split {split.name!r}",
+                "Use another network.",
+            )
+        yield vectors
+        if progress is not None:
+            progress(stop, len(split))
+
+
+def _windows(split: Split, index: int, views: Views) -> NDArray[np.uint8]:
+    """The views of one image, (V, S, S, 3)."""
+    picture, size = split.image(index), split.image_size
+    bottom, right = picture.shape[0] - size, picture.shape[1] - size
+    corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
+    if views == "centre":
+        corners = corners[-1:]
+    windows = np.stack([picture[top : top + size, left : left + size] for top, left in corners])
+    return windows if views == "centre" else np.concatenate([windows, windows[:, :, ::-1]])

@@ -1,0 +1,337 @@
+"""Pretraining the character encoder beside frozen image features."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import Dataset as TorchDataset
+
+import gancli
+from gancli.build import build_char_cnn_rnn, char_cnn_rnn_arguments, pick_device
+from gancli.config import CharCnnRnnRecipe
+from gancli.data.loader import batches
+from gancli.data.shards import Dataset, Split
+from gancli.encoders.char_cnn_rnn import (
+    ALPHABET,
+    LENGTH,
+    CharCnnRnnPretraining,
+    JointBatch,
+    encode_characters,
+    save_char_cnn_rnn,
+)
+from gancli.encoders.image_features import (
+    VIEW_RULE,
+    FeatureNetwork,
+    ImageFeatures,
+    encoder_network,
+    extract_features,
+    imagenet_network,
+)
+from gancli.engine.checkpoint import seed_everything
+from gancli.engine.events import Events
+from gancli.engine.loop import Loop
+from gancli.errors import DataError
+from gancli.training.classifier import set_rate
+from gancli.training.common import RunResult, loop_settings, open_run
+
+HELD_OUT_IMAGES = 1000  # at most, with one caption each, for the encoder's report after each epoch
+_CHUNK = 256  # captions encoded at a time
+_PROGRESS_SECONDS = 10.0
+
+
+def pretrain_char_cnn_rnn(
+    recipe: CharCnnRnnRecipe,
+    *,
+    out: Path,
+    runs: Path = Path("runs"),
+    resume: Path | None = None,
+    weights: Path | None = None,
+    events: Events | None = None,
+) -> RunResult:
+    """Trains the character encoder as a recipe says, and reports after each epoch how well held-out images and captions
+    find their class.
+
+    Arguments, result and errors as `gancli.pretrain_encoder`.
+    """
+    events = events or Events()
+    device = pick_device(recipe.train.device)
+    dataset = Dataset.open(recipe.data)
+    train = dataset.split("train")
+    held_out = dataset.split("test") if "test" in dataset.split_names else train
+    _tell_of_captions(train, events)
+    source = feature_network(recipe, device, weights)
+    shown = _progress(events)
+    features = extract_features(train, source, "ten", progress=shown)
+    centres = extract_features(held_out, source, "centre", progress=shown)
+    seed_everything(recipe.train.seed)
+    arguments = char_cnn_rnn_arguments(recipe.model)
+    model = build_char_cnn_rnn(recipe, arguments, source.dim, device)
+    pairs = ClassPairs(train, features, batch=recipe.loader.batch, seed=recipe.train.seed)
+
+    def evaluate(networks: Mapping[str, nn.Module], step: int) -> dict[str, float]:
+        return class_retrieval(model, held_out, centres, device, images=HELD_OUT_IMAGES, captions=1)
+
+    def settings(step: int) -> dict[str, Any]:
+        return {
+            "gancli": gancli.__version__,
+            "dataset": dataset.name,
+            "step": step,
+            "seed": recipe.train.seed,
+            "text": arguments,
+            "features": {
+                "network": source.name,
+                "hash": source.hash,
+                "dim": source.dim,
+                "views": VIEW_RULE,
+            },
+        }
+
+    def export(networks: Mapping[str, nn.Module], folder: Path, step: int) -> None:
+        save_char_cnn_rnn(folder, model.text, settings(step), model.image)
+
+    run = open_run(recipe, runs, f"char-cnn-rnn-{dataset.name}", resume)
+    loop = Loop(
+        model,
+        lambda start: batches(pairs, start, None, recipe.loader.workers),
+        run,
+        loop_settings(recipe.train, len(pairs), pairs.batch, None),
+        device,
+        evaluate=evaluate,
+        evaluate_every=len(pairs),
+        export=export,
+        on_epoch=lambda epoch: set_rate(model.optimizer, recipe.optim.lr * recipe.optim.lr_decay**epoch),
+        events=events,
+    )
+    result = loop.run()
+    if result.interrupted is None:
+        for network in model.networks.values():
+            network.eval()
+        report = class_retrieval(model, held_out, centres, device)
+        events.emit(
+            "metrics",
+            f"all {len(held_out):,} images and their captions of split {held_out.name!r}: own class first for "
+            f"{report['image_to_class']:.1f} % of the images, {report['text_to_class']:.1f} % of the captions; "
+            f"chance {report['chance']:.1f} %",
+            step=result.step,
+            **report,
+        )
+        measured = {"split": held_out.name, **{name: round(value, 2) for name, value in report.items()}}
+        save_char_cnn_rnn(out, model.text, {**settings(result.step), "retrieval": measured}, model.image)
+    return RunResult(run.path, out, result)
+
+
+def feature_network(recipe: CharCnnRnnRecipe, device: torch.device, weights: Path | None) -> FeatureNetwork:
+    """The frozen image network that a recipe names.
+
+    Raises:
+        DataError: Its weights or its folder are not to be had.
+    """
+    if recipe.features.encoder is not None:
+        return encoder_network(recipe.features.encoder, device)
+    assert recipe.features.backbone is not None  # the recipe has one of the two
+    return imagenet_network(recipe.features.backbone, device, weights)
+
+
+def _tell_of_captions(split: Split, events: Events) -> None:
+    """Warns of captions that are not read as they are written, with their number."""
+    total, cut, unknown = count_captions(split)
+    if cut:
+        events.emit(
+            "warning",
+            f"{cut:,} of {total:,} captions are longer than {LENGTH} characters: the rest of each is not read",
+            captions=total,
+            cut=cut,
+        )
+    if unknown:
+        events.emit(
+            "warning",
+            f"{unknown:,} of {total:,} captions hold characters outside the alphabet, which are read as blanks",
+            captions=total,
+            unknown=unknown,
+        )
+
+
+def count_captions(split: Split) -> tuple[int, int, int]:
+    """Captions of a split, those longer than what is read, and those with characters outside the alphabet."""
+    total = cut = unknown = 0
+    known = set(ALPHABET)
+    for index in range(len(split)):
+        for caption in split.captions(index):
+            text = caption.lower()
+            total += 1
+            cut += len(text) > LENGTH
+            unknown += not known.issuperset(text)
+    return total, cut, unknown
+
+
+def _progress(events: Events) -> Callable[[int, int], None]:
+    """Reports from time to time how far the image features are."""
+    last = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        nonlocal last
+        if done == total or time.monotonic() - last >= _PROGRESS_SECONDS:
+            last = time.monotonic()
+            text = f"image features: {done:,} of {total:,} images"
+            events.emit("progress", text, done=done, total=total)
+
+    return show
+
+
+class ClassPairs(TorchDataset[JointBatch]):
+    """Training batches by step number: `pairs[step]` is the same batch whenever it is asked for.
+
+    A step draws different classes, and for each a random image, a random view of it and a random one of its captions.
+    Where the dataset has no classes, each image counts as one.
+
+    Args:
+        split: Its captions.
+        features: Of its images.
+        batch: Classes per step; all where there are fewer.
+        seed: Of every draw.
+
+    Raises:
+        DataError: There are fewer than two classes.
+    """
+
+    def __init__(self, split: Split, features: ImageFeatures, *, batch: int, seed: int) -> None:
+        _, first, self.counts = np.unique(np.sort(split.class_ids), return_index=True, return_counts=True)
+        if len(first) < 2:
+            raise DataError(
+                f"{split.folder}: all images of split {split.name!r} are of one class; the encoder learns what tells "
+                "classes apart",
+                "Take a dataset with classes, such as cub, oxford102 or demo.",
+            )
+        self.first = first
+        self.by_class = np.argsort(
+            split.class_ids, kind="stable"
+        )  # class c: from first[c] on, counts[c] images
+        self.split = split
+        self.features = features
+        self.batch = min(batch, len(first))
+        self.seed = seed
+
+    def __len__(self) -> int:
+        """Steps per epoch, by definition the number of classes (public code)."""
+        return len(self.first)
+
+    def __getitem__(self, step: int) -> JointBatch:
+        """The batch of a step, counted from 0 over all epochs."""
+        rng = np.random.default_rng([self.seed, step])
+        classes = rng.choice(len(self.first), self.batch, replace=False)
+        image, view, caption = rng.random((3, self.batch))
+        indices = self.by_class[self.first[classes] + (image * self.counts[classes]).astype(np.int64)]
+        views = (view * self.features.vectors.shape[1]).astype(np.int64)
+        texts = []
+        for index, chance in zip(indices.tolist(), caption, strict=True):
+            captions = self.split.captions(index)
+            texts.append(captions[int(chance * len(captions))])
+        vectors = self.features.vectors[indices, views].astype(np.float32)  # (B, F)
+        return JointBatch(torch.from_numpy(vectors), torch.from_numpy(encode_characters(texts)))
+
+
+@torch.no_grad()
+def class_retrieval(
+    model: CharCnnRnnPretraining,
+    split: Split,
+    features: ImageFeatures,
+    device: torch.device,
+    *,
+    images: int | None = None,
+    captions: int | None = None,
+) -> dict[str, float]:
+    """How often an image finds its class by the captions of the classes, and a caption by the images, in per cent.
+
+    A class is the mean of its captions' vectors, or of its images' vectors; the nearest one has the largest dot product
+    (the public code's zero-shot classification, and the same the other way round).
+
+    Args:
+        model: Networks in eval mode.
+        split: Held-out images and captions.
+        features: Of its images, one view each.
+        device: Of the networks.
+        images: Most images to look at, spread evenly over the split; None takes all.
+        captions: Most captions of each; None takes all.
+
+    Returns:
+        `image_to_class`, `text_to_class`, and `chance`, what guessing would reach.
+    """
+    total = len(split) if images is None else min(images, len(split))
+    indices = np.linspace(0, len(split) - 1, total).astype(np.int64)
+    names, found = np.unique(split.class_ids[indices], return_inverse=True)
+    classes = torch.from_numpy(found).to(device)  # (N,), numbered from 0
+
+    def image_vectors() -> Iterator[tuple[Tensor, Tensor]]:
+        for start in range(0, total, _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            vectors = torch.from_numpy(features.vectors[indices[rows], 0].astype(np.float32))
+            yield model.embed_images(vectors.to(device)), classes[rows]
+
+    by_image = _ClassMeans(len(names))
+    for vectors, truth in image_vectors():
+        by_image.add(vectors, truth)
+    image_means = by_image.means()
+    by_caption = _ClassMeans(len(names))
+    texts_right = texts_read = 0
+    for texts, owners in _caption_chunks(split, indices, captions):
+        vectors = model.text(torch.from_numpy(encode_characters(texts)).to(device))
+        truth = classes[torch.from_numpy(owners).to(device)]
+        texts_right += _nearest_is_own(vectors, truth, image_means)
+        texts_read += len(texts)
+        by_caption.add(vectors, truth)
+    caption_means = by_caption.means()
+    images_right = sum(_nearest_is_own(vectors, truth, caption_means) for vectors, truth in image_vectors())
+    return {
+        "image_to_class": 100 * images_right / total,
+        "text_to_class": 100 * texts_right / texts_read,
+        "chance": 100 / len(names),
+    }
+
+
+def _caption_chunks(
+    split: Split, indices: NDArray[np.int64], captions: int | None
+) -> Iterator[tuple[list[str], NDArray[np.int64]]]:
+    """The captions of images, some at a time, with the position of each one's image in `indices`."""
+    texts: list[str] = []
+    owners: list[int] = []
+    for position, index in enumerate(indices.tolist()):
+        own = split.captions(index)[:captions]
+        texts += own
+        owners += [position] * len(own)
+        if len(texts) >= _CHUNK:
+            yield texts, np.array(owners)
+            texts, owners = [], []
+    if texts:
+        yield texts, np.array(owners)
+
+
+class _ClassMeans:
+    """Mean vector of each class, gathered chunk by chunk."""
+
+    def __init__(self, classes: int) -> None:
+        self.counts = torch.zeros(classes)
+        self.sums = torch.zeros(classes, 0)
+
+    def add(self, vectors: Tensor, classes: Tensor) -> None:
+        """Vectors (b, E) of classes (b,)."""
+        if not self.sums.numel():
+            self.counts = self.counts.to(vectors.device)
+            self.sums = vectors.new_zeros(len(self.counts), vectors.shape[1])
+        self.counts.index_add_(0, classes, torch.ones_like(classes, dtype=self.counts.dtype))
+        self.sums.index_add_(0, classes, vectors)
+
+    def means(self) -> Tensor:
+        """(C, E)."""
+        return self.sums / self.counts[:, None]
+
+
+def _nearest_is_own(vectors: Tensor, classes: Tensor, means: Tensor) -> int:
+    """How many vectors (b, E) have the largest dot product with the mean of their own class."""
+    return int(((vectors @ means.T).argmax(dim=1) == classes).sum())
