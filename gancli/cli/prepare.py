@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gancli.data.text import Vocabulary
 
 MOST_JOBS = 16  # a reader's disk rarely feeds more
+MOST_LINES = 20  # of pictures that cannot be used, in the text of a dry run
 
 
 class Codec(StrEnum):
@@ -31,6 +32,14 @@ class CubSplit(StrEnum):
     """The two splits of CUB."""
 
     ZERO_SHOT = "zero-shot"
+    OFFICIAL = "official"
+
+
+class OxfordSplit(StrEnum):
+    """The splits of Oxford-102: two by class, one by image."""
+
+    CLASSES_82_20 = "82-20"
+    CLASSES_62_40 = "62-40"
     OFFICIAL = "official"
 
 
@@ -147,6 +156,51 @@ def cub(
     from gancli.data.sources.cub import read
 
     source = read(root, split=split.value)
+    _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run)
+
+
+@command(
+    prepare_app,
+    "oxford102",
+    examples=(
+        "gancli prepare oxford102 --root raw/flowers --out data/oxford102",
+        "gancli prepare oxford102 --root raw/flowers --out data/flowers64 --image-size 64 --captions-from-class-names",
+    ),
+    progress=True,
+)
+def oxford102(
+    out: Output,
+    root: Root,
+    folder: Out,
+    image_size: ImageSize = 256,
+    split: Annotated[
+        OxfordSplit,
+        typer.Option("--split", help="By class, 82 or 62 of which train; official: setid.mat, by image."),
+    ] = OxfordSplit.CLASSES_82_20,
+    captions_from_class_names: Annotated[
+        bool,
+        typer.Option(
+            "--captions-from-class-names", help="Make plain sentences; needs the pictures and labels alone."
+        ),
+    ] = False,
+    codec: CodecOption = Codec.RAW,
+    *,
+    jobs: Jobs,
+    skip_bad: SkipBad = False,
+    vocabulary: VocabularyOption = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Oxford-102 flowers with ten captions a picture.
+
+    ROOT holds jpg/ and imagelabels.mat; the captions (text_c10/, one .txt a picture) lie inside or beside it.
+    """
+    from gancli.data.sources.oxford102 import read
+
+    source = read(
+        root, split=split.value, captions_from_class_names=captions_from_class_names, partial=skip_bad
+    )
+    if captions_from_class_names:
+        out.note("captions are made from the class names: scores do not compare with those of real captions")
     _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run)
 
 
@@ -300,8 +354,10 @@ def _planned(plan: Plan, folder: Path) -> tuple[dict[str, Any], str]:
         f"would write {folder}: {_counts(plan.counts)} in {len(plan.shards)} shards, about {_mib(plan.bytes)}"
         + (" as raw pixels, a sixth of it as JPEG" if plan.codec == "jpeg" else ""),
         f"vocabulary: {len(plan.vocabulary):,} words",
-        *(f"cannot be used: {sample.key}: {sample.reason}" for sample in plan.bad),
+        *(f"cannot be used: {sample.key}: {sample.reason}" for sample in plan.bad[:MOST_LINES]),
     ]
+    if len(plan.bad) > MOST_LINES:
+        lines.append(f"cannot be used: {len(plan.bad) - MOST_LINES:,} more (--json lists all)")
     return data, "\n".join(lines)
 
 
