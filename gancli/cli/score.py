@@ -22,6 +22,7 @@ class Paper(StrEnum):
     """Papers whose tables are known."""
 
     FFGAN = "ffgan"
+    STACKGAN = "stackgan"
 
 
 Samples = Annotated[
@@ -56,7 +57,10 @@ def fid(
     ],
     fake: Annotated[str, typer.Argument(help="The generated pictures, likewise.", show_default=False)],
     features: Annotated[
-        str, typer.Option("--features", help="inception, as published FIDs, or encoder:DIR.")
+        str,
+        typer.Option(
+            "--features", help="inception, as published FIDs, or encoder:DIR (DAMSM or classifier)."
+        ),
     ] = "inception",
     weights: Annotated[
         Path | None,
@@ -104,6 +108,64 @@ def fid(
             progress=advance,
         )
     _report(out, [row], results)
+
+
+@command(
+    score_app,
+    "is",
+    examples=(
+        "gancli score is pictures --network classifier:encoders/classifier-demo-test",
+        "gancli score is pictures/coco --network imagenet",
+        "gancli score is data/cub:test --network inception --json",
+    ),
+    progress=True,
+)
+def inception_score(
+    out: Output,
+    pictures: Annotated[
+        str, typer.Argument(help="Folder of generated pictures, or dataset as DIR:split.", show_default=False)
+    ],
+    network: Annotated[
+        str,
+        typer.Option(
+            "--network",
+            help="classifier:DIR, imagenet (1000 classes) or inception (the FID network's 1008).",
+            show_default=False,
+        ),
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="DIR:SPLIT", help="The real pictures.", show_default="as sampled"),
+    ] = None,
+    splits: Annotated[
+        int, typer.Option("--splits", min=1, help="Parts of the shuffled pictures for mean and deviation.")
+    ] = 10,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            help="File or folder of the weights of imagenet or inception.",
+            show_default="downloaded and checked",
+        ),
+    ] = None,
+    seed: Seed = 0,
+    batch: Batch = 50,
+    device: Device = "auto",
+    results: Results = Path("results.csv"),
+) -> None:
+    """Inception score: pictures clearly of one class each, all together of many; from 1 to the number of classes.
+
+    The network is named with the number: scores of different networks cannot be compared, and none of these three is
+    the one behind the published scores on CUB and Oxford-102. The real pictures' own score stands beside.
+    """
+    from gancli.build import pick_device
+    from gancli.scores.features import load_logits
+    from gancli.scores.inception_score import score_is
+
+    judge = load_logits(network, weights=weights, device=pick_device(device))
+    with out.progress("classes", "pictures") as advance:
+        rows = score_is(pictures, judge, data=data, splits=splits, seed=seed, batch=batch, progress=advance)
+    _report(out, rows, results)
 
 
 @command(
@@ -185,7 +247,7 @@ def agreement(
     "table",
     examples=(
         "gancli score table ffgan",
-        "gancli score table ffgan --results results.csv --out tables --json",
+        "gancli score table stackgan --results results.csv --out tables --json",
     ),
 )
 def table(
@@ -200,9 +262,9 @@ def table(
 
     A difference is only given where both numbers were measured in the same way; else the reason stands in its place.
     """
-    from gancli.scores.tables import table_ffgan
+    from gancli.scores.tables import table as write_table
 
-    report = table_ffgan(results, folder)
+    report = write_table(paper.value, results, folder)
     ours = sum(row.source != "paper" for row in report.rows)
     files = "\n".join(str(file) for file in report.files)
     out.result(

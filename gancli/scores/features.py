@@ -1,14 +1,16 @@
-"""Feature networks: pictures to vectors, always with a name, a hash and the rule by which pictures are resized.
+"""Networks that look at pictures, for features or for classes: always with a name, a hash and the rule by which
+pictures are resized.
 
-A Fréchet distance means nothing without these three, so no score is computed without them.
+A Fréchet distance or an Inception score means nothing without these three, so no score is computed without them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -16,11 +18,17 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gancli.encoders.classifier import ClassifierFolder, load_classifier
 from gancli.encoders.damsm import Damsm, load_damsm
 from gancli.errors import DataError, UsageError
+from gancli.folders import read_settings
 from gancli.weights import load_weights
 
+if TYPE_CHECKING:
+    from torchvision.models.inception import Inception3
+
 Pixels = NDArray[np.uint8]
+_RESIZE = "bilinear to {side}x{side}, antialiased where it shrinks"  # of our own networks
 
 
 @dataclass(frozen=True)
@@ -28,13 +36,14 @@ class FeatureNetwork:
     """A network in eval mode with the preparation of its input.
 
     Attributes:
-        name: As score rows give it ("inception", "encoder:runs/damsm (small)").
+        name: As score rows give it ("inception", "encoder:runs/damsm (small)", "classifier:runs/judge (small)").
         sha256: Of its weights file.
-        dim: F, length of a feature vector.
+        dim: F, length of a feature vector, or number of classes.
         resize: The preparation in words, for the score row.
         prepare: (B, 3, H, W) float32 in [0, 255] to the network's input, of one side whatever H and W are.
         network: The input to (B, F).
         device: Where both run.
+        class_names: Of the classes whose logits the network gives, where it is one of our own classifiers.
     """
 
     name: str
@@ -44,10 +53,11 @@ class FeatureNetwork:
     prepare: Callable[[Tensor], Tensor]
     network: Callable[[Tensor], Tensor]
     device: torch.device
+    class_names: tuple[str, ...] = ()
 
     @torch.no_grad()
     def __call__(self, pictures: Sequence[Pixels]) -> Tensor:
-        """Features of a batch.
+        """Features, or logits, of a batch.
 
         Args:
             pictures: B arrays (H, W, 3) uint8 RGB. Their sizes may differ: each is resized on its own.
@@ -73,8 +83,8 @@ def load_features(
     """A feature network by name.
 
     Args:
-        name: "inception", the network of published FIDs, or "encoder:DIR", the image encoder of an encoder
-            folder, whose distances compare models on one dataset but with no published number.
+        name: "inception", the network of published FIDs, or "encoder:DIR", a classifier or the image encoder of a
+            DAMSM, whose distances compare models on one dataset but with no published number.
         weights: File or folder of the Inception weights; None: where `gancli.weights` looks.
         device: Where to run.
 
@@ -85,16 +95,47 @@ def load_features(
     kind, _, folder = name.partition(":")
     if name == "inception":
         return _fid_inception(weights, torch.device(device))
-    if kind == "encoder" and folder:
+    if kind in ("encoder", "classifier") and folder:
+        if read_settings(Path(folder))["kind"] == "classifier":
+            return classifier_network(load_classifier(Path(folder), device), "features")
         return encoder_network(load_damsm(Path(folder), device), "features")
     raise UsageError(
         f"{name!r} is not a feature network",
-        "Say inception, or encoder:DIR with a folder of gancli pretrain-encoder.",
+        "Say inception, or encoder:DIR with a folder of gancli pretrain-encoder damsm or classifier.",
     )
 
 
-def _fid_inception(weights: Path | None, device: torch.device) -> FeatureNetwork:
-    from gancli.scores.inception import DIM, SIDE, build_fid_inception, features_only
+def load_logits(
+    name: str, *, weights: Path | None = None, device: str | torch.device = "cpu"
+) -> FeatureNetwork:
+    """A network that tells classes apart, by name; what it gives are logits.
+
+    Args:
+        name: "classifier:DIR", a classifier of `gancli pretrain-encoder`; "imagenet", torchvision's Inception-v3 with
+            its 1000 classes; "inception", the network of published FIDs with the 1008 outputs of TensorFlow's graph.
+        weights: File or folder of the last two's weights; None: where `gancli.weights` looks.
+        device: Where to run.
+
+    Raises:
+        UsageError: There is no such network.
+        DataError: Its weights are not to be had or are broken, or the folder holds no classifier.
+    """
+    kind, _, folder = name.partition(":")
+    if name == "inception":
+        return _fid_logits(weights, torch.device(device))
+    if name == "imagenet":
+        return _imagenet_logits(weights, torch.device(device))
+    if kind in ("classifier", "encoder") and folder:
+        return classifier_network(load_classifier(Path(folder), device), "logits")
+    raise UsageError(
+        f"{name!r} is not a network that tells classes apart",
+        "Say classifier:DIR with a folder of gancli pretrain-encoder classifier, imagenet or inception.",
+    )
+
+
+def _fid_weights(weights: Path | None) -> tuple[Inception3, str]:
+    """The FID network as it was published, and the sha256 of its weights."""
+    from gancli.scores.inception import build_fid_inception
 
     state, digest = load_weights("fid_inception", weights)
     network = build_fid_inception()
@@ -102,6 +143,13 @@ def _fid_inception(weights: Path | None, device: torch.device) -> FeatureNetwork
         network.load_state_dict(state)
     except RuntimeError as error:  # cannot happen with the published file, whose sha256 was checked
         raise DataError(f"the weights of the FID Inception network do not fit: {error}") from error
+    return network, digest
+
+
+def _fid_inception(weights: Path | None, device: torch.device) -> FeatureNetwork:
+    from gancli.scores.inception import DIM, SIDE, features_only
+
+    network, digest = _fid_weights(weights)
     features_only(network).to(device)
 
     def prepare(pictures: Tensor) -> Tensor:
@@ -119,6 +167,71 @@ def _fid_inception(weights: Path | None, device: torch.device) -> FeatureNetwork
     )
 
 
+def _fid_logits(weights: Path | None, device: torch.device) -> FeatureNetwork:
+    from gancli.scores.inception import CLASSES, SIDE, tf1_bilinear, without_bias
+
+    network, digest = _fid_weights(weights)
+    without_bias(network).to(device)
+    return FeatureNetwork(
+        name=f"inception ({CLASSES} classes)",
+        sha256=digest,
+        dim=CLASSES,
+        resize=f"bilinear as TensorFlow 1 to {SIDE}x{SIDE}, aspect ignored; (x - 128) / 128 (as torch-fidelity)",
+        prepare=lambda pictures: (tf1_bilinear(pictures, SIDE) - 128) / 128,
+        network=network,
+        device=device,
+    )
+
+
+def _imagenet_logits(weights: Path | None, device: torch.device) -> FeatureNetwork:
+    from torchvision.models import inception_v3
+
+    state, digest = load_weights("inception_v3", weights)
+    network = inception_v3(weights=None, transform_input=False, init_weights=False)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:  # as for the FID network
+        raise DataError(f"the weights of torchvision's Inception-v3 do not fit: {error}") from error
+    network.eval().requires_grad_(False).to(device)
+    side = 299
+
+    def prepare(pictures: Tensor) -> Tensor:
+        pictures = pictures / 127.5 - 1
+        return F.interpolate(pictures, size=(side, side), mode="bilinear", align_corners=False)
+
+    return FeatureNetwork(
+        name="imagenet (inception_v3, 1000 classes)",
+        sha256=digest,
+        dim=network.fc.out_features,
+        resize=f"bilinear without antialiasing to {side}x{side}, aspect ignored",
+        prepare=prepare,
+        network=network,
+        device=device,
+    )
+
+
+def classifier_network(classifier: ClassifierFolder, output: Literal["features", "logits"]) -> FeatureNetwork:
+    """A classifier of our own as a feature network.
+
+    Args:
+        classifier: In eval mode; it runs where it lies.
+        output: "features" for the backbone's pooled features (Fréchet distances), "logits" for its classes.
+    """
+    network = classifier.network
+    side = network.backbone.size
+    logits = output == "logits"
+    return FeatureNetwork(
+        name=f"classifier:{classifier.folder} ({classifier.settings['classifier']['backbone']})",
+        sha256=classifier.hash,
+        dim=len(classifier.class_names) if logits else network.backbone.global_channels,
+        resize=_RESIZE.format(side=side),
+        prepare=partial(_to_side, side=side),
+        network=network if logits else network.features,
+        device=network.head.weight.device,
+        class_names=classifier.class_names if logits else (),
+    )
+
+
 def encoder_network(encoder: Damsm, output: Literal["features", "code"]) -> FeatureNetwork:
     """The image encoder of a DAMSM as a feature network.
 
@@ -129,22 +242,23 @@ def encoder_network(encoder: Damsm, output: Literal["features", "code"]) -> Feat
     """
     image = encoder.image
     side = image.backbone.size
-
-    def prepare(pictures: Tensor) -> Tensor:
-        pictures = pictures / 127.5 - 1
-        if pictures.shape[2:] == (side, side):
-            return pictures
-        if min(pictures.shape[2:]) >= side:  # as the loader makes small pictures from large ones
-            return F.interpolate(pictures, size=(side, side), mode="bilinear", antialias=True)
-        # as the encoder itself enlarges the generator's pictures in training
-        return F.interpolate(pictures, size=(side, side), mode="bilinear", align_corners=True)
-
     return FeatureNetwork(
         name=f"encoder:{encoder.folder} ({encoder.settings['image']['backbone']})",
         sha256=encoder.hash,
         dim=image.backbone.global_channels if output == "features" else image.code.out_features,
-        resize=f"bilinear to {side}x{side}, antialiased where it shrinks",
-        prepare=prepare,
+        resize=_RESIZE.format(side=side),
+        prepare=partial(_to_side, side=side),
         network=image.features if output == "features" else lambda pictures: image(pictures)[1],
         device=image.code.weight.device,
     )
+
+
+def _to_side(pictures: Tensor, side: int) -> Tensor:
+    """(B, 3, H, W) in [0, 255] to (B, 3, side, side) in [-1, 1], as our own networks get them in training."""
+    pictures = pictures / 127.5 - 1
+    if pictures.shape[2:] == (side, side):
+        return pictures
+    if min(pictures.shape[2:]) >= side:  # as the loader makes small pictures from large ones
+        return F.interpolate(pictures, size=(side, side), mode="bilinear", antialias=True)
+    # as the backbone itself enlarges pictures that are too small
+    return F.interpolate(pictures, size=(side, side), mode="bilinear", align_corners=True)

@@ -14,7 +14,7 @@ from torchvision.models.inception import Inception3, InceptionA, InceptionC, Inc
 
 DIM = 2048  # of the global average after the last block
 SIDE = 299  # pixels of the input
-_CLASSES = 1008
+CLASSES = 1008  # outputs of TensorFlow's graph: ImageNet's 1000, a background and seven that nothing uses
 
 
 def _mean_pool(x: Tensor) -> Tensor:
@@ -70,8 +70,10 @@ class LastBlockE(BlockE):
 
 
 def build_fid_inception() -> Inception3:
-    """The network with its classifier, uninitialised; `features_only` cuts the classifier off after loading."""
-    network = Inception3(num_classes=_CLASSES, aux_logits=False, transform_input=False, init_weights=False)
+    """The network with its classifier, uninitialised; after loading, `features_only` or `without_bias` says what
+    it gives.
+    """
+    network = Inception3(num_classes=CLASSES, aux_logits=False, transform_input=False, init_weights=False)
     network.Mixed_5b = BlockA(192, pool_features=32)
     network.Mixed_5c = BlockA(256, pool_features=64)
     network.Mixed_5d = BlockA(288, pool_features=64)
@@ -86,3 +88,36 @@ def features_only(network: Inception3) -> Inception3:
     """The same network, frozen, in eval mode: (B, 3, 299, 299) in [-1, 1] to pooled features (B, 2048)."""
     network.fc = nn.Identity()
     return network.eval().requires_grad_(False)
+
+
+def without_bias(network: Inception3) -> Inception3:
+    """The same network, frozen, in eval mode: (B, 3, 299, 299) in [-1, 1] to logits (B, 1008).
+
+    The Inception score takes them without the bias of the last layer, as torch-fidelity and the original code do.
+    """
+    torch.nn.init.zeros_(network.fc.bias)
+    return network.eval().requires_grad_(False)
+
+
+def tf1_bilinear(pictures: Tensor, side: int) -> Tensor:
+    """Bilinear resize as TensorFlow 1 does it inside the published graph: output pixel i looks at i * H / side.
+
+    No other library's convention is this one: neither half a pixel is shifted nor are the corners aligned, which moves
+    every picture by up to half a pixel.
+
+    Args:
+        pictures: (B, C, H, W) floats.
+        side: S of the output.
+
+    Returns:
+        (B, C, S, S).
+    """
+    for axis in (2, 3):
+        length = pictures.shape[axis]
+        position = torch.arange(side, device=pictures.device, dtype=pictures.dtype) * (length / side)
+        left = position.floor().long()
+        share = (position - left).view(-1, *[1] * (3 - axis))
+        first = pictures.index_select(axis, left)
+        second = pictures.index_select(axis, (left + 1).clamp(max=length - 1))
+        pictures = first + (second - first) * share
+    return pictures

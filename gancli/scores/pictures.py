@@ -182,6 +182,11 @@ def _file_pictures(name: str, folder: Path) -> FilePictures:
     side = None
     if (folder / SAMPLES).is_file() or (folder / SAMPLING).is_file():
         samples = read_samples(folder)
+        if samples[0].second_caption:
+            raise UsageError(
+                f"{name}: holds pictures between two sentences, which no score is defined for",
+                "Score pictures of captions: gancli sample … --data DIR --split SPLIT.",
+            )
         files = tuple(folder / sample.file for sample in samples)
         side = samples[0].stage
     else:

@@ -9,24 +9,21 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gancli.config import recipes_folder
-from gancli.errors import DataError
+from gancli.errors import DataError, UsageError
 from gancli.files import atomic_file
 from gancli.scores.results import ScoreRow, read_rows
 
-# What FF-GAN, section 4.1.2, says of its scores
-PAPER_PICTURES = 30_000
-PAPER_SIDE = 256
-PAPER_DATASETS = {"cub": "CUB-200", "coco": "COCO"}
-METRICS = {"r_precision": "R-precision ↑", "fid": "FID ↓"}
-CAVEATS = {
-    "fid": "the published FIDs of this family come from DM-GAN's script with torchvision's ImageNet Inception; "
-    "with the standard network DM-GAN's own CUB model scores 11.91 instead of 15.34",
-    "r_precision": "the published value was measured with AttnGAN's released encoder, ours with the one named",
+DATASETS = {"cub": "CUB-200", "coco": "COCO", "oxford102": "Oxford-102"}
+METRICS = {
+    "r_precision": "R-precision ↑",
+    "fid": "FID ↓",
+    "inception_score": "Inception score ↑",
+    "human_rank": "human rank ↓",
 }
 
 
@@ -35,10 +32,10 @@ class TableRow:
     """A line of a table, the paper's or ours.
 
     Attributes:
-        table: "1", "2" or "fig7".
+        table: Its number in the paper: "1", "2" or "fig7".
         method: Name in the table.
         dataset: Short name.
-        metric: "fid" or "r_precision".
+        metric: One of `METRICS`.
         value: As published, or as measured.
         std: Likewise; None where there is none.
         source: "paper" or "gancli".
@@ -63,7 +60,7 @@ class TableRow:
 
 @dataclass(frozen=True)
 class TableReport:
-    """What `table_ffgan` wrote.
+    """What `table` wrote.
 
     Attributes:
         files: CSV and Markdown files.
@@ -76,12 +73,123 @@ class TableReport:
     markdown: str
 
 
-_TITLES = {
-    "1": "Table 1: R-precision (per cent, higher is better)",
-    "2": "Table 2: FID (lower is better)",
-    "fig7": "Figure 7: the parts of FF-GAN, final values (the text's; the curves are not published as numbers)",
+@dataclass(frozen=True)
+class PaperTable:
+    """One table of a paper.
+
+    Attributes:
+        number: "1", "2" or "fig7", as in recipes/tables.
+        title: Of the Markdown file.
+        metrics: That stand in it.
+        takes: Whether a method of ours belongs here.
+    """
+
+    number: str
+    title: str
+    metrics: tuple[str, ...]
+    takes: Callable[[str], bool] = lambda method: True
+
+    @property
+    def stem(self) -> str:
+        """Of its files, after the paper's name."""
+        return self.number if self.number.startswith("fig") else f"table{self.number}"
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper whose tables can be written.
+
+    Attributes:
+        tables: In order.
+        why_not_comparable: What keeps a score from being compared with the published one; empty where nothing does.
+        caveats: By metric, what to know of a difference where there is one.
+    """
+
+    tables: tuple[PaperTable, ...]
+    why_not_comparable: Callable[[ScoreRow], str]
+    caveats: Mapping[str, str] = field(default_factory=dict)
+
+
+# What FF-GAN, section 4.1.2, says of its scores
+FFGAN_PICTURES = 30_000
+FFGAN_SIDE = 256
+FFGAN_DATASETS = ("cub", "coco")
+
+
+def _why_not_ffgan(score: ScoreRow) -> str:
+    reasons = []
+    if score.method == "real":
+        reasons.append("real pictures: the ceiling of this encoder")
+    if score.dataset not in FFGAN_DATASETS:
+        reasons.append(f"dataset {score.dataset}")
+    elif score.split != "test":
+        reasons.append(f"split {score.split or 'unknown'}")
+    if score.method != "real" and score.n_fake != FFGAN_PICTURES:
+        reasons.append(f"{_count(score.n_fake)} pictures, not {FFGAN_PICTURES:,}")
+    if score.picture_size != FFGAN_SIDE:
+        reasons.append(f"pictures of {score.picture_size or 'unknown'} pixels, not {FFGAN_SIDE}")
+    if score.metric == "fid" and score.network != "inception":
+        reasons.append(f"features of {score.network}, not of the Inception network")
+    if score.metric == "r_precision":
+        if "(inception_v3)" not in score.network:
+            reasons.append(f"{score.network} is no Inception-v3 DAMSM")
+        if not score.protocol.startswith("R = 1 of 100:"):
+            reasons.append(f"protocol {score.protocol.partition(':')[0]}")
+    return "; ".join(reasons)
+
+
+def _why_not_stackgan(score: ScoreRow) -> str:
+    if score.metric == "human_rank":
+        return "other judges, who ranked other models against each other"
+    reasons = [
+        f"classes of {score.network}, published scores are of StackGAN's own fine-tuned Inception, "
+        "whose checkpoint is not to be had"
+    ]
+    if score.method == "real":
+        reasons.insert(0, "real pictures: the ceiling of this network")
+    return "; ".join(reasons)
+
+
+PAPERS = {
+    "ffgan": Paper(
+        (
+            PaperTable(
+                "1",
+                "Table 1: R-precision (per cent, higher is better)",
+                ("r_precision",),
+                lambda method: not method.startswith("baseline"),
+            ),
+            PaperTable(
+                "2",
+                "Table 2: FID (lower is better)",
+                ("fid",),
+                lambda method: not method.startswith("baseline"),
+            ),
+            PaperTable(
+                "fig7",
+                "Figure 7: the parts of FF-GAN, final values (the text's; the curves are not published as numbers)",
+                ("fid", "r_precision"),
+                lambda method: method.startswith(("baseline", "FF-GAN")),
+            ),
+        ),
+        _why_not_ffgan,
+        {
+            "fid": "the published FIDs of this family come from DM-GAN's script with torchvision's ImageNet Inception; "
+            "with the standard network DM-GAN's own CUB model scores 11.91 instead of 15.34",
+            "r_precision": "the published value was measured with AttnGAN's released encoder, ours with the one named",
+        },
+    ),
+    "stackgan": Paper(
+        (
+            PaperTable(
+                "1",
+                "Table 1: Inception score (higher is better) and human rank (1 is best)",
+                ("inception_score", "human_rank"),
+            ),
+        ),
+        _why_not_stackgan,
+    ),
 }
-_FILES = {"1": "ffgan-table1", "2": "ffgan-table2", "fig7": "ffgan-fig7"}
 _SCORE_COLUMNS = (
     "model",
     "model_hash",
@@ -99,34 +207,34 @@ _SCORE_COLUMNS = (
 )
 
 
-def table_ffgan(results: Path, out: Path) -> TableReport:
-    """Writes Tables 1 and 2 and the numbers of Fig. 7 of FF-GAN with our scores.
+def table(paper: str, results: Path, out: Path) -> TableReport:
+    """Writes the tables of a paper with our scores.
 
     Args:
+        paper: A key of `PAPERS`: "ffgan" for its Tables 1 and 2 and the numbers of its Fig. 7, "stackgan" for the
+            table of Inception scores and human ranks.
         results: A results.csv; of several scores of the same thing the last one counts.
-        out: Folder for three CSV and three Markdown files; made if need be.
+        out: Folder for a CSV and a Markdown file of each table; made if need be.
 
     Raises:
         DataError: results.csv is missing or broken.
+        UsageError: There is no such paper.
     """
-    paper = read_paper("ffgan")
+    if paper not in PAPERS:
+        raise UsageError(f"{paper!r} is no paper whose tables are known", f"One of: {', '.join(PAPERS)}.")
+    published = read_paper(paper)
     scores = _latest(read_rows(results))
-    rows: list[TableRow] = []
-    for table, metrics in (("1", ("r_precision",)), ("2", ("fid",)), ("fig7", ("fid", "r_precision"))):
-        published = [row for row in paper if row.table == table]
-        rows += published
-        wanted = [score for score in scores if score.metric in metrics]
-        if table == "fig7":
-            wanted = [score for score in wanted if score.method.startswith(("baseline", "FF-GAN"))]
-        else:
-            wanted = [score for score in wanted if not score.method.startswith("baseline")]
-        rows += [_ours(table, score, published) for score in wanted]
     out.mkdir(parents=True, exist_ok=True)
+    rows: list[TableRow] = []
     files, texts = [], []
-    for table, stem in _FILES.items():
-        lines = [row for row in rows if row.table == table]
-        texts.append(_markdown(_TITLES[table], lines))
-        for path, text in ((out / f"{stem}.csv", _csv(lines)), (out / f"{stem}.md", texts[-1])):
+    for each in PAPERS[paper].tables:
+        lines = [row for row in published if row.table == each.number]
+        wanted = [score for score in scores if score.metric in each.metrics and each.takes(score.method)]
+        lines += [_ours(each.number, score, lines, PAPERS[paper]) for score in wanted]
+        rows += lines
+        texts.append(_markdown(each.title, lines))
+        stem = out / f"{paper}-{each.stem}"
+        for path, text in ((stem.with_suffix(".csv"), _csv(lines)), (stem.with_suffix(".md"), texts[-1])):
             with atomic_file(path) as temporary:
                 temporary.write_text(text, encoding="utf-8")
             files.append(path)
@@ -161,29 +269,6 @@ def read_paper(name: str) -> list[TableRow]:
         ) from error
 
 
-def why_not_comparable(score: ScoreRow) -> str:
-    """What keeps a score from being compared with FF-GAN's published one; empty where nothing does."""
-    reasons = []
-    if score.method == "real":
-        reasons.append("real pictures: the ceiling of this encoder")
-    if score.dataset not in PAPER_DATASETS:
-        reasons.append(f"dataset {score.dataset}")
-    elif score.split != "test":
-        reasons.append(f"split {score.split or 'unknown'}")
-    if score.method != "real" and score.n_fake != PAPER_PICTURES:
-        reasons.append(f"{_count(score.n_fake)} pictures, not {PAPER_PICTURES:,}")
-    if score.picture_size != PAPER_SIDE:
-        reasons.append(f"pictures of {score.picture_size or 'unknown'} pixels, not {PAPER_SIDE}")
-    if score.metric == "fid" and score.network != "inception":
-        reasons.append(f"features of {score.network}, not of the Inception network")
-    if score.metric == "r_precision":
-        if "(inception_v3)" not in score.network:
-            reasons.append(f"{score.network} is no Inception-v3 DAMSM")
-        if not score.protocol.startswith("R = 1 of 100:"):
-            reasons.append(f"protocol {score.protocol.partition(':')[0]}")
-    return "; ".join(reasons)
-
-
 def _latest(scores: Sequence[ScoreRow]) -> list[ScoreRow]:
     passing = {"value", "std", "date", "note", "gancli_version"}
     kept: dict[tuple[object, ...], ScoreRow] = {}
@@ -194,8 +279,8 @@ def _latest(scores: Sequence[ScoreRow]) -> list[ScoreRow]:
     return list(kept.values())
 
 
-def _ours(table: str, score: ScoreRow, published: Sequence[TableRow]) -> TableRow:
-    reason = why_not_comparable(score)
+def _ours(table: str, score: ScoreRow, published: Sequence[TableRow], paper: Paper) -> TableRow:
+    reason = paper.why_not_comparable(score)
     delta, note = None, score.note
     if not reason:
         same = (score.method, score.dataset, score.metric)
@@ -204,7 +289,7 @@ def _ours(table: str, score: ScoreRow, published: Sequence[TableRow]) -> TableRo
             reason = f"the paper gives no value of {score.method} on {score.dataset}"
         else:
             delta = score.value - value
-            note = "; ".join(filter(None, (note, CAVEATS[score.metric])))
+            note = "; ".join(filter(None, (note, paper.caveats.get(score.metric))))
     return TableRow(
         table,
         score.method,
@@ -241,7 +326,7 @@ def _markdown(title: str, rows: Sequence[TableRow]) -> str:
     columns = list(dict.fromkeys((row.dataset, row.metric) for row in rows))
     several = len({metric for _, metric in columns}) > 1
     heads = [
-        PAPER_DATASETS.get(dataset, dataset) + (f" {METRICS[metric]}" if several else "")
+        DATASETS.get(dataset, dataset) + (f" {METRICS[metric]}" if several else "")
         for dataset, metric in columns
     ]
     lines = [f"## {title}", "", f"| Method | {' | '.join(heads)} |", f"|---|{'---:|' * len(columns)}"]

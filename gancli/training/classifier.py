@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
@@ -38,8 +39,8 @@ def pretrain_classifier(
 ) -> RunResult:
     """Trains a classifier as a recipe says, and reports after each epoch how many held-out images it gets right.
 
-    The folder `out` gets the averaged weights of the epoch that got most of them right, of the last one where none
-    are held out. Arguments, result and errors as `gancli.pretrain_encoder`.
+    The folder `out` gets the averaged weights of the epoch with the lowest cross entropy on them, of the last one
+    where none are held out. Arguments, result and errors as `gancli.pretrain_encoder`.
     """
     events = events or Events()
     device = pick_device(recipe.train.device)
@@ -65,8 +66,7 @@ def pretrain_classifier(
     )
 
     def report(network: nn.Module) -> dict[str, float]:
-        right = accuracy(network, split, held_out, class_ids, size, recipe.loader.batch, device)
-        return {"accuracy": right, "chance": 100 / len(class_ids)}
+        return classification_report(network, split, held_out, class_ids, size, recipe.loader.batch, device)
 
     def evaluate(networks: Mapping[str, nn.Module], step: int) -> dict[str, float]:
         return report(networks["classifier"])
@@ -94,7 +94,7 @@ def pretrain_classifier(
         device,
         evaluate=evaluate if len(held_out) else None,
         evaluate_every=len(source) if len(held_out) else None,
-        best=("accuracy", "max"),
+        best=("cross_entropy", "min"),
         export=export,
         on_epoch=lambda epoch: set_rate(model.optimizer, recipe.optim.lr * recipe.optim.lr_decay**epoch),
         events=events,
@@ -142,7 +142,7 @@ def hold_out(
 
 
 @torch.no_grad()
-def accuracy(
+def classification_report(
     network: nn.Module,
     split: Split,
     images: NDArray[np.int64],
@@ -150,23 +150,33 @@ def accuracy(
     size: int,
     batch: int,
     device: torch.device,
-) -> float:
-    """Per cent of images whose class comes first.
+) -> dict[str, float]:
+    """How well a classifier does on some images.
 
     Args:
         network: Classifier in eval mode.
         split: Where the images lie.
         images: Their indices.
-        class_ids: (C,) the dataset's number of each of the network's classes.
+        class_ids: (C,) the dataset's number of each of the network's classes, ascending.
         size: Side of the pictures; the centre window is taken, without flip.
         batch: Images at a time.
         device: Of the network.
+
+    Returns:
+        `accuracy`, per cent of images whose class comes first, `chance`, what guessing would reach, and
+        `cross_entropy` in nats.
     """
-    right = 0
+    right, surprise = 0, 0.0
     for each in evaluation_batches(split, sizes=[size], batch=batch, words=0, images=images):
-        found = network(each.images[0].to(device)).argmax(dim=1).cpu().numpy()
-        right += int((class_ids[found] == each.class_ids.numpy()).sum())
-    return 100 * right / len(images)
+        logits = network(each.images[0].to(device)).double().cpu()
+        targets = torch.from_numpy(np.searchsorted(class_ids, each.class_ids.numpy()))
+        right += int((logits.argmax(dim=1) == targets).sum())
+        surprise += float(F.cross_entropy(logits, targets, reduction="sum"))
+    return {
+        "accuracy": 100 * right / len(images),
+        "chance": 100 / len(class_ids),
+        "cross_entropy": surprise / len(images),
+    }
 
 
 def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

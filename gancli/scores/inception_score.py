@@ -1,0 +1,270 @@
+"""Inception score (Salimans et al., 2016): are single pictures clearly of a class, and all together of many?
+
+The classes are those of some network, and the score is of that network: StackGAN's numbers on birds and flowers come
+from an Inception-v3 fine-tuned on the test classes, others from the 1008 outputs of TensorFlow's graph. So the network
+is named with every number, and numbers of different networks are never compared.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gancli.data.shards import MANIFEST, Dataset
+from gancli.errors import DataError, UsageError
+from gancli.scores.features import FeatureNetwork
+from gancli.scores.pictures import FilePictures, SplitPictures, open_pictures, origin_of
+from gancli.scores.results import ScoreRow
+
+Progress = Callable[[int, int], None]  # pictures done, pictures in all
+
+SPLITS = 10
+ENOUGH = 5  # pictures of a split per class: with fewer, the mean over pictures misses classes and the score is too low
+SELF_FINETUNED = (
+    "IS (self-finetuned): by a classifier of our own, so on another scale than published scores, which come from "
+    "StackGAN's fine-tuned Inception; its checkpoint is not to be had"
+)
+
+
+@dataclass(frozen=True)
+class InceptionScore:
+    """The result for one set of pictures.
+
+    Attributes:
+        value: Mean over the splits, in [1, C].
+        std: Population standard deviation over the splits.
+        scores: (splits,).
+    """
+
+    value: float
+    std: float
+    scores: NDArray[np.float64]
+
+
+class InceptionScoreAccumulator:
+    """The Inception score of logits that come batch by batch.
+
+    The mean divergence of a split is mean(sum p log p) - sum(q log q) with q the mean of p, so that a split needs no
+    more than two sums, however many pictures it has. Everything in float64, from the logits on.
+
+    Args:
+        count: N, pictures in all: the splits are drawn before the first one comes.
+        classes: C.
+        splits: Parts of the shuffled pictures; part i goes from i * N // splits to (i + 1) * N // splits.
+        seed: Of the shuffle; None leaves the order as it is.
+
+    Raises:
+        DataError: There are fewer pictures than splits.
+    """
+
+    def __init__(self, count: int, classes: int, *, splits: int = SPLITS, seed: int | None = 0) -> None:
+        if count < splits:
+            raise DataError(
+                f"the Inception score of {splits} splits needs at least {splits} pictures, here are {count}",
+                "Draw more pictures, or ask for fewer splits.",
+            )
+        order = np.arange(count) if seed is None else np.random.default_rng(seed).permutation(count)
+        bounds = np.arange(splits + 1) * count // splits
+        self._split_of = np.empty(count, np.int64)
+        self._split_of[order] = np.repeat(np.arange(splits), np.diff(bounds))
+        self._sizes = np.diff(bounds)
+        self._probabilities = np.zeros((splits, classes))  # sums of p
+        self._negentropy = np.zeros(splits)  # sums of sum p log p
+        self.n = 0
+
+    def update(self, logits: Tensor) -> None:
+        """Adds the logits (B, C) of the next B pictures."""
+        log_p = torch.log_softmax(logits.double(), dim=1)
+        p = log_p.exp()
+        into = self._split_of[self.n : self.n + len(logits)]
+        np.add.at(self._probabilities, into, p.cpu().numpy())
+        np.add.at(self._negentropy, into, (p * log_p).sum(dim=1).cpu().numpy())
+        self.n += len(logits)
+
+    def result(self) -> InceptionScore:
+        """The score of all pictures.
+
+        Raises:
+            DataError: The logits are not finite.
+            ValueError: Fewer or more pictures came than were announced.
+        """
+        if self.n != len(self._split_of):
+            raise ValueError(f"{self.n} pictures came, {len(self._split_of)} were announced")
+        q = torch.from_numpy(self._probabilities / self._sizes[:, None])  # (splits, C)
+        divergence = self._negentropy / self._sizes - torch.xlogy(q, q).sum(dim=1).numpy()
+        if not np.isfinite(divergence).all():
+            raise DataError("the network gave NaN or infinite logits", "Its weights may be broken.")
+        # A divergence from a mean lies between 0 and log C; rounding may leave that by some 1e-15
+        scores = np.exp(divergence).clip(1.0, q.shape[1])
+        return InceptionScore(float(scores.mean()), float(scores.std()), scores)
+
+
+def inception_score(logits: Tensor, *, splits: int = SPLITS, seed: int | None = 0) -> InceptionScore:
+    """The Inception score of pictures by their logits.
+
+    Args:
+        logits: (N, C).
+        splits, seed: As in `InceptionScoreAccumulator`.
+
+    Raises:
+        DataError: N is below `splits`, or a logit is not finite.
+    """
+    accumulator = InceptionScoreAccumulator(len(logits), logits.shape[1], splits=splits, seed=seed)
+    accumulator.update(logits)
+    return accumulator.result()
+
+
+def score_is(
+    pictures: str,
+    network: FeatureNetwork,
+    *,
+    data: str | None = None,
+    splits: int = SPLITS,
+    seed: int = 0,
+    batch: int = 50,
+    progress: Progress | None = None,
+) -> tuple[ScoreRow, ...]:
+    """The Inception score of pictures and, where their dataset is at hand, that of its real pictures.
+
+    Args:
+        pictures: Folder of generated pictures, or "DIR:split" for the real ones alone.
+        network: From `load_logits`.
+        data: "DIR:split" of the real pictures, taken at the side of the generated ones; None: where sampling.json
+            says, as long as it is there.
+        splits: Parts of the shuffled pictures over which mean and standard deviation are taken.
+        seed: Of the shuffle.
+        batch: Pictures at a time; it does not change the result.
+        progress: Called after each batch with pictures done and in all, first for the generated ones.
+
+    Returns:
+        The row of the pictures and, after it, the row of the real ones, whose method is "real".
+
+    Raises:
+        DataError: Pictures are missing or broken, fewer than splits, or of classes that the classifier does not know.
+        UsageError: A dataset is named without its split.
+    """
+    scored = open_pictures(pictures)
+    real, notes = _real_pictures(scored, data)
+    if real is not None:
+        notes += _check_classes(real, network)
+    measure = partial(_measure, network=network, splits=splits, seed=seed, batch=batch, progress=progress)
+    if isinstance(scored, SplitPictures):
+        return (measure(scored, real, notes),)
+    generated = measure(scored, real, notes)
+    if real is None:
+        return (generated,)
+    ceiling = "ceiling: the real pictures"
+    if network.class_names:
+        ceiling += ", which the classifier has learned from if they are its training split"
+    return generated, measure(real.at(min(scored.side or real.side, real.side)), real, [ceiling])
+
+
+def _real_pictures(
+    scored: SplitPictures | FilePictures, data: str | None
+) -> tuple[SplitPictures | None, list[str]]:
+    """The real pictures that go with the scored ones, and what to note where there are none."""
+    if isinstance(scored, SplitPictures):
+        if data is not None:
+            raise UsageError(f"{scored.name}: are real pictures themselves", "Leave --data out.")
+        return scored, []
+    if data is None:
+        sampling = scored.sampling
+        if sampling is None or sampling.data is None:
+            return None, ["the classes of the pictures are not known"]
+        if not Path(sampling.data, MANIFEST).is_file():
+            return None, [
+                f"the classes of the pictures are not known: their dataset {sampling.data} is not there"
+            ]
+        data = f"{sampling.data}:{sampling.split}"
+    real = open_pictures(data)
+    if not isinstance(real, SplitPictures):
+        raise UsageError(f"{data}: is not a split of a dataset", "Say it as DIR:split.")
+    return real, []
+
+
+def _check_classes(real: SplitPictures, network: FeatureNetwork) -> list[str]:
+    """What to note about the classes of the pictures and those of the network.
+
+    Raises:
+        DataError: The pictures are of classes that our own classifier was not trained to tell apart.
+    """
+    if not network.class_names:
+        return []
+    names = Dataset.open(real.split.folder).class_names
+    present = [names[number] for number in np.unique(real.split.class_ids)] if names else []
+    unknown = [name for name in present if name not in network.class_names]
+    if unknown or not present:
+        what = (
+            f"it does not know {len(unknown)} of the {len(present)} classes of {real.name}, as {unknown[0]}"
+            if present
+            else f"{real.name} has no classes"
+        )
+        raise DataError(
+            f"{network.name}: is a classifier of other classes: {what}",
+            f"Train one on them (gancli pretrain-encoder classifier data={real.split.folder} "
+            f"split={real.split.name}), or score with --network imagenet or inception.",
+        )
+    if len(network.class_names) > len(present):
+        return [
+            f"the classifier knows {len(network.class_names)} classes, the pictures are of {len(present)}"
+        ]
+    return []
+
+
+def _measure(
+    pictures: SplitPictures | FilePictures,
+    real: SplitPictures | None,
+    notes: Sequence[str],
+    *,
+    network: FeatureNetwork,
+    splits: int,
+    seed: int,
+    batch: int,
+    progress: Progress | None,
+) -> ScoreRow:
+    """The score of one set of pictures as a row."""
+    count = len(pictures)
+    accumulator = InceptionScoreAccumulator(count, network.dim, splits=splits, seed=seed)
+    for chunk in pictures.batches(batch):
+        accumulator.update(network(chunk))
+        if progress is not None:
+            progress(accumulator.n, count)
+    result = accumulator.result()
+    every = list(notes)
+    if network.class_names:
+        every.insert(0, SELF_FINETUNED)
+    if count // splits < ENOUGH * network.dim:
+        every.append(
+            f"only {count // splits} pictures in a split for {network.dim} classes (< {ENOUGH} each): biased downward"
+        )
+    generated = isinstance(pictures, FilePictures)
+    sampling = pictures.sampling if isinstance(pictures, FilePictures) else None
+    dataset, split = pictures.name, ""
+    if real is not None:
+        dataset, split = real.dataset, real.split.name
+    elif sampling is not None and sampling.dataset is not None:
+        dataset, split = sampling.dataset, sampling.split or ""
+    return ScoreRow(
+        dataset=dataset,
+        split=split,
+        metric="inception_score",
+        value=result.value,
+        std=result.std,
+        n_real=0 if generated else count,
+        n_fake=count if generated else 0,
+        protocol=f"exp of the mean divergence of a picture's classes from their mean, over {splits} splits shuffled by "
+        f"seed {seed}, population std, float64",
+        network=network.name,
+        network_sha256=network.sha256,
+        resize=network.resize,
+        note="; ".join(every),
+        **dataclasses.asdict(origin_of(pictures)),
+    )
