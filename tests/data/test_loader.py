@@ -236,3 +236,68 @@ def test_an_error_in_a_worker_reads_as_if_there_were_none(tiny_dataset):
     source = DamagedSource(Dataset.open(tiny_dataset).split("train"), sizes=[8], batch=2, words=5, seed=0)
     with pytest.raises(DataError, match=r"^train-00000-of-00001\.h5: damaged$"):
         next(batches(source, 0, 2, workers=1))
+
+
+class Vectors:
+    """Image n has the vectors n + 0.0, n + 0.1, n + 0.2."""
+
+    def mean_of(self, index: int, number: int, rng: np.random.Generator) -> np.ndarray:
+        return np.array([index + rng.permutation(3)[:number].mean() / 10, index], np.float32)
+
+
+def test_sentence_vectors_belong_to_their_images_and_are_averaged(split: Split) -> None:
+    batch = source(split, sentences=Vectors(), averaged=2, words=0)[0]
+    assert batch.sentences is not None
+    assert batch.sentences.dtype == torch.float32
+    assert batch.sentences[:, 1].tolist() == batch.indices.tolist()
+    assert set((batch.sentences[:, 0] - batch.indices).mul(100).round().int().tolist()) <= {5, 10, 15}
+    assert batch.tokens.shape == (4, 0)
+
+
+@pytest.mark.parametrize("wrong", ["image", "text"])
+def test_wrong_pairs_are_of_other_classes_and_a_function_of_seed_and_step(split: Split, wrong: str) -> None:
+    options: dict[str, object] = {"sentences": Vectors(), "wrong": wrong, "sizes": (8,), "words": 0}
+    batches_ = [source(split, **options)[step] for step in range(20)]
+    again = source(split, **options)
+    for step in (19, 3):
+        one, other = batches_[step], again[step]
+        assert same(one, other)
+        if wrong == "image":
+            assert torch.equal(one.wrong_images[0], other.wrong_images[0])
+        else:
+            assert torch.equal(one.wrong_sentences, other.wrong_sentences)  # type: ignore[arg-type]
+    if wrong == "image":
+        assert batches_[0].wrong_images[0].shape == (4, 3, 8, 8)
+        assert batches_[0].wrong_sentences is None
+        return
+    drawn = torch.cat(
+        [batch.wrong_sentences[:, 1] for batch in batches_ if batch.wrong_sentences is not None]
+    )
+    own = torch.cat([batch.class_ids for batch in batches_])
+    assert (torch.from_numpy(split.class_ids[drawn.int().numpy()]) != own).all()
+    assert set(drawn.int().tolist()) == set(range(len(split))), "every image of another class may be drawn"
+
+
+def test_wrong_images_have_windows_of_their_own(split: Split) -> None:
+    plain = source(split, sizes=(32,))
+    mixed = source(split, sizes=(32,), wrong="image")
+    for step in range(3):
+        assert torch.equal(plain[step].images[0], mixed[step].images[0]), "the real pairs stay what they were"
+        assert not torch.equal(mixed[step].images[0], mixed[step].wrong_images[0])
+
+
+def test_a_single_class_has_no_wrong_pairs(
+    tmp_path: Path, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Split, "class_ids", np.zeros(len(split), np.int64))
+    with pytest.raises(DataError, match="one class"):
+        source(split, wrong="image")
+
+
+def test_two_processes_draw_the_wrong_pairs_of_one(split: Split) -> None:
+    options: dict[str, object] = {"sentences": Vectors(), "wrong": "text", "words": 0}
+    whole = source(split, batch=4, **options)[1]
+    halves = [source(split, batch=2, rank=rank, world=2, **options)[1] for rank in (0, 1)]
+    assert whole.wrong_sentences is not None
+    assert torch.equal(torch.cat([half.wrong_sentences for half in halves]), whole.wrong_sentences)  # type: ignore[misc]
+    assert torch.equal(torch.cat([half.sentences for half in halves]), whole.sentences)  # type: ignore[misc,arg-type]
