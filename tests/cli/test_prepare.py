@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.cli.conftest import Gancli, call_process
+from tests.data.sources.test_oxford102 import LABELS, write_raw_oxford102
 
 BIRD = "001.Black_footed_Albatross/Bird_0001"
 
@@ -79,6 +80,31 @@ def test_own_pictures(gancli: Gancli, tmp_path: Path) -> None:
     assert answer.code == 0, answer.stderr
     assert sum(split["images"] for split in answer.json["splits"].values()) == 4
     assert json.loads((tmp_path / "out/dataset.json").read_text())["name"] == "reds"
+
+
+def test_flowers_with_captions_and_without(gancli: Gancli, tmp_path: Path) -> None:
+    root = write_raw_oxford102(tmp_path / "flowers")
+    answer = gancli("prepare", "oxford102", "--root", root, *options(tmp_path / "given"), "--json")
+    assert answer.code == 0, answer.stderr
+    assert answer.json["splits"] == {
+        "train": {"images": 5, "captions": 10},
+        "test": {"images": 3, "captions": 6},
+    }
+    assert gancli("data", "check", tmp_path / "given").code == 0
+
+    shutil.rmtree(root / "text_c10")
+    answer = gancli("prepare", "oxford102", "--root", root, *options(tmp_path / "made"))
+    assert answer.code == 3
+    assert "--captions-from-class-names" in answer.stderr
+    assert not (tmp_path / "made").exists()
+    arguments = ("--captions-from-class-names", "--split", "62-40", "--json")
+    answer = gancli("prepare", "oxford102", "--root", root, *options(tmp_path / "made"), *arguments)
+    assert answer.code == 0, answer.stderr
+    assert answer.json["splits"] == {
+        "train": {"images": 3, "captions": 30},
+        "test": {"images": 5, "captions": 50},
+    }
+    assert "do not compare" in answer.stderr
 
 
 def _made(path: Path) -> Path:
@@ -197,6 +223,34 @@ def test_captions_without_a_word_of_an_encoders_vocabulary(
     assert answer.code == 3
     assert BIRD in answer.stderr
     assert gancli(*arguments, "--skip-bad").code == 0
+
+
+def test_flowers_that_are_not_all_there(gancli: Gancli, tmp_path: Path) -> None:
+    """Labels and files of different counts: the parts of a copy are taken when asked, and all absent are listed."""
+    labels = LABELS * 5
+    root = write_raw_oxford102(tmp_path / "flowers", labels)
+    for number in range(1, 31):
+        (root / f"jpg/image_{number:05d}.jpg").unlink()
+    (root / "jpg/image_00040.jpg").write_text("<html>not found</html>")
+    arguments = ("prepare", "oxford102", "--root", root, *options(tmp_path / "out"))
+    answer = gancli(*arguments)
+    assert answer.code == 3
+    assert "40 labels" in answer.stderr
+    assert "10 pictures" in answer.stderr
+    assert "--skip-bad" in answer.stderr
+    assert not (tmp_path / "out").exists()
+
+    dry = gancli(*arguments, "--skip-bad", "--dry-run")
+    assert dry.stdout.count("cannot be used: class_") == 20
+    assert "cannot be used: 10 more" in dry.stdout
+    assert len(gancli(*arguments, "--skip-bad", "--dry-run", "--json").json["bad"]) == 30
+
+    answer = gancli(*arguments, "--skip-bad", "--json")
+    assert answer.code == 0, answer.stderr
+    assert answer.json["rejected"] == 31
+    rejected = list(csv.DictReader((tmp_path / "out/rejected.csv").open()))
+    assert [row["key"] for row in rejected][-1] == "class_00001/image_00040"
+    assert gancli("data", "check", tmp_path / "out").code == 0
 
 
 # -------------------------------------------------------------------------------------- the whole root, the folder

@@ -211,13 +211,15 @@ def _read_vector(path: Path, variable: str) -> NDArray[np.int64]:
     if variable not in variables:
         raise DataError(f"{path} has no variable {variable!r}", hint=OXFORD_PAGE)
     values = np.asarray(variables[variable])
-    whole = values.dtype.kind in "iuf" and values.size == max(values.shape, default=0)
-    if not whole or (values.dtype.kind == "f" and not np.array_equal(values, np.trunc(values))):
-        raise DataError(
-            f"{path}: {variable!r} should be a row of whole numbers, not {values.dtype} of shape {values.shape}",
-            hint=OXFORD_PAGE,
-        )
-    return values.reshape(-1).astype(np.int64)
+    if values.dtype.kind in "iuf" and values.ndim == 2 and min(values.shape) <= 1:
+        with np.errstate(invalid="ignore"):  # of NaN and infinity; they differ from whatever comes out
+            numbers = values.astype(np.int64)
+        if np.array_equal(numbers, values):
+            return numbers.reshape(-1)
+    raise DataError(
+        f"{path}: {variable!r} should be a row of whole numbers, not {values.dtype} of shape {values.shape}",
+        hint=OXFORD_PAGE,
+    )
 
 
 def _read_image_splits(path: Path, count: int) -> dict[int, str]:
