@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,6 +13,10 @@ from PIL import Image, ImageDraw
 from gancli.data.prepare import prepare
 from gancli.data.sources import cub
 from gancli.data.text import Vocabulary
+
+if TYPE_CHECKING:
+    from gancli.encoders.embeddings import CaptionEmbeddings
+    from gancli.encoders.sentence import SentenceEncoder
 
 torch.set_num_threads(1)  # pytest -n already keeps every core busy; more threads than cores only wait
 
@@ -153,3 +158,69 @@ def tiny_model(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("tiny") / "model"
     save_model(folder, generator, encoder.text, encoder.vocabulary, settings)
     return folder
+
+
+def build_stackgan(encoder: SentenceEncoder | CaptionEmbeddings, folder: Path, *, stage: int = 2) -> Path:
+    """Write an untrained StackGAN folder of stages 16 and 32 that reads `encoder`'s vectors."""
+    from gancli.inference.model_folder import save_stackgan
+    from gancli.models.stackgan import ConditioningAugmentation, StageOneGenerator, StageTwoGenerator
+
+    first = {"size": 16, "text_dim": encoder.dim, "width": 8, "noise_dim": 6, "condition_dim": 5}
+    second = {
+        "size": 32,
+        "input_size": 16,
+        "text_dim": encoder.dim,
+        "width": 8,
+        "condition_dim": 4,
+        "residual_blocks": 1,
+    }
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(2)
+        stage1, stage2 = StageOneGenerator(**first), StageTwoGenerator(**second)
+        # Initial weights hardly heed the sentence and draw grey: larger ones, then the statistics of one batch
+        for module in (*stage1.modules(), *stage2.modules()):
+            if isinstance(module, ConditioningAugmentation):
+                module.linear.weight.mul_(20)
+            elif isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+                module.momentum = None
+        sentence = torch.randn(128, encoder.dim)
+        inputs = sentence, torch.randn(128, 6), torch.randn(128, 5)
+        stage1.layers[-2].weight.mul_(0.5 / stage1(*inputs).images.std())
+        inputs = stage1(*inputs).images, sentence, torch.randn(128, 4)
+        stage2.up[-2].weight.mul_(0.5 / stage2(*inputs).images.std())
+    settings = {"dataset": "cub", "step": 7, "stage1": first}
+    if stage == 2:
+        save_stackgan(folder, stage1, stage2, encoder, {**settings, "stage2": second})
+    else:
+        save_stackgan(folder, stage1, None, encoder, settings)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_sentence_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained char-CNN-RNN encoder folder whose vectors tell captions apart; not to be changed."""
+    from gancli.encoders.char_cnn_rnn import CharCnnRnn, encode_characters, save_char_cnn_rnn
+
+    arguments = {"variant": "B", "dim": 12, "width": 6}
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(3)
+        network = CharCnnRnn(**arguments)
+        for parameter in network.parameters():
+            parameter.mul_(8)
+        captions = [f"a {colour} bird{rest}" for colour in COLOURS for rest in ("", " with a long bill" * 3)]
+        spread, mean = torch.std_mean(network(torch.from_numpy(encode_characters(captions))), dim=0)
+        network.head.weight.div_(spread[:, None])
+        network.head.bias.sub_(mean).div_(spread)
+    folder = tmp_path_factory.mktemp("tiny") / "char-cnn-rnn"
+    save_char_cnn_rnn(folder, network, {"dataset": "cub", "text": arguments})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_stackgan(tiny_sentence_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained StackGAN folder of both stages, 16 and 32, with its text encoder; not to be changed."""
+    from gancli.encoders.sentence import load_sentence_encoder
+
+    return build_stackgan(
+        load_sentence_encoder(tiny_sentence_encoder), tmp_path_factory.mktemp("tiny") / "stackgan"
+    )

@@ -9,6 +9,7 @@ import typer
 
 from gancli.cli.app import USE, app, command
 from gancli.cli.console import Output
+from gancli.errors import UsageError
 from gancli.samples import Vary
 
 CAPTIONS, VARIANTS, FIGURES = "Captions", "Variants", "Figures"
@@ -139,6 +140,12 @@ def sample(
     Words that the model has never seen are left out, with a warning. The same call again continues one that was
     interrupted.
     """
+    if interpolate is not None and interpolate[1].startswith("--"):
+        # Click takes whatever comes second, so a forgotten sentence would swallow the next option
+        raise UsageError(
+            f"--interpolate takes two sentences, {interpolate[1]} is an option",
+            'Say --interpolate "a red bird" "a small yellow bird".',
+        )
     from gancli.build import pick_device
     from gancli.inference.sample import sample as draw
 

@@ -95,8 +95,10 @@ def walk(split: Split, n: int | None, seed: int) -> list[Request]:
     return requests
 
 
-def between(first: str, second: str, steps: int) -> list[Request]:
-    """The way from one sentence to another in even steps, both ends included; all share the first one's noise.
+def between(first: str, second: str, steps: int, variants: int) -> list[Request]:
+    """The way from one sentence to another in even steps, both ends included, once for each variant.
+
+    All pictures of a variant share the noise of the first sentence's.
 
     Raises:
         UsageError: A sentence is empty.
@@ -104,7 +106,11 @@ def between(first: str, second: str, steps: int) -> list[Request]:
     first, second = first.strip(), second.strip()
     if not first or not second:
         raise UsageError("an interpolation needs two sentences, one of them is empty")
-    return [Request(first, second_caption=second, weight=step / (steps - 1)) for step in range(steps)]
+    return [
+        Request(first, variant=variant, second_caption=second, weight=step / (steps - 1))
+        for variant in range(variants)
+        for step in range(steps)
+    ]
 
 
 def with_variants(requests: Sequence[Request], variants: int) -> list[Request]:

@@ -156,19 +156,19 @@ def sample(
             raise UsageError(
                 "an interpolation brings its own two sentences: name no other captions beside it"
             )
-        captions = between(*interpolate, steps or STEPS)
+        steps = steps or STEPS
+        requests = between(*interpolate, steps, variants)
     elif data is not None:
         if texts or captions_file is not None:
             raise UsageError("captions come either from a dataset or from texts, not from both")
         dataset = Dataset.open(data)
-        captions = walk(dataset.split(split), n, seed)
+        requests = with_variants(walk(dataset.split(split), n, seed), variants)
     else:
-        captions = given(texts, captions_file)
+        requests = with_variants(given(texts, captions_file), variants)
     if dataset is None and n is not None:
         raise UsageError(
             "a number of pictures goes with a dataset's captions; for texts say how many variants"
         )
-    requests = with_variants(captions, variants)
     sentences: Sentences | None = None
     vectors: CaptionEmbeddings | None = None
     if embeddings is not None:
@@ -203,7 +203,7 @@ def sample(
         gancli_version=__version__,
         vary=vary,
         interpolation=interpolate,
-        steps=None if interpolate is None else len(captions),
+        steps=steps,
         embeddings=None if embeddings is None else str(embeddings),
         embeddings_hash=None if vectors is None else vectors.hash,
     )
@@ -229,7 +229,7 @@ def sample(
                 progress(done, len(files))
     figures = [out / name / file for file in files for name in per_picture]
     if sheet is not None:
-        warnings += _save_sheet(out, f"{sheet}.png", files, requests, variants)
+        warnings += _save_sheet(out, f"{sheet}.png", files, requests, steps or variants)
         figures.append(out / SHEETS / f"{sheet}.png")
     write_samples(
         out,
@@ -382,34 +382,23 @@ def _figures(
 
 
 def _save_sheet(
-    out: Path, name: str, files: Sequence[str], requests: Sequence[Request], variants: int
+    out: Path, name: str, files: Sequence[str], requests: Sequence[Request], columns: int
 ) -> list[str]:
     """The figure of all variants, or of an interpolation, from the files; gives back what to warn of."""
-    warnings = []
-
-    def shown(indices: Sequence[int]) -> list[int]:
-        chosen = np.linspace(0, len(indices) - 1, min(len(indices), _SHEET)).round().astype(int)
-        if len(chosen) < len(indices):
-            warnings.append(
-                f"{out / SHEETS / name}: shows {len(chosen)} of {len(indices):,} pictures in a row"
-            )
-        return [indices[number] for number in chosen]
-
-    def pixels(indices: Sequence[int]) -> list[Pixels]:
-        return [np.asarray(Image.open(out / files[index]).convert("RGB")) for index in indices]
-
-    everything = range(len(files))
-    if requests[0].second_caption:
-        # A frame's variants follow each other, and a row is one variant of all frames
-        rows = [shown(everything[number::variants]) for number in range(min(variants, _SHEET))]
+    starts = range(0, len(files), columns)
+    chosen = np.linspace(0, columns - 1, min(columns, _SHEET)).round().astype(int)
+    rows = [[start + int(column) for column in chosen] for start in starts[:_SHEET]]
+    pictures = [[np.asarray(Image.open(out / files[index]).convert("RGB")) for index in row] for row in rows]
+    first = requests[0]
+    if first.second_caption:
         weights = [requests[index].weight for index in rows[0]]
-        ends = requests[0].caption, requests[0].second_caption
-        figure = interpolation_figure([pixels(row) for row in rows], weights, *ends)
+        figure = interpolation_figure(pictures, weights, first.caption, first.second_caption)
     else:
-        starts = range(0, len(files), variants)
-        rows = [shown(everything[start : start + variants]) for start in starts[:_SHEET]]
-        if len(starts) > _SHEET:
-            warnings.append(f"{out / SHEETS / name}: shows the first {_SHEET} of {len(starts):,} captions")
-        figure = variants_figure([pixels(row) for row in rows], [requests[row[0]].caption for row in rows])
+        figure = variants_figure(pictures, [requests[row[0]].caption for row in rows])
     save_image(figure, out / SHEETS / name)
-    return list(dict.fromkeys(warnings))
+    if len(rows) == len(starts) and len(chosen) == columns:
+        return []
+    return [
+        f"{out / SHEETS / name}: shows {len(rows):,} of {len(starts):,} rows with {len(chosen)} of {columns:,} "
+        "pictures each"
+    ]

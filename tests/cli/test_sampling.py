@@ -28,6 +28,42 @@ def test_own_sentences_with_figures(gancli: Gancli, run: Path, tmp_path: Path) -
     assert len(list((tmp_path / "out/attention").iterdir())) == 4
 
 
+def test_variants_of_the_condition_on_one_sheet(gancli: Gancli, run: Path, tmp_path: Path) -> None:
+    answer = gancli(
+        "sample", run, "--text", "a small black bird", "--text", "a white bird", "--variants", "3",
+        "--vary", "condition", "--grid", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert answer.code == 0, answer.stderr
+    sheet = tmp_path / "out/figures/variants.png"
+    assert str(sheet) in answer.stdout
+    assert Image.open(sheet).width == 3 * (64 + 2) + 2
+
+
+def test_from_one_sentence_to_another(gancli: Gancli, tiny_stackgan: Path, tmp_path: Path) -> None:
+    answer = gancli(
+        "sample", tiny_stackgan, "--interpolate", "a white bird", "a small black bird", "--steps", "4", "--stages",
+        "--out", tmp_path / "out", "--json",
+    )  # fmt: skip
+    assert answer.code == 0, answer.stderr
+    assert answer.json["pictures"] == 4
+    assert answer.json["figures"][-1] == str(tmp_path / "out/figures/interpolation.png")
+    rows = list(csv.DictReader((tmp_path / "out/samples.csv").open()))
+    assert {(row["caption"], row["second_caption"]) for row in rows} == {
+        ("a white bird", "a small black bird")
+    }
+    assert [round(float(row["weight"]), 3) for row in rows] == [0, 0.333, 0.667, 1]
+    again = gancli("score", "agreement", tmp_path / "out", "--results", tmp_path / "results.csv")
+    assert again.code == 2
+    assert "between two sentences" in again.stderr
+
+
+def test_stackgan_attends_to_no_words(gancli: Gancli, tiny_stackgan: Path, tmp_path: Path) -> None:
+    arguments = ("--text", "a white bird", "--attention", "--out", tmp_path / "out")
+    answer = gancli("sample", tiny_stackgan, *arguments)
+    assert answer.code == 2
+    assert "no word attention" in answer.stderr
+
+
 def test_quiet_names_the_files(gancli: Gancli, run: Path, tmp_path: Path) -> None:
     answer = gancli("sample", run, "-t", "a black bird", "--out", tmp_path / "out", "-q")
     (name,) = answer.stdout.splitlines()
@@ -58,6 +94,13 @@ def test_the_same_seed_gives_the_same_pictures_in_any_batch(
         (("--text", "a bird", "--variants", "0"), 2, "--variants"),
         (("--text", "a bird", "--device", "cuda:99"), 2, "cuda:99"),
         (("--text", "a bird", "--device", "gpu"), 2, "gpu"),
+        (("--text", "a bird", "--vary", "z", "--variants", "2"), 2, "condition"),
+        (("--text", "a bird", "--grid"), 2, "--variants 8"),
+        (("--text", "a bird", "--steps", "5"), 2, "--interpolate"),
+        (("--interpolate", "a bird", "--stages"), 2, "--stages is an option"),
+        (("--interpolate", "a bird", "a black bird"), 2, "attends to the words"),
+        (("--text", "a bird", "--embeddings", "vectors.npz"), 2, "--data"),
+        (("--data", "DATA", "--embeddings", "vectors.npz"), 2, "is not needed"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

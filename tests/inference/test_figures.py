@@ -9,8 +9,10 @@ from gancli.inference.figures import (
     attention_figure,
     grid,
     heat_overlay,
+    interpolation_figure,
     stages_figure,
     to_uint8,
+    variants_figure,
 )
 
 
@@ -75,7 +77,8 @@ def test_grid_refuses_what_it_cannot_draw():
 
 
 def test_stages_are_enlarged_to_one_size():
-    figure = stages_figure([plain(16, 10), plain(32, 20), plain(64, 30)], "a small bird")
+    pictures = [plain(16, 10), plain(32, 20), plain(64, 30)]
+    figure = stages_figure(pictures, "a small bird", names=["first", "second", "third"])
     pixels = np.asarray(figure)
     assert figure.width == 3 * (128 + 6) + 6
     for level in (10, 20, 30):
@@ -95,3 +98,46 @@ def test_attention_figure_has_a_row_per_stage_and_a_panel_per_word():
     figure = attention_figure(images, maps, ["small", "red", "bird"], "small red bird", size=64)
     assert figure.width == 4 * (64 + 4) + 4
     assert figure.height > 2 * 64
+
+
+def test_one_stage_alone():
+    figure = stages_figure([plain(64, 10)], "a bird", names=["Stage-I"])
+    assert (np.asarray(figure) == 10).all(axis=-1).sum() >= 128 * 128
+
+
+def coloured(side, row, column):
+    """A picture of a colour that no letter has."""
+    return np.full((side, side, 3), (255, 10 * row, 10 * column), np.uint8)
+
+
+def corner(figure, row, column):
+    """Top and left of that picture in a figure, and how many of its pixels show."""
+    ys, xs = np.nonzero((np.asarray(figure) == coloured(1, row, column)[0, 0]).all(axis=-1))
+    return ys.min(), xs.min(), len(ys)
+
+
+def test_variants_lie_along_their_captions_row():
+    rows = [[coloured(80, row, column) for column in range(3)] for row in range(2)]
+    figure = variants_figure(rows, ["a red bird", "a blue bird"])
+    assert figure.width == 3 * (80 + 2) + 2
+    found = [[corner(figure, row, column) for column in range(3)] for row in range(2)]
+    for row in range(2):
+        assert [left for _, left, _ in found[row]] == [2, 84, 166]
+        assert len({top for top, _, _ in found[row]}) == 1
+        assert {count for _, _, count in found[row]} == {80 * 80}
+    first, second = found[0][0][0], found[1][0][0]
+    assert second > first + 80
+    assert (np.asarray(figure)[:first] != BACKGROUND).any()  # the caption stands above its row
+
+
+def test_an_interpolation_goes_from_left_to_right():
+    rows = [[coloured(64, row, column) for column in range(4)] for row in range(2)]
+    figure = interpolation_figure(rows, [0, 1 / 3, 2 / 3, 1], "a red bird", "a blue bird")
+    assert figure.width == 4 * (64 + 2) + 2
+    for row in range(2):
+        assert [corner(figure, row, column)[1] for column in range(4)] == [2, 68, 134, 200]
+
+
+def test_small_pictures_are_enlarged_on_sheets():
+    figure = variants_figure([[plain(16, 90), plain(16, 91)]], ["a bird"])
+    assert figure.width == 2 * (64 + 2) + 2

@@ -1,5 +1,6 @@
 """Sampling: the same seed gives the same picture in any company, every row has its file, and bad input is named."""
 
+import itertools
 import json
 
 import numpy as np
@@ -8,10 +9,17 @@ import torch
 from PIL import Image
 
 from gancli.data.shards import Dataset
+from gancli.encoders.embeddings import export_embeddings, load_embeddings
+from gancli.encoders.sentence import load_sentence_encoder
 from gancli.errors import DataError, UsageError
-from gancli.inference import sample as sampling_module
+from gancli.inference.captions import Request
+from gancli.inference.figures import to_uint8
+from gancli.inference.model_folder import load_model
+from gancli.inference.noise import picture_noise
 from gancli.inference.sample import sample
-from gancli.samples import read_samples, read_sampling
+from gancli.samples import Sampling, read_samples, read_sampling
+from gancli.scores.pictures import open_pictures
+from tests.conftest import build_stackgan
 
 TEXTS = [
     "this is a small white bird",
@@ -34,7 +42,7 @@ def assert_same(first, second):
     assert np.abs(first - second).max() <= 1
 
 
-def test_batch_size_and_order_do_not_matter(tiny_model, tmp_path):
+def test_batch_size_and_order_do_not_matter(any_model, tmp_path):
     runs = {}
     for name, texts, batch in (
         ("a", TEXTS, 32),
@@ -42,16 +50,16 @@ def test_batch_size_and_order_do_not_matter(tiny_model, tmp_path):
         ("c", TEXTS[::-1], 2),
         ("d", TEXTS[1:2], 8),
     ):
-        sample(tiny_model, out=tmp_path / name, texts=texts, variants=2, batch=batch, seed=3)
+        sample(any_model, out=tmp_path / name, texts=texts, variants=2, batch=batch, seed=3)
         runs[name] = by_request(tmp_path / name)
     for other in "bcd":
         for request, picture in runs[other].items():
             assert_same(picture, runs["a"][request])
 
 
-def test_seeds_variants_and_captions_differ(tiny_model, tmp_path):
+def test_seeds_variants_and_captions_differ(any_model, tmp_path):
     for seed in (0, 1):
-        sample(tiny_model, out=tmp_path / str(seed), texts=TEXTS[:2], variants=2, seed=seed)
+        sample(any_model, out=tmp_path / str(seed), texts=TEXTS[:2], variants=2, seed=seed)
     pictures = [*by_request(tmp_path / "0").values(), *by_request(tmp_path / "1").values()]
     assert len(pictures) == 8
     for i in range(8):
@@ -75,8 +83,8 @@ def test_csv_json_and_files_agree(tiny_model, tmp_path):
 
 
 @pytest.mark.parametrize("n", [5, 12, 31])
-def test_walk_takes_each_image_once_a_pass(tiny_model, tiny_dataset, tmp_path, n):
-    sample(tiny_model, out=tmp_path / "out", data=tiny_dataset, n=n, seed=1)
+def test_walk_takes_each_image_once_a_pass(any_model, tiny_dataset, tmp_path, n):
+    sample(any_model, out=tmp_path / "out", data=tiny_dataset, n=n, seed=1)
     rows = read_samples(tmp_path / "out")
     split = Dataset.open(tiny_dataset).split("test")
     assert len(rows) == n
@@ -147,9 +155,9 @@ def test_captions_without_any_known_word(tiny_model, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_interrupted_sampling_continues(tiny_model, tmp_path, monkeypatch):
+def test_interrupted_sampling_continues(any_model, tmp_path):
     out = tmp_path / "out"
-    whole = sample(tiny_model, out=tmp_path / "whole", texts=TEXTS, variants=2, batch=2, stages=True)
+    whole = sample(any_model, out=tmp_path / "whole", texts=TEXTS, variants=2, batch=2, stages=True)
 
     def stop(done, total):
         if done == 4:
@@ -157,11 +165,11 @@ def test_interrupted_sampling_continues(tiny_model, tmp_path, monkeypatch):
 
     arguments = {"out": out, "texts": TEXTS, "variants": 2, "batch": 2, "stages": True}
     with pytest.raises(KeyboardInterrupt):
-        sample(tiny_model, **arguments, progress=stop)
+        sample(any_model, **arguments, progress=stop)
     assert not (out / "samples.csv").exists()
     with pytest.raises(UsageError, match="holds pictures already"):
-        sample(tiny_model, **{**arguments, "seed": 1})
-    report = sample(tiny_model, **arguments)
+        sample(any_model, **{**arguments, "seed": 1})
+    report = sample(any_model, **arguments)
     assert report.made == 2
     for file, again in zip(whole.files, report.files, strict=True):
         assert_same(pixels(file), pixels(again))
@@ -218,6 +226,15 @@ def test_full_disk_keeps_what_was_drawn(tiny_model, tmp_path, monkeypatch):
         ({"texts": ["a bird"], "batch": 0}, "batch"),
         ({"texts": ["a bird"], "seed": -1}, "seed"),
         ({"data": "DATA", "n": 0}, "n has to be"),
+        ({"texts": ["a bird"], "grid": True}, "nothing to compare"),
+        ({"texts": ["a bird"], "vary": "noise"}, "nothing to compare"),
+        ({"texts": ["a bird"], "variants": 2, "vary": "everything"}, "all, condition, noise"),
+        ({"texts": ["a bird"], "steps": 4}, "steps are those"),
+        ({"interpolate": ("a bird", "a bird"), "steps": 1}, "steps has to be at least 2"),
+        ({"interpolate": ("a bird", " ")}, "two sentences"),
+        ({"interpolate": ("a bird", "a bird"), "texts": ["a bird"]}, "brings its own"),
+        ({"interpolate": ("a bird", "a bird"), "data": "DATA"}, "brings its own"),
+        ({"interpolate": ("a bird", "a bird"), "n": 3}, "goes with a dataset"),
     ],
 )
 def test_wrong_requests(tiny_model, tiny_dataset, tmp_path, arguments, message):
@@ -241,39 +258,6 @@ def test_missing_and_broken_inputs(tiny_model, tiny_dataset, tmp_path):
         sample(tiny_model, out=tmp_path / "out", data=tiny_dataset, split="validation")
 
 
-def test_noise_is_standard_normal_and_tells_requests_apart():
-    requests = [sampling_module._Request(f"caption {i}", "", None, 0) for i in range(2000)]
-    noise, condition = sampling_module._noise(requests, 0, 7, 3)
-    assert (noise.shape, condition.shape) == ((2000, 7), (2000, 3))
-    both = torch.cat([noise, condition], dim=1)
-    assert abs(both.mean()) < 0.03
-    assert abs(both.std() - 1) < 0.03
-    assert len(torch.unique(both)) > 19_900
-    correlation = torch.corrcoef(both.T) - torch.eye(10)
-    assert correlation.abs().max() < 0.1
-
-
-def test_names_of_the_ablations(tiny_model, tmp_path):
-    import dataclasses
-
-    from gancli.inference.model_folder import load_model
-
-    model = load_model(tiny_model)
-    names = {}
-    for ff_block in (True, False):
-        for gsr in (True, False):
-            settings = {"generator": {"ff_block": ff_block, "gsr": gsr}}
-            names[ff_block, gsr] = sampling_module.method_name(dataclasses.replace(model, settings=settings))
-    assert names == {
-        (True, True): "FF-GAN",
-        (True, False): "baseline+FF-Block",
-        (False, True): "baseline+GSR",
-        (False, False): "baseline",
-    }
-    untrained = dataclasses.replace(model, settings={"step": 0, "generator": {}})
-    assert sampling_module.method_name(untrained) == "FF-GAN, untrained"
-
-
 def test_sampling_json_holds_no_surprises(tiny_model, tiny_dataset, tmp_path):
     sample(tiny_model, out=tmp_path / "out", data=tiny_dataset, n=3)
     content = json.loads((tmp_path / "out" / "sampling.json").read_text())
@@ -282,3 +266,252 @@ def test_sampling_json_holds_no_surprises(tiny_model, tiny_dataset, tmp_path):
     (tmp_path / "out" / "sampling.json").write_text("{}")
     with pytest.raises(DataError, match="sampling.json"):  # noqa: RUF043
         read_sampling(tmp_path / "out")
+
+
+# --- what older folders say -------------------------------------------------------------------------------------
+
+
+def test_folders_of_older_versions_are_read(tiny_model, tmp_path):
+    out = tmp_path / "out"
+    sample(tiny_model, out=out, texts=TEXTS)
+    content = json.loads((out / "sampling.json").read_text())
+    for later in ("vary", "interpolation", "steps", "embeddings", "embeddings_hash"):
+        del content[later]
+    (out / "sampling.json").write_text(json.dumps(content))
+    lines = (out / "samples.csv").read_text().splitlines()
+    (out / "samples.csv").write_text("\n".join(line.rsplit(",", 2)[0] for line in lines) + "\n")
+    made = read_sampling(out)
+    assert isinstance(made, Sampling)
+    assert (made.vary, made.interpolation) == ("all", None)
+    assert [(row.second_caption, row.weight) for row in read_samples(out)] == [("", None)] * 3
+
+
+def test_damaged_sampling_json(tiny_model, tmp_path):
+    sample(tiny_model, out=tmp_path / "out", texts=TEXTS)
+    path = tmp_path / "out" / "sampling.json"
+    whole = json.loads(path.read_text())
+    for content in ([], 3, {**whole, "vary": "something"}, {**whole, "unknown": 1}, {**whole, "stages": 5}):
+        path.write_text(json.dumps(content))
+        with pytest.raises(DataError, match="sampling.json"):  # noqa: RUF043
+            read_sampling(tmp_path / "out")
+
+
+# --- which noise varies -----------------------------------------------------------------------------------------
+
+
+def test_the_first_variant_is_the_same_whatever_varies(any_model, tmp_path):
+    runs = {}
+    for vary in ("all", "condition", "noise"):
+        sample(any_model, out=tmp_path / vary, texts=TEXTS[:1], variants=3, vary=vary)
+        assert read_sampling(tmp_path / vary).vary == vary
+        runs[vary] = list(by_request(tmp_path / vary).values())
+    for variant in range(3):
+        for one, other in (("all", "condition"), ("all", "noise"), ("condition", "noise")):
+            difference = np.abs(runs[one][variant] - runs[other][variant]).max()
+            assert (difference <= 1) == (variant == 0)
+
+
+@pytest.mark.parametrize("vary", ["condition", "noise"])
+def test_variants_in_a_part_of_the_noise_differ(any_model, tmp_path, vary):
+    sample(any_model, out=tmp_path / "out", texts=TEXTS[:1], variants=3, vary=vary, seed=4)
+    first, second, third = by_request(tmp_path / "out").values()
+    for one, other in ((first, second), (first, third), (second, third)):
+        assert np.abs(one - other).max() > 1
+
+
+@pytest.mark.parametrize(("vary", "fixed"), [("condition", ["noise"]), ("noise", ["condition_noise"])])
+def test_the_model_is_given_the_same_noise_where_it_is_fixed(
+    any_model, tiny_dataset, tmp_path, monkeypatch, vary, fixed
+):
+    given = []
+    kind = type(load_model(any_model))
+    draw = kind.draw
+
+    def spy(self, captions, noises):
+        given.extend(
+            (caption, {name: rows[i] for name, rows in noises.items()}) for i, caption in enumerate(captions)
+        )
+        return draw(self, captions, noises)
+
+    monkeypatch.setattr(kind, "draw", spy)
+    sample(any_model, out=tmp_path / "out", data=tiny_dataset, n=14, variants=2, vary=vary, batch=5)
+    assert len(given) == 28
+    if "second_condition_noise" in given[0][1] and vary == "noise":
+        fixed = [*fixed, "second_condition_noise"]
+    for (caption, one), (same, other) in zip(given[::2], given[1::2], strict=True):
+        assert caption == same
+        for name in one:
+            assert torch.equal(one[name], other[name]) == (name in fixed)
+    # Another pass over the split is another picture, not a variant of the first
+    assert len({tuple(noises[fixed[0]].tolist()) for _, noises in given}) == 14
+
+
+def test_the_sheet_shows_the_pictures(any_model, tmp_path):
+    report = sample(any_model, out=tmp_path / "out", texts=TEXTS, variants=4, grid=True, stages=True, batch=5)
+    assert report.sampling.figures == ("stages", "variants")
+    assert report.figures[-1] == tmp_path / "out" / "figures" / "variants.png"
+    assert len(report.figures) == 13
+    sheet = np.asarray(Image.open(report.figures[-1])).astype(int)
+    for number, file in enumerate(report.files):
+        left = 2 + (number % 4) * 66
+        column = sheet[:, left : left + 64 : 2]  # enlarged twice
+        shown = pixels(file)
+        assert any((column[top : top + 64 : 2] == shown).all() for top in range(len(column) - 64)), (
+            f"{file} is not in its column"
+        )
+
+
+def test_a_large_sheet_says_what_it_leaves_out(tiny_model, tmp_path):
+    texts = [f"a white bird {'small ' * (i % 7)} bird {'black ' * (i // 7)}" for i in range(33)]
+    report = sample(tiny_model, out=tmp_path / "out", texts=texts, variants=2, grid=True)
+    assert any("shows 32 of 33 rows" in warning for warning in report.warnings)
+
+
+# --- StackGAN ---------------------------------------------------------------------------------------------------
+
+ENDS = ("a white bird with a long bill", "a small black bird")
+
+
+def test_stages_stand_side_by_side(tiny_stackgan, tiny_sentence_encoder, tmp_path):
+    both = sample(tiny_stackgan, out=tmp_path / "both", texts=TEXTS[:1], stages=True)
+    assert Image.open(both.figures[0]).width == 2 * (128 + 6) + 6
+    assert both.sampling.method == "StackGAN"
+    assert both.sampling.stages == (16, 32)
+    assert both.sampling.words is None
+    encoder = load_sentence_encoder(tiny_sentence_encoder)
+    small = build_stackgan(encoder, tmp_path / "model", stage=1)
+    one = sample(small, out=tmp_path / "one", texts=TEXTS[:1], stages=True)
+    assert one.sampling.method == "StackGAN Stage-I"
+    figure = np.asarray(Image.open(one.figures[0]))
+    assert figure.shape[1] == 128 + 6 + 6
+    # With the same seed, Stage II refines the very picture that Stage I alone draws
+    first = pixels(one.files[0])
+    assert first.shape == (16, 16, 3)
+    enlarged = np.asarray(Image.open(both.figures[0])).astype(int)[:, 6 : 6 + 128 : 8]
+    assert any(np.abs(enlarged[top : top + 128 : 8] - first).max() <= 1 for top in range(len(enlarged) - 128))
+
+
+def test_interpolation_ends_in_the_pictures_of_both_sentences(tiny_stackgan, tmp_path):
+    report = sample(tiny_stackgan, out=tmp_path / "way", interpolate=ENDS, steps=5, seed=2)
+    plain = sample(tiny_stackgan, out=tmp_path / "plain", texts=ENDS, seed=2)
+    frames = [pixels(file) for file in report.files]
+    assert len(frames) == 5
+    assert_same(frames[0], pixels(plain.files[0]))
+    model = load_model(tiny_stackgan)
+    noises = picture_noise([Request(ENDS[0])] * 2, model.noise_dims, 2)
+    first, second = to_uint8(model.draw(ENDS, noises).images[-1]).astype(int)
+    assert_same(frames[0], first)
+    assert_same(frames[-1], second)
+    for before, after in itertools.pairwise(frames):
+        assert np.abs(before - after).max() > 1
+    assert np.abs(frames[2] - frames[0]).mean() < np.abs(frames[4] - frames[0]).mean()
+
+
+def test_interpolation_says_where_each_picture_lies(tiny_stackgan, tmp_path):
+    report = sample(
+        tiny_stackgan, out=tmp_path / "way", interpolate=ENDS, steps=3, variants=2, vary="condition"
+    )
+    rows = read_samples(tmp_path / "way")
+    assert [(row.caption, row.second_caption, row.variant, row.weight) for row in rows] == [
+        (*ENDS, variant, weight) for variant in range(2) for weight in (0.0, 0.5, 1.0)
+    ]
+    made = read_sampling(tmp_path / "way")
+    assert made == report.sampling
+    assert (made.interpolation, made.steps, made.pictures, made.figures) == (ENDS, 3, 6, ("interpolation",))
+    assert Image.open(report.figures[-1]).width == 3 * (64 + 2) + 2
+    with pytest.raises(UsageError, match="between two sentences"):
+        open_pictures(str(tmp_path / "way"))
+
+
+def test_interrupted_interpolation_continues(tiny_stackgan, tmp_path):
+    whole = sample(tiny_stackgan, out=tmp_path / "whole", interpolate=ENDS)
+    assert len(whole.files) == 8
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    arguments = {"out": tmp_path / "out", "interpolate": ENDS, "batch": 3}
+    with pytest.raises(KeyboardInterrupt):
+        sample(tiny_stackgan, **arguments, progress=stop)
+    with pytest.raises(UsageError, match="holds pictures already"):
+        sample(tiny_stackgan, **{**arguments, "interpolate": ENDS[::-1]})
+    report = sample(tiny_stackgan, **arguments)
+    assert report.made == 5
+    for file, again in zip(whole.files, report.files, strict=True):
+        assert_same(pixels(file), pixels(again))
+    assert report.figures[-1].is_file()
+
+
+def test_what_a_model_cannot_do(tiny_model, tiny_stackgan, tmp_path):
+    with pytest.raises(UsageError, match="attends to the words"):
+        sample(tiny_model, out=tmp_path / "out", interpolate=ENDS)
+    with pytest.raises(UsageError, match="no word attention"):
+        sample(tiny_stackgan, out=tmp_path / "out", texts=TEXTS, attention=True)
+    with pytest.raises(DataError, match="'\u4f60\u597d'"):
+        sample(tiny_stackgan, out=tmp_path / "out", texts=["\u4f60\u597d"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_sentence_vector_of_a_damsm_stands_in(tiny_encoder, tmp_path):
+    model = build_stackgan(load_sentence_encoder(tiny_encoder), tmp_path / "model")
+    report = sample(model, out=tmp_path / "out", texts=[*TEXTS, "a fluorescent bird"])
+    assert "fluorescent" in report.warnings[0]
+    assert report.sampling.words == 18
+    first = pixels(report.files[0])
+    assert all(np.abs(pixels(file) - first).max() > 1 for file in report.files[1:])
+
+
+# --- vectors from a file ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def exported(tiny_dataset, tiny_sentence_encoder, tmp_path):
+    """The tiny dataset's vectors in a file, a model that was trained on it, and the same model with its encoder."""
+    encoder = load_sentence_encoder(tiny_sentence_encoder)
+    path = tmp_path / "embeddings.npz"
+    dataset = Dataset.open(tiny_dataset)
+    export_embeddings(dataset, encoder, path)
+    blind = build_stackgan(load_embeddings(path, dataset.split("train")), tmp_path / "blind")
+    return path, blind, build_stackgan(encoder, tmp_path / "reads")
+
+
+def test_each_caption_is_drawn_from_its_own_vector(exported, tiny_dataset, tmp_path):
+    path, blind, reads = exported
+    report = sample(blind, out=tmp_path / "a", data=tiny_dataset, n=15, embeddings=path, batch=4, seed=3)
+    sample(reads, out=tmp_path / "b", data=tiny_dataset, n=15, seed=3)
+    assert report.warnings == ()
+    looked_up, encoded = by_request(tmp_path / "a"), by_request(tmp_path / "b")
+    assert looked_up.keys() == encoded.keys()
+    for request, picture in looked_up.items():
+        assert_same(picture, encoded[request])
+    made = read_sampling(tmp_path / "a")
+    assert made.embeddings == str(path)
+    assert len(made.embeddings_hash) == 64
+
+
+def test_a_model_without_text_encoder_reads_no_sentences(exported, tiny_dataset, tmp_path):
+    path, blind, reads = exported
+    for arguments in ({"texts": TEXTS}, {"interpolate": ENDS}, {"data": tiny_dataset}):
+        with pytest.raises(UsageError, match="cannot read sentences") as caught:
+            sample(blind, out=tmp_path / "out", **arguments)
+        assert "--embeddings FILE.npz" in caught.value.hint
+    with pytest.raises(UsageError, match="captions of a dataset"):
+        sample(blind, out=tmp_path / "out", texts=TEXTS, embeddings=path)
+    with pytest.raises(UsageError, match="is not needed"):
+        sample(reads, out=tmp_path / "out", data=tiny_dataset, embeddings=path)
+
+
+def test_vectors_of_another_file_or_width(exported, tiny_dataset, tmp_path):
+    path, blind, _ = exported
+    with np.load(path) as file:
+        arrays = dict(file)
+    other = tmp_path / "other.npz"
+    np.savez(other, **{**arrays, "embeddings": arrays["embeddings"] * 2})
+    report = sample(blind, out=tmp_path / "out", data=tiny_dataset, embeddings=other)
+    assert "another file" in report.warnings[0]
+    np.savez(other, **{**arrays, "embeddings": arrays["embeddings"][:, :7]})
+    with pytest.raises(DataError, match="have 7 numbers") as caught:
+        sample(blind, out=tmp_path / "narrow", data=tiny_dataset, embeddings=other)
+    assert "12" in str(caught.value)
+    with pytest.raises(DataError, match="no such file"):
+        sample(blind, out=tmp_path / "narrow", data=tiny_dataset, embeddings=tmp_path / "absent.npz")
