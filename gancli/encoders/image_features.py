@@ -39,7 +39,7 @@ _VIEWS_AT_ONCE = 64  # through the network
 
 
 @dataclass(frozen=True)
-class FeatureNetwork:
+class FrozenNetwork:
     """A frozen image network.
 
     Attributes:
@@ -57,9 +57,9 @@ class FeatureNetwork:
     device: torch.device
 
 
-def imagenet_network(
+def frozen_imagenet(
     backbone: BackboneName, device: torch.device, weights: Path | None = None
-) -> FeatureNetwork:
+) -> FrozenNetwork:
     """The pooled features of a backbone with ImageNet weights.
 
     Args:
@@ -73,12 +73,12 @@ def imagenet_network(
     module = build_backbone(backbone, size=IMAGENET_SIDE)
     path = load_imagenet(module, weights)
     module.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
-    return FeatureNetwork(
+    return FrozenNetwork(
         f"{backbone} (ImageNet)", file_hash(path), module.global_channels, lambda x: module(x)[1], device
     )
 
 
-def encoder_network(folder: Path, device: torch.device) -> FeatureNetwork:
+def frozen_encoder(folder: Path, device: torch.device) -> FrozenNetwork:
     """The pooled features of an encoder folder's backbone: a DAMSM's or a classifier's.
 
     Raises:
@@ -88,13 +88,13 @@ def encoder_network(folder: Path, device: torch.device) -> FeatureNetwork:
     if kind == "damsm":
         damsm = load_damsm(folder, device)
         image, digest, backbone = damsm.image, damsm.hash, damsm.settings["image"]["backbone"]
-        return FeatureNetwork(
+        return FrozenNetwork(
             f"{backbone} (damsm)", digest, image.backbone.global_channels, image.features, device
         )
     if kind == "classifier":
         classifier = load_classifier(folder, device)
         backbone = classifier.settings["classifier"]["backbone"]
-        return FeatureNetwork(
+        return FrozenNetwork(
             f"{backbone} (classifier)",
             classifier.hash,
             classifier.network.backbone.global_channels,
@@ -130,7 +130,7 @@ class ImageFeatures:
 
 
 def extract_features(
-    split: Split, source: FeatureNetwork, views: Views, *, progress: Progress | None = None
+    split: Split, source: FrozenNetwork, views: Views, *, progress: Progress | None = None
 ) -> ImageFeatures:
     """The features of a split's images, from the dataset's `features/` or computed and kept there.
 
@@ -187,7 +187,7 @@ def _opened(path: Path, shape: tuple[int, ...]) -> ImageFeatures:
 
 
 def _batches(
-    split: Split, source: FeatureNetwork, views: Views, progress: Progress | None
+    split: Split, source: FrozenNetwork, views: Views, progress: Progress | None
 ) -> Iterator[NDArray[np.float16]]:
     """(b * V, F) for a few images after the other."""
     at_once = max(1, _VIEWS_AT_ONCE // VIEWS[views])

@@ -28,11 +28,11 @@ from gancli.encoders.char_cnn_rnn import (
 )
 from gancli.encoders.image_features import (
     VIEW_RULE,
-    FeatureNetwork,
+    FrozenNetwork,
     ImageFeatures,
-    encoder_network,
+    frozen_encoder,
     extract_features,
-    imagenet_network,
+    frozen_imagenet,
 )
 from gancli.engine.checkpoint import seed_everything
 from gancli.engine.events import Events
@@ -127,16 +127,16 @@ def pretrain_char_cnn_rnn(
     return RunResult(run.path, out, result)
 
 
-def feature_network(recipe: CharCnnRnnRecipe, device: torch.device, weights: Path | None) -> FeatureNetwork:
+def feature_network(recipe: CharCnnRnnRecipe, device: torch.device, weights: Path | None) -> FrozenNetwork:
     """The frozen image network that a recipe names.
 
     Raises:
         DataError: Its weights or its folder are not to be had.
     """
     if recipe.features.encoder is not None:
-        return encoder_network(recipe.features.encoder, device)
+        return frozen_encoder(recipe.features.encoder, device)
     assert recipe.features.backbone is not None  # the recipe has one of the two
-    return imagenet_network(recipe.features.backbone, device, weights)
+    return frozen_imagenet(recipe.features.backbone, device, weights)
 
 
 def _tell_of_captions(split: Split, events: Events) -> None:
