@@ -141,6 +141,7 @@ def sample(
             something else.
         DataError: Model, dataset, captions or embeddings are missing or broken, or nothing of a caption is known.
     """
+    grid = grid and interpolate is None  # an interpolation brings its own figure
     vary = _check_request(n=n, steps=steps, variants=variants, batch=batch, seed=seed, vary=vary, grid=grid)
     if steps is not None and interpolate is None:
         raise UsageError("steps are those of an interpolation", 'Say --interpolate "text A" "text B".')
@@ -150,18 +151,17 @@ def sample(
             f"{model}: {loaded.method} has no word attention to show: one vector of the whole sentence conditions it",
             "Leave out --attention; --stages and --grid show its pictures.",
         )
-    dataset: Dataset | None = None
+    dataset = None if data is None else Dataset.open(data)
     if interpolate is not None:
-        if texts or captions_file is not None or data is not None:
+        if texts or captions_file is not None or dataset is not None:
             raise UsageError(
                 "an interpolation brings its own two sentences: name no other captions beside it"
             )
         steps = steps or STEPS
         requests = between(*interpolate, steps, variants)
-    elif data is not None:
+    elif dataset is not None:
         if texts or captions_file is not None:
             raise UsageError("captions come either from a dataset or from texts, not from both")
-        dataset = Dataset.open(data)
         requests = with_variants(walk(dataset.split(split), n, seed), variants)
     else:
         requests = with_variants(given(texts, captions_file), variants)
