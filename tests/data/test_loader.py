@@ -301,3 +301,18 @@ def test_two_processes_draw_the_wrong_pairs_of_one(split: Split) -> None:
     assert whole.wrong_sentences is not None
     assert torch.equal(torch.cat([half.wrong_sentences for half in halves]), whole.wrong_sentences)  # type: ignore[misc]
     assert torch.equal(torch.cat([half.sentences for half in halves]), whole.sentences)  # type: ignore[misc,arg-type]
+
+
+def test_some_images_of_a_split(split: Split) -> None:
+    images = np.array([1, 4, 5, 7, 8, 10])
+    part = source(split, images=images, batch=3)
+    assert len(part) == 2
+    for epoch in range(3):
+        seen = torch.cat([part[2 * epoch + step].indices for step in range(2)])
+        assert sorted(seen.tolist()) == images.tolist()
+    assert same(source(split, images=np.arange(len(split)))[3], source(split)[3])
+    held_out = list(evaluation_batches(split, sizes=(8,), batch=4, words=0, images=images))
+    assert [batch.indices.tolist() for batch in held_out] == [[1, 4, 5, 7], [8, 10]]
+    assert held_out[0].tokens.shape == (4, 0)
+    with pytest.raises(DataError, match=f"holds {len(split)} images, 6 of them to train on, a batch takes 7"):
+        source(split, images=images, batch=7)

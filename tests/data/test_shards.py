@@ -118,6 +118,16 @@ def test_open_dataset(tiny_dataset: Path) -> None:
     assert dataset.vocabulary.encode(["bird"])[0] in split.tokens(0)[0]
 
 
+def test_all_splits_as_one(tiny_dataset: Path) -> None:
+    dataset = Dataset.open(tiny_dataset)
+    whole, parts = dataset.whole(), [dataset.split(name) for name in dataset.split_names]
+    assert whole.name == "all"
+    assert whole.keys == [key for part in parts for key in part.keys]
+    assert whole.class_ids.tolist() == [number for part in parts for number in part.class_ids]
+    last = len(parts[-1]) - 1
+    assert np.array_equal(whole.image(len(whole) - 1), parts[-1].image(last))
+
+
 def test_split_travels_to_another_process(tiny_dataset: Path) -> None:
     split = Dataset.open(tiny_dataset).split("train")
     before = split.image(3)

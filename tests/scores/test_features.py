@@ -1,14 +1,15 @@
-"""Feature networks: the FID Inception against pytorch-fid's, and how pictures of any size reach a network."""
+"""Feature networks and classifiers: against pytorch-fid's and torch-fidelity's, and pictures of any size."""
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from gancli.encoders.classifier import Classifier, load_classifier, save_classifier
 from gancli.errors import DataError, UsageError
 from gancli.scores import features as features_module
-from gancli.scores.features import load_features
-from gancli.scores.inception import build_fid_inception
+from gancli.scores.features import load_features, load_logits
+from gancli.scores.inception import build_fid_inception, tf1_bilinear
 
 
 def random_state():
@@ -113,3 +114,88 @@ def test_unknown_networks(name):
 def test_encoder_that_is_not_there(tmp_path):
     with pytest.raises(DataError, match="absent"):
         load_features(f"encoder:{tmp_path / 'absent'}")
+
+
+# --- networks that tell classes apart -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def classifier(tmp_path):
+    arguments = {"backbone": "small", "size": 16, "width": 4}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Classifier(**arguments, classes=3)
+    save_classifier(tmp_path / "judge", network, ["a", "b", "c"], {"classifier": arguments})
+    return tmp_path / "judge"
+
+
+def test_a_classifier_gives_features_and_logits(classifier):
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (16, 16, 3), dtype=np.uint8) for _ in range(3)]
+    features, logits = load_features(f"encoder:{classifier}"), load_logits(f"classifier:{classifier}")
+    loaded = load_classifier(classifier)
+    tensor = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2) / 127.5 - 1
+    torch.testing.assert_close(features(pictures), loaded.network.features(tensor))
+    torch.testing.assert_close(logits(pictures), loaded.network(tensor))
+    assert features.name == logits.name == f"classifier:{classifier} (small)"
+    assert features.sha256 == logits.sha256 == loaded.hash
+    assert (features.dim, logits.dim) == (loaded.network.backbone.global_channels, 3)
+    assert (features.class_names, logits.class_names) == ((), ("a", "b", "c"))
+
+
+def test_only_a_classifier_gives_logits(tiny_encoder):
+    with pytest.raises(DataError, match="of kind 'damsm', asked for was 'classifier'"):
+        load_logits(f"encoder:{tiny_encoder}")
+    with pytest.raises(UsageError, match="tells classes apart"):
+        load_logits("resnet18")
+
+
+def test_logits_of_the_fid_network_are_torch_fidelitys(state, monkeypatch):
+    reference = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+    monkeypatch.setattr(features_module, "load_weights", lambda name, path: (dict(state), "f" * 64))
+    ours = load_logits("inception")
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 40, 60, 3), dtype=np.uint8)
+    monkeypatch.setattr(reference, "load_state_dict_from_url", lambda *_, **__: state)
+    theirs = reference.FeatureExtractorInceptionV3("inception", ["logits_unbiased"], verbose=False)
+    with torch.no_grad():
+        (expected,) = theirs(torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous())
+    found = ours(list(pictures))
+    assert found.shape == (2, 1008)
+    assert expected.abs().mean() > 0.1
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_logits_of_imagenet_are_torchvisions(monkeypatch):
+    from torchvision.models import inception_v3
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        reference = inception_v3(weights=None, init_weights=False, transform_input=False).eval()
+    monkeypatch.setattr(
+        features_module, "load_weights", lambda name, path: (reference.state_dict(), "0" * 64)
+    )
+    ours = load_logits("imagenet")
+    picture = np.random.default_rng(0).integers(0, 256, (299, 299, 3), dtype=np.uint8)
+    with torch.no_grad():
+        expected = reference(torch.from_numpy(picture).permute(2, 0, 1)[None] / 127.5 - 1)
+    torch.testing.assert_close(ours([picture]), expected, atol=1e-4, rtol=1e-4)
+    assert (ours.dim, ours.class_names) == (1000, ())
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (40, 60), (299, 299), (301, 1)])
+def test_tensorflows_resize(shape):
+    """Output pixel i looks at i * H / S, without half a pixel and without aligned corners."""
+    picture = torch.rand(1, 1, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    side = 37
+    expected = np.empty((side, side))
+    image = picture[0, 0].numpy()
+    height, width = shape
+    for row in range(side):
+        for column in range(side):
+            y, x = row * height / side, column * width / side
+            top, left = int(y), int(x)
+            below, right = min(top + 1, height - 1), min(left + 1, width - 1)
+            upper = image[top, left] * (1 - (x - left)) + image[top, right] * (x - left)
+            lower = image[below, left] * (1 - (x - left)) + image[below, right] * (x - left)
+            expected[row, column] = upper * (1 - (y - top)) + lower * (y - top)
+    np.testing.assert_allclose(tf1_bilinear(picture, side)[0, 0].numpy(), expected, atol=1e-9)

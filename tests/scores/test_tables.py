@@ -1,12 +1,12 @@
-"""FF-GAN's tables: the paper's numbers, ours beside them, and a difference only where the protocols are the same."""
+"""The papers' tables: their numbers, ours beside them, and a difference only where the protocols are the same."""
 
 import csv
 
 import pytest
 
-from gancli.errors import DataError
+from gancli.errors import DataError, UsageError
 from gancli.scores.results import ScoreRow, append_row
-from gancli.scores.tables import read_paper, table_ffgan, why_not_comparable
+from gancli.scores.tables import METRICS, PAPERS, read_paper, table
 
 FID = {"metric": "fid", "network": "inception", "protocol": "Frechet distance", "value": 17.13, "std": None}
 RETRIEVAL = {
@@ -38,16 +38,16 @@ def row(kind, **changes):
 
 @pytest.fixture
 def tables(tmp_path):
-    def make(*rows):
+    def make(*rows, paper="ffgan"):
         for each in rows:
             append_row(tmp_path / "results.csv", each)
-        return table_ffgan(tmp_path / "results.csv", tmp_path / "tables")
+        return table(paper, tmp_path / "results.csv", tmp_path / "tables")
 
     return make
 
 
-def ours(report, table):
-    return [line for line in report.rows if line.table == table and line.source == "gancli"]
+def ours(report, number):
+    return [line for line in report.rows if line.table == number and line.source == "gancli"]
 
 
 def test_the_papers_numbers():
@@ -87,7 +87,7 @@ def test_same_protocol_gives_a_difference_with_its_caveat(tables):
 )
 def test_another_protocol_gives_a_reason_instead(tables, kind, changes, reason):
     score = row(kind, **changes)
-    assert reason in why_not_comparable(score)
+    assert reason in PAPERS["ffgan"].why_not_comparable(score)
     report = tables(score)
     (line,) = ours(report, "1" if kind is RETRIEVAL else "2")
     assert line.delta is None
@@ -136,10 +136,67 @@ def test_markdown_tables_are_rectangular(tables):
     report = tables(row(FID), row(RETRIEVAL, dataset="demo"), row(FID, method="a|b", model="x|y"))
     for path in report.files:
         if path.suffix == ".md":
-            table = [line for line in path.read_text().splitlines() if line.startswith("|")]
-            assert len({line.replace("\\|", "").count("|") for line in table}) == 1
+            lines = [line for line in path.read_text().splitlines() if line.startswith("|")]
+            assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
 
 
 def test_missing_results(tmp_path):
     with pytest.raises(DataError, match="results.csv: no such file"):  # noqa: RUF043
-        table_ffgan(tmp_path / "results.csv", tmp_path)
+        table("ffgan", tmp_path / "results.csv", tmp_path)
+
+
+def test_unknown_paper(tmp_path):
+    with pytest.raises(UsageError, match="'attngan' is no paper"):
+        table("attngan", tmp_path / "results.csv", tmp_path)
+
+
+# --- StackGAN -------------------------------------------------------------------------------------------------
+
+INCEPTION_SCORE = {
+    "metric": "inception_score",
+    "method": "StackGAN",
+    "network": "classifier:encoders/judge (inception_v3)",
+    "protocol": "exp of the mean divergence",
+    "value": 3.9,
+    "std": 0.05,
+    "n_real": 0,
+}
+HUMAN_RANK = {
+    "metric": "human_rank",
+    "method": "StackGAN",
+    "network": "",
+    "network_sha256": "",
+    "resize": "",
+    "protocol": "mean rank",
+    "value": 1.4,
+    "std": 0.1,
+}
+
+
+def test_stackgans_numbers():
+    values = {(r.method, r.dataset, r.metric): (r.value, r.std) for r in read_paper("stackgan")}
+    assert values["StackGAN", "cub", "inception_score"] == (3.7, 0.04)
+    assert values["GAN-INT-CLS", "oxford102", "inception_score"] == (2.66, 0.03)
+    assert values["StackGAN", "oxford102", "human_rank"] == (1.13, 0.03)
+
+
+def test_stackgans_scores_are_never_compared_and_say_why(tables):
+    report = tables(row(INCEPTION_SCORE), row(HUMAN_RANK), row(FID), paper="stackgan")
+    score, rank = ours(report, "1")
+    assert score.delta is None
+    assert "fine-tuned Inception" in score.not_comparable
+    assert rank.delta is None
+    assert "other judges" in rank.not_comparable
+    assert sorted(path.name for path in report.files) == ["stackgan-table1.csv", "stackgan-table1.md"]
+    head = next(line for line in report.markdown.splitlines() if line.startswith("| Method"))
+    assert "CUB-200 Inception score ↑" in head
+    assert "Oxford-102 human rank ↓" in head
+    assert "| StackGAN, gancli | **3.90 ± 0.05**" in report.markdown
+
+
+def test_every_paper_with_tables_has_its_numbers_and_metrics_have_names():
+    for name, paper in PAPERS.items():
+        numbers = {each.number: set(each.metrics) for each in paper.tables}
+        for published in read_paper(name):
+            assert published.metric in numbers[published.table]
+        assert {metric for metrics in numbers.values() for metric in metrics} <= METRICS.keys()
