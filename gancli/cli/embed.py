@@ -15,7 +15,7 @@ from gancli.cli.console import Output
     app,
     "embed",
     examples=(
-        "gancli embed data/cub --encoder encoders/char-cnn-rnn-cub --out embeddings/cub.npz",
+        "gancli embed data/cub --encoder encoders/char-cnn-rnn-cub --out cub.npz",
         "gancli embed data/demo --encoder encoders/damsm-demo",
     ),
     panel=TRAIN,

@@ -83,8 +83,8 @@ def damsm(
     "char-cnn-rnn",
     examples=(
         "gancli pretrain-encoder char-cnn-rnn data=data/demo features.encoder=encoders/damsm-demo",
-        "gancli pretrain-encoder char-cnn-rnn data=data/cub --export embeddings/cub.npz",
-        "gancli embed data/cub --encoder encoders/char-cnn-rnn-cub --out embeddings/cub.npz",
+        "gancli pretrain-encoder char-cnn-rnn data=data/cub --export cub.npz",
+        "gancli embed data/cub --encoder encoders/char-cnn-rnn-cub --out cub.npz",
     ),
     progress=True,
 )
@@ -136,7 +136,8 @@ def char_cnn_rnn(
     if export is not None and result.loop.interrupted is None:
         count = write_embeddings(out, resolved.data, result.output, export, resolved.train.device)
         out.note(f"vectors of {count:,} captions: {export}")
-    finish(out, "encoder", result, f"gancli pretrain-encoder char-cnn-rnn --resume {{run}} --out {target}")
+    again = f"gancli pretrain-encoder char-cnn-rnn --resume {{run}} --out {target}"
+    finish(out, "encoder", result, again if export is None else f"{again} --export {export}")
 
 
 @command(
