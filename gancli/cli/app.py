@@ -111,6 +111,9 @@ data_app = _group("Check and look at a dataset folder.")
 encoder_app = _group("Train an encoder on a dataset: of texts, of pictures, or of both.")
 train_app = _group("Train a model on a dataset and its encoder.")
 score_app = _group("Measure pictures: FID, Inception score, R-precision, agreement; the papers' tables.")
+human_app = _group(
+    "Let people rank pictures of several models: a page for the judges, a tally of their answers."
+)
 recipes_app = _group("List, show, check and compare training recipes.")
 
 app.add_typer(prepare_app, name="prepare", rich_help_panel=PREPARE)

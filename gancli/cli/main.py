@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gancli.cli import data, doctor, embed, prepare, pretrain_encoder, recipes, sample, score, train
+from gancli.cli import data, doctor, embed, human, prepare, pretrain_encoder, recipes, sample, score, train
 from gancli.cli.app import app
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "data",
     "doctor",
     "embed",
+    "human",
     "main",
     "prepare",
     "pretrain_encoder",
