@@ -246,6 +246,9 @@ def _measure(
             f"only {count // splits} pictures in a split for {network.dim} classes (< {ENOUGH} each): biased downward"
         )
     generated = isinstance(pictures, FilePictures)
+    over = (
+        f"{splits} splits shuffled by seed {seed}, population std" if splits > 1 else "all pictures at once"
+    )
     sampling = pictures.sampling if isinstance(pictures, FilePictures) else None
     dataset, split = pictures.name, ""
     if real is not None:
@@ -257,11 +260,10 @@ def _measure(
         split=split,
         metric="inception_score",
         value=result.value,
-        std=result.std,
+        std=result.std if splits > 1 else None,
         n_real=0 if generated else count,
         n_fake=count if generated else 0,
-        protocol=f"exp of the mean divergence of a picture's classes from their mean, over {splits} splits shuffled by "
-        f"seed {seed}, population std, float64",
+        protocol=f"exp of the mean divergence of a picture's classes from their mean, over {over}, float64",
         network=network.name,
         network_sha256=network.sha256,
         resize=network.resize,
