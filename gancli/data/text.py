@@ -20,6 +20,7 @@ from gancli.errors import DataError
 from gancli.files import atomic_file
 
 END = "<end>"  # index 0: the padding of a batch, never a word of a caption
+_LISTED = 5  # captions named in a message
 RULE = r"lower-case, runs of \w, ASCII only"
 VOCABULARY_VERSION = 1
 
@@ -178,3 +179,9 @@ def pad_tokens(
     if longest:
         tokens[np.arange(width) < lengths[:, None]] = np.concatenate(captions)
     return tokens, lengths
+
+
+def some_of(captions: Sequence[str]) -> str:
+    """The first few captions of a message, and how many more there are."""
+    more = f"; and {len(captions) - _LISTED} more captions" if len(captions) > _LISTED else ""
+    return "; ".join(captions[:_LISTED]) + more

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gancli.data.text import some_of
 from gancli.engine.phases import Phase
 from gancli.errors import DataError
 from gancli.folders import load_part, read_folder, reading_settings, write_folder
@@ -35,7 +36,6 @@ GRUImplementation = Literal["torch", "reed"]
 _PLACES = np.zeros(128, dtype=np.int64)  # ASCII code to place in the alphabet, 1 to 70; 0: not in it
 for _place, _character in enumerate(ALPHABET, start=1):
     _PLACES[ord(_character)] = _place
-_LISTED = 5  # captions named in a message
 
 
 def encode_characters(captions: Sequence[str]) -> NDArray[np.int64]:
@@ -300,20 +300,15 @@ class CharCnnRnnEncoder:
                 cut.append(f"{caption!r} has {len(text)} characters")
         if empty:
             raise DataError(
-                f"no character of {_some_of(empty)} is in the alphabet of {self.folder}",
+                f"no character of {some_of(empty)} is in the alphabet of {self.folder}",
                 f"It reads a to z, 0 to 9 and {ALPHABET[36:-1]}",
             )
         warnings = []
         if unknown:
-            warnings.append(f"characters outside the alphabet are read as blanks: {_some_of(unknown)}")
+            warnings.append(f"characters outside the alphabet are read as blanks: {some_of(unknown)}")
         if cut:
-            warnings.append(f"only the first {LENGTH} characters are used: {_some_of(cut)}")
+            warnings.append(f"only the first {LENGTH} characters are used: {some_of(cut)}")
         return warnings
-
-
-def _some_of(captions: Sequence[str]) -> str:
-    more = f"; and {len(captions) - _LISTED} more captions" if len(captions) > _LISTED else ""
-    return "; ".join(captions[:_LISTED]) + more
 
 
 def save_char_cnn_rnn(

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from gancli.data.shards import Dataset, Split, file_hash
 from gancli.encoders.sentence import SentenceEncoder
+from gancli.encoders.vectors import VectorFile, open_vectors, split_hash, write_vectors
 from gancli.errors import DataError
 from gancli.files import atomic_file
 
@@ -33,30 +33,19 @@ _CHUNK = 256  # captions encoded at once
 class CaptionEmbeddings:
     """The vectors of a split's captions, in its order.
 
-    Pickled, it is only the path: each loader process maps the file for itself.
-
     Attributes:
-        path: The .npy file of (captions, E) float32.
+        file: (captions, E) float32.
         starts: (N + 1,) where the captions of each image begin.
         dim: E.
         hash: sha256 of the encoder's weights, or of the file the vectors came from.
         name: For messages and configurations: the encoder's folder or the file.
     """
 
-    path: Path
+    file: VectorFile
     starts: NDArray[np.int64]
     dim: int
     hash: str
     name: str
-
-    @cached_property
-    def vectors(self) -> NDArray[np.float32]:
-        """(captions, E), mapped from the file."""
-        mapped: NDArray[np.float32] = np.load(self.path, mmap_mode="r")
-        return mapped
-
-    def __getstate__(self) -> dict[str, object]:
-        return {name: value for name, value in self.__dict__.items() if name != "vectors"}
 
     def __len__(self) -> int:
         """Images."""
@@ -64,7 +53,8 @@ class CaptionEmbeddings:
 
     def of(self, index: int) -> NDArray[np.float32]:
         """The vectors of one image's captions, (K, E)."""
-        return self.vectors[self.starts[index] : self.starts[index + 1]]
+        vectors: NDArray[np.float32] = self.file.vectors[self.starts[index] : self.starts[index + 1]]
+        return vectors
 
     def mean_of(self, index: int, number: int, rng: np.random.Generator) -> NDArray[np.float32]:
         """The mean of `number` vectors of one image drawn without replacement, (E,); of all where it has fewer."""
@@ -90,31 +80,36 @@ def embed_split(
         RunError: The disk is full.
     """
     starts = _starts(split)
-    # What the captions are, apart from the encoder: the folder may be prepared anew under the same name
-    captions = hashlib.sha256(f"{file_hash(split.folder / 'dataset.json')}:{split.name}".encode()).hexdigest()
-    path = split.folder / FOLDER / f"{split.name}-{captions[:8]}-{encoder.hash[:16]}.npy"
-    embeddings = CaptionEmbeddings(path, starts, encoder.dim, encoder.hash, str(encoder.folder))
-    if path.is_file():
-        return embeddings
-    path.parent.mkdir(exist_ok=True)
-    total = int(starts[-1])
-    with atomic_file(path) as temporary:
-        out = np.lib.format.open_memmap(temporary, "w+", np.float32, (total, encoder.dim))
-        done = 0
-        waiting: list[str] = []
-        for index in range(len(split)):
-            waiting += split.captions(index)
-            last = index + 1 == len(split)
-            if len(waiting) >= _CHUNK or (last and waiting):
-                encoder.check(waiting)
-                out[done : done + len(waiting)] = encoder.encode(waiting).cpu().numpy()
-                done += len(waiting)
-                waiting = []
-                if progress is not None:
-                    progress(done, total)
-        out.flush()
-        del out
-    return embeddings
+    shape = (int(starts[-1]), encoder.dim)
+    path = _kept(split, encoder.hash)
+    if not path.is_file():
+        write_vectors(path, shape, np.float32, _encoded(split, encoder, shape[0], progress))
+    return CaptionEmbeddings(
+        open_vectors(path, shape), starts, encoder.dim, encoder.hash, str(encoder.folder)
+    )
+
+
+def _kept(split: Split, digest: str) -> Path:
+    """Where the vectors of a split are kept; the folder may be prepared anew under the same name."""
+    captions = hashlib.sha256(split_hash(split).encode()).hexdigest()
+    return split.folder / FOLDER / f"{split.name}-{captions[:8]}-{digest[:16]}.npy"
+
+
+def _encoded(
+    split: Split, encoder: SentenceEncoder, total: int, progress: Progress | None
+) -> Iterator[NDArray[np.float32]]:
+    """(b, E) for some captions after the other."""
+    done = 0
+    waiting: list[str] = []
+    for index in range(len(split)):
+        waiting += split.captions(index)
+        if len(waiting) >= _CHUNK or index + 1 == len(split):
+            encoder.check(waiting)
+            yield encoder.encode(waiting).cpu().numpy()
+            done += len(waiting)
+            waiting = []
+            if progress is not None:
+                progress(done, total)
 
 
 def export_embeddings(
@@ -136,7 +131,7 @@ def export_embeddings(
     """
     splits = [dataset.split(name) for name in dataset.split_names]
     parts = [embed_split(split, encoder, progress=progress) for split in splits]
-    vectors = np.concatenate([np.asarray(part.vectors) for part in parts])
+    vectors = np.concatenate([part.file.vectors for part in parts])
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         np.savez(
             file,
@@ -160,8 +155,7 @@ def load_embeddings(path: Path, split: Split) -> CaptionEmbeddings:
         DataError: The file is missing, not such an .npz, belongs to another dataset (keys are missing), or an image has
             another number of captions in it.
     """
-    arrays = _read_npz(path)
-    keys, counts, vectors = arrays
+    keys, counts, vectors = _read_npz(path)
     starts = np.concatenate([[0], np.cumsum(counts)])
     if starts[-1] != len(vectors):
         raise DataError(f"{path}: holds {len(vectors)} vectors, but its counts add up to {starts[-1]}")
@@ -184,14 +178,11 @@ def load_embeddings(path: Path, split: Split) -> CaptionEmbeddings:
             "Use the embeddings that were made for this dataset.",
         )
     digest = file_hash(path)
-    own = hashlib.sha256(f"{file_hash(split.folder / 'dataset.json')}:{split.name}".encode()).hexdigest()
-    cached = split.folder / FOLDER / f"{split.name}-{own[:8]}-{digest[:16]}.npy"
-    if not cached.is_file():
-        cached.parent.mkdir(exist_ok=True)
+    kept, shape = _kept(split, digest), (int(expected.sum()), int(vectors.shape[1]))
+    if not kept.is_file():
         order = np.concatenate([np.arange(starts[row], starts[row + 1]) for row in rows])
-        with atomic_file(cached) as temporary, temporary.open("wb") as file:
-            np.save(file, vectors[order].astype(np.float32))
-    return CaptionEmbeddings(cached, _starts(split), int(vectors.shape[1]), digest, str(path))
+        write_vectors(kept, shape, np.float32, [vectors[order]])
+    return CaptionEmbeddings(open_vectors(kept, shape), _starts(split), shape[1], digest, str(path))
 
 
 def _starts(split: Split) -> NDArray[np.int64]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -22,8 +21,8 @@ from gancli.data.shards import Split, file_hash
 from gancli.encoders.backbones import IMAGENET_SIDE, BackboneName, build_backbone, load_imagenet
 from gancli.encoders.classifier import load_classifier
 from gancli.encoders.damsm import load_damsm
+from gancli.encoders.vectors import VectorFile, open_vectors, split_hash, write_vectors
 from gancli.errors import DataError
-from gancli.files import atomic_file
 from gancli.folders import read_settings
 
 Progress = Callable[[int, int], None]  # images done, images in all
@@ -107,31 +106,9 @@ def frozen_encoder(folder: Path, device: torch.device) -> FrozenNetwork:
     )
 
 
-@dataclass(frozen=True)
-class ImageFeatures:
-    """The features of a split's images, in its order.
-
-    Pickled, it is only the path: each loader process maps the file for itself.
-
-    Attributes:
-        path: The .npy file of (N, V, F) float16.
-    """
-
-    path: Path
-
-    @cached_property
-    def vectors(self) -> NDArray[np.float16]:
-        """(N, V, F), mapped from the file."""
-        mapped: NDArray[np.float16] = np.load(self.path, mmap_mode="r")
-        return mapped
-
-    def __getstate__(self) -> dict[str, object]:
-        return {"path": self.path}
-
-
 def extract_features(
     split: Split, source: FrozenNetwork, views: Views, *, progress: Progress | None = None
-) -> ImageFeatures:
+) -> VectorFile:
     """The features of a split's images, from the dataset's `features/` or computed and kept there.
 
     They are kept as float16, which halves the file: its rounding, a two-thousandth, is far below what one view of an
@@ -143,47 +120,19 @@ def extract_features(
         views: Of each image, see `VIEW_RULE`.
         progress: Called after each batch.
 
+    Returns:
+        (N, V, F) float16 of V views each.
+
     Raises:
         DataError: The kept file is damaged, or a feature is too large for float16 or not finite.
         RunError: The disk is full or not writable.
     """
-    manifest = file_hash(split.folder / "dataset.json")
-    key = hashlib.sha256(
-        "\n".join([manifest, split.name, source.hash, views, VIEW_RULE]).encode()
-    ).hexdigest()
+    key = hashlib.sha256("\n".join([split_hash(split), source.hash, views, VIEW_RULE]).encode()).hexdigest()
     path = split.folder / FOLDER / f"{split.name}-{views}-{key[:16]}.npy"
     shape = (len(split), VIEWS[views], source.dim)
-    if path.is_file():
-        return _opened(path, shape)
-    with atomic_file(path) as temporary:
-        path.parent.mkdir(exist_ok=True)
-        # Written in order and not through a memory map: on a full disk that would end the process with SIGBUS.
-        with temporary.open("wb") as file:
-            header = {
-                "descr": np.lib.format.dtype_to_descr(np.dtype("<f2")),
-                "fortran_order": False,
-                "shape": shape,
-            }
-            np.lib.format.write_array_header_1_0(file, header)
-            for vectors in _batches(split, source, views, progress):
-                file.write(vectors.astype("<f2").tobytes())
-    return ImageFeatures(path)
-
-
-def _opened(path: Path, shape: tuple[int, ...]) -> ImageFeatures:
-    features = ImageFeatures(path)
-    try:
-        found = features.vectors.shape
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path}: cannot be read ({error})", "Delete it, and it is computed again."
-        ) from error
-    if found != shape:
-        raise DataError(
-            f"{path}: holds features of shape {found} instead of {shape}",
-            "Delete it, and it is computed again.",
-        )
-    return features
+    if not path.is_file():
+        write_vectors(path, shape, "<f2", _batches(split, source, views, progress))
+    return open_vectors(path, shape)
 
 
 def _batches(

@@ -14,13 +14,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from gancli.data.text import Vocabulary, crop_tokens, pad_tokens, tokenize
+from gancli.data.text import Vocabulary, crop_tokens, pad_tokens, some_of, tokenize
 from gancli.encoders.char_cnn_rnn import CharCnnRnn, CharCnnRnnEncoder, load_char_cnn_rnn
 from gancli.encoders.damsm import TextEncoder, load_damsm
 from gancli.errors import DataError
 from gancli.folders import load_part, read_settings, reading_settings
-
-_LISTED = 5  # captions named in a message
 
 
 class SentenceEncoder(Protocol):
@@ -136,12 +134,6 @@ def check_words(captions: Sequence[str], vocabulary: Vocabulary, words: int, fol
     if cut:
         warnings.append(f"only the first {words} words are used: {some_of(cut)}")
     return warnings
-
-
-def some_of(captions: Sequence[str]) -> str:
-    """The first few captions of a message, and how many more there are."""
-    more = f"; and {len(captions) - _LISTED} more captions" if len(captions) > _LISTED else ""
-    return "; ".join(captions[:_LISTED]) + more
 
 
 def load_sentence_encoder(folder: Path, device: str | torch.device = "cpu") -> SentenceEncoder:

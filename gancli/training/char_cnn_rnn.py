@@ -29,17 +29,16 @@ from gancli.encoders.char_cnn_rnn import (
 from gancli.encoders.image_features import (
     VIEW_RULE,
     FrozenNetwork,
-    ImageFeatures,
-    frozen_encoder,
     extract_features,
+    frozen_encoder,
     frozen_imagenet,
 )
+from gancli.encoders.vectors import VectorFile
 from gancli.engine.checkpoint import seed_everything
 from gancli.engine.events import Events
 from gancli.engine.loop import Loop
 from gancli.errors import DataError
-from gancli.training.classifier import set_rate
-from gancli.training.common import RunResult, loop_settings, open_run
+from gancli.training.common import RunResult, loop_settings, open_run, set_rate
 
 HELD_OUT_IMAGES = 1000  # at most, with one caption each, for the encoder's report after each epoch
 _CHUNK = 256  # captions encoded at a time
@@ -201,7 +200,7 @@ class ClassPairs(TorchDataset[JointBatch]):
         DataError: There are fewer than two classes.
     """
 
-    def __init__(self, split: Split, features: ImageFeatures, *, batch: int, seed: int) -> None:
+    def __init__(self, split: Split, features: VectorFile, *, batch: int, seed: int) -> None:
         _, first, self.counts = np.unique(np.sort(split.class_ids), return_index=True, return_counts=True)
         if len(first) < 2:
             raise DataError(
@@ -241,7 +240,7 @@ class ClassPairs(TorchDataset[JointBatch]):
 def class_retrieval(
     model: CharCnnRnnPretraining,
     split: Split,
-    features: ImageFeatures,
+    features: VectorFile,
     device: torch.device,
     *,
     images: int | None = None,

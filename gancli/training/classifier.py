@@ -21,7 +21,7 @@ from gancli.engine.checkpoint import RunFolder, seed_everything
 from gancli.engine.events import Events
 from gancli.engine.loop import Loop
 from gancli.errors import DataError
-from gancli.training.common import RunResult, loop_settings, open_run
+from gancli.training.common import RunResult, loop_settings, open_run, set_rate
 
 Report = Callable[[nn.Module], dict[str, float]]
 
@@ -177,9 +177,3 @@ def classification_report(
         "chance": 100 / len(class_ids),
         "cross_entropy": surprise / len(images),
     }
-
-
-def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Sets the learning rate of all parameters."""
-    for group in optimizer.param_groups:
-        group["lr"] = lr

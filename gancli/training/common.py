@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 import yaml
 from torch import nn
 
@@ -106,6 +107,12 @@ def load_initial_weights(
             f"{folder}: its generator is not the recipe's: {error}",
             "Use the recipe it was trained with (gancli recipes show), or train from the start.",
         ) from error
+
+
+def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Sets the learning rate of all parameters."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
 
 
 def grid_images(dataset: Dataset) -> tuple[Split, list[int]]:

@@ -21,7 +21,7 @@ from gancli.engine.events import Events
 from gancli.engine.loop import Loop
 from gancli.losses.matching import cosine_similarity_matrix
 from gancli.scores.retrieval import CANDIDATES, r_precision
-from gancli.training.common import RunResult, loop_settings, open_run
+from gancli.training.common import RunResult, loop_settings, open_run, set_rate
 
 HELD_OUT_IMAGES = 1000  # at most, for the encoder's report after each epoch
 
@@ -104,8 +104,7 @@ class EpochSchedule:
         if self.optim.lr_decay < 1 and self.optim.lr > self.optim.lr_floor > 0:
             most = math.ceil(math.log(self.optim.lr_floor / self.optim.lr) / math.log(self.optim.lr_decay))
             decays = min(epoch, most)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.optim.lr * self.optim.lr_decay**decays
+        set_rate(self.optimizer, self.optim.lr * self.optim.lr_decay**decays)
         if self.optim.reset_each_epoch and epoch > 0:
             self.optimizer.state.clear()
 

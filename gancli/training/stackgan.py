@@ -28,7 +28,14 @@ from gancli.folders import load_part, model_folder_of, read_folder, reading_sett
 from gancli.inference.figures import grid
 from gancli.inference.model_folder import save_stackgan
 from gancli.models.stackgan import StageOneGenerator, StageTwoGenerator
-from gancli.training.common import RunResult, grid_images, load_initial_weights, loop_settings, open_run
+from gancli.training.common import (
+    RunResult,
+    grid_images,
+    load_initial_weights,
+    loop_settings,
+    open_run,
+    set_rate,
+)
 
 
 def train_stackgan(
@@ -110,8 +117,7 @@ class StepDecay:
     def __call__(self, epoch: int) -> None:
         factor = self.decay ** (epoch // self.every)
         for optimizer, rate in zip(self.optimizers, self.rates, strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = rate * factor
+            set_rate(optimizer, rate * factor)
 
 
 # --- text -----------------------------------------------------------------------------------------------------

@@ -47,13 +47,13 @@ def test_the_second_time_nothing_is_encoded(
     dataset: Dataset, encoder: SentenceEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split = dataset.split("train")
-    first = np.array(embed_split(split, encoder).vectors)
+    first = np.array(embed_split(split, encoder).file.vectors)
 
     def refuse(self: object, captions: Sequence[str]) -> torch.Tensor:
         raise AssertionError("encoded again")
 
     monkeypatch.setattr(type(encoder), "encode", refuse)
-    np.testing.assert_array_equal(embed_split(split, encoder).vectors, first)
+    np.testing.assert_array_equal(embed_split(split, encoder).file.vectors, first)
 
 
 def test_an_interrupted_computation_leaves_nothing(
@@ -102,8 +102,8 @@ def test_what_is_exported_comes_back(dataset: Dataset, encoder: SentenceEncoder,
     shutil.rmtree(dataset.path / "embeddings")
     for name in dataset.split_names:
         split = dataset.split(name)
-        brought = np.array(load_embeddings(path, split).vectors)
-        np.testing.assert_array_equal(brought, embed_split(split, encoder).vectors)
+        brought = np.array(load_embeddings(path, split).file.vectors)
+        np.testing.assert_array_equal(brought, embed_split(split, encoder).file.vectors)
 
 
 def test_a_file_of_another_width_order_and_shape_is_taken(dataset: Dataset, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from gancli.encoders.char_cnn_rnn import (
     encode_characters,
     load_char_cnn_rnn,
 )
-from gancli.encoders.image_features import ImageFeatures
+from gancli.encoders.vectors import VectorFile
 from gancli.engine.events import Events
 from gancli.errors import DataError
 from gancli.training import pretrain_encoder
@@ -54,7 +54,7 @@ def features(split, tmp_path):
     """Features that name their image and view: (12, 3, 2)."""
     image, view = np.indices((len(split), 3))
     np.save(tmp_path / "features.npy", np.stack([image, view], axis=2).astype(np.float16))
-    return ImageFeatures(tmp_path / "features.npy")
+    return VectorFile(tmp_path / "features.npy")
 
 
 # --- batches --------------------------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ def test_one_class_is_refused(split, features):
 def test_class_retrieval_is_the_definition(split, tmp_path):
     rng = np.random.default_rng(0)
     np.save(tmp_path / "features.npy", rng.normal(size=(len(split), 1, 4)).astype(np.float16))
-    features = ImageFeatures(tmp_path / "features.npy")
+    features = VectorFile(tmp_path / "features.npy")
     split.class_ids[:] = np.arange(len(split)) % 5  # classes of unequal size
     torch.manual_seed(0)
     model = CharCnnRnnPretraining(CharCnnRnn(dim=3, width=12), torch.nn.Linear(4, 3))
