@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -61,21 +62,7 @@ def damsm(
 
     Reports after every epoch how often held-out pictures and captions find each other.
     """
-    from gancli.config import DamsmRecipe
-
-    name, resolved = find_recipe("damsm", recipe, resume, overrides, device, seed)
-    target = folder or Path("encoders") / f"damsm-{_short('damsm', name, resume)}"
-    if dry_run:
-        show_plan(out, name, resolved, {"run": runs, "encoder": target})
-        return
-    from gancli.training import pretrain_encoder
-
-    out.note(f"recipe {name}")
-    with followed(out) as events:
-        result = pretrain_encoder(
-            cast(DamsmRecipe, resolved), out=target, runs=runs, resume=resume, weights=weights, events=events
-        )
-    finish(out, "encoder", result, f"gancli pretrain-encoder damsm --resume {{run}} --out {target}")
+    _pretrain(out, "damsm", overrides, recipe, folder, resume, runs, weights, device, seed, dry_run)
 
 
 @command(
@@ -116,28 +103,9 @@ def char_cnn_rnn(
     Learns beside frozen image features, which are computed once and kept in the dataset folder. Reports after every
     epoch how often held-out images and captions find their class, with chance beside.
     """
-    from gancli.config import CharCnnRnnRecipe
-
-    name, resolved = find_recipe("char-cnn-rnn", recipe, resume, overrides, device, seed)
-    resolved = cast(CharCnnRnnRecipe, resolved)
-    target = folder or Path("encoders") / f"char-cnn-rnn-{_short('char-cnn-rnn', name, resume)}"
-    if dry_run:
-        written = {"run": runs, "encoder": target}
-        show_plan(out, name, resolved, written if export is None else {**written, "embeddings": export})
-        return
-    from gancli.cli.embed import write_embeddings
-    from gancli.training import pretrain_encoder
-
-    out.note(f"recipe {name}")
-    with followed(out) as events:
-        result = pretrain_encoder(
-            resolved, out=target, runs=runs, resume=resume, weights=weights, events=events
-        )
-    if export is not None and result.loop.interrupted is None:
-        count = write_embeddings(out, resolved.data, result.output, export, resolved.train.device)
-        out.note(f"vectors of {count:,} captions: {export}")
-    again = f"gancli pretrain-encoder char-cnn-rnn --resume {{run}} --out {target}"
-    finish(out, "encoder", result, again if export is None else f"{again} --export {export}")
+    _pretrain(
+        out, "char-cnn-rnn", overrides, recipe, folder, resume, runs, weights, device, seed, dry_run, export
+    )
 
 
 @command(
@@ -171,27 +139,47 @@ def classifier(
 
     Reports after every epoch how many held-out images it gets right, in per cent, with chance beside.
     """
-    from gancli.config import ClassifierRecipe
+    _pretrain(out, "classifier", overrides, recipe, folder, resume, runs, weights, device, seed, dry_run)
 
-    name, resolved = find_recipe("classifier", recipe, resume, overrides, device, seed)
-    resolved = cast(ClassifierRecipe, resolved)
-    short = _short("classifier", name, resume)
-    target = folder or Path("encoders") / f"classifier-{short}-{resolved.split}"
+
+def _pretrain(
+    out: Output,
+    kind: str,
+    overrides: Sequence[str] | None,
+    recipe: str | None,
+    folder: Path | None,
+    resume: Path | None,
+    runs: Path,
+    weights: Path | None,
+    device: str | None,
+    seed: int | None,
+    dry_run: bool,
+    export: Path | None = None,
+) -> None:
+    """What every encoder's command does; `export` names a file for the vectors of all captions."""
+    from gancli.config import CharCnnRnnRecipe, ClassifierRecipe, DamsmRecipe
+
+    name, found = find_recipe(kind, recipe, resume, overrides, device, seed)
+    resolved = cast(DamsmRecipe | CharCnnRnnRecipe | ClassifierRecipe, found)
+    # "cub-small" of the recipe damsm/cub-small or of the run runs/0003-damsm-cub-small
+    short = Path(name).stem if resume is None else resume.name.partition(f"-{kind}-")[2] or resume.name
+    if isinstance(resolved, ClassifierRecipe):
+        short += f"-{resolved.split}"
+    target = folder or Path("encoders") / f"{kind}-{short}"
     if dry_run:
-        show_plan(out, name, resolved, {"run": runs, "encoder": target})
+        written = {"run": runs, "encoder": target}
+        show_plan(out, name, resolved, written if export is None else {**written, "embeddings": export})
         return
+    from gancli.cli.embed import write_embeddings
     from gancli.training import pretrain_encoder
 
-    out.note(f"recipe {name}, classes of split {resolved.split}")
+    out.note(f"recipe {name}")
     with followed(out) as events:
         result = pretrain_encoder(
             resolved, out=target, runs=runs, resume=resume, weights=weights, events=events
         )
-    finish(out, "encoder", result, f"gancli pretrain-encoder classifier --resume {{run}} --out {target}")
-
-
-def _short(kind: str, name: str, resume: Path | None) -> str:
-    """What follows the kind in the default folder's name: "cub-small" of the recipe damsm/cub-small."""
-    if resume is not None:
-        return resume.name.partition(f"-{kind}-")[2] or resume.name  # runs/0003-damsm-cub
-    return Path(name).stem
+    if export is not None and result.loop.interrupted is None:
+        count = write_embeddings(out, resolved.data, result.output, export, resolved.train.device)
+        out.note(f"vectors of {count:,} captions: {export}")
+    again = f"gancli pretrain-encoder {kind} --resume {{run}} --out {target}"
+    finish(out, "encoder", result, again if export is None else f"{again} --export {export}")
