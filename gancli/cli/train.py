@@ -88,6 +88,8 @@ def stackgan(
     Ctrl-C and SIGTERM save a checkpoint at the next step; --resume continues bit for bit.
     """
     stage = next((text.partition("=")[2] for text in overrides or () if text.startswith("stage=")), "1")
+    if stage not in ("1", "2"):
+        raise UsageError(f"stage: received {stage!r}, allowed: 1, 2", "Stage II stands on a trained Stage I.")
     _train(
         out, "stackgan", overrides, recipe, resume, init_from, runs, device, seed, dry_run, f"-stage{stage}"
     )

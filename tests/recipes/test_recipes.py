@@ -10,6 +10,7 @@ from gancli.build import parameter_table
 from gancli.config import (
     DamsmRecipe,
     FFGANRecipe,
+    StackGANRecipe,
     dump_recipe,
     load_recipe,
     recipe_names,
@@ -79,3 +80,33 @@ def test_parameters_at_paper_scale() -> None:
         "discriminator_256": 18_264_546,
     }
     assert coco["generator"] == 22_726_864
+
+
+@pytest.mark.parametrize("dataset", ["cub", "oxford102", "coco", "demo"])
+def test_both_stages_of_stackgan_read_the_same_text(dataset: str) -> None:
+    first, second = (load_recipe(f"stackgan/{dataset}-stage{stage}") for stage in (1, 2))
+    assert isinstance(first, StackGANRecipe)
+    assert isinstance(second, StackGANRecipe)
+    assert (first.stage, second.stage) == (1, 2)
+    assert (first.data, first.text, first.encoder) == (second.data, second.text, second.encoder)
+    assert second.init.stage1 == Path(f"runs/0001-stackgan-{dataset}-stage1")
+    encoder = load_recipe(f"{first.text}/{dataset}")
+    assert encoder.data == first.data
+    assert first.encoder == Path(f"encoders/{first.text}-{dataset}"), "where pretrain-encoder writes it"
+
+
+def test_stackgans_published_values() -> None:
+    for dataset in ("cub", "oxford102"):
+        for stage, size, every in ((1, 64, 50), (2, 256, 100)):
+            recipe = load_recipe(f"stackgan/{dataset}-stage{stage}")
+            assert isinstance(recipe, StackGANRecipe)
+            assert recipe.model.size == size
+            assert (recipe.loader.batch, recipe.loader.averaged, recipe.loss.kl) == (64, 4, 2.0)
+            assert (recipe.train.epochs, recipe.optim.lr_decay_epochs, recipe.optim.ema_decay) == (
+                600,
+                every,
+                0,
+            )
+    count = {stage: dict(parameter_table(load_recipe(f"stackgan/cub-stage{stage}"))) for stage in (1, 2)}
+    assert count[1] == {"generator": 14_264_192, "discriminator": 4_029_824}
+    assert count[2] == {"generator": 26_290_080, "discriminator": 48_603_520}
