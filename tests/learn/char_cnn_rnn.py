@@ -8,28 +8,21 @@ held-out captions name.
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-import tempfile
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from gancli.config import CharCnnRnnRecipe, DamsmRecipe, load_recipe
-from gancli.data.prepare import prepare
 from gancli.data.shards import Dataset, Split
-from gancli.data.sources import demo
 from gancli.data.sources.demo_captions import asked_colors
 from gancli.data.sources.demo_drawing import COLORS
 from gancli.encoders.embeddings import embed_split
 from gancli.encoders.sentence import SentenceEncoder, load_sentence_encoder
 from gancli.engine.events import Event, Events
-from gancli.training import pretrain_encoder
+from tests.learn import _demo
 
 
-def prove(recipe_name: str, encoder_name: str, folder: Path) -> dict[str, float]:
+def prove(recipe: str, encoder: str, folder: Path) -> dict[str, float]:
     """Goes the whole way below a folder.
 
     Returns:
@@ -38,24 +31,15 @@ def prove(recipe_name: str, encoder_name: str, folder: Path) -> dict[str, float]
     """
     reports: list[dict[str, float]] = []
 
-    def report(event: Event) -> None:
-        if event.kind in ("progress", "metrics", "warning"):
-            print(event.text, file=sys.stderr)
+    def keep(event: Event) -> None:
+        _demo.report(event)
         if event.kind == "metrics":
             reports.append(dict(event.data))
 
-    events = Events(report)
-    raw, data = folder / "raw", folder / "data"
-    demo.write_demo(raw, images=2000, image_size=64, seed=0, jobs=2)
-    prepare(demo.read(raw), data, image_size=64, jobs=2)
-    recipe = load_recipe(encoder_name, [f"data={data}"], "damsm")
-    assert isinstance(recipe, DamsmRecipe)
-    pretrain_encoder(recipe, out=folder / "damsm", runs=folder / "runs", events=events)
-    recipe = load_recipe(
-        recipe_name, [f"data={data}", f"features.encoder={folder / 'damsm'}"], "char-cnn-rnn"
-    )
-    assert isinstance(recipe, CharCnnRnnRecipe)
-    run = pretrain_encoder(recipe, out=folder / "encoder", runs=folder / "runs", events=events)
+    data = _demo.drawn_birds(folder)
+    _demo.encoder(encoder, folder, "damsm", f"data={data}")
+    features = f"features.encoder={folder / 'damsm'}"
+    run = _demo.encoder(recipe, folder, "encoder", f"data={data}", features, events=Events(keep))
     return {
         "minutes": run.loop.seconds / 60,
         "steps": float(run.loop.step),
@@ -82,7 +66,7 @@ def colours_told(data: Path, encoder: SentenceEncoder) -> dict[str, float]:
 
 def labelled(split: Split, encoder: SentenceEncoder) -> tuple[Tensor, dict[str, Tensor]]:
     """The vectors of a split's captions, and per part the colour that each caption names, -1 where it names none."""
-    vectors = torch.from_numpy(embed_split(split, encoder).vectors.copy())
+    vectors = torch.from_numpy(embed_split(split, encoder).file.vectors.copy())
     names = list(COLORS)
     asked = [asked_colors(caption) for index in range(len(split)) for caption in split.captions(index)]
     return vectors, {
@@ -106,17 +90,5 @@ def fit(vectors: Tensor, colours: Tensor) -> torch.nn.Linear:
     return probe
 
 
-def main() -> None:
-    """Prints the figures as one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--recipe", default="char-cnn-rnn/demo")
-    parser.add_argument("--encoder", default="damsm/demo")
-    parser.add_argument("--out", type=Path, help="a new folder; default: a temporary one")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        result = prove(options.recipe, options.encoder, options.out or Path(temporary))
-    print(json.dumps({"recipe": options.recipe, **{key: round(value, 2) for key, value in result.items()}}))
-
-
 if __name__ == "__main__":
-    main()
+    _demo.run(prove, __doc__, recipe="char-cnn-rnn/demo", encoder="damsm/demo")

@@ -1,0 +1,87 @@
+"""What the learning proofs share: the drawn birds, trainings that report on stderr, the figures as one JSON object."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from gancli.config import FFGANRecipe, StackGANRecipe, load_recipe
+from gancli.data.prepare import prepare
+from gancli.data.sources import demo
+from gancli.engine.events import Event, Events
+from gancli.inference.sample import sample
+from gancli.scores.agreement import score_agreement
+from gancli.scores.features import FeatureNetwork
+from gancli.scores.fid import score_fid
+from gancli.scores.pictures import open_pictures
+from gancli.training import RunResult, pretrain_encoder, train
+
+
+def report(event: Event) -> None:
+    """Shows a training's progress on stderr."""
+    if event.kind in ("progress", "metrics", "warning"):
+        print(event.text, file=sys.stderr)
+
+
+def drawn_birds(folder: Path) -> Path:
+    """The demo dataset of the recipes, below a folder."""
+    demo.write_demo(folder / "raw", images=2000, image_size=64, seed=0, jobs=2)
+    prepare(demo.read(folder / "raw"), folder / "data", image_size=64, jobs=2)
+    return folder / "data"
+
+
+def encoder(recipe: str, folder: Path, out: str, *changes: str, events: Events | None = None) -> RunResult:
+    """An encoder trained below a folder."""
+    found = load_recipe(recipe, changes)
+    assert not isinstance(found, FFGANRecipe | StackGANRecipe)
+    return pretrain_encoder(found, out=folder / out, runs=folder / "runs", events=events or Events(report))
+
+
+def model(recipe: str, folder: Path, *changes: str) -> RunResult:
+    """A model trained below a folder."""
+    found = load_recipe(recipe, changes)
+    assert isinstance(found, FFGANRecipe | StackGANRecipe)
+    return train(found, runs=folder / "runs", events=Events(report))
+
+
+def measured(run: RunResult, data: Path, features: FeatureNetwork) -> dict[str, float]:
+    """Minutes and steps of a model's training, agreement of primary and belly colour in per cent, and FID before and
+    after; the pictures are in the run's folder under `before` and `after`."""
+    result = {"minutes": run.loop.seconds / 60, "steps": float(run.loop.step)}
+    for name, weights in (("before", run.run / "initial"), ("after", run.output)):
+        sample(weights, data=data, out=run.run / name)
+        result[f"fid_{name}"] = score_fid(f"{data}:test", str(run.run / name), features).value
+    agreement = score_agreement(open_pictures(str(run.run / "after")))
+    assert agreement.primary is not None
+    assert agreement.belly is not None
+    return {
+        **result,
+        "agreement_primary": 100 * agreement.primary,
+        "agreement_belly": 100 * agreement.belly,
+    }
+
+
+def run(prove: Callable[..., dict[str, float]], about: str | None, **recipes: str) -> None:
+    """The command line of a proof: an option for each recipe and `--out`; prints the figures as one JSON object.
+
+    Args:
+        prove: Takes the recipes by their names here and `folder`.
+        about: Of the help.
+        recipes: Their defaults.
+    """
+    parser = argparse.ArgumentParser(description=about)
+    for name, default in recipes.items():
+        parser.add_argument(f"--{name}", default=default)
+    parser.add_argument("--out", type=Path, help="a new folder; default: a temporary one")
+    options = vars(parser.parse_args())
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.pop("out") or Path(temporary)
+        result = prove(folder=folder, **options)
+    result["minutes_in_all"] = (time.perf_counter() - start) / 60
+    print(json.dumps({**options, **{key: round(value, 2) for key, value in result.items()}}))
