@@ -178,31 +178,48 @@ def make_page(
         progress: Called while model folders draw, with pictures of that model done and in all.
 
     Raises:
-        UsageError: Too few or too many models, names that are not one for each, no captions for a model folder, or
-            `out` holds another study.
+        UsageError: Too few or too many models, names that are not one for each, captions for models alone or models
+            without captions, pictures between two sentences, or `out` holds another study.
         DataError: The models share fewer than `n` captions, or a folder or picture is missing or broken.
     """
     _check_request(models, names, n, seed, asked)
+    models = [Path(model) for model in models]
+    sources = [
+        None if _is_samples(model) else _caption_source(model, data, captions_file, n) for model in models
+    ]
+    if (data is not None or captions_file is not None) and not any(sources):
+        raise UsageError(
+            "only models draw captions, and these are all folders of pictures that were drawn before",
+            "Leave out --data and --captions.",
+        )
+    warnings: dict[str, None] = {}
     with ExitStack() as stack:
-        folders = []
-        for model in map(Path, models):
-            if not _is_samples(model):
-                drawn = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gancli-human-")))
-                source = _caption_source(model, data, captions_file, n)
-                sample(model, out=drawn, **source, seed=seed, batch=batch, device=device, progress=progress)
-                folders.append(drawn)
-            else:
-                folders.append(model)
-        entrants = [_open_entrant(folder) for folder in folders]
+        entrants = []
+        for model, source in zip(models, sources, strict=True):
+            folder = model
+            if source is not None:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gancli-human-")))
+                try:
+                    report = sample(
+                        model, out=folder, **source, seed=seed, batch=batch, device=device, progress=progress
+                    )
+                except UsageError as error:  # its hint would name options of `gancli sample`
+                    hint = (
+                        "Draw the pictures with gancli sample, then name their folder in the model's place."
+                    )
+                    raise UsageError(str(error), hint) from error
+                warnings |= dict.fromkeys(f"{model}: {warning}" for warning in report.warnings)
+            entrants.append(_open_entrant(folder))
         entrants = _named(entrants, models, names)
         captions, shared = _choose_captions(entrants, n, seed)
         study, fingerprints = _study(entrants, captions, seed, asked)
         page, key = out / PAGE, out / KEY
         _refuse_another(page, key, study, overwrite)
         out.mkdir(parents=True, exist_ok=True)
-        write_key(key, study)
         _write_page(page, study, entrants)
-    return PageReport(page, key, study, shared, tuple(_warnings(study, fingerprints)))
+        write_key(key, study)
+    warnings |= dict.fromkeys(_warnings(study, fingerprints))
+    return PageReport(page, key, study, shared, tuple(warnings))
 
 
 def write_key(path: Path, study: Study) -> None:
@@ -308,7 +325,7 @@ def _named(entrants: Sequence[_Entrant], models: Sequence[Path], names: Sequence
         UsageError: Two have the same name, or one has none.
     """
     given = [name.strip() for name in names]
-    folders = [Path(model).resolve().name for model in models]
+    folders = [model.resolve().name for model in models]
     methods = [entrant.model.name for entrant in entrants]
     for candidates in [given] if given else [methods, folders]:
         if all(candidates) and len(set(candidates)) == len(candidates):

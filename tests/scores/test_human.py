@@ -19,10 +19,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from gancli.data.shards import Dataset
+from gancli.encoders.embeddings import export_embeddings, load_embeddings
+from gancli.encoders.sentence import load_sentence_encoder
 from gancli.errors import DataError, UsageError
 from gancli.samples import GeneratedPicture, write_samples
 from gancli.scores import human
 from gancli.scores.human import make_page, read_key
+from tests.conftest import build_stackgan
 from tests.scores.human import CAPTIONS, MODELS, write_folder, write_folders
 
 
@@ -243,6 +247,36 @@ def test_model_folders_need_captions(tmp_path: Path, tiny_model: Path, tiny_data
     assert not out.exists()
 
 
+def test_captions_are_not_ignored_where_nothing_draws_them(tmp_path: Path, tiny_dataset: Path) -> None:
+    with pytest.raises(UsageError, match="only models draw captions"):
+        make_page(write_folders(tmp_path), out=tmp_path / "page", n=1, data=f"{tiny_dataset}:test")
+
+
+def test_what_drawing_warns_of_is_passed_on(tmp_path: Path, tiny_model: Path) -> None:
+    captions = tmp_path / "captions.txt"
+    captions.write_text("a white xylophone\n", encoding="utf-8")
+    report = make_page([tiny_model] * 2, out=tmp_path / "page", names="ab", n=1, captions_file=captions)
+    assert sum("xylophone" in warning for warning in report.warnings) == 1
+
+
+def test_a_model_that_reads_no_sentences(
+    tmp_path: Path, tiny_dataset: Path, tiny_sentence_encoder: Path
+) -> None:
+    dataset, path = Dataset.open(tiny_dataset), tmp_path / "embeddings.npz"
+    export_embeddings(dataset, load_sentence_encoder(tiny_sentence_encoder), path)
+    model = build_stackgan(load_embeddings(path, dataset.split("train")), tmp_path / "model")
+    with pytest.raises(UsageError, match="cannot read sentences") as caught:
+        make_page([model, model], out=tmp_path / "page", names="ab", n=1, data=f"{tiny_dataset}:test")
+    assert "gancli sample" in str(caught.value.hint)
+
+
+def test_pictures_between_two_sentences_are_not_ranked(tmp_path: Path) -> None:
+    folders = write_folders(tmp_path, MODELS[:2])
+    write_samples(folders[0], [GeneratedPicture("0.png", "a bird", "", None, 7, 0, 4, "a flower", 0.5)])
+    with pytest.raises(UsageError, match="between two sentences"):
+        make_page(folders, out=tmp_path / "page", n=1)
+
+
 def test_impossible_requests(tmp_path: Path) -> None:
     folders = write_folders(tmp_path)
     for arguments in (
@@ -261,7 +295,7 @@ def test_a_broken_picture_is_named(tmp_path: Path) -> None:
     (folders[1] / "2.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=re.escape(str(folders[1] / "2.png"))):
         make_page(folders, out=tmp_path / "page", n=4)
-    assert not (tmp_path / "page/index.html").exists()
+    assert not list((tmp_path / "page").iterdir())
 
 
 @pytest.mark.parametrize(
