@@ -370,11 +370,12 @@ def _value(row: TableRow) -> str:
 
 
 def _provenance(score: ScoreRow) -> str:
+    network = f"{score.network} ({score.network_sha256[:12]}), " if score.network else ""
     return (
         f"model {score.model} ({score.model_hash[:12]}), {score.dataset} {score.split}, "
         f"{_count(score.n_fake)} generated and {_count(score.n_real)} real pictures, "
         f"seed {'unknown' if score.seed is None else score.seed}; {score.protocol}; "
-        f"{score.network} ({score.network_sha256[:12]}), {score.resize}; "
+        f"{network}{score.resize}; "
         f"gancli {score.gancli_version}, {score.date}"
     )
 
