@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,13 +81,32 @@ def embed_split(
         RunError: The disk is full.
     """
     starts = _starts(split)
-    shape = (int(starts[-1]), encoder.dim)
-    path = _kept(split, encoder.hash)
+    chunks = _encoded(split, encoder, int(starts[-1]), progress)
+    return kept_embeddings(split, starts, encoder.dim, encoder.hash, str(encoder.folder), chunks)
+
+
+def kept_embeddings(
+    split: Split,
+    starts: NDArray[np.int64],
+    dim: int,
+    digest: str,
+    name: str,
+    chunks: Iterable[NDArray[np.float32]],
+) -> CaptionEmbeddings:
+    """The vectors of a split's captions, written or spoken, from the dataset's `embeddings/` or kept there now.
+
+    Args:
+        split: Whose captions.
+        starts: (N + 1,) where the captions of each image begin.
+        dim: E.
+        digest: sha256 of the encoder's weights.
+        name: The encoder's folder.
+        chunks: (b, E), all the vectors in order; looked at only if they are not there yet.
+    """
+    path, shape = _kept(split, digest), (int(starts[-1]), dim)
     if not path.is_file():
-        write_vectors(path, shape, np.float32, _encoded(split, encoder, shape[0], progress))
-    return CaptionEmbeddings(
-        open_vectors(path, shape), starts, encoder.dim, encoder.hash, str(encoder.folder)
-    )
+        write_vectors(path, shape, np.float32, chunks)
+    return CaptionEmbeddings(open_vectors(path, shape), starts, dim, digest, name)
 
 
 def _kept(split: Split, digest: str) -> Path:
@@ -194,9 +214,10 @@ def _read_npz(path: Path) -> tuple[Sequence[str], NDArray[np.int64], NDArray[np.
     """Keys (N,), counts (N,) and vectors (captions, E) of an embeddings file."""
     hint = "An embeddings file is an .npz with `keys` (N,) and `embeddings` (N, K, E), or (captions, E) with `counts`."
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not hasattr(file, "files"):
-                raise DataError(f"{path}: is a single array, not an .npz", hint)
+        opened = np.load(path, allow_pickle=False)
+        if not isinstance(opened, np.lib.npyio.NpzFile):
+            raise DataError(f"{path}: is a single array, not an .npz", hint)
+        with opened as file:
             lacking = {"keys", "embeddings"} - set(file.files)
             if lacking:
                 raise DataError(f"{path}: lacks {' and '.join(sorted(lacking))}", hint)
@@ -204,16 +225,18 @@ def _read_npz(path: Path) -> tuple[Sequence[str], NDArray[np.int64], NDArray[np.
             counts = file["counts"] if "counts" in file.files else None
     except FileNotFoundError:
         raise DataError(f"{path}: no such file", hint) from None
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: cannot be read as an embeddings file ({error})", hint) from error
     if vectors.ndim == 3:
         counts = np.full(len(vectors), vectors.shape[1])
         vectors = vectors.reshape(-1, vectors.shape[2])
-    shapes = f"keys {keys.shape}, embeddings {vectors.shape}"
+    shapes = f"keys {keys.dtype} {keys.shape}, embeddings {vectors.dtype} {vectors.shape}"
     if keys.ndim != 1 or keys.dtype.kind != "U" or vectors.ndim != 2 or vectors.dtype.kind != "f":
         raise DataError(f"{path}: its arrays do not fit ({shapes})", hint)
     if counts is None or counts.shape != keys.shape or len(keys) == 0:
         raise DataError(f"{path}: its arrays do not fit ({shapes})", hint)
+    if len(np.unique(keys)) < len(keys):
+        raise DataError(f"{path}: names an image twice", hint)
     if not np.isfinite(vectors).all():
         raise DataError(f"{path}: holds values that are not finite")
     return keys, counts.astype(np.int64), vectors

@@ -1,4 +1,4 @@
-"""DAMSM: how well pictures match sentences, word by region and as a whole (AttnGAN, section 3.2).
+"""How well pictures match captions, written or spoken: as a whole, and word by region (DAMSM; AttnGAN, section 3.2).
 
 Everything is batched over all image-caption pairs of the batch and computed in float32: the exponents of
 the two softmaxes (gamma up to 10) lose digits that matter in bfloat16.
@@ -99,6 +99,23 @@ def matching_loss(similarity: Tensor, class_ids: Tensor) -> Tensor:
     return F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)
 
 
+def global_matching_loss(
+    images: Tensor, captions: Tensor, class_ids: Tensor, *, gamma: float = 10.0
+) -> Tensor:
+    """The matching loss of global vectors: DAMSM's sentence loss, and the speech encoder's (S2IGAN code).
+
+    Args:
+        images: (B, D) of any length; only their direction counts.
+        captions: (B, D) sentence or speech vectors, in the same order.
+        class_ids: (B,) class of each pair.
+        gamma: Sharpness of the comparison within the batch.
+
+    Returns:
+        Scalar: image-to-caption plus caption-to-image cross-entropy of gamma * cosine.
+    """
+    return matching_loss(gamma * cosine_similarity_matrix(images, captions), class_ids)
+
+
 def damsm_losses(
     regions: Tensor,
     code: Tensor,
@@ -128,5 +145,5 @@ def damsm_losses(
         Word loss and sentence loss, scalars.
     """
     by_words = word_region_similarity(regions, words, mask, gamma1=gamma1, gamma2=gamma2)
-    by_sentence = cosine_similarity_matrix(code, sentence)
-    return matching_loss(gamma3 * by_words, class_ids), matching_loss(gamma3 * by_sentence, class_ids)
+    by_sentence = global_matching_loss(code, sentence, class_ids, gamma=gamma3)
+    return matching_loss(gamma3 * by_words, class_ids), by_sentence

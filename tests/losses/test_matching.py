@@ -9,6 +9,7 @@ import torch
 from gancli.losses.matching import (
     cosine_similarity_matrix,
     damsm_losses,
+    global_matching_loss,
     matching_loss,
     word_mask,
     word_region_similarity,
@@ -84,6 +85,17 @@ def test_both_losses_are_the_equations(features):
     cosine = (code @ sentence.T) / np.outer(np.linalg.norm(code, axis=1), np.linalg.norm(sentence, axis=1))
     for ours, similarity in ((by_words, slow_words), (by_sentence, cosine)):
         slow = slow_matching_loss(GAMMAS[2] * similarity, features["class_ids"])
+        assert ours.item() == pytest.approx(slow, rel=1e-5)
+
+
+def test_the_global_loss_is_the_equation_whatever_the_lengths_of_the_vectors(features):
+    code, sentence = features["code"], features["sentence"]
+    cosine = (code @ sentence.T) / np.outer(np.linalg.norm(code, axis=1), np.linalg.norm(sentence, axis=1))
+    class_ids = torch.from_numpy(features["class_ids"])
+    for stretch in (0.1, 1, 10):
+        vectors = torch.tensor(code * stretch), torch.tensor(sentence)
+        ours = global_matching_loss(*vectors, class_ids, gamma=7.0)
+        slow = slow_matching_loss(7.0 * cosine, features["class_ids"])
         assert ours.item() == pytest.approx(slow, rel=1e-5)
 
 
