@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -210,7 +210,7 @@ def _starts(split: Split) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
-def _read_npz(path: Path) -> tuple[Sequence[str], NDArray[np.int64], NDArray[np.floating]]:
+def _read_npz(path: Path) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.floating]]:
     """Keys (N,), counts (N,) and vectors (captions, E) of an embeddings file."""
     hint = "An embeddings file is an .npz with `keys` (N,) and `embeddings` (N, K, E), or (captions, E) with `counts`."
     try:

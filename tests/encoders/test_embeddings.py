@@ -135,6 +135,8 @@ def write(path: Path, **changes: object) -> Path:
         ({"embeddings": np.zeros((5, 4)), "counts": np.array([2, 2])}, "add up to 4"),
         ({"embeddings": np.full((2, 3, 4), np.nan)}, "not finite"),
         ({"keys": np.array([1, 2])}, "do not fit"),
+        ({"keys": np.array([b"a", b"b"])}, r"do not fit \(keys \|S1 "),
+        ({"keys": np.array(["a", "a"])}, "names an image twice"),
         ({"keys": np.array(["a", None], dtype=object)}, "cannot be read"),
     ],
 )
@@ -161,3 +163,9 @@ def test_a_file_that_is_no_npz_is_refused(dataset: Dataset, tmp_path: Path, cont
         load_embeddings(tmp_path / "own.npz", dataset.split("train"))
     with pytest.raises(DataError, match="no such file"):
         load_embeddings(tmp_path / "absent.npz", dataset.split("train"))
+
+
+def test_an_array_alone_is_no_embeddings_file(dataset: Dataset, tmp_path: Path) -> None:
+    np.save(tmp_path / "own.npy", np.zeros((12, 3, 4), np.float32))
+    with pytest.raises(DataError, match="is a single array"):
+        load_embeddings(tmp_path / "own.npy", dataset.split("train"))
