@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +37,10 @@ from gancli.engine.checkpoint import seed_everything
 from gancli.engine.events import Events
 from gancli.engine.loop import Loop
 from gancli.errors import DataError
-from gancli.training.common import RunResult, loop_settings, open_run, set_rate
+from gancli.training.common import RunResult, loop_settings, open_run, reporter, set_rate
 
 HELD_OUT_IMAGES = 1000  # at most, with one caption each, for the encoder's report after each epoch
 _CHUNK = 256  # captions encoded at a time
-_PROGRESS_SECONDS = 10.0
 
 
 def pretrain_char_cnn_rnn(
@@ -66,7 +64,7 @@ def pretrain_char_cnn_rnn(
     held_out = dataset.split("test") if "test" in dataset.split_names else train
     _tell_of_captions(train, events)
     source = feature_network(recipe, device, weights)
-    shown = _progress(events)
+    shown = reporter(events, "image features", "images")
     features = extract_features(train, source, "ten", progress=shown)
     centres = extract_features(held_out, source, "centre", progress=shown)
     seed_everything(recipe.train.seed)
@@ -168,20 +166,6 @@ def count_captions(split: Split) -> tuple[int, int, int]:
             cut += len(text) > LENGTH
             unknown += not known.issuperset(text)
     return total, cut, unknown
-
-
-def _progress(events: Events) -> Callable[[int, int], None]:
-    """Reports from time to time how far the image features are."""
-    last = time.monotonic()
-
-    def show(done: int, total: int) -> None:
-        nonlocal last
-        if done == total or time.monotonic() - last >= _PROGRESS_SECONDS:
-            last = time.monotonic()
-            text = f"image features: {done:,} of {total:,} images"
-            events.emit("progress", text, done=done, total=total)
-
-    return show
 
 
 class ClassPairs(TorchDataset[JointBatch]):

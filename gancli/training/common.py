@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from torch import nn
 from gancli.config import Recipe, TrainSection, dump_recipe
 from gancli.data.shards import Dataset, Split
 from gancli.engine.checkpoint import RunFolder, load_tensors, read_checkpoint, refuse_changes
+from gancli.engine.events import Events
 from gancli.engine.loop import LoopResult, LoopSettings
 from gancli.errors import DataError, UsageError
 from gancli.folders import read_folder
 
 GRID_CAPTIONS = 36  # pictures of a sample grid
+REPORT_SECONDS = 10.0  # from one report of what is computed before a training to the next
 
 
 @dataclass(frozen=True)
@@ -120,3 +123,25 @@ def grid_images(dataset: Dataset) -> tuple[Split, list[int]]:
     split = dataset.split("test" if "test" in dataset.split_names else "train")
     count = min(GRID_CAPTIONS, len(split))
     return split, np.linspace(0, len(split) - 1, count).astype(int).tolist()
+
+
+def reporter(events: Events, what: str, unit: str) -> Callable[[int, int], None]:
+    """Tells from time to time, and at the end, how far what a training begins with is.
+
+    Args:
+        events: Where to.
+        what: Is computed ("image features").
+        unit: What is counted ("images").
+
+    Returns:
+        To be called with the numbers done and in all.
+    """
+    last = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        if done == total or time.monotonic() - last >= REPORT_SECONDS:
+            last = time.monotonic()
+            events.emit("progress", f"{what}: {done:,} of {total:,} {unit}", done=done, total=total)
+
+    return report

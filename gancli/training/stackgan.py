@@ -19,12 +19,12 @@ from gancli.data.loader import BatchSource, batches
 from gancli.data.shards import Dataset
 from gancli.encoders.embeddings import CaptionEmbeddings, embed_split, load_embeddings
 from gancli.encoders.sentence import SentenceEncoder, load_sentence_encoder
-from gancli.engine.checkpoint import seed_everything
+from gancli.engine.checkpoint import RunFolder, seed_everything
 from gancli.engine.events import Events
 from gancli.engine.loop import Loop
 from gancli.engine.phases import Phase
 from gancli.errors import ConfigError, DataError
-from gancli.folders import load_part, model_folder_of, read_folder, reading_settings
+from gancli.folders import load_part, model_folder_of, read_folder, read_settings, reading_settings
 from gancli.inference.figures import grid
 from gancli.inference.model_folder import save_stackgan
 from gancli.models.stackgan import StageOneGenerator, StageTwoGenerator
@@ -34,6 +34,7 @@ from gancli.training.common import (
     load_initial_weights,
     loop_settings,
     open_run,
+    reporter,
     set_rate,
 )
 
@@ -49,8 +50,12 @@ def train_stackgan(
     """Trains the stage that a recipe says; arguments, result and errors as `gancli.train`."""
     device = pick_device(recipe.train.device)
     dataset = Dataset.open(recipe.data)
-    text = Text.open(recipe, dataset, device)
-    first = None if recipe.init.stage1 is None else StageOne.load(recipe.init.stage1, text, device)
+    events = events or Events()
+    text = Text.open(recipe, dataset, device, events)
+    own = None if resume is None else RunFolder.open(resume).model
+    if own is not None and own.is_dir():
+        refuse_other_text(own, read_settings(own), text)
+    first = StageOne.of(recipe, own, text, device)
     seed_everything(recipe.train.seed)
     arguments = stackgan_arguments(recipe, text.train.dim, first.generator.size if first else 0)
     model = build_stackgan(recipe, arguments, first.generator if first else None, device)
@@ -97,7 +102,7 @@ def train_stackgan(
         sample=sample,
         export=export,
         on_epoch=schedule,
-        events=events or Events(),
+        events=events,
     )
     return RunResult(run.path, run.path / "model", loop.run())
 
@@ -138,8 +143,8 @@ class Text:
     encoder: SentenceEncoder | None
 
     @classmethod
-    def open(cls, recipe: StackGANRecipe, dataset: Dataset, device: torch.device) -> Text:
-        """The vectors from the recipe's encoder or file.
+    def open(cls, recipe: StackGANRecipe, dataset: Dataset, device: torch.device, events: Events) -> Text:
+        """The vectors from the recipe's encoder or file; computing them for the first time is reported.
 
         Raises:
             ConfigError: The encoder is of another kind than `text` says.
@@ -161,7 +166,8 @@ class Text:
             )
         captions = [split.captions(index)[0] for index in indices]
         encoder.check(captions)
-        return cls(embed_split(train, encoder), encoder.encode(captions), encoder)
+        told = reporter(events, "sentence vectors", "captions")
+        return cls(embed_split(train, encoder, progress=told), encoder.encode(captions), encoder)
 
 
 # --- Stage I under Stage II -----------------------------------------------------------------------------------
@@ -180,12 +186,36 @@ class StageOne:
     arguments: dict[str, Any]
 
     @classmethod
+    def of(
+        cls, recipe: StackGANRecipe, own: Path | None, text: Text, device: torch.device
+    ) -> StageOne | None:
+        """What a recipe of Stage II stands on; None for Stage I.
+
+        A resumed run keeps the Stage I it began with: the recipe's may have been trained further since, or be gone.
+
+        Args:
+            recipe: Of either stage.
+            own: Model folder of the run that is resumed.
+            text: Both stages read the same.
+            device: Where to.
+
+        Raises:
+            As `load`.
+        """
+        if recipe.init.stage1 is None:
+            return None
+        if own is not None and own.is_dir():
+            settings, tensors, _ = read_folder(own, "stackgan")
+            return cls._built(own, settings, tensors, device)
+        return cls.load(recipe.init.stage1, text, device)
+
+    @classmethod
     def load(cls, folder: Path, text: Text, device: torch.device) -> StageOne:
         """The generator of a run or model folder of Stage I.
 
         Raises:
             DataError: There is no such folder, or it holds something else.
-            ConfigError: It was trained with another text encoder.
+            ConfigError: It holds both stages, or was trained with another text encoder.
         """
         if not folder.exists():
             raise DataError(
@@ -195,20 +225,44 @@ class StageOne:
         folder = model_folder_of(folder)
         settings, tensors, _ = read_folder(folder, "stackgan")
         with reading_settings(folder):
-            arguments = dict(settings["stage1"])
-            generator = StageOneGenerator(**arguments)
             if settings["stage"] != 1:
                 raise ConfigError(
                     f"init.stage1: {folder} holds a model of stage {settings['stage']}, not of stage 1"
                 )
-            if settings["encoder_hash"] != text.train.hash:
-                raise ConfigError(
-                    f"init.stage1: {folder} was trained with another text encoder "
-                    f"({settings['encoder_hash'][:12]}) than {text.train.name} ({text.train.hash[:12]})",
-                    "Both stages read the same sentence vectors: name the encoder that Stage I was trained with.",
-                )
+        refuse_other_text(folder, settings, text)
+        return cls._built(folder, settings, tensors, device)
+
+    @classmethod
+    def _built(
+        cls, folder: Path, settings: Mapping[str, Any], tensors: Mapping[str, Tensor], device: torch.device
+    ) -> StageOne:
+        with reading_settings(folder):
+            arguments = dict(settings["stage1"])
+            generator = StageOneGenerator(**arguments)
         load_part(generator, tensors, "stage1.", folder)
         return cls(generator.to(device).eval().requires_grad_(False), arguments)
+
+
+def refuse_other_text(folder: Path, settings: Mapping[str, Any], text: Text) -> None:
+    """Refuses a model that was trained with other sentence vectors than those at hand.
+
+    Args:
+        folder: The model's, for the message.
+        settings: Its config.yaml.
+        text: The vectors at hand.
+
+    Raises:
+        ConfigError: They are of another encoder or file.
+    """
+    with reading_settings(folder):
+        digest = str(settings["encoder_hash"])
+    if digest != text.train.hash:
+        raise ConfigError(
+            f"{folder} was trained with another text encoder ({digest[:12]}) than {text.train.name} "
+            f"({text.train.hash[:12]})",
+            "Both stages, and a run from its start to its end, read the same sentence vectors: name the encoder or "
+            "file that this one was trained with.",
+        )
 
 
 @dataclass(frozen=True)

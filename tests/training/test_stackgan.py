@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from gancli.config import StackGANRecipe, load_recipe
 from gancli.data.shards import Dataset
 from gancli.encoders.damsm import load_damsm, save_damsm
+from gancli.engine.events import Events
 from gancli.errors import ConfigError, DataError
 from gancli.inference.model_folder import load_model
 from gancli.training import train
@@ -74,6 +75,40 @@ def test_a_resumed_run_ends_with_the_same_weights(
     whole = train(recipe(1, data, *options, "train.steps=4"), resume=half.run)
     resumed = weights(whole.output)
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in weights(straight.output).items())
+
+
+def test_a_resumed_stage_two_keeps_the_stage_one_it_began_with(
+    data: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    encoder = f"encoder={tiny_encoder}"
+    first = train(recipe(1, data, encoder), runs=tmp_path / "runs")
+    options = (encoder, f"init.stage1={first.run}")
+    straight = train(recipe(2, data, *options, "train.steps=4"), runs=tmp_path / "a")
+    half = train(recipe(2, data, *options), runs=tmp_path / "b")
+    train(recipe(1, data, encoder, "train.steps=4"), resume=first.run)  # another Stage I now
+    whole = train(recipe(2, data, *options, "train.steps=4"), resume=half.run)
+    resumed = weights(whole.output)
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in weights(straight.output).items())
+    shutil.rmtree(first.run)
+    train(recipe(2, data, *options, "train.steps=5"), resume=half.run)
+
+
+def test_a_run_is_not_resumed_with_another_encoder(data: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    encoder = shutil.copytree(tiny_encoder, tmp_path / "encoder")
+    run = train(recipe(1, data, f"encoder={encoder}"), runs=tmp_path / "runs").run
+    damsm = load_damsm(encoder)
+    with torch.no_grad():
+        damsm.text.embedding.weight.add_(1)
+    save_damsm(encoder, damsm.text, damsm.image, damsm.vocabulary, dict(damsm.settings))
+    with pytest.raises(ConfigError, match="another text encoder"):
+        train(recipe(1, data, f"encoder={encoder}", "train.steps=4"), resume=run)
+
+
+def test_vectors_that_are_computed_first_are_reported(data: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    seen: list[str] = []
+    own = recipe(1, data, f"encoder={tiny_encoder}")
+    train(own, runs=tmp_path / "runs", events=Events(lambda event: seen.append(event.text)))
+    assert "sentence vectors: 36 of 36 captions" in seen
 
 
 def test_the_rates_halve_after_the_epochs_of_the_recipe(
