@@ -1,7 +1,8 @@
 """Finds the weight files of public networks: where the user says, in gancli's own folder, or by a checked download.
 
 A file is used only after its sha256 was compared with the published one, and there is no fall-back: where the file
-is not to be had, the error names it with its URL, its sha256 and the folder to put it in.
+is not to be had, the error names it with its URL, its sha256 and the folder to put it in. A file whose authors publish
+no sha256 is never downloaded: only one that the user put there is used.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class WeightFile:
     Attributes:
         file: Its name, which ends in the first 8 hex digits of its sha256 (the convention of torch.hub).
         url: Where its authors publish it.
-        sha256: The whole digest, or its first 8 digits where the authors publish no more than the name.
+        sha256: The whole digest, its first 8 digits where the authors publish no more than the name, or empty where
+            they publish none.
         what: One line for messages.
     """
 
@@ -72,6 +74,18 @@ WEIGHTS = {
         f"{_TORCHVISION}resnet18-f37072fd.pth",
         "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
         "torchvision's ResNet-18, trained on ImageNet",
+    ),
+    "resnet50": WeightFile(
+        "resnet50-0676ba61.pth",
+        f"{_TORCHVISION}resnet50-0676ba61.pth",
+        "0676ba61",
+        "torchvision's ResNet-50, trained on ImageNet",
+    ),
+    "resnet50_places365": WeightFile(
+        "resnet50_places365.pth.tar",
+        "http://places2.csail.mit.edu/models_places365/resnet50_places365.pth.tar",
+        "",
+        "the ResNet-50 of Places365's authors, trained on its scenes",
     ),
     "vgg16": WeightFile(
         "vgg16-397923af.pth",
@@ -119,6 +133,8 @@ def find_weights(
     path = home() / "weights" / entry.file
     if path.is_file():
         return _checked(entry, path)
+    if not entry.sha256:
+        raise _missing(entry, path, "no such file, and it is not downloaded unchecked")
     if offline is None:
         offline = os.environ.get("GANCLI_OFFLINE", "") not in ("", "0")
     if offline:
@@ -158,9 +174,11 @@ def _checked(entry: WeightFile, path: Path) -> Path:
 
 
 def _missing(entry: WeightFile, path: Path, reason: str) -> DataError:
+    digest = (
+        entry.sha256 if len(entry.sha256) == 64 else f"{entry.sha256}…" if entry.sha256 else "not published"
+    )
     return DataError(
-        f"{path}: {reason}. Needed: {entry.file}, {entry.what}; url {entry.url}; sha256 {entry.sha256}"
-        + ("…" if len(entry.sha256) < 64 else ""),
+        f"{path}: {reason}. Needed: {entry.file}, {entry.what}; url {entry.url}; sha256 {digest}",
         f"Download it where there is a network and put it into {home() / 'weights'}, or name it with --weights.",
     )
 

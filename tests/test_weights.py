@@ -47,8 +47,19 @@ class Answer(io.BytesIO):
 
 @pytest.mark.parametrize("entry", WEIGHTS.values(), ids=WEIGHTS)
 def test_file_names_carry_their_hash(entry):
-    assert entry.file.removesuffix(".pth").endswith(entry.sha256[:8])
+    assert not entry.sha256 or entry.file.removesuffix(".pth").endswith(entry.sha256[:8])
     assert entry.url.endswith(entry.file)
+
+
+def test_a_file_without_a_published_hash_is_used_but_not_downloaded(folder, monkeypatch):
+    monkeypatch.setattr(urllib.request, "urlopen", lambda url, timeout: pytest.fail("downloads"))
+    with pytest.raises(DataError, match=r"not downloaded unchecked.*sha256 not published"):
+        find_weights("resnet50_places365")
+    folder.mkdir(parents=True)
+    path = folder / WEIGHTS["resnet50_places365"].file
+    path.write_bytes(b"what the user fetched")
+    assert find_weights("resnet50_places365") == path
+    assert find_weights("resnet50_places365", folder) == path
 
 
 def test_missing_file_names_everything_a_user_needs(folder):

@@ -1,7 +1,7 @@
 """Image backbones: from pictures in [-1, 1] to a map of local features and one vector of global features.
 
 Inception-v3 is AttnGAN's and FF-GAN's; GoogLeNet is Reed's, whose features the character encoder learns beside;
-ResNet-18 is a lighter network with ImageNet weights; `small` learns from scratch on small pictures and needs no
+ResNet-18 and ResNet-50 have ImageNet weights too, ResNet-50 also those of the scenes of Places365; `small` learns from scratch on small pictures and needs no
 download. Each resizes its input to the side it works at. torchvision is imported only
 when one of its networks is asked for.
 """
@@ -9,9 +9,9 @@ when one of its networks is asked for.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from gancli.weights import find_weights
 
-BackboneName = Literal["inception_v3", "googlenet", "resnet18", "small"]
-IMAGENET_SIDE = 224  # pixels, what GoogLeNet and ResNet-18 were trained at
+BackboneName = Literal["inception_v3", "googlenet", "resnet18", "resnet50", "small"]
+IMAGENET_SIDE = 224  # pixels, what GoogLeNet and the ResNets were trained at
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -122,29 +122,37 @@ def _load_children(parts: Sequence[nn.Sequential], names: Sequence[Sequence[str]
             )
 
 
-class ResNet18(Backbone):
-    """torchvision's ResNet-18: local features from layer 3 (256 channels, 1/16 of the side), global 512."""
+class ResNet(Backbone):
+    """torchvision's ResNet-18 or ResNet-50: local features from layer 3 (1/16 of the side), global after layer 4.
 
-    local_channels = 256
-    global_channels = 512
+    Local features have 256 or 1024 channels, global ones 512 or 2048.
+
+    Args:
+        depth: 18 or 50.
+        size: Side of the input.
+    """
+
+    LOWER = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3")
     mean: Tensor
     std: Tensor
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, depth: Literal[18, 50], size: int) -> None:
         super().__init__()
-        from torchvision.models import resnet18
-
+        self.depth: Literal[18, 50] = depth
         self.size = size
-        network = resnet18(weights=None)
-        self.lower = nn.Sequential(
-            *(
-                getattr(network, name)
-                for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3")
-            )
-        )
+        network = self._network()
+        self.lower = nn.Sequential(*(getattr(network, name) for name in self.LOWER))
         self.upper = network.layer4
+        self.global_channels = network.fc.in_features
+        self.local_channels = self.global_channels // 2
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+
+    def _network(self, classes: int = 1000) -> Any:
+        from torchvision import models
+
+        build = models.resnet18 if self.depth == 18 else models.resnet50
+        return build(weights=None, num_classes=classes)
 
     def extract(self, images: Tensor) -> tuple[Tensor, Tensor]:
         local = self.lower(((images + 1) / 2 - self.mean) / self.std)
@@ -152,12 +160,17 @@ class ResNet18(Backbone):
 
     def load_imagenet(self, path: Path) -> None:
         """Loads torchvision's ImageNet weights; the classifier is left out."""
-        from torchvision.models import resnet18
+        self._load(torch.load(path, map_location="cpu", weights_only=True))
 
-        network = resnet18(weights=None)
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3")
-        for module, name in zip(self.lower, names, strict=True):
+    def load_places365(self, path: Path) -> None:
+        """Loads the Places365 weights of the dataset's authors, who saved the wrapper around the network too."""
+        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        self._load({name.removeprefix("module."): tensor for name, tensor in state.items()})
+
+    def _load(self, state: Mapping[str, Tensor]) -> None:
+        network = self._network(classes=len(state["fc.bias"]))
+        network.load_state_dict(state)
+        for module, name in zip(self.lower, self.LOWER, strict=True):
             module.load_state_dict(getattr(network, name).state_dict())
         self.upper.load_state_dict(network.layer4.state_dict())
 
@@ -214,13 +227,13 @@ def build_backbone(name: BackboneName, *, size: int, width: int = 32) -> Backbon
         return InceptionV3()
     if name == "googlenet":
         return GoogLeNet()
-    if name == "resnet18":
-        return ResNet18(size)
+    if name in ("resnet18", "resnet50"):
+        return ResNet(18 if name == "resnet18" else 50, size)
     return SmallBackbone(size, width)
 
 
 def load_imagenet(backbone: Backbone, weights: Path | None = None) -> Path:
-    """Puts ImageNet weights into Inception-v3, GoogLeNet or ResNet-18, in place.
+    """Puts ImageNet weights into a backbone, in place.
 
     Args:
         backbone: From `build_backbone`.
@@ -237,9 +250,21 @@ def load_imagenet(backbone: Backbone, weights: Path | None = None) -> Path:
         path = find_weights("inception_v3", weights)
     elif isinstance(backbone, GoogLeNet):
         path = find_weights("googlenet", weights)
-    elif isinstance(backbone, ResNet18):
-        path = find_weights("resnet18", weights)
+    elif isinstance(backbone, ResNet):
+        path = find_weights(f"resnet{backbone.depth}", weights)
     else:
         raise ValueError(f"{type(backbone).__name__} has no ImageNet weights")
     backbone.load_imagenet(path)
+    return path
+
+
+def load_places365(backbone: Backbone, weights: Path | None = None) -> Path:
+    """Puts the weights that know the scenes of Places365 into a ResNet-50, in place.
+
+    Arguments, result and errors as `load_imagenet`.
+    """
+    if not isinstance(backbone, ResNet) or backbone.depth != 50:
+        raise ValueError(f"{type(backbone).__name__} has no Places365 weights, only ResNet-50 has")
+    path = find_weights("resnet50_places365", weights)
+    backbone.load_places365(path)
     return path
