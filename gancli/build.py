@@ -316,8 +316,7 @@ def build_char_cnn_rnn(
 def parameter_table(recipe: Recipe) -> list[tuple[str, int]]:
     """Parameters of each network that a recipe trains, counted on the meta device: nothing is allocated.
 
-    The text encoder is counted with CUB's published vocabulary, the image encoder at 256 pixels unless the recipe
-    names a size, a classifier with CUB's test classes, StackGAN with the width of the published sentence vectors.
+    Nor is anything read: what only data and trained folders would say is assumed, see `assumptions`.
     """
     networks: dict[str, nn.Module] = {}
     with torch.device("meta"):
@@ -341,6 +340,19 @@ def parameter_table(recipe: Recipe) -> list[tuple[str, int]]:
             networks["text"] = TextEncoder(CUB_VOCABULARY, **arguments["text"])
             networks["image"] = ImageEncoder(**arguments["image"])
     return [(name, sum(p.numel() for p in network.parameters())) for name, network in networks.items()]
+
+
+def assumptions(recipe: Recipe) -> str:
+    """What `parameter_table` counts a recipe's networks with, in words; empty where the recipe says everything."""
+    if isinstance(recipe, StackGANRecipe):
+        vectors = f"sentence vectors of {TEXT_DIMS[recipe.text]:,} numbers"
+        small = f" and Stage-I pictures of {recipe.model.size // 4} pixels" if recipe.stage == 2 else ""
+        return vectors + small
+    if isinstance(recipe, DamsmRecipe):
+        return f"a vocabulary of {CUB_VOCABULARY:,} entries"
+    if isinstance(recipe, ClassifierRecipe):
+        return f"{CUB_TEST_CLASSES} classes"
+    return ""
 
 
 def pick_device(name: str) -> torch.device:

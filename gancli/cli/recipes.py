@@ -58,15 +58,22 @@ def show(out: Output, name: Name, overrides: Overrides = None) -> None:
     from gancli.config import dump_recipe, load_recipe
 
     recipe = load_recipe(name, overrides or ())  # before torch is loaded, so that a mistake is told at once
-    from gancli.build import parameter_table
+    from gancli.build import assumptions, parameter_table
 
     parameters = parameter_table(recipe)
+    assumed = assumptions(recipe)
+    head = f"# Parameters, counted with {assumed}" if assumed else "# Parameters"
     width = max(len(network) for network, _ in parameters)
     counts = "\n".join(f"#   {network:{width}}  {count:>12,}" for network, count in parameters)
     text = dump_recipe(recipe)
     out.result(
-        {"name": name, "recipe": recipe.model_dump(mode="json"), "parameters": dict(parameters)},
-        f"{text}\n# Parameters\n{counts}",
+        {
+            "name": name,
+            "recipe": recipe.model_dump(mode="json"),
+            "parameters": dict(parameters),
+            "counted_with": assumed,
+        },
+        f"{text}\n{head}\n{counts}",
         quiet=text.rstrip(),
     )
 

@@ -115,13 +115,16 @@ def show_plan(out: Output, name: str, recipe: Recipe, paths: Mapping[str, Path])
         recipe: As resolved.
         paths: What would be written, by what it is.
     """
-    from gancli.build import parameter_table
+    from gancli.build import assumptions, parameter_table
     from gancli.config import dump_recipe
 
     parameters = parameter_table(recipe)
     table = out.table(
         ("network", "parameters"), [(k, f"{v:,}") for k, v in parameters], right=("parameters",)
     )
+    assumed = assumptions(recipe)
+    if assumed:
+        table += f"\ncounted with {assumed}"
     written = "\n".join(f"would write {what}: {path}" for what, path in paths.items())
     out.result(
         {
@@ -129,6 +132,7 @@ def show_plan(out: Output, name: str, recipe: Recipe, paths: Mapping[str, Path])
             "name": name,
             "recipe": recipe.model_dump(mode="json"),
             "parameters": dict(parameters),
+            "counted_with": assumed,
             "paths": dict(paths),
         },
         f"{dump_recipe(recipe)}\n{table}\n\n{written}",

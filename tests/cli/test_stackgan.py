@@ -33,6 +33,7 @@ def test_the_stage_picks_the_recipe(gancli: Gancli, data: Path, stage: str, gene
     assert answer.code == 0, answer.stderr
     assert answer.json["name"] == f"stackgan/cub-stage{stage}"
     assert answer.json["parameters"]["generator"] == generator
+    assert answer.json["counted_with"].startswith("sentence vectors of 1,024 numbers")
 
 
 def test_stage_one_is_where_one_begins(gancli: Gancli, data: Path) -> None:
