@@ -197,13 +197,13 @@ def _read_vector(path: Path, variable: str) -> NDArray[np.int64]:
     if not path.is_file():
         raise DataError(f"{path} is missing", hint=OXFORD_PAGE)
     content = read_bytes(path)
-    try:
-        variables = scipy.io.loadmat(io.BytesIO(content), variable_names=[variable])
-    except NotImplementedError:
+    if content.startswith(b"MATLAB 7.3"):  # which is HDF5, and nothing SciPy reads
         raise DataError(
             f"{path} is a file of MATLAB 7.3, which is another format than Oxford-102 is published in",
             hint=f"download it again, or in MATLAB: save('{path.name}', '{variable}', '-v7')",
-        ) from None
+        )
+    try:
+        variables = scipy.io.loadmat(io.BytesIO(content), variable_names=[variable])
     except Exception as error:  # SciPy passes on whatever its parser meets in the damaged bytes
         raise DataError(
             f"{path} is not a MATLAB file, or a damaged one ({error})", hint=OXFORD_PAGE
