@@ -83,6 +83,8 @@ class Sampling:
         steps: Pictures from the first sentence to the second; None without interpolation.
         embeddings: The file of sentence vectors, as it was given; None where the model reads the captions itself.
         embeddings_hash: sha256 of that file.
+        images_per_class: Only the first images of each class by name; None: all of the split.
+        captions_per_image: The first captions of each image; None: random ones.
     """
 
     model: str
@@ -105,6 +107,8 @@ class Sampling:
     steps: int | None = None
     embeddings: str | None = None
     embeddings_hash: str | None = None
+    images_per_class: int | None = None
+    captions_per_image: int | None = None
 
 
 _COLUMNS = tuple(column.name for column in dataclasses.fields(GeneratedPicture))

@@ -51,8 +51,28 @@ def sample(
         typer.Option(
             "-n",
             min=1,
-            help="Captions to take from the dataset.",
+            help="Random captions to take from the dataset.",
             show_default="one per image",
+            rich_help_panel=CAPTIONS,
+        ),
+    ] = None,
+    images_per_class: Annotated[
+        int | None,
+        typer.Option(
+            "--images-per-class",
+            min=1,
+            help="Only the first images of each class by name.",
+            show_default="all images of the split",
+            rich_help_panel=CAPTIONS,
+        ),
+    ] = None,
+    captions_per_image: Annotated[
+        int | None,
+        typer.Option(
+            "--captions-per-image",
+            min=1,
+            help="The first captions of each image, image by image.",
+            show_default="random ones",
             rich_help_panel=CAPTIONS,
         ),
     ] = None,
@@ -158,6 +178,8 @@ def sample(
             data=data,
             split=split,
             n=count,
+            images_per_class=images_per_class,
+            captions_per_image=captions_per_image,
             embeddings=embeddings,
             interpolate=interpolate,
             steps=steps,

@@ -37,6 +37,19 @@ Data = Annotated[
         "--data", metavar="DIR:SPLIT", help="Where the captions come from.", show_default="as sampled"
     ),
 ]
+InceptionWeights = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights", help="File or folder of the Inception weights.", show_default="downloaded and checked"
+    ),
+]
+RetrievalFeatures = Annotated[
+    str,
+    typer.Option(
+        "--features",
+        help="imagenet (Inception-v3), as published, inception (the FID's), or encoder:DIR (DAMSM or classifier).",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of whatever the metric draws.")]
 
 
@@ -59,17 +72,11 @@ def fid(
     features: Annotated[
         str,
         typer.Option(
-            "--features", help="inception, as published FIDs, or encoder:DIR (DAMSM or classifier)."
+            "--features",
+            help="inception, as published FIDs, imagenet, or encoder:DIR (DAMSM or classifier).",
         ),
     ] = "inception",
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            "--weights",
-            help="File or folder of the Inception weights.",
-            show_default="downloaded and checked",
-        ),
-    ] = None,
+    weights: InceptionWeights = None,
     size: Annotated[
         int | None,
         typer.Option(
@@ -201,12 +208,100 @@ def r_precision(
     """
     from gancli.build import pick_device
     from gancli.encoders.damsm import load_damsm
-    from gancli.scores.retrieval import score_r_precision
+    from gancli.scores.r_precision import score_r_precision
 
     damsm = load_damsm(encoder, pick_device(device))
     with out.progress("codes", "pictures") as advance:
         rows = score_r_precision(
             samples, damsm, data=data, candidates=candidates, seed=seed, batch=batch, progress=advance
+        )
+    _report(out, rows, results)
+
+
+@command(
+    score_app,
+    "map",
+    examples=(
+        "gancli score map pictures/cub-map",
+        "gancli score map pictures --features encoder:encoders/classifier-demo-test --json",
+    ),
+    progress=True,
+)
+def mean_average_precision(
+    out: Output,
+    samples: Samples,
+    features: RetrievalFeatures = "imagenet",
+    weights: InceptionWeights = None,
+    data: Data = None,
+    images_per_class: Annotated[
+        int, typer.Option("--images-per-class", min=1, help="Real pictures of each class that query.")
+    ] = 2,
+    seed: Seed = 0,
+    batch: Batch = 50,
+    device: Device = "auto",
+    results: Results = Path("results.csv"),
+) -> None:
+    """Do real pictures find generated ones of their class? Mean average precision, in per cent, with chance beside it.
+
+    The gallery is the pictures drawn from the captions of the querying images: gancli sample MODEL --data DIR
+    --images-per-class 2 --captions-per-image 10.
+    """
+    from gancli.build import pick_device
+    from gancli.scores.features import load_features
+    from gancli.scores.image_retrieval import score_map
+
+    network = load_features(features, weights=weights, device=pick_device(device))
+    with out.progress("features", "pictures") as advance:
+        rows = score_map(
+            samples,
+            network,
+            data=data,
+            images_per_class=images_per_class,
+            seed=seed,
+            batch=batch,
+            progress=advance,
+        )
+    _report(out, rows, results)
+
+
+@command(
+    score_app,
+    "recall",
+    examples=(
+        "gancli score recall pictures/flickr8k",
+        "gancli score recall pictures -k 1 -k 10 --features encoder:encoders/damsm-demo-seed1 --json",
+    ),
+    progress=True,
+)
+def recall(
+    out: Output,
+    samples: Samples,
+    ranks: Annotated[
+        list[int] | None,
+        typer.Option(
+            "-k", min=1, help="How many of the nearest count; again for more.", show_default="1 5 10 50"
+        ),
+    ] = None,
+    features: RetrievalFeatures = "imagenet",
+    weights: InceptionWeights = None,
+    data: Data = None,
+    seed: Seed = 0,
+    batch: Batch = 50,
+    device: Device = "auto",
+    results: Results = Path("results.csv"),
+) -> None:
+    """Do real pictures find one drawn from their own captions among the k nearest? In per cent, with chance beside it.
+
+    For every image of the split pictures of some captions: gancli sample MODEL --data DIR --captions-per-image 5.
+    """
+    from gancli.build import pick_device
+    from gancli.scores.features import load_features
+    from gancli.scores.image_retrieval import RANKS, score_recall
+
+    network = load_features(features, weights=weights, device=pick_device(device))
+    with out.progress("features", "pictures") as advance:
+        rows = score_recall(
+            samples, network, ranks=ranks or RANKS, data=data, seed=seed, batch=batch, progress=advance
         )
     _report(out, rows, results)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gancli.data.shards import Split
 from gancli.errors import DataError, UsageError
@@ -69,21 +70,54 @@ def given(texts: Sequence[str], captions_file: Path | None) -> list[Request]:
     return [Request(caption) for caption in captions]
 
 
-def walk(split: Split, n: int | None, seed: int) -> list[Request]:
-    """`n` captions of a split: pass by pass over all images in random order, one random caption each time.
+def first_of_classes(split: Split, count: int) -> NDArray[np.int64]:
+    """The first `count` images of each class by name (all of a class that has fewer): their places, in order."""
+    order = np.lexsort((np.array(split.keys), split.class_ids))  # class by class, names in order
+    in_order = split.class_ids[order]
+    number = np.arange(len(order)) - np.searchsorted(in_order, in_order)  # of each image in its class
+    first: NDArray[np.int64] = np.sort(order[number < count])
+    return first
+
+
+def of_dataset(
+    split: Split, *, n: int | None, seed: int, images_per_class: int | None, captions_per_image: int | None
+) -> list[Request]:
+    """Captions of a split: random ones of images in random order, or the first ones of each image in turn.
+
+    Args:
+        split: Where they are.
+        n: How many random ones; None: one of each image.
+        seed: Of order and captions.
+        images_per_class: Take only the first images of each class by name; None: all.
+        captions_per_image: Take the first captions of each image, in order; None: random ones.
 
     Raises:
         DataError: The split is empty.
     """
     if len(split) == 0:
         raise DataError(f"{split.folder}: the split {split.name!r} is empty")
-    n = len(split) if n is None else n
+    images = np.arange(len(split)) if images_per_class is None else first_of_classes(split, images_per_class)
+    if captions_per_image is None:
+        return walk(split, images, n, seed)
+    return in_turn(split, images, captions_per_image)
+
+
+def walk(split: Split, images: NDArray[np.int64], n: int | None, seed: int) -> list[Request]:
+    """`n` captions: pass by pass over images of a split in random order, one random caption each time.
+
+    Args:
+        split: Where the images are.
+        images: At least one place in it.
+        n: How many; None: one of each image.
+        seed: Of order and captions.
+    """
+    n = len(images) if n is None else n
     keys, class_ids = split.keys, split.class_ids
     requests = []
-    for start in range(0, n, len(split)):
-        number = start // len(split)
+    for start in range(0, n, len(images)):
+        number = start // len(images)
         rng = np.random.default_rng([seed, number])
-        order = rng.permutation(len(split))[: n - start]
+        order = images[rng.permutation(len(images))[: n - start]]
         for index, chance in zip(order.tolist(), rng.random(len(order)), strict=True):
             captions = split.captions(index)
             position = int(chance * len(captions))
@@ -92,6 +126,21 @@ def walk(split: Split, n: int | None, seed: int) -> list[Request]:
                     captions[position], keys[index], int(class_ids[index]), number, number, index, position
                 )
             )
+    return requests
+
+
+def in_turn(split: Split, images: NDArray[np.int64], captions_each: int) -> list[Request]:
+    """The first captions of each image of a split, image by image; all where an image has fewer.
+
+    An image that has a sentence twice gets two different pictures of it.
+    """
+    requests = []
+    for index in images.tolist():
+        key, class_id = split.keys[index], int(split.class_ids[index])
+        captions = split.captions(index)[:captions_each]
+        for position, caption in enumerate(captions):
+            earlier = captions[:position].count(caption)
+            requests.append(Request(caption, key, class_id, earlier, earlier, index, position))
     return requests
 
 

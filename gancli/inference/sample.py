@@ -26,7 +26,7 @@ from gancli.inference.captions import (
     captions_hash,
     file_names,
     given,
-    walk,
+    of_dataset,
     with_variants,
 )
 from gancli.inference.figures import (
@@ -86,6 +86,8 @@ def sample(
     data: Path | None = None,
     split: str = "test",
     n: int | None = None,
+    images_per_class: int | None = None,
+    captions_per_image: int | None = None,
     embeddings: Path | None = None,
     interpolate: tuple[str, str] | None = None,
     steps: int | None = None,
@@ -104,7 +106,8 @@ def sample(
 
     Captions are either given (`texts`, `captions_file`), or two between which to go (`interpolate`), or those of a
     dataset: then the split is walked in a random order of the seed, one random caption of each image, again and again
-    until there are `n` (the protocol of the AttnGAN family, whose scores use 30,000 pictures).
+    until there are `n` (the protocol of the AttnGAN family, whose scores use 30,000 pictures); or, with
+    `captions_per_image`, image by image (the protocol of mAP and R@k in S2IGAN).
 
     Args:
         model: A model folder, or a run folder with one.
@@ -116,6 +119,8 @@ def sample(
         data: A prepared dataset.
         split: Of the dataset.
         n: Captions to take from the dataset; None: one per image.
+        images_per_class: Only the first images of each class by name; None: all of the split.
+        captions_per_image: The first captions of each image, in order; None: random ones.
         embeddings: A file of sentence vectors for the dataset's captions, for a model that was trained on such a file
             and cannot read captions itself.
         interpolate: Two sentences: pictures of the vectors on the straight line between theirs, all with the noise
@@ -142,7 +147,17 @@ def sample(
         DataError: Model, dataset, captions or embeddings are missing or broken, or nothing of a caption is known.
     """
     grid = grid and interpolate is None  # an interpolation brings its own figure
-    vary = _check_request(n=n, steps=steps, variants=variants, batch=batch, seed=seed, vary=vary, grid=grid)
+    vary = _check_request(
+        n=n,
+        images_per_class=images_per_class,
+        captions_per_image=captions_per_image,
+        steps=steps,
+        variants=variants,
+        batch=batch,
+        seed=seed,
+        vary=vary,
+        grid=grid,
+    )
     if steps is not None and interpolate is None:
         raise UsageError("steps are those of an interpolation", 'Say --interpolate "text A" "text B".')
     loaded = load_model(Path(model), device)
@@ -162,12 +177,21 @@ def sample(
     elif dataset is not None:
         if texts or captions_file is not None:
             raise UsageError("captions come either from a dataset or from texts, not from both")
-        requests = with_variants(walk(dataset.split(split), n, seed), variants)
+        if images_per_class is not None and not dataset.class_names:
+            raise UsageError(f"{data}: has no classes to take images of", "Leave out the images per class.")
+        drawn = of_dataset(
+            dataset.split(split),
+            n=n,
+            seed=seed,
+            images_per_class=images_per_class,
+            captions_per_image=captions_per_image,
+        )
+        requests = with_variants(drawn, variants)
     else:
         requests = with_variants(given(texts, captions_file), variants)
-    if dataset is None and n is not None:
+    if dataset is None and (n, images_per_class, captions_per_image) != (None, None, None):
         raise UsageError(
-            "a number of pictures goes with a dataset's captions; for texts say how many variants"
+            "a number of captions or images goes with a dataset's captions; for texts say how many variants"
         )
     sentences: Sentences | None = None
     vectors: CaptionEmbeddings | None = None
@@ -206,6 +230,8 @@ def sample(
         steps=steps,
         embeddings=None if embeddings is None else str(embeddings),
         embeddings_hash=None if vectors is None else vectors.hash,
+        images_per_class=images_per_class,
+        captions_per_image=captions_per_image,
     )
     open_folder(out, sampling, overwrite)
     files = file_names(requests)
@@ -256,6 +282,8 @@ def sample(
 def _check_request(
     *,
     n: int | None,
+    images_per_class: int | None,
+    captions_per_image: int | None,
     steps: int | None,
     variants: int,
     batch: int,
@@ -266,6 +294,8 @@ def _check_request(
     """What can be refused before anything is read; gives back the checked `vary`."""
     least = {
         "n": (n, 1),
+        "images_per_class": (images_per_class, 1),
+        "captions_per_image": (captions_per_image, 1),
         "steps": (steps, 2),
         "variants": (variants, 1),
         "batch": (batch, 1),
@@ -274,6 +304,11 @@ def _check_request(
     for name, (number, lowest) in least.items():
         if number is not None and number < lowest:
             raise UsageError(f"{name} has to be at least {lowest}. Received: {number}")
+    if n is not None and captions_per_image is not None:
+        raise UsageError(
+            "a number of random captions and the first captions of each image are two ways to choose",
+            "Say -n or --captions-per-image.",
+        )
     if vary not in set(Vary):
         raise UsageError(f"vary has to be one of {', '.join(Vary)}. Received: {vary}")
     if variants == 1 and (grid or vary != Vary.ALL):

@@ -27,7 +27,10 @@ from gancli.weights import load_weights
 if TYPE_CHECKING:
     from torchvision.models.inception import Inception3
 
+    from gancli.scores.pictures import Pictures
+
 Pixels = NDArray[np.uint8]
+Progress = Callable[[int, int], None]  # pictures done, pictures in all
 _RESIZE = "bilinear to {side}x{side}, antialiased where it shrinks"  # of our own networks
 
 
@@ -77,14 +80,36 @@ class FeatureNetwork:
         return self.network(batch.contiguous(memory_format=torch.channels_last)).float().cpu()
 
 
+def all_features(
+    pictures: Pictures, network: FeatureNetwork, *, batch: int = 50, progress: Progress | None = None
+) -> Tensor:
+    """Features of all pictures, (N, F) float32 on the CPU.
+
+    Args:
+        pictures: At least one.
+        network: Any.
+        batch: Pictures at a time.
+        progress: Called after each batch with pictures done and in all.
+    """
+    features = []
+    done = 0
+    for chunk in pictures.batches(batch):
+        features.append(network(chunk))
+        done += len(chunk)
+        if progress is not None:
+            progress(done, len(pictures))
+    return torch.cat(features)
+
+
 def load_features(
     name: str, *, weights: Path | None = None, device: str | torch.device = "cpu"
 ) -> FeatureNetwork:
     """A feature network by name.
 
     Args:
-        name: "inception", the network of published FIDs, or "encoder:DIR", a classifier or the image encoder of a
-            DAMSM, whose distances compare models on one dataset but with no published number.
+        name: "inception", the network of published FIDs; "imagenet", torchvision's Inception-v3, whose last average
+            published mAP and R@k are of; or "encoder:DIR", a classifier or the image encoder of a DAMSM, whose
+            distances compare models on one dataset but with no published number.
         weights: File or folder of the Inception weights; None: where `gancli.weights` looks.
         device: Where to run.
 
@@ -95,13 +120,15 @@ def load_features(
     kind, _, folder = name.partition(":")
     if name == "inception":
         return _fid_inception(weights, torch.device(device))
+    if name == "imagenet":
+        return _imagenet(weights, torch.device(device), "features")
     if kind in ("encoder", "classifier") and folder:
         if read_settings(Path(folder))["kind"] == "classifier":
             return classifier_network(load_classifier(Path(folder), device), "features")
         return encoder_network(load_damsm(Path(folder), device), "features")
     raise UsageError(
         f"{name!r} is not a feature network",
-        "Say inception, or encoder:DIR with a folder of gancli pretrain-encoder damsm or classifier.",
+        "Say inception, imagenet, or encoder:DIR with a folder of gancli pretrain-encoder damsm or classifier.",
     )
 
 
@@ -124,7 +151,7 @@ def load_logits(
     if name == "inception":
         return _fid_logits(weights, torch.device(device))
     if name == "imagenet":
-        return _imagenet_logits(weights, torch.device(device))
+        return _imagenet(weights, torch.device(device), "logits")
     if kind in ("classifier", "encoder") and folder:
         return classifier_network(load_classifier(Path(folder), device), "logits")
     raise UsageError(
@@ -183,7 +210,9 @@ def _fid_logits(weights: Path | None, device: torch.device) -> FeatureNetwork:
     )
 
 
-def _imagenet_logits(weights: Path | None, device: torch.device) -> FeatureNetwork:
+def _imagenet(
+    weights: Path | None, device: torch.device, output: Literal["features", "logits"]
+) -> FeatureNetwork:
     from torchvision.models import inception_v3
 
     state, digest = load_weights("inception_v3", weights)
@@ -192,6 +221,10 @@ def _imagenet_logits(weights: Path | None, device: torch.device) -> FeatureNetwo
         network.load_state_dict(state)
     except RuntimeError as error:  # as for the FID network
         raise DataError(f"the weights of torchvision's Inception-v3 do not fit: {error}") from error
+    dim, what = network.fc.out_features, f"{network.fc.out_features} classes"
+    if output == "features":
+        dim, what = network.fc.in_features, f"{network.fc.in_features} features"
+        network.fc = torch.nn.Identity()
     network.eval().requires_grad_(False).to(device)
     side = 299
 
@@ -200,9 +233,9 @@ def _imagenet_logits(weights: Path | None, device: torch.device) -> FeatureNetwo
         return F.interpolate(pictures, size=(side, side), mode="bilinear", align_corners=False)
 
     return FeatureNetwork(
-        name="imagenet (inception_v3, 1000 classes)",
+        name=f"imagenet (inception_v3, {what})",
         sha256=digest,
-        dim=network.fc.out_features,
+        dim=dim,
         resize=f"bilinear without antialiasing to {side}x{side}, aspect ignored",
         prepare=prepare,
         network=network,

@@ -24,7 +24,7 @@ from gancli.data.loader import evaluation_batches
 from gancli.data.shards import MANIFEST, Dataset, Split, file_hash
 from gancli.errors import DataError, UsageError
 from gancli.inference.figures import to_uint8
-from gancli.samples import SAMPLES, SAMPLING, Sampling, read_samples, read_sampling
+from gancli.samples import SAMPLES, SAMPLING, GeneratedPicture, Sampling, read_samples, read_sampling
 
 Pixels = NDArray[np.uint8]
 
@@ -66,28 +66,37 @@ class SplitPictures:
         dataset: The dataset's name.
         split: The split.
         side: Pixels; the window of the dataset's image size is resized to it where they differ.
+        images: Their places in the split, in order; None for all of it.
     """
 
     name: str
     dataset: str
     split: Split
     side: int
+    images: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
-        return len(self.split)
+        return len(self.split) if self.images is None else len(self.images)
 
     def at(self, side: int) -> SplitPictures:
         """The same pictures at another side."""
         return dataclasses.replace(self, side=side)
 
+    def only(self, images: Sequence[int]) -> SplitPictures:
+        """Those of some images of the split alone, in the order given."""
+        return dataclasses.replace(self, images=tuple(images))
+
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over the manifest, which holds the hash of every shard, the split and the side."""
+        """sha256 over the manifest, which holds the hash of every shard, the split, its images and the side."""
         text = f"{file_hash(self.split.folder / MANIFEST)}:{self.split.name}:{self.side}"
+        if self.images is not None:
+            text += f":{','.join(map(str, self.images))}"
         return hashlib.sha256(text.encode()).hexdigest()
 
     def batches(self, size: int) -> Iterator[list[Pixels]]:
-        for batch in evaluation_batches(self.split, sizes=(self.side,), batch=size, words=1):
+        images = None if self.images is None else np.array(self.images, np.int64)
+        for batch in evaluation_batches(self.split, sizes=(self.side,), batch=size, words=1, images=images):
             yield list(to_uint8(batch.images[0]))
 
 
@@ -178,6 +187,40 @@ def open_pictures(name: str) -> SplitPictures | FilePictures:
     return _file_pictures(name, path)
 
 
+def open_samples(
+    samples: str, data: str | None
+) -> tuple[FilePictures, list[GeneratedPicture], SplitPictures]:
+    """Generated pictures, what each is of, and the real pictures of the split that their captions come from.
+
+    Args:
+        samples: A folder of `gancli sample`.
+        data: "DIR:split" of the captions; None: where sampling.json says.
+
+    Returns:
+        The generated pictures, a record of each in the same order, and the real pictures at the side of the
+        generated ones or, where the dataset is smaller, its own.
+
+    Raises:
+        DataError: Pictures, samples.csv or the split are missing or broken.
+        UsageError: `samples` is a dataset, or it is not known which split the captions come from.
+    """
+    fake = open_pictures(samples)
+    if not isinstance(fake, FilePictures):
+        raise UsageError(f"{samples}: is a dataset; this score is of a folder of gancli sample")
+    records = read_samples(fake.folder)
+    if data is None:
+        if fake.sampling is None or fake.sampling.data is None:
+            raise UsageError(
+                f"{samples}: does not say which dataset its captions come from",
+                "Sample with --data DIR --split SPLIT, or name the split with --data DIR:SPLIT.",
+            )
+        data = f"{fake.sampling.data}:{fake.sampling.split}"
+    real = open_pictures(data)
+    if not isinstance(real, SplitPictures):
+        raise UsageError(f"{data}: is not a split of a dataset", "Say it as DIR:split.")
+    return fake, records, real.at(min(records[0].stage, real.side))
+
+
 def _file_pictures(name: str, folder: Path) -> FilePictures:
     side = None
     if (folder / SAMPLES).is_file() or (folder / SAMPLING).is_file():
@@ -234,3 +277,10 @@ def origin_of(pictures: SplitPictures | FilePictures) -> Origin:
     if sampling is None:
         return Origin(pictures.folder.name, pictures.name, pictures.fingerprint, pictures.side)
     return Origin(sampling.method, sampling.model, sampling.model_hash, sampling.stages[-1], sampling.seed)
+
+
+def note_on(pictures: FilePictures, network_sha256: str) -> str:
+    """What to know of generated pictures that are judged by a network: whether they were trained to please it."""
+    if pictures.sampling is not None and pictures.sampling.encoder_hash == network_sha256:
+        return "the generator learned from this very encoder: the number is inflated"
+    return ""

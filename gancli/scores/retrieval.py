@@ -1,14 +1,13 @@
-"""R-precision (AttnGAN, section 4): does a picture find its own caption among a hundred?
+"""Measures of retrieval: vectors that look for their kin among other vectors, by cosine.
 
-For each generated picture the caption it was made from competes with captions of other classes; the picture counts
-if its own caption is nearest. How high a number can get depends on the encoder, so the real pictures' own value is
-always measured beside it.
+R-precision (AttnGAN, section 4) and batch accuracy are of pairs; average precision and recall (S2IGAN) are of queries
+that rank a whole gallery. They know vectors and group numbers only; what the vectors are of is their callers' affair.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,21 +16,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gancli.data.text import crop_tokens, pad_tokens, tokenize
-from gancli.encoders.damsm import Damsm
-from gancli.errors import DataError, UsageError
-from gancli.samples import read_samples
-from gancli.scores.features import encoder_network
-from gancli.scores.pictures import FilePictures, Origin, Pictures, SplitPictures, open_pictures, origin_of
-from gancli.scores.results import ScoreRow
-
-Progress = Callable[[int, int], None]  # pictures done, pictures in all
+from gancli.errors import DataError
 
 CANDIDATES = 100
 FOLDS = 10
 TIE = 1e-6  # cosines closer than this are equal: float32 rounding in products of different shape
-_CHUNK = 256  # pictures whose candidates are gathered at a time: 256 x 100 x D floats
-_TEXTS = 256  # captions encoded at a time
+_CHUNK = (
+    256  # rows at a time: pictures whose candidates are gathered (256 x 100 x D floats), queries that rank
+)
+_DECIMALS = 10  # of a cosine that count: what is beyond is float64 rounding and would part equal vectors
 
 
 @dataclass(frozen=True)
@@ -162,166 +155,101 @@ def _draw_rivals(
     return rivals
 
 
-@torch.no_grad()
-def sentence_codes(captions: Sequence[str], encoder: Damsm, words: int) -> Tensor:
-    """Sentence codes of captions; equal captions are encoded once.
+# --- queries that rank a gallery ------------------------------------------------------------------------------
+
+
+def average_precisions(
+    queries: Tensor, gallery: Tensor, query_groups: NDArray[np.int64], gallery_groups: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """The average precision of each query: the mean, over the gallery's vectors of its group, of the share of that
+    group down to each of them. The mean over queries is the mAP (S2IGAN code, over all ranks).
+
+    Vectors at the same cosine keep the gallery's order.
 
     Args:
-        captions: N sentences.
-        encoder: Its own vocabulary numbers the words.
-        words: Words that are used, counted from the first.
+        queries: (Q, F).
+        gallery: (M, F).
+        query_groups: (Q,) class of each query.
+        gallery_groups: (M,) class of each vector of the gallery.
 
     Returns:
-        (N, D) on the CPU.
+        (Q,) in (0, 1].
 
     Raises:
-        DataError: A caption has no word of the vocabulary.
+        DataError: There is no query, or the gallery has nothing of the group of one.
     """
-    position: dict[str, int] = {}
-    rows = [position.setdefault(caption, len(position)) for caption in captions]
-    tokens = [crop_tokens(encoder.vocabulary.encode(tokenize(text)), words, None) for text in position]
-    empty = [text for text, numbers in zip(position, tokens, strict=True) if len(numbers) == 0]
-    if empty:
+    _check_groups(query_groups, gallery_groups)
+    ranks = torch.arange(1, len(gallery) + 1, dtype=torch.float64)
+    values = [
+        (relevant * relevant.cumsum(dim=1) / ranks).sum(dim=1) / relevant.sum(dim=1)
+        for relevant in _ranked(queries, gallery, query_groups, gallery_groups)
+    ]
+    return torch.cat(values).numpy()
+
+
+def first_hits(
+    queries: Tensor, gallery: Tensor, query_groups: NDArray[np.int64], gallery_groups: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The rank, from 1, of the nearest vector of each query's own group: (Q,).
+
+    The share of queries whose rank is at most k is the recall at k (R@k). Arguments, ties and errors as those of
+    `average_precisions`.
+    """
+    _check_groups(query_groups, gallery_groups)
+    ranks = [
+        relevant.int().argmax(dim=1) + 1
+        for relevant in _ranked(queries, gallery, query_groups, gallery_groups)
+    ]
+    return torch.cat(ranks).numpy()
+
+
+def chance_precision(query_groups: NDArray[np.int64], gallery_groups: NDArray[np.int64]) -> float:
+    """The mAP to be expected when the gallery is in random order, in [0, 1]."""
+    count = len(gallery_groups)
+    if count == 1:
+        return 1.0
+    harmonic = float((1 / np.arange(1, count + 1)).sum())
+    others = (
+        _sizes(query_groups, gallery_groups) - 1
+    )  # of a query's group, but for the one at the rank looked at
+    return float((harmonic + others / (count - 1) * (count - harmonic)).mean() / count)
+
+
+def chance_recall(query_groups: NDArray[np.int64], gallery_groups: NDArray[np.int64], k: int) -> float:
+    """The recall at k to be expected when the gallery is in random order, in [0, 1]."""
+    count = len(gallery_groups)
+    sizes, queries = np.unique(_sizes(query_groups, gallery_groups), return_counts=True)
+    missed = [math.comb(count - size, k) / math.comb(count, k) for size in sizes.tolist()]
+    return 1 - float(np.dot(missed, queries)) / len(query_groups)
+
+
+def _ranked(
+    queries: Tensor, gallery: Tensor, query_groups: NDArray[np.int64], gallery_groups: NDArray[np.int64]
+) -> Iterator[Tensor]:
+    """Which of the gallery is of a query's group, nearest first: (q, M) bool for one chunk of queries after another."""
+    vectors = F.normalize(gallery.double(), dim=1)
+    groups = torch.from_numpy(gallery_groups)
+    for start in range(0, len(queries), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        cosines = F.normalize(queries[rows].double(), dim=1) @ vectors.T  # (q, M)
+        order = torch.argsort(cosines.round(decimals=_DECIMALS), dim=1, descending=True, stable=True)
+        yield groups[order] == torch.from_numpy(query_groups[rows])[:, None]
+
+
+def _sizes(query_groups: NDArray[np.int64], gallery_groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(Q,) how many of the gallery are of each query's group."""
+    in_order = np.sort(gallery_groups)
+    ends = (np.searchsorted(in_order, query_groups, side=side) for side in ("right", "left"))
+    sizes: NDArray[np.int64] = np.subtract(*ends)
+    return sizes
+
+
+def _check_groups(query_groups: NDArray[np.int64], gallery_groups: NDArray[np.int64]) -> None:
+    if len(query_groups) == 0:
+        raise DataError("retrieval needs at least one query")
+    lonely = query_groups[_sizes(query_groups, gallery_groups) == 0]
+    if len(lonely):
         raise DataError(
-            f"{len(empty)} captions have no word that the encoder {encoder.folder} knows, the first: {empty[0]!r}",
-            "Score with an encoder trained on this dataset.",
+            f"the gallery has nothing that {len(lonely)} of {len(query_groups)} queries could find, the first is of "
+            f"group {lonely[0]}"
         )
-    device = encoder.image.code.weight.device
-    codes = []
-    for start in range(0, len(tokens), _TEXTS):
-        padded, lengths = pad_tokens(tokens[start : start + _TEXTS])
-        sentence = encoder.text(torch.from_numpy(padded).to(device), torch.from_numpy(lengths))[1]
-        codes.append(sentence.float().cpu())
-    return torch.cat(codes)[rows]
-
-
-def picture_codes(
-    pictures: Pictures, encoder: Damsm, *, batch: int = 64, progress: Progress | None = None
-) -> Tensor:
-    """Global image codes of all pictures, (N, D) on the CPU."""
-    network = encoder_network(encoder, "code")
-    codes = []
-    done = 0
-    for chunk in pictures.batches(batch):
-        codes.append(network(chunk))
-        done += len(chunk)
-        if progress is not None:
-            progress(done, len(pictures))
-    return torch.cat(codes)
-
-
-def score_r_precision(
-    samples: str,
-    encoder: Damsm,
-    *,
-    data: str | None = None,
-    candidates: int = CANDIDATES,
-    seed: int = 0,
-    batch: int = 64,
-    progress: Progress | None = None,
-) -> tuple[ScoreRow, ScoreRow]:
-    """R-precision of a folder of `gancli sample`, and the real pictures' own value as the ceiling.
-
-    Competitors are captions of the split's images, one drawn by the seed for each image. The real pictures query
-    with the same captions, at the side of the generated ones.
-
-    Args:
-        samples: The folder, with captions of a dataset's split.
-        encoder: Best one that the generator did not learn from: its own raises the number.
-        data: "DIR:split" the captions come from; None: where sampling.json says.
-        candidates: Captions in all, the own one among them.
-        seed: Of competitors and folds.
-        batch: Pictures at a time.
-        progress: Called after each batch with pictures done and in all, first for the generated ones.
-
-    Returns:
-        The row of the generated pictures and the row of the real ones, whose method is "real".
-
-    Raises:
-        DataError: Pictures, captions or the split do not fit together.
-        UsageError: It is not known which split the captions come from.
-    """
-    fake = open_pictures(samples)
-    if not isinstance(fake, FilePictures):
-        raise UsageError(f"{samples}: is a dataset; R-precision scores a folder of gancli sample")
-    records = read_samples(fake.folder)
-    if data is None:
-        if fake.sampling is None or fake.sampling.data is None:
-            raise UsageError(
-                f"{samples}: does not say which dataset its captions come from",
-                "Sample with --data DIR --split SPLIT, or name the split with --data DIR:SPLIT.",
-            )
-        data = f"{fake.sampling.data}:{fake.sampling.split}"
-    real = open_pictures(data)
-    if not isinstance(real, SplitPictures):
-        raise UsageError(f"{data}: is not a split of a dataset", "Say it as DIR:split.")
-    real = real.at(min(records[0].stage, real.side))
-    split = real.split
-    words = int(encoder.settings["words"])
-    rows = np.array([split.find(record.key) for record in records])
-
-    draws = np.random.default_rng([seed, len(split)]).random(len(split))
-    pool_captions = []
-    for index, draw in enumerate(draws):
-        captions = split.captions(index)
-        pool_captions.append(captions[int(draw * len(captions))])
-    pool = sentence_codes(pool_captions, encoder, words)
-    own = sentence_codes([record.caption for record in records], encoder, words)
-    groups = split.class_ids
-
-    generated = r_precision(
-        picture_codes(fake, encoder, batch=batch, progress=progress),
-        own,
-        groups[rows],
-        pool,
-        groups,
-        candidates=candidates,
-        seed=seed,
-    )
-    ceiling = r_precision(
-        picture_codes(real, encoder, batch=batch, progress=progress),
-        pool,
-        groups,
-        pool,
-        groups,
-        candidates=candidates,
-        seed=seed,
-    )
-    note = ""
-    if fake.sampling is not None and fake.sampling.encoder_hash == encoder.hash:
-        note = "the generator learned from this very encoder: the number is inflated"
-    ceiling_note = "ceiling: the real pictures with their own captions"
-    return (
-        _row(generated, origin_of(fake), len(real), len(fake), real, encoder, candidates, note),
-        _row(ceiling, origin_of(real), len(real), 0, real, encoder, candidates, ceiling_note),
-    )
-
-
-def _row(
-    result: RPrecision,
-    origin: Origin,
-    n_real: int,
-    n_fake: int,
-    real: SplitPictures,
-    encoder: Damsm,
-    candidates: int,
-    note: str,
-) -> ScoreRow:
-    network = encoder_network(encoder, "code")
-    words = encoder.settings["words"]
-    return ScoreRow(
-        dataset=real.dataset,
-        split=real.split.name,
-        metric="r_precision",
-        value=result.value,
-        std=result.std,
-        n_real=n_real,
-        n_fake=n_fake,
-        protocol=f"R = 1 of {candidates}: own caption against {candidates - 1} of other classes, cosine of global "
-        f"codes, first {words} words, ties shared, std over {FOLDS} folds",
-        network=network.name,
-        network_sha256=network.sha256,
-        resize=network.resize,
-        note=note,
-        **dataclasses.asdict(origin),
-    )

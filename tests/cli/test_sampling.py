@@ -100,6 +100,8 @@ def test_the_same_seed_gives_the_same_pictures_in_any_batch(
         (("--interpolate", "a bird", "--stages"), 2, "--stages is an option"),
         (("--interpolate", "a bird", "a black bird"), 2, "attends to the words"),
         (("--text", "a bird", "--embeddings", "vectors.npz"), 2, "--data"),
+        (("--text", "a bird", "--images-per-class", "2"), 2, "dataset's captions"),
+        (("--data", "DATA", "-n", "3", "--captions-per-image", "2"), 2, "Say -n or --captions-per-image"),
         (("--data", "DATA", "--embeddings", "vectors.npz"), 2, "is not needed"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -175,6 +177,31 @@ def test_scores_are_rows_and_become_tables(
     table = gancli("score", "table", "ffgan", "--results", results, "--out", tmp_path / "tables")
     assert table.code == 0, table.stderr
     assert "FF-GAN" in (tmp_path / "tables/ffgan-table2.md").read_text()
+
+
+def test_real_pictures_look_for_generated_ones(
+    gancli: Gancli, run: Path, tiny_dataset: Path, encoder: Path, tmp_path: Path
+) -> None:
+    folder, results = tmp_path / "out", tmp_path / "results.csv"
+    protocol = ("--images-per-class", "2", "--captions-per-image", "3")
+    drawn = gancli("sample", run, "--data", tiny_dataset, *protocol, "--out", folder, "--json")
+    assert drawn.code == 0, drawn.stderr
+    common = ("--features", f"encoder:{encoder}", "--results", results, "--device", "cpu", "--json")
+    answer = gancli("score", "map", folder, *common)
+    assert answer.code == 0, answer.stderr
+    generated, real = answer.json["rows"]
+    assert generated["n_fake"] == drawn.json["pictures"]
+    assert "3 of each of these images" in generated["protocol"]
+    assert "chance" in generated["protocol"]
+    assert real["method"] == "real"
+
+    answer = gancli("score", "recall", folder, "-k", "1", "-k", "999", *common)
+    assert answer.code == 0, answer.stderr
+    assert [row["metric"] for row in answer.json["rows"]] == ["recall_at_1", "recall_at_999"]
+    assert answer.json["rows"][1]["value"] == 100
+    assert "k = 999 is more than" in answer.stderr
+    assert gancli("score", "recall", folder, "-k", "0", *common).code == 2
+    assert len(list(csv.DictReader(results.open()))) == 4
 
 
 def test_statistics_in_and_out(

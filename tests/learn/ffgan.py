@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gancli.encoders.damsm import load_damsm
 from gancli.scores.features import load_features
-from gancli.scores.retrieval import score_r_precision
+from gancli.scores.r_precision import score_r_precision
 from tests.learn import _demo
 
 

@@ -165,7 +165,7 @@ def test_logits_of_the_fid_network_are_torch_fidelitys(state, monkeypatch):
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
 
 
-def test_logits_of_imagenet_are_torchvisions(monkeypatch):
+def test_logits_and_features_of_imagenet_are_torchvisions(monkeypatch):
     from torchvision.models import inception_v3
 
     with torch.random.fork_rng():
@@ -180,6 +180,14 @@ def test_logits_of_imagenet_are_torchvisions(monkeypatch):
         expected = reference(torch.from_numpy(picture).permute(2, 0, 1)[None] / 127.5 - 1)
     torch.testing.assert_close(ours([picture]), expected, atol=1e-4, rtol=1e-4)
     assert (ours.dim, ours.class_names) == (1000, ())
+
+    features = load_features("imagenet")
+    reference.fc = nn.Identity()
+    with torch.no_grad():
+        expected = reference(torch.from_numpy(picture).permute(2, 0, 1)[None] / 127.5 - 1)
+    torch.testing.assert_close(features([picture]), expected, atol=1e-4, rtol=1e-4)
+    assert features.dim == 2048
+    assert "2048 features" in features.name
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (40, 60), (299, 299), (301, 1)])

@@ -1,6 +1,5 @@
-"""R-precision: chance, ties, folds and competitors; and the score of a samples folder."""
+"""Measures of retrieval: chance, ties, folds and competitors; rankings against a loop and closed forms."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -9,17 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gancli.data.shards import Dataset
-from gancli.encoders.damsm import load_damsm
-from gancli.errors import DataError, UsageError
-from gancli.inference.sample import sample
-from gancli.samples import read_samples
+from gancli.errors import DataError
 from gancli.scores.retrieval import (
     _draw_rivals,
+    average_precisions,
     batch_accuracy,
+    chance_precision,
+    chance_recall,
+    first_hits,
     r_precision,
-    score_r_precision,
-    sentence_codes,
 )
 
 
@@ -136,76 +133,101 @@ def test_batch_accuracy_of_right_wrong_and_equal_pairs():
     assert batch_accuracy(torch.ones(4, 2), torch.ones(4, 2), 4) == (0, 0)
 
 
-# --- a samples folder -----------------------------------------------------------------------------------------
+# --- queries that rank a gallery ------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def encoder(tiny_encoder):
-    return load_damsm(tiny_encoder)
+def slow_ranking(query, gallery):
+    """Positions of the gallery, nearest first, equals in order: one cosine at a time."""
+    cosines = []
+    for vector in gallery:
+        norms = math.sqrt(sum(x * x for x in query)) * math.sqrt(sum(x * x for x in vector))
+        cosines.append(sum(a * b for a, b in zip(query, vector, strict=True)) / norms if norms else 0.0)
+    return sorted(range(len(gallery)), key=lambda position: -round(cosines[position], 10))
 
 
-@pytest.fixture
-def samples(tiny_model, tiny_dataset, tmp_path):
-    sample(tiny_model, out=tmp_path / "samples", data=tiny_dataset, n=20, seed=5)
-    return str(tmp_path / "samples")
+def slow_average_precision(ranking, group, groups):
+    found, total = 0, 0.0
+    for rank, position in enumerate(ranking, start=1):
+        if groups[position] == group:
+            found += 1
+            total += found / rank
+    return total / found
 
 
-def test_score_of_a_samples_folder_and_its_ceiling(samples, encoder, tiny_dataset):
-    generated, real = score_r_precision(samples, encoder, candidates=4)
-    assert (generated.method, real.method) == ("FF-GAN", "real")
-    assert (generated.n_fake, generated.n_real, generated.seed) == (20, 12, 5)
-    assert (real.n_fake, real.n_real) == (0, 12)
-    for row in (generated, real):
-        assert 0 <= row.value <= 100
-        assert row.std is not None
-        assert row.protocol.startswith("R = 1 of 4:")
-        assert (row.dataset, row.split, row.network_sha256) == ("cub", "test", encoder.hash)
-    assert "this very encoder" in generated.note
-    other = dataclasses.replace(encoder, hash="0" * 64)
-    assert "this very encoder" not in score_r_precision(samples, other, candidates=4)[0].note
-    assert (
-        score_r_precision(samples, encoder, data=f"{tiny_dataset}:test", candidates=4)[0].value
-        == generated.value
-    )
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 10_000), size=st.integers(1, 40), asking=st.integers(1, 9), coarse=st.booleans())
+def test_rankings_agree_with_a_loop(seed, size, asking, coarse):
+    rng = np.random.default_rng(seed)
+    gallery, queries = rng.standard_normal((size, 3)), rng.standard_normal((asking, 3))
+    if coarse:  # such vectors often point the same way, so that there are ties
+        gallery, queries = gallery.round(), queries.round()
+    groups = rng.integers(0, 4, size)
+    query_groups = rng.choice(groups, asking)
+    arguments = (torch.from_numpy(queries), torch.from_numpy(gallery), query_groups, groups)
+    precisions, hits = average_precisions(*arguments), first_hits(*arguments)
+    for number in range(asking):
+        ranking = slow_ranking(queries[number], gallery)
+        group = query_groups[number]
+        assert precisions[number] == pytest.approx(slow_average_precision(ranking, group, groups), rel=1e-12)
+        assert hits[number] == 1 + [groups[position] for position in ranking].index(group)
 
 
-def test_batch_size_does_not_matter(samples, encoder):
-    values = [
-        [row.value for row in score_r_precision(samples, encoder, candidates=4, batch=b)] for b in (1, 64)
+def test_average_precision_of_known_orders():
+    gallery = torch.tensor([[1.0, 0.0], [1.0, 0.1], [1.0, 0.2], [1.0, 0.3]])
+    query, mine = torch.tensor([[1.0, 0.0]]), np.array([1])
+
+    def precision(*groups):
+        return average_precisions(query, gallery, mine, np.array(groups))[0]
+
+    assert precision(1, 1, 0, 0) == 1  # all of them first
+    assert precision(0, 0, 1, 1) == pytest.approx((1 / 3 + 2 / 4) / 2)  # all of them last
+    assert precision(0, 1, 0, 1) == pytest.approx((1 / 2 + 2 / 4) / 2)
+
+
+def test_many_queries_are_ranked_in_chunks():
+    queries, gallery = codes(700, seed=0), codes(30, seed=1)
+    groups, gallery_groups = np.arange(700) % 10, np.arange(30) % 10
+    together = average_precisions(queries, gallery, groups, gallery_groups)
+    apart = [
+        average_precisions(queries[i : i + 1], gallery, groups[i : i + 1], gallery_groups)[0]
+        for i in (0, 300, 699)
     ]
-    assert values[0] == values[1]
+    assert together.shape == (700,)
+    assert together[[0, 300, 699]].tolist() == apart
 
 
-def test_captions_that_are_no_datasets(tiny_model, tiny_dataset, encoder, tmp_path):
-    sample(tiny_model, out=tmp_path / "own", texts=["a white bird"])
-    with pytest.raises(UsageError, match="which dataset"):
-        score_r_precision(str(tmp_path / "own"), encoder)
-    with pytest.raises(DataError, match="no image ''"):
-        score_r_precision(str(tmp_path / "own"), encoder, data=f"{tiny_dataset}:test")
-    with pytest.raises(UsageError, match="is a dataset"):
-        score_r_precision(f"{tiny_dataset}:test", encoder)
+def test_equal_vectors_keep_the_gallerys_order():
+    queries, gallery = torch.ones(1, 300), torch.ones(50, 300) * torch.arange(1, 51)[:, None] / 7
+    for position in range(50):
+        groups = np.zeros(50, np.int64)
+        groups[position] = 1
+        assert first_hits(queries, gallery, np.array([1]), groups).tolist() == [position + 1]
 
 
-def test_captions_of_another_split(samples, encoder, tiny_dataset):
-    key = read_samples_keys(samples)[0]
-    with pytest.raises(DataError, match=key):
-        score_r_precision(samples, encoder, data=f"{tiny_dataset}:train", candidates=4)
+def test_chance_is_the_mean_over_random_orders():
+    rng = np.random.default_rng(0)
+    groups = np.repeat([0, 1, 2], [2, 5, 9])
+    query_groups = np.array([0, 0, 1, 2])
+    precisions, hits = [], []
+    for _ in range(4000):
+        ranking = rng.permutation(len(groups))
+        precisions.append([slow_average_precision(ranking, group, groups) for group in query_groups])
+        hits.append([1 + [groups[position] for position in ranking].index(group) for group in query_groups])
+    assert chance_precision(query_groups, groups) == pytest.approx(np.mean(precisions), abs=0.005)
+    for k in (1, 3, 7, 16):
+        assert chance_recall(query_groups, groups, k) == pytest.approx(np.mean(np.array(hits) <= k), abs=0.01)
 
 
-def read_samples_keys(folder):
-    from pathlib import Path
+def test_chance_of_extreme_galleries():
+    one = np.array([3])
+    assert chance_precision(one, one) == 1
+    assert chance_precision(one, np.array([3, 3, 3])) == pytest.approx(1)
+    assert chance_recall(one, np.arange(100), 1) == pytest.approx(0.01)
+    assert chance_recall(one, np.arange(100), 100) == 1
 
-    return [record.key for record in read_samples(Path(folder))]
 
-
-def test_sentences_are_encoded_by_the_encoders_own_words(encoder, tiny_dataset):
-    split = Dataset.open(tiny_dataset).split("test")
-    captions = [split.captions(0)[0], split.captions(1)[0], split.captions(0)[0]]
-    result = sentence_codes(captions, encoder, 18)
-    assert result.shape == (3, 16)
-    assert torch.equal(result[0], result[2])
-    tokens = torch.from_numpy(split.tokens(1)[0]).long()[None]
-    expected = encoder.text(tokens, torch.tensor([tokens.shape[1]]))[1]
-    torch.testing.assert_close(result[1:2], expected, atol=1e-6, rtol=1e-5)
-    with pytest.raises(DataError, match="xyzzy"):
-        sentence_codes(["a bird", "xyzzy"], encoder, 18)
+def test_queries_that_can_find_nothing():
+    with pytest.raises(DataError, match="at least one query"):
+        first_hits(codes(0), codes(3), np.array([], np.int64), np.arange(3))
+    with pytest.raises(DataError, match="1 of 2 queries could find, the first is of group 7"):
+        average_precisions(codes(2), codes(3), np.array([0, 7]), np.arange(3))

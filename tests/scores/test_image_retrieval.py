@@ -1,0 +1,219 @@
+"""mAP and R@k of folders of pictures: what queries, what the gallery is, and what a collapsed generator gets."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gancli.data.shards import Dataset
+from gancli.errors import DataError, UsageError
+from gancli.inference.sample import sample
+from gancli.samples import SAMPLES, GeneratedPicture, write_samples
+from gancli.scores.features import FeatureNetwork
+from gancli.scores.image_retrieval import score_map, score_recall
+from gancli.scores.pictures import open_pictures
+
+
+@pytest.fixture
+def network():
+    """A picture shrunk to 4 x 4: equal pictures have equal features."""
+    return FeatureNetwork(
+        name="pixels",
+        sha256="c" * 64,
+        dim=48,
+        resize="area",
+        prepare=lambda pictures: torch.nn.functional.adaptive_avg_pool2d(pictures, 4),
+        network=lambda pictures: pictures.flatten(1) - 128,
+        device=torch.device("cpu"),
+    )
+
+
+@pytest.fixture
+def split(tiny_dataset):
+    return Dataset.open(tiny_dataset).split("test")
+
+
+@pytest.fixture
+def copies(tiny_dataset, split, tmp_path):
+    """Writes a folder of pictures: for each place of the split named, the real picture of another place."""
+
+    def make(of, shown, name="copies"):
+        folder = tmp_path / name
+        folder.mkdir()
+        real = [picture for batch in open_pictures(f"{tiny_dataset}:test").batches(50) for picture in batch]
+        records = []
+        for number, (place, picture) in enumerate(zip(of, shown, strict=True)):
+            file = f"{number}.png"
+            Image.fromarray(real[picture]).save(folder / file)
+            class_id = int(split.class_ids[place])
+            records.append(GeneratedPicture(file, "a bird", split.keys[place], class_id, 0, number, 32))
+        write_samples(folder, records)
+        return str(folder)
+
+    return make
+
+
+def first_two(split):
+    return [
+        place
+        for class_id in sorted(set(split.class_ids.tolist()))
+        for place in sorted(np.flatnonzero(split.class_ids == class_id), key=lambda at: split.keys[at])[:2]
+    ]
+
+
+def test_map_of_the_protocols_samples(tiny_model, tiny_dataset, split, network, tmp_path):
+    folder = str(tmp_path / "samples")
+    sample(tiny_model, out=tmp_path / "samples", data=tiny_dataset, images_per_class=2, captions_per_image=3)
+    generated, real = score_map(folder, network)
+    classes = len(set(split.class_ids.tolist()))
+    assert (generated.n_real, generated.n_fake) == (2 * classes, 6 * classes)
+    assert generated.protocol.startswith(
+        "mAP of 2 real pictures per class, gallery of generated pictures: 3 of each of these images;"
+    )
+    assert (generated.metric, generated.method, generated.split) == ("map", "FF-GAN", "test")
+    assert (generated.network, generated.network_sha256) == ("pixels", "c" * 64)
+    assert 0 < generated.value <= 100
+    assert generated.note == ""
+    assert (real.method, real.n_real, real.n_fake) == ("real", len(split), 0)
+    assert "other real pictures" in real.protocol
+
+
+def test_map_of_the_real_pictures_themselves_agrees_with_a_loop(copies, split, network, tiny_dataset):
+    queries = first_two(split)
+    folder = copies(queries, queries)
+    row = score_map(folder, network, data=f"{tiny_dataset}:test")[0]
+    pictures = [p for batch in open_pictures(f"{tiny_dataset}:test").batches(50) for p in batch]
+    vectors = network([pictures[place] for place in queries]).double().numpy()
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    values = []
+    for number, place in enumerate(queries):
+        ranking = sorted(range(len(queries)), key=lambda at: -float(vectors[number] @ vectors[at]))
+        relevant = [split.class_ids[queries[at]] == split.class_ids[place] for at in ranking]
+        shares = [sum(relevant[: rank + 1]) / (rank + 1) for rank in range(len(relevant)) if relevant[rank]]
+        values.append(np.mean(shares))
+    assert row.value == pytest.approx(100 * np.mean(values))
+    assert "1 of each of these images" in row.protocol
+
+
+def test_pictures_of_other_images_are_left_out_of_the_gallery(copies, split, network, tiny_dataset):
+    queries = first_two(split)
+    alone = score_map(copies(queries, queries, "alone"), network, data=f"{tiny_dataset}:test")[0]
+    every = list(range(len(split)))
+    more = score_map(copies(every, every, "all"), network, data=f"{tiny_dataset}:test")[0]
+    assert (more.value, more.n_fake, more.protocol) == (alone.value, alone.n_fake, alone.protocol)
+
+
+def test_samples_of_another_shape_are_all_taken_and_say_so(copies, split, network, tiny_dataset):
+    queries = first_two(split)
+    others = [place for place in range(len(split)) if place != queries[0]]
+    row = score_map(copies(others, others), network, data=f"{tiny_dataset}:test")[0]
+    assert row.n_fake == len(others)
+    assert f"all {len(others)}, for 1 of these images have none of their own" in row.protocol
+
+
+def test_classes_that_were_not_drawn_do_not_query(copies, split, network, tiny_dataset):
+    one = [place for place in range(len(split)) if split.class_ids[place] == split.class_ids[0]]
+    row = score_map(copies(one, one), network, data=f"{tiny_dataset}:test")[0]
+    assert row.n_real == 2
+    assert "queries left out" in row.note
+    assert row.value == 100  # nothing else is in the gallery
+
+
+def test_a_collapsed_generator_comes_out_at_chance(copies, split, network, tiny_dataset):
+    of = np.repeat(first_two(split), 10).tolist()
+    folder = copies(of, [0] * len(of))
+    values = [score_map(folder, network, data=f"{tiny_dataset}:test", seed=seed)[0] for seed in range(40)]
+    chance = float(values[0].protocol.rpartition("chance ")[2].rstrip(" %"))
+    assert np.mean([row.value for row in values]) == pytest.approx(chance, rel=0.1)
+    recalls = [
+        score_recall(folder, network, ranks=[5], data=f"{tiny_dataset}:test", seed=seed)[0]
+        for seed in range(40)
+    ]
+    chance = float(recalls[0].protocol.rpartition("chance ")[2].rstrip(" %"))
+    assert np.mean([row.value for row in recalls]) == pytest.approx(chance, rel=0.1)
+
+
+def test_recall_of_the_real_pictures_themselves(copies, split, network, tiny_dataset):
+    every = list(range(len(split)))
+    rows = score_recall(copies(every, every), network, data=f"{tiny_dataset}:test", ranks=[5, 1, 5])
+    assert [(row.metric, row.value, row.n_real, row.n_fake) for row in rows] == [
+        ("recall_at_1", 100, 12, 12),
+        ("recall_at_5", 100, 12, 12),
+    ]
+    assert "chance 8.33 %" in rows[0].protocol
+
+
+def test_recall_of_shifted_pictures_agrees_with_a_loop(copies, split, network, tiny_dataset):
+    of = [place for place in range(len(split)) for _ in range(2)]
+    shown = [(place * 5 + 1) % len(split) for place in of]
+    rows = score_recall(copies(of, shown), network, data=f"{tiny_dataset}:test", ranks=[2, 4, 8])
+    pictures = [p for batch in open_pictures(f"{tiny_dataset}:test").batches(50) for p in batch]
+    vectors = network(pictures).double().numpy()
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    for row, k in zip(rows, (2, 4, 8), strict=True):
+        hits = 0
+        for place in range(len(split)):
+            ranking = sorted(
+                range(len(of)), key=lambda at: -round(float(vectors[place] @ vectors[shown[at]]), 10)
+            )
+            hits += any(of[at] == place for at in ranking[:k])
+        assert row.value == pytest.approx(100 * hits / len(split))
+
+
+def test_recall_of_a_part_of_the_split_and_of_a_k_that_is_too_large(copies, network, tiny_dataset):
+    rows = score_recall(copies([0, 1, 2], [3, 3, 3]), network, data=f"{tiny_dataset}:test", ranks=[2, 50])
+    assert [row.metric for row in rows] == ["recall_at_2", "recall_at_50"]
+    assert rows[1].value == 100
+    assert "k = 50 is more than the 3 generated pictures" in rows[1].note
+    assert all("9 of 12 images were not drawn" in row.note for row in rows)
+
+
+def test_an_encoder_that_the_generator_learned_from_is_noted(
+    tiny_model, tiny_dataset, tiny_encoder, tmp_path
+):
+    from gancli.scores.features import load_features
+
+    sample(tiny_model, out=tmp_path / "samples", data=tiny_dataset)
+    row = score_recall(str(tmp_path / "samples"), load_features(f"encoder:{tiny_encoder}"))[0]
+    assert "this very encoder" in row.note
+
+
+def test_what_cannot_be_scored(copies, split, network, tiny_dataset, tiny_model, tmp_path):
+    sample(tiny_model, out=tmp_path / "own", texts=["a white bird"])
+    for score in (score_map, score_recall):
+        with pytest.raises(UsageError, match="which dataset"):
+            score(str(tmp_path / "own"), network)
+        with pytest.raises(UsageError, match="is a dataset"):
+            score(f"{tiny_dataset}:test", network)
+        with pytest.raises(DataError, match="has no image"):
+            score(copies([0], [0], score.__name__), network, data=f"{tiny_dataset}:train")
+    with pytest.raises(UsageError, match=r"at least 1\. Received: 0"):
+        score_recall(str(tmp_path / "own"), network, ranks=[0])
+
+
+def test_without_classes_there_is_no_map(copies, network, tiny_dataset, monkeypatch):
+    folder = copies([0], [0])
+    monkeypatch.setattr(Dataset, "open", without_classes(Dataset.open))
+    with pytest.raises(UsageError, match="has no classes") as error:
+        score_map(folder, network, data=f"{tiny_dataset}:test")
+    assert "recall" in str(error.value.hint)
+    assert score_recall(folder, network, data=f"{tiny_dataset}:test")[0].n_real == 1
+
+
+def without_classes(opened):
+    def open_without(folder):
+        dataset = opened(folder)
+        dataset.class_names = []
+        return dataset
+
+    return open_without
+
+
+def test_samples_csv_lists_captions_in_turn(tiny_model, tiny_dataset, split, tmp_path):
+    sample(tiny_model, out=tmp_path, data=tiny_dataset, captions_per_image=2, overwrite=True)
+    rows = list(csv.DictReader((tmp_path / SAMPLES).open()))
+    assert [(row["key"], row["caption"]) for row in rows] == [
+        (key, caption) for place, key in enumerate(split.keys) for caption in split.captions(place)[:2]
+    ]
