@@ -314,7 +314,7 @@ class Loop:
         phase.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
             terms = {name: term.float() for name, term in phase.loss(shared).items()}
-        torch.stack(list(terms.values())).sum().backward()
+        torch.stack([term for name, term in terms.items() if name not in phase.watched]).sum().backward()
         means = distributed.average_gradients(
             trained, torch.stack([term.detach() for term in terms.values()])
         )
@@ -359,10 +359,12 @@ class Loop:
             return
         row = {"step": self.step, "images_seen": self._images(), "seconds": self.seconds, **self.last}
         self.log_file.append(row | {"images_per_second": images_per_second, "memory_mb": memory})
+        watched = {f"{phase.name}.{name}" for phase in self.trainable.phases for name in phase.watched}
         totals: dict[str, float] = {}
         for name, value in self.last.items():
-            phase = name.partition(".")[0]
-            totals[phase] = totals.get(phase, 0.0) + value
+            if name not in watched:
+                phase = name.partition(".")[0]
+                totals[phase] = totals.get(phase, 0.0) + value
         left = []
         if settings.steps is not None:
             left.append((settings.steps - self.step) / speed)

@@ -7,7 +7,7 @@ throughout.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -27,6 +27,7 @@ class Phase:
             applied. The engine sums them and backpropagates the sum.
         interval: The phase runs in every interval-th step, the first step included.
         clip: Network name to largest L2 norm of its gradient; networks not named are not clipped.
+        watched: Names among the terms that are logged only and take no part in the sum.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Phase:
     loss: Callable[[Any], Mapping[str, Tensor]]
     interval: int = 1
     clip: Mapping[str, float] = field(default_factory=dict)
+    watched: Collection[str] = ()
 
     def trained(self) -> list[nn.Parameter]:
         """Parameters of the optimizer that require a gradient now."""

@@ -1,4 +1,4 @@
-"""Adversarial losses on discriminator logits."""
+"""Adversarial losses on what a discriminator says: logits, or scores of a hinge loss."""
 
 from __future__ import annotations
 
@@ -27,3 +27,30 @@ def bce_fake(logits: Tensor) -> Tensor:
         logits: Any shape, unbounded.
     """
     return F.softplus(logits.float()).mean()
+
+
+def hinge_real(scores: Tensor) -> Tensor:
+    """The discriminator's hinge term for real pictures: mean of max(0, 1 - score), in float32 (Fusion-S2iGan eq. 19).
+
+    Args:
+        scores: Any shape, unbounded.
+    """
+    return F.relu(1 - scores.float()).mean()
+
+
+def hinge_fake(scores: Tensor) -> Tensor:
+    """Its term for generated pictures and mismatched pairs: mean of max(0, 1 + score), in float32.
+
+    Args:
+        scores: Any shape, unbounded.
+    """
+    return F.relu(1 + scores.float()).mean()
+
+
+def generator_hinge(scores: Tensor) -> Tensor:
+    """The generator's term beside a hinge discriminator: mean of -score, in float32.
+
+    Args:
+        scores: Of generated pictures, any shape, unbounded.
+    """
+    return -scores.float().mean()

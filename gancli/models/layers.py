@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -9,9 +11,42 @@ LEAKY_SLOPE = 0.2
 SMALLEST_MAP = 4  # the side of the generators' first and the discriminators' last feature map
 
 
+def conv1x1(in_channels: int, out_channels: int) -> nn.Conv2d:
+    """1x1 convolution without bias."""
+    return nn.Conv2d(in_channels, out_channels, 1, bias=False)
+
+
 def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
     """3x3 convolution that keeps the side, without bias."""
     return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+
+
+def conv4x4(in_channels: int, out_channels: int) -> nn.Conv2d:
+    """4x4 convolution that halves the side, without bias."""
+    return nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False)
+
+
+def conv_norm(convolution: nn.Conv2d, activation: nn.Module | None = None) -> nn.Sequential:
+    """A convolution, its batch norm, an activation."""
+    layers = [convolution, nn.BatchNorm2d(convolution.out_channels)]
+    return nn.Sequential(*layers) if activation is None else nn.Sequential(*layers, activation)
+
+
+def leaky() -> nn.LeakyReLU:
+    """The activation of the discriminators."""
+    return nn.LeakyReLU(LEAKY_SLOPE)
+
+
+def doublings(small: int, large: int) -> int:
+    """How often a side has to be doubled to become another.
+
+    Raises:
+        ValueError: It never does.
+    """
+    count = int(math.log2(large // small)) if large >= small else -1
+    if count < 0 or small * 2**count != large:
+        raise ValueError(f"a side of {large} is no power of two times {small}")
+    return count
 
 
 class UpsampleConv2d(nn.Conv2d):

@@ -20,7 +20,16 @@ from torch import Tensor, nn
 from gancli.data.loader import Batch
 from gancli.engine.phases import Phase
 from gancli.losses.adversarial import bce_fake, bce_real
-from gancli.models.layers import LEAKY_SLOPE, SMALLEST_MAP, UpsampleConv2d, augmentation_kl, conv3x3
+from gancli.models.layers import (
+    SMALLEST_MAP,
+    UpsampleConv2d,
+    augmentation_kl,
+    conv1x1,
+    conv3x3,
+    conv4x4,
+    doublings,
+    leaky,
+)
 
 INITIAL_STD = 0.02
 TRUNCATION = 2.0  # standard deviations at which TensorFlow's truncated normal ends
@@ -51,33 +60,6 @@ def initialise_weights(module: nn.Module) -> None:
     elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
         nn.init.normal_(module.weight, 1.0, INITIAL_STD)
         nn.init.zeros_(module.bias)
-
-
-def conv1x1(in_channels: int, out_channels: int) -> nn.Conv2d:
-    """1x1 convolution without bias."""
-    return nn.Conv2d(in_channels, out_channels, 1, bias=False)
-
-
-def conv4x4(in_channels: int, out_channels: int) -> nn.Conv2d:
-    """4x4 convolution that halves the side, without bias."""
-    return nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False)
-
-
-def leaky() -> nn.LeakyReLU:
-    """The discriminators' activation."""
-    return nn.LeakyReLU(LEAKY_SLOPE)
-
-
-def doublings(small: int, large: int) -> int:
-    """How often a side has to be doubled to become another.
-
-    Raises:
-        ValueError: It never does.
-    """
-    count = int(math.log2(large // small)) if large >= small else -1
-    if count < 0 or small * 2**count != large:
-        raise ValueError(f"a side of {large} is no power of two times {small}")
-    return count
 
 
 class Residual(nn.Module):

@@ -1,0 +1,93 @@
+"""The recipe of Fusion-S2iGan, and of DF-GAN, which is the same network with another block."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from gancli.config.sections import Count, Positive, Rate, Section, Share, TrainSection, Weight
+
+
+class FusionS2iGanModel(Section):
+    """Generator and discriminator; the substitutes of the paper's Tables 3 to 6 are values here."""
+
+    name: Literal["fusion-s2igan"] = "fusion-s2igan"
+    size: Annotated[int, Field(ge=8)] = 256  # side of the pictures
+    generator_width: Positive = 32  # channels of the last block; the first ones have eight times as many
+    discriminator_width: Positive = 32  # channels of the first convolution; each block doubles them
+    discriminator_most: Positive = 32  # times the width, the most channels: 1024 in the paper
+    noise_dim: Positive = 100
+    noise_in_condition: bool = False  # the blocks see the noise beside the condition (DF-GAN, CVPR version)
+    condition_scale: Rate = 1.0  # times the condition; 32 brings a unit vector of 1024 numbers to deviation 1
+    block: Literal["vsfm", "dfgan", "dtgan-approx"] = "vsfm"  # Table 5; of DTGAN's there is no public code
+    attention: Literal["pam", "bam", "bam-product", "polarized", "polarized-sequential", "cot", "cot-lite"] = (
+        "pam"  # Table 3
+    )
+    fusion: Literal["wfm", "add", "mul"] = "wfm"  # Table 4
+    modules: Literal[1, 2] = 2  # fusion modules in a block, Table 6
+    first_block: bool = True  # a block at 4x4, before the first doubling; DF-GAN's CVPR version has none
+    modulation_hidden: Positive | None = 256  # of the speech modulation; null: as many as channels
+    attention_reduction: Positive = 4  # r: channels of the pixel attention are divided by it
+    fusion_reduction: Positive = 4  # likewise in the weighted fusion
+
+    @field_validator("size")
+    @classmethod
+    def _power_of_two(cls, size: int) -> int:
+        if size & (size - 1):
+            raise PydanticCustomError("side", "a side is a power of two, at least 8")
+        return size
+
+
+class FusionS2iGanLoader(Section):
+    """What a batch holds."""
+
+    batch: Annotated[int, Field(ge=2)] = 32  # images per step and process
+    mismatch: Literal["class-aware", "roll"] = "class-aware"  # caption of another class | the batch's next one
+    workers: Count = 1  # loader processes; 0 loads in the training process
+
+
+class FusionS2iGanLoss(Section):
+    """The matching-aware gradient penalty of the discriminator and the matching loss of the generator."""
+
+    magp: Weight = 2.0  # k of DF-GAN's code; the paper gives none
+    magp_power: Annotated[float, Field(ge=2)] = 6.0  # p
+    magp_form: Literal["concat", "sum"] = "concat"  # norm of both gradients at once (DF-GAN code) | eq. 20
+    damsm: Weight = 0.05  # lambda; the paper gives none
+    gamma: Rate = 10.0  # sharpness of the matching loss within the batch
+
+
+class FusionS2iGanOptim(Section):
+    """Adam for both networks, and the average of the generator's weights."""
+
+    generator_lr: Rate = 1e-4
+    discriminator_lr: Rate = 4e-4
+    betas: tuple[Share, Share] = (0.0, 0.9)
+    ema_decay: Share = 0.0  # 0: the trained weights themselves, as in DF-GAN's code
+
+
+class FusionS2iGanRecipe(Section):
+    """Everything that `gancli train fusion-s2igan` needs to know."""
+
+    condition: Literal["speech", "sentence"] = "speech"
+    model: FusionS2iGanModel
+    data: Path  # dataset folder
+    encoder: Path  # folder of a speech encoder; of a damsm or char-cnn-rnn encoder for condition=sentence
+    loader: FusionS2iGanLoader = FusionS2iGanLoader()
+    loss: FusionS2iGanLoss = FusionS2iGanLoss()
+    optim: FusionS2iGanOptim = FusionS2iGanOptim()
+    train: TrainSection
+
+    @field_validator("train")
+    @classmethod
+    def _no_compiled_penalty(cls, train: TrainSection, info: ValidationInfo) -> TrainSection:
+        loss = info.data.get("loss")
+        if train.compile and loss is not None and loss.magp > 0:
+            raise PydanticCustomError(
+                "compile",
+                "the gradient penalty differentiates a gradient, which compiled networks cannot: set train.compile to "
+                "false, or loss.magp to 0",
+            )
+        return train
