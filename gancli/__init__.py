@@ -32,7 +32,7 @@ _FUNCTIONS = {
     "score_recall": "gancli.scores.image_retrieval",
     "table": "gancli.scores.tables",
     "train": "gancli.training",
-    "verify": "gancli.data.shards",
+    "verify": "gancli.data.verify",
 }
 
 __all__ = ["__version__", *_FUNCTIONS]

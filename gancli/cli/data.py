@@ -25,7 +25,7 @@ def check(out: Output, folder: Folder) -> None:
 
     Ends with exit code 3 where something is wrong.
     """
-    from gancli.data.shards import verify
+    from gancli.data.verify import verify
 
     with out.progress("checking", "shards") as advance:
         problems = verify(folder, advance)

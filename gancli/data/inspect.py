@@ -1,6 +1,6 @@
 """What is in a dataset folder, for people: a summary in numbers, and a contact sheet with captions.
 
-`gancli data check` is `gancli.data.shards.verify`; `gancli data show` is `describe` and `contact_sheet`.
+`gancli data check` is `gancli.data.verify.verify`; `gancli data show` is `describe` and `contact_sheet`.
 """
 
 from __future__ import annotations

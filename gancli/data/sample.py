@@ -21,6 +21,19 @@ class BoundingBox:
 
 
 @dataclass(frozen=True, slots=True)
+class Recording:
+    """An audio file in which somebody speaks a caption.
+
+    Attributes:
+        caption: Number of the caption among those of its image, from 0.
+        path: The file; like pictures it is decoded by `prepare`.
+    """
+
+    caption: int
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One image with everything its dataset says about it.
 
@@ -32,6 +45,8 @@ class Sample:
         class_id: Index into `Source.class_names`, None where the dataset has no classes.
         box: The object, None to keep the whole picture.
         attributes: (A,) uint8 in {0, 1}, in the order of `Source.attribute_names`.
+        recordings: Of the captions, in their order, several of a caption one after the other; empty where nobody
+            recorded them.
     """
 
     key: str
@@ -41,6 +56,7 @@ class Sample:
     class_id: int | None = None
     box: BoundingBox | None = None
     attributes: NDArray[np.uint8] | None = None
+    recordings: tuple[Recording, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

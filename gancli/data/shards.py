@@ -1,4 +1,4 @@
-"""The dataset folder: HDF5 shards and the manifest `dataset.json` that names them; writer, reader, `verify`.
+"""The dataset folder: HDF5 shards and the manifest `dataset.json` that names them; writer and reader.
 
 A shard holds a run of images of one split. Whatever differs in length from image to image is a flat array
 with offsets: row i is `data[offsets[i]:offsets[i + 1]]`. Strings are UTF-8 bytes, stored the same way.
@@ -12,6 +12,13 @@ with offsets: row i is `data[offsets[i]:offsets[i + 1]]`. Strings are UTF-8 byte
     tokens/data, tokens/offsets           int32 word indices of the M captions
     class_ids          int64   (N,)
     attributes         uint8   (N, A), only where the dataset has attributes
+    speech/data        float16 log-mel features (T, bands) of U utterances, only where the dataset has speech
+    speech/offsets     int64   (U + 1,)
+    speech/ranges      int64   (N + 1,) utterances of image i: ranges[i] to ranges[i + 1]
+    speech/captions    int32   (U,) the caption each speaks, counted within its image
+    audio/data         int16   waveforms of the U utterances, only where the audio is kept
+    audio/offsets      int64   (U + 1,)
+    audio/rates        int32   (U,) Hz
     rejected           uint8   JSON list of [key, reason]: images of this run that could not be used
 """
 
@@ -23,7 +30,7 @@ import itertools
 import json
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -35,6 +42,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gancli.data.sample import BadSample
+from gancli.data.speech import MelSettings, Utterance
 from gancli.data.text import Vocabulary
 from gancli.errors import DataError
 from gancli.files import atomic_file
@@ -81,6 +89,28 @@ class TokenizerEntry(_Strict):
     words: int
 
 
+class SpeechEntry(_Strict):
+    """The spoken captions of a dataset.
+
+    Attributes:
+        mel: How waveforms became features.
+        backend: What spoke: "espeak-ng library", "espeak-ng program", "command", or "recorded" for people.
+        version: Of the backend; of a command its line, of recordings nothing.
+        voices: What was asked of the backend, in order; empty for recordings.
+        speeds: Words per minute, in order. Every caption is spoken by every voice at every speed.
+        audio: Whether the waveforms are kept.
+        utterances: Of each split.
+    """
+
+    mel: MelSettings
+    backend: str
+    version: str
+    voices: tuple[str, ...]
+    speeds: tuple[int, ...]
+    audio: bool
+    utterances: dict[str, int]
+
+
 class Manifest(_Strict):
     """`dataset.json`: everything about a dataset folder that is not pixels. No dates and no absolute paths.
 
@@ -90,6 +120,7 @@ class Manifest(_Strict):
         rejected: Images left out because they could not be used (rejected.csv lists them).
         source: Hashes of the files that define the raw dataset, {relative path: sha256}.
         plan: sha256 of everything that went into the shards; the same plan gives the same bytes.
+        speech: None where the captions are not spoken; such a manifest does not mention it.
     """
 
     schema_version: int
@@ -106,12 +137,14 @@ class Manifest(_Strict):
     source: dict[str, str]
     plan: str
     gancli_version: str
+    speech: SpeechEntry | None = None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `dataset.json`, the last file of a dataset folder: where it stands, the folder is complete."""
     with atomic_file(folder / MANIFEST) as temporary:
-        temporary.write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        absent = {"speech"} if manifest.speech is None else None
+        temporary.write_text(manifest.model_dump_json(indent=1, exclude=absent) + "\n", encoding="utf-8")
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -159,12 +192,18 @@ class ShardWriter:
         codec: What `add` gets: (H, W, 3) pixels ("raw") or JPEG bytes ("jpeg").
         plan: Hash of all that determines the shard's content, stored to recognise the shard later.
         attributes: A, the number of attributes of each image; 0 for none.
+        speech: Whether captions are spoken.
+        audio: Whether utterances come with their waveforms.
     """
 
-    def __init__(self, codec: Codec, plan: str, attributes: int = 0) -> None:
+    def __init__(
+        self, codec: Codec, plan: str, attributes: int = 0, *, speech: bool = False, audio: bool = False
+    ) -> None:
         self.codec: Codec = codec
         self.plan = plan
         self.attribute_count = attributes
+        self.has_speech = speech
+        self.has_audio = audio
         self.rejected: list[BadSample] = []
         self._keys: list[bytes] = []
         self._images: list[NDArray[np.uint8]] = []
@@ -174,6 +213,8 @@ class ShardWriter:
         self._tokens: list[NDArray[np.int32]] = []
         self._class_ids: list[int] = []
         self._attributes: list[NDArray[np.uint8]] = []
+        self._utterances: list[Utterance] = []
+        self._utterance_counts: list[int] = []
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -187,6 +228,7 @@ class ShardWriter:
         tokens: Sequence[NDArray[np.int32]],
         class_id: int,
         attributes: NDArray[np.uint8] | None = None,
+        utterances: Sequence[Utterance] = (),
     ) -> None:
         """Append one image.
 
@@ -196,6 +238,7 @@ class ShardWriter:
             captions: The sentences, as many as `tokens`.
             tokens: Per caption (T,) int32.
             attributes: (A,) uint8 where the shard has attributes.
+            utterances: Of its captions, where the shard has speech.
         """
         self._keys.append(key.encode())
         self._images.append(image)
@@ -207,6 +250,8 @@ class ShardWriter:
         if self.attribute_count:
             assert attributes is not None
             self._attributes.append(attributes)
+        self._utterances.extend(utterances)
+        self._utterance_counts.append(len(utterances))
 
     def write(self, path: Path) -> ShardEntry:
         """Write the shard under its name, whole or not at all.
@@ -240,6 +285,16 @@ class ShardWriter:
         if self.attribute_count:
             rows = np.array(self._attributes, dtype=np.uint8).reshape(-1, self.attribute_count)
             file["attributes"] = rows
+        if self.has_speech:
+            _write_ragged(
+                file.create_group("speech"), [spoken.mel for spoken in self._utterances], np.float16
+            )
+            file["speech/ranges"] = _offsets(self._utterance_counts)
+            file["speech/captions"] = np.array([spoken.caption for spoken in self._utterances], np.int32)
+        if self.has_audio:
+            waveforms = [spoken.waveform for spoken in self._utterances if spoken.waveform is not None]
+            _write_ragged(file.create_group("audio"), waveforms, np.int16)
+            file["audio/rates"] = np.array([spoken.rate for spoken in self._utterances], np.int32)
         rejected = json.dumps([[bad.key, bad.reason] for bad in self.rejected])
         file["rejected"] = np.frombuffer(rejected.encode(), np.uint8)
 
@@ -289,6 +344,9 @@ class _OpenShard:
         self.image_offsets: NDArray[np.int64] = self.file["images/offsets"][()]
         self.shapes: NDArray[np.int32] = self.file["images/shapes"][()]
         self.caption_ranges: NDArray[np.int64] = self.file["captions/ranges"][()]
+        self.utterance_ranges: NDArray[np.int64] | None = (
+            self.file["speech/ranges"][()] if "speech" in self.file else None
+        )
         self._ragged: dict[str, tuple[NDArray[np.int64], h5py.Dataset]] = {}
 
     def image_bytes(self, row: int) -> NDArray[np.uint8]:
@@ -296,11 +354,24 @@ class _OpenShard:
         return data
 
     def captions_of(self, row: int, name: str) -> list[NDArray[Any]]:
-        """The `name` rows (captions, tokens) of an image: one read, whatever their number."""
+        """The `name` rows (captions, tokens) of an image."""
+        return self._rows(name, *self.caption_ranges[row : row + 2])
+
+    def utterances_of(self, row: int, name: str) -> list[NDArray[Any]]:
+        """The `name` rows (speech, audio) of an image."""
+        return self._rows(name, *self.utterance_range(row))
+
+    def utterance_range(self, row: int) -> tuple[int, int]:
+        """The utterances of an image: first, and one behind the last."""
+        assert self.utterance_ranges is not None
+        first, last = self.utterance_ranges[row : row + 2]
+        return int(first), int(last)
+
+    def _rows(self, name: str, first: int, last: int) -> list[NDArray[Any]]:
+        """Rows `first` to `last` of a ragged array, in one read whatever their number."""
         if name not in self._ragged:
             self._ragged[name] = self.file[f"{name}/offsets"][()], self.file[f"{name}/data"]
         all_offsets, data = self._ragged[name]
-        first, last = self.caption_ranges[row : row + 2]
         offsets = all_offsets[first : last + 1]
         flat = data[offsets[0] : offsets[-1]]
         starts = (offsets - offsets[0]).tolist()
@@ -313,6 +384,13 @@ class Split:
     Files are opened when they are first needed, separately in every process, and at most `OPEN_SHARDS` at a
     time, so a split can be pickled to loader workers and memory stays the same however large the dataset is
     (only names and class ids, some bytes an image, are read at once, when they are asked for).
+
+    Attributes:
+        folder: The dataset folder.
+        name: Of the split.
+        image_size: Side of the largest crop, pixels.
+        mel: How speech became features; None where captions are not spoken.
+        has_audio: Whether the waveforms of the speech are kept.
     """
 
     def __init__(self, folder: Path, name: str, manifest: Manifest) -> None:
@@ -323,6 +401,8 @@ class Split:
         self._files = tuple(entry.file for entry in manifest.splits[name].shards)
         self._starts = _offsets([entry.images for entry in manifest.splits[name].shards])
         self._has_attributes = bool(manifest.attribute_names)
+        self.mel = manifest.speech.mel if manifest.speech else None
+        self.has_audio = manifest.speech is not None and manifest.speech.audio
         self._open: OrderedDict[int, _OpenShard] = OrderedDict()
         self._process = os.getpid()
 
@@ -445,6 +525,66 @@ class Split:
         shard, row = self._locate(index)
         return shard.captions_of(row, "tokens")
 
+    @property
+    def has_speech(self) -> bool:
+        """Whether the captions are spoken."""
+        return self.mel is not None
+
+    def speech_counts(self) -> NDArray[np.int64]:
+        """(N,) utterances of each image.
+
+        Raises:
+            DataError: The dataset has no speech; so do the other methods about it.
+        """
+        self._need_speech()
+        return np.concatenate([np.diff(row) for row in self._collect("speech/ranges")])
+
+    def speech(self, index: int) -> list[NDArray[np.float16]]:
+        """Log-mel features of each utterance of an image, (T, bands) float16 with T >= 16.
+
+        Utterances are in the order of the captions they speak.
+        """
+        bands = self._need_speech().bands
+        shard, row = self._locate(index)
+        return [mel.reshape(-1, bands) for mel in shard.utterances_of(row, "speech")]
+
+    def speech_captions(self, index: int) -> NDArray[np.int32]:
+        """(U,) the number of the caption that each utterance of an image speaks."""
+        self._need_speech()
+        shard, row = self._locate(index)
+        first, last = shard.utterance_range(row)
+        captions: NDArray[np.int32] = shard.file["speech/captions"][first:last]
+        return captions
+
+    def audio(self, index: int) -> list[tuple[NDArray[np.float32], int]]:
+        """Waveform (L,) in [-1, 1] and rate in Hz of each utterance of an image.
+
+        Raises:
+            DataError: The dataset has no speech, or its waveforms were not kept.
+        """
+        self._need_speech()
+        if not self.has_audio:
+            raise DataError(
+                f"{self.folder}: the waveforms of its speech were not kept",
+                hint="prepare it again with --keep-audio",
+            )
+        shard, row = self._locate(index)
+        first, last = shard.utterance_range(row)
+        rates = shard.file["audio/rates"][first:last].tolist()
+        waveforms = shard.utterances_of(row, "audio")
+        return [
+            (np.divide(samples, 32768, dtype=np.float32), rate)
+            for samples, rate in zip(waveforms, rates, strict=True)
+        ]
+
+    def _need_speech(self) -> MelSettings:
+        if self.mel is None:
+            raise DataError(
+                f"{self.folder}: its captions are not spoken",
+                hint="prepare it again with --speech tts, or --speech wav for recordings",
+            )
+        return self.mel
+
 
 class Dataset:
     """A prepared dataset folder, opened for reading.
@@ -508,93 +648,3 @@ class Dataset:
             shards=tuple(shard for split in splits for shard in split.shards),
         )
         return Split(self.path, "all", self.manifest.model_copy(update={"splits": {"all": everything}}))
-
-
-def verify(path: Path | str, progress: Callable[[int, int], None] | None = None) -> list[str]:
-    """Check a dataset folder against its manifest, file by file: every hash, count, offset, token and name.
-
-    Args:
-        progress: Called with (shards done, shards in all).
-
-    Returns:
-        One line per problem; empty if the folder is sound.
-
-    Raises:
-        DataError: The folder has no readable manifest or vocabulary at all.
-    """
-    dataset = Dataset.open(path)
-    manifest = dataset.manifest
-    problems: list[str] = []
-    seen: dict[str, str] = {}
-    listed = [(name, entry) for name, split in manifest.splits.items() for entry in split.shards]
-    for done, (split_name, entry) in enumerate(listed, start=1):
-        problems += [f"{entry.file}: {text}" for text in _shard_problems(dataset, split_name, entry, seen)]
-        if progress:
-            progress(done, len(listed))
-    for name, split in manifest.splits.items():
-        for what in ("images", "captions"):
-            total = sum(getattr(entry, what) for entry in split.shards)
-            if total != getattr(split, what):
-                problems.append(
-                    f"{MANIFEST}: split {name} says {getattr(split, what)} {what}, its shards {total}"
-                )
-    names = {entry.file for _, entry in listed}
-    stray = sorted(file.name for file in dataset.path.glob("*.h5") if file.name not in names)
-    return problems + [f"{name}: not listed in {MANIFEST}" for name in stray]
-
-
-def _shard_problems(
-    dataset: Dataset, split_name: str, entry: ShardEntry, seen: dict[str, str]
-) -> Iterable[str]:
-    path = dataset.path / entry.file
-    if not path.is_file():
-        return ["missing"]
-    if file_hash(path) != entry.sha256:
-        return ["its content is not what was written (sha256 differs)"]
-    alone = SplitEntry(images=entry.images, captions=entry.captions, shards=(entry,))
-    split = Split(
-        dataset.path, split_name, dataset.manifest.model_copy(update={"splits": {split_name: alone}})
-    )
-    try:
-        return list(_content_problems(dataset, split, entry, seen))
-    except (DataError, OSError, KeyError, ValueError, IndexError) as error:
-        return [f"its content does not follow the schema ({error})"]
-
-
-def _content_problems(
-    dataset: Dataset, split: Split, entry: ShardEntry, seen: dict[str, str]
-) -> Iterable[str]:
-    shard = split._shard(0)
-    file = shard.file
-    counts: Mapping[str, int] = {
-        "images": len(shard.shapes),
-        "image offsets": len(shard.image_offsets) - 1,
-        "names": len(file["keys/offsets"]) - 1,
-        "caption ranges": len(shard.caption_ranges) - 1,
-        "class ids": len(file["class_ids"]),
-    }
-    wrong = {what: count for what, count in counts.items() if count != entry.images}
-    if wrong:
-        yield f"{MANIFEST} says {entry.images} images, the shard holds {wrong}"
-        return
-    if dataset.manifest.codec == "raw":
-        sizes = shard.shapes.astype(np.int64).prod(axis=1) * 3
-        if not np.array_equal(np.diff(shard.image_offsets), sizes):
-            yield "images and their shapes do not agree"
-    if len(shard.shapes) and shard.shapes.min() != stored_side(dataset.image_size):
-        yield f"an image's shorter side is {shard.shapes.min()}, not {stored_side(dataset.image_size)}"
-    tokens = file["tokens/data"][()]
-    if len(tokens) and not (tokens.min() >= 1 and tokens.max() < len(dataset.vocabulary)):
-        yield "a caption has tokens outside the vocabulary"
-    if entry.images and np.diff(shard.caption_ranges).min() < 1:
-        yield "an image has no caption"
-    if dataset.class_names and len(file["class_ids"]):
-        class_ids = split.class_ids
-        if class_ids.min() < 0 or class_ids.max() >= len(dataset.class_names):
-            yield f"a class id is outside the {len(dataset.class_names)} classes"
-    if dataset.attribute_names and file["attributes"].shape != (entry.images, len(dataset.attribute_names)):
-        yield f"attributes are {file['attributes'].shape}, not {(entry.images, len(dataset.attribute_names))}"
-    for key in split.keys:
-        if key in seen:
-            yield f"the name {key!r} is also in {seen[key]}"
-        seen[key] = entry.file

@@ -69,7 +69,7 @@ def test_no_permission_through_the_command_line(
     def refuse(*_: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "data/dataset.json")
 
-    monkeypatch.setattr("gancli.data.shards.verify", refuse)
+    monkeypatch.setattr("gancli.data.verify.verify", refuse)
     answer = gancli("data", "check", tmp_path)  # type: ignore[operator]
     assert answer.code == 1
     assert "data/dataset.json: permission denied" in answer.stderr

@@ -20,9 +20,10 @@ from gancli.data import prepare as prepare_module
 from gancli.data.images import load_image
 from gancli.data.prepare import make_plan, prepare
 from gancli.data.sample import BadSample, BoundingBox, Sample, Source
-from gancli.data.shards import Dataset, verify
+from gancli.data.shards import Dataset
 from gancli.data.sources import cub
 from gancli.data.text import Vocabulary
+from gancli.data.verify import verify
 from gancli.errors import DataError, RunError, UsageError
 
 ROOT = Path(__file__).parents[2]

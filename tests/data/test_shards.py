@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from gancli.data import shards
 from gancli.data.sample import BadSample
-from gancli.data.shards import Dataset, Manifest, ShardWriter, Split, SplitEntry, TokenizerEntry, verify
+from gancli.data.shards import Dataset, Manifest, ShardWriter, SpeechEntry, Split, SplitEntry, TokenizerEntry
+from gancli.data.speech import MelSettings, Utterance
 from gancli.data.text import RULE, Vocabulary
+from gancli.data.verify import verify
 from gancli.errors import DataError, RunError
 
 Item = tuple[str, NDArray[np.uint8], list[str], list[NDArray[np.int32]], int, NDArray[np.uint8]]
@@ -293,3 +295,122 @@ def test_summary_recognises_only_its_plan(tmp_path: Path) -> None:
     assert shards.shard_summary(tmp_path / "absent.h5", "plan") is None
     path.write_bytes(path.read_bytes()[:-20])
     assert shards.shard_summary(path, "plan") is None
+
+
+# ------------------------------------------------------------------------------------------------------ speech
+
+MEL = MelSettings(bands=4)
+
+
+def write_spoken(
+    folder: Path, per_image: list[list[int]], *, audio: bool = True
+) -> tuple[Dataset, list[list[Utterance]]]:
+    """A dataset of two captions an image, and its utterances; `per_image` lists which caption each speaks."""
+    written = []
+    rng = np.random.default_rng(0)
+    writer = ShardWriter("raw", "plan", 0, speech=True, audio=audio)
+    for number, captions in enumerate(per_image):
+        utterances = [
+            Utterance(
+                caption,
+                rng.standard_normal((16 + int(rng.integers(9)), 4)).astype(np.float16),
+                rng.integers(-32768, 32768, 50 + number).astype(np.int16) if audio else None,
+                8000 + number if audio else 0,
+            )
+            for caption in captions
+        ]
+        pixels = np.zeros((9, 9, 3), np.uint8)
+        words = [np.ones(1, np.int32)] * 2
+        writer.add(f"image {number}", pixels.reshape(-1), (9, 9), ["a", "b"], words, 0, None, utterances)
+        written.append(utterances)
+    folder.mkdir()
+    entry = writer.write(folder / "train-00000.h5")
+    vocabulary = Vocabulary.build(["a b"])
+    vocabulary.save(folder / shards.VOCABULARY)
+    manifest = Manifest(
+        schema_version=shards.SCHEMA_VERSION,
+        name="spoken",
+        image_size=8,
+        crop="none",
+        codec="raw",
+        shard_images=len(per_image),
+        splits={"train": SplitEntry(images=entry.images, captions=entry.captions, shards=(entry,))},
+        class_names=None,
+        attribute_names=(),
+        tokenizer=TokenizerEntry(rule=RULE, vocabulary_hash=vocabulary.hash, words=len(vocabulary)),
+        rejected=0,
+        source={},
+        plan="plan",
+        gancli_version="0",
+        speech=SpeechEntry(
+            mel=MEL,
+            backend="recorded",
+            version="",
+            voices=(),
+            speeds=(),
+            audio=audio,
+            utterances={"train": sum(map(len, per_image))},
+        ),
+    )
+    shards.write_manifest(folder, manifest)
+    return Dataset.open(folder), written
+
+
+def test_speech_round_trip(tmp_path: Path) -> None:
+    dataset, written = write_spoken(tmp_path / "spoken", [[0, 1], [0, 0, 1, 1], [1, 0]])
+    assert verify(tmp_path / "spoken") == []
+    split: Split = pickle.loads(pickle.dumps(dataset.split("train")))  # noqa: S301
+    assert split.has_speech
+    assert split.has_audio
+    assert split.mel == MEL
+    assert split.speech_counts().tolist() == [2, 4, 2]
+    for index, utterances in enumerate(written):
+        assert split.speech_captions(index).tolist() == [spoken.caption for spoken in utterances]
+        for mel, (waveform, rate), spoken in zip(
+            split.speech(index), split.audio(index), utterances, strict=True
+        ):
+            assert mel.dtype == np.float16
+            assert np.array_equal(mel, spoken.mel)
+            assert spoken.waveform is not None
+            assert (waveform.dtype, rate) == (np.float32, spoken.rate)
+            assert np.array_equal(waveform * 32768, spoken.waveform)
+    assert dataset.whole().speech_counts().tolist() == [2, 4, 2]
+
+
+def test_speech_without_audio(tmp_path: Path) -> None:
+    split = write_spoken(tmp_path / "spoken", [[0, 1]], audio=False)[0].split("train")
+    assert len(split.speech(0)) == 2
+    with pytest.raises(DataError, match="not kept") as caught:
+        split.audio(0)
+    assert "--keep-audio" in str(caught.value.hint)
+
+
+def test_a_dataset_without_speech_says_so(tiny_dataset: Path) -> None:
+    split = Dataset.open(tiny_dataset).split("train")
+    assert not split.has_speech
+    assert "speech" not in json.loads((tiny_dataset / "dataset.json").read_text())
+    for ask in (split.speech_counts, lambda: split.speech(0), lambda: split.audio(0)):
+        with pytest.raises(DataError, match="captions are not spoken"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("table", "index", "value", "message"),
+    [
+        ("speech/captions", 1, 2, "a caption that its image does not have"),
+        ("speech/captions", 1, 0, "a caption is not spoken"),
+        ("speech/offsets", 1, 7, "is not 16 or more frames of 4 bands"),
+        ("speech/ranges", -1, 5, "offsets and ranges say otherwise"),
+    ],
+)
+def test_verify_looks_at_speech(tmp_path: Path, table: str, index: int, value: int, message: str) -> None:
+    write_spoken(tmp_path / "spoken", [[0, 1], [0, 1]])
+    path = tmp_path / "spoken" / "train-00000.h5"
+    with h5py.File(path, "r+") as file:
+        file[table][index] = value
+    manifest = shards.read_manifest(tmp_path / "spoken")
+    train = manifest.splits["train"]
+    entry = train.shards[0].model_copy(update={"sha256": shards.file_hash(path)})
+    damaged = train.model_copy(update={"shards": (entry,)})
+    shards.write_manifest(tmp_path / "spoken", manifest.model_copy(update={"splits": {"train": damaged}}))
+    assert any(message in line for line in verify(tmp_path / "spoken")), verify(tmp_path / "spoken")
