@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import FailFast, TypeAdapter, ValidationError
+from pydantic import FailFast, TypeAdapter
 
 from gancli.data.sample import BadSample, Sample, Source
-from gancli.data.sources.files import fingerprint, inner_path, read_bytes
+from gancli.data.sources.files import fingerprint, inner_path, read_json
 from gancli.errors import DataError, UsageError
 
 COCO_PAGE = (
@@ -134,17 +134,7 @@ def _find_images(root: Path, part: str) -> Path:
 
 def _read_captions(path: Path) -> dict[int, _Record]:
     """{image id: record} of an annotation file."""
-    if not path.is_file():
-        raise DataError(f"{path} is missing", hint=COCO_PAGE)
-    try:
-        content = _CAPTIONS.validate_json(read_bytes(path))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise DataError(
-            f"{path} is not a file of COCO captions: {where + ': ' if where else ''}{first['msg']}",
-            hint="download and unpack it again",
-        ) from None
+    content = read_json(path, _CAPTIONS, "COCO captions", COCO_PAGE)
     records: dict[int, _Record] = {}
     for image in content.images:
         if image.id in records:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import io
+import pickle
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
-from gancli.errors import DataError
+from pydantic import TypeAdapter, ValidationError
+
+from gancli.errors import DataError, UsageError
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -84,19 +91,103 @@ def read_fields(path: Path, count: int) -> Iterator[tuple[int, list[str]]]:
         yield number, [field.strip() for field in fields]
 
 
-def inner_path(name: str, where: str) -> PurePosixPath:
+def read_json(path: Path, adapter: TypeAdapter[T], what: str, hint: str) -> T:
+    """A JSON file of a known form.
+
+    Args:
+        adapter: The form; what it does not name is passed over.
+        what: The kind of file ("COCO captions"), for the message.
+        hint: What to do where it is missing or of another form.
+
+    Raises:
+        DataError: It is missing, cannot be read, or is of another form; the message names the first fault.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} is missing", hint=hint)
+    try:
+        return adapter.validate_json(read_bytes(path))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DataError(
+            f"{path} is not a file of {what}: {where + ': ' if where else ''}{first['msg']}", hint=hint
+        ) from None
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """The images that a list names, without `.jpg`, in its order.
+
+    Args:
+        path: A text file with a name on each line, or a pickled list of names, as AttnGAN's and S2IGAN's
+            `filenames.pickle` are. Of a pickle, nothing but plain values is made: it can run no code.
+
+    Raises:
+        DataError: It cannot be read, holds no name or something other than names, or a name twice.
+    """
+    if path.suffix in (".pickle", ".pkl"):
+        try:
+            listed = _PlainUnpickler(io.BytesIO(read_bytes(path)), encoding="utf-8").load()
+        except DataError:
+            raise
+        except Exception as error:  # the unpickler passes on whatever it meets in damaged bytes
+            raise DataError(f"{path} is not a pickled list of image names ({error})") from None
+    else:
+        listed = [line.strip() for line in read_text(path).split("\n") if line.strip()]
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        raise DataError(f"{path} is not a list of image names")
+    if not listed:
+        raise DataError(f"{path} names no image")
+    names = dict.fromkeys(name.removesuffix(".jpg") for name in listed)
+    if len(names) < len(listed):
+        twice = next(
+            name for name in names if sum(other.removesuffix(".jpg") == name for other in listed) > 1
+        )
+        raise DataError(f"{path} names {twice!r} twice")
+    return tuple(names)
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Makes lists, strings and numbers; refuses whatever needs a class or function."""
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}")
+
+
+def check_share(share: float) -> None:
+    """Raises UsageError unless `share` is in [0, 1), as `draw_test` needs it."""
+    if not 0 <= share < 1:
+        raise UsageError(f"a test share of {share} is not in [0, 1)")
+
+
+def draw_test(keys: Sequence[str], share: float, seed: int) -> set[str]:
+    """The images that become the test split where nothing says which: those with the smallest hash.
+
+    So few change sides when images are added, and the split is the same on every machine.
+
+    Args:
+        keys: Of all images, in any order.
+        share: In [0, 1); above 0 it is at least one image.
+        seed: Another seed draws another split.
+    """
+    count = min(max(1, round(share * len(keys))), len(keys) - 1) if share else 0
+    ranked = sorted(keys, key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).digest())
+    return set(ranked[:count])
+
+
+def inner_path(name: str, where: str, what: str = "pictures") -> PurePosixPath:
     """The relative path that a file of the dataset names.
 
     Args:
         name: As it stands in the file.
         where: The file, and the line if there is one, for the message.
+        what: What it should be one of, for the message.
 
     Raises:
         DataError: It is empty, absolute or leads upwards, out of the folder it is meant to lie in.
     """
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.name or "\0" in name:
-        raise DataError(f"{where}: {name!r} is not a path inside the folder of pictures")
+        raise DataError(f"{where}: {name!r} is not a path inside the folder of {what}")
     return path
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import difflib
-import hashlib
 import io
 import os
 from collections import Counter
@@ -16,7 +15,15 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from gancli.data.sample import BadSample, BoundingBox, Sample, Source
-from gancli.data.sources.files import fingerprint, inner_path, read_captions, read_text, reason
+from gancli.data.sources.files import (
+    check_share,
+    draw_test,
+    fingerprint,
+    inner_path,
+    read_captions,
+    read_text,
+    reason,
+)
 from gancli.errors import DataError, UsageError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -67,8 +74,7 @@ def read(
         DataError: There are no pictures or no captions, or a table is malformed.
         UsageError: `test_share` is out of range, or `captions` is neither a table nor a folder.
     """
-    if not 0 <= test_share < 1:
-        raise UsageError(f"a test share of {test_share} is not in [0, 1)")
+    check_share(test_share)
     if not root.is_dir():
         raise DataError(f"{root} is not a folder")
     image_root = root / "images" if (root / "images").is_dir() else root
@@ -338,10 +344,9 @@ def _assign_splits(records: _Records, has_parts: bool, test_share: float, seed: 
             else:
                 record.problems.append("lies neither in train/ nor in test/")
     else:
-        count = min(max(1, round(test_share * len(records))), len(records) - 1) if test_share else 0
-        ranked = sorted(records, key=lambda path: hashlib.sha256(f"{seed}:{_key(path)}".encode()).digest())
-        for rank, path in enumerate(ranked):
-            records[path].split = "test" if rank < count else "train"
+        test = draw_test([_key(path) for path in records], test_share, seed)
+        for path, record in records.items():
+            record.split = "test" if _key(path) in test else "train"
 
 
 def _assign_classes(records: _Records, has_parts: bool, folder_classes: bool) -> tuple[str, ...]:
