@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gancli.data.text import Vocabulary
 
 MOST_JOBS = 16  # a reader's disk rarely feeds more
+FROM_CLASS_NAMES = "captions are made from the class names: scores do not compare with those of real captions"
 MOST_LINES = 20  # of pictures that cannot be used, in the text of a dry run
 
 
@@ -200,7 +201,158 @@ def oxford102(
         root, split=split.value, captions_from_class_names=captions_from_class_names, partial=skip_bad
     )
     if captions_from_class_names:
-        out.note("captions are made from the class names: scores do not compare with those of real captions")
+        out.note(FROM_CLASS_NAMES)
+    _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run)
+
+
+class FlickrSplit(StrEnum):
+    """The two readings of Flickr8k's split lists."""
+
+    DEVELOPMENT_TRAINS = "7000-1000"
+    OFFICIAL = "official"
+
+
+TestList = Annotated[
+    Path | None,
+    typer.Option(
+        "--test-list",
+        help="Names of the test images, a line each, or S2IGAN's filenames.pickle; all others train.",
+        show_default=False,
+    ),
+]
+
+
+@command(
+    prepare_app,
+    "flickr8k",
+    examples=(
+        "gancli prepare flickr8k --root raw/flickr8k --out data/flickr8k",
+        "gancli prepare flickr8k --root raw/flickr8k --out data/flickr64 --image-size 64 --split official --codec jpeg",
+    ),
+    progress=True,
+)
+def flickr8k(
+    out: Output,
+    root: Root,
+    folder: Out,
+    image_size: ImageSize = 256,
+    split: Annotated[
+        FlickrSplit,
+        typer.Option("--split", help="Development images train; official: they stay apart as val."),
+    ] = FlickrSplit.DEVELOPMENT_TRAINS,
+    test_list: TestList = None,
+    codec: CodecOption = Codec.RAW,
+    *,
+    jobs: Jobs,
+    skip_bad: SkipBad = False,
+    vocabulary: VocabularyOption = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Flickr8k with five captions a picture, and the recordings of people who read them.
+
+    ROOT holds Flickr8k_text/, the pictures in Flicker8k_Dataset/ or images/, and, for speech, flickr_audio/.
+    """
+    from gancli.data.sources.flickr8k import read
+
+    source = read(root, split=split.value, test_list=test_list, partial=skip_bad)
+    _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run)
+
+
+@command(
+    prepare_app,
+    "places",
+    examples=(
+        "gancli prepare places --root raw/places --out data/places",
+        "gancli prepare places --root raw/places --images raw/images256 --test-share 0.2 --out data/places",
+    ),
+    progress=True,
+)
+def places(
+    out: Output,
+    root: Root,
+    folder: Out,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images",
+            help="Folder that holds b/bedroom/….",
+            show_default="image_base_path of the JSON file, or ROOT/images",
+        ),
+    ] = None,
+    audio: Annotated[
+        Path | None,
+        typer.Option(
+            "--audio",
+            help="Folder that holds wavs/….",
+            show_default="audio_base_path of the JSON file, or ROOT",
+        ),
+    ] = None,
+    train: Annotated[
+        Path | None,
+        typer.Option(
+            "--train", help="JSON file.", show_default="ROOT/train.json or ROOT/metadata/train.json"
+        ),
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option("--test", help="JSON file.", show_default="test.json or val.json there")
+    ] = None,
+    classes: Annotated[
+        str,
+        typer.Option(
+            "--classes",
+            help="Names with commas between; all: every class.",
+            show_default="the seven of S2IGAN",
+        ),
+    ] = "",
+    test_list: TestList = None,
+    test_share: Annotated[
+        float | None,
+        typer.Option(
+            "--test-share",
+            min=0,
+            help="Draw this share of all pictures for test.",
+            show_default="the JSON files' split",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Another draw with another seed.")] = 0,
+    captions_from_class_names: Annotated[
+        bool,
+        typer.Option(
+            "--captions-from-class-names",
+            help="For speech of which there is no text: the class is the caption.",
+        ),
+    ] = False,
+    image_size: ImageSize = 256,
+    codec: CodecOption = Codec.RAW,
+    *,
+    jobs: Jobs,
+    skip_bad: SkipBad = False,
+    vocabulary: VocabularyOption = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Places audio captions: pictures of scenes, spoken descriptions, and what a recognizer understood of them.
+
+    ROOT holds train.json and test.json or val.json, or metadata/ with them. The seven classes: bedroom, dinette,
+    dining_room, home_office, hotel_room, kitchenette, living_room.
+    """
+    from gancli.data.sources.places import SUBSET, read
+
+    names = None if classes.strip().lower() == "all" else tuple(classes.split(",")) if classes else SUBSET
+    source = read(
+        root,
+        train=train,
+        test=test,
+        images=images,
+        audio=audio,
+        classes=names,
+        test_list=test_list,
+        test_share=test_share,
+        seed=seed,
+        captions_from_class_names=captions_from_class_names,
+        partial=skip_bad,
+    )
+    if captions_from_class_names:
+        out.note(FROM_CLASS_NAMES)
     _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run)
 
 

@@ -15,7 +15,9 @@ import pytest
 from PIL import Image
 
 from tests.cli.conftest import Gancli, call_process
+from tests.data.sources.test_flickr8k import write_raw_flickr8k
 from tests.data.sources.test_oxford102 import LABELS, write_raw_oxford102
+from tests.data.sources.test_places import write_raw_places
 
 BIRD = "001.Black_footed_Albatross/Bird_0001"
 
@@ -105,6 +107,48 @@ def test_flowers_with_captions_and_without(gancli: Gancli, tmp_path: Path) -> No
         "test": {"images": 5, "captions": 50},
     }
     assert "do not compare" in answer.stderr
+
+
+def test_flickr8k_whole_and_in_part(gancli: Gancli, tmp_path: Path) -> None:
+    root = write_raw_flickr8k(tmp_path / "flickr8k")
+    for file in (root / "Flicker8k_Dataset").iterdir():
+        Image.new("RGB", (40, 30), "green").save(file)
+    answer = gancli("prepare", "flickr8k", "--root", root, *options(tmp_path / "out"), "--json")
+    assert answer.code == 0, answer.stderr
+    assert answer.json["splits"] == {
+        "train": {"images": 4, "captions": 8},
+        "test": {"images": 2, "captions": 4},
+    }
+    assert gancli("data", "check", tmp_path / "out").code == 0
+    (root / "Flicker8k_Dataset/6_f.jpg").unlink()
+    arguments = ("--root", root, *options(tmp_path / "part"), "--split", "official", "--json")
+    assert gancli("prepare", "flickr8k", *arguments).code == 3
+    answer = gancli("prepare", "flickr8k", *arguments, "--skip-bad")
+    assert {name: split["images"] for name, split in answer.json["splits"].items()} == {
+        "train": 3,
+        "val": 1,
+        "test": 1,
+    }
+
+
+def test_places_by_class(gancli: Gancli, tmp_path: Path) -> None:
+    root = write_raw_places(tmp_path / "places")
+    for file in (root / "images").rglob("*.jpg"):
+        Image.new("RGB", (40, 30), "brown").save(file)
+
+    def counts(*arguments: str) -> dict[str, int]:
+        out = tmp_path / "-".join(arguments)
+        answer = gancli("prepare", "places", "--root", root, *options(out), *arguments, "--json")
+        assert answer.code == 0, answer.stderr
+        return {name: split["images"] for name, split in answer.json["splits"].items()}
+
+    assert counts("--codec", "jpeg") == {"train": 3, "test": 1}
+    assert counts("--classes", "church,home office,abbey") == {"train": 2, "test": 1}
+    assert counts("--classes", "all", "--test-share", "0.5") == {"train": 3, "test": 3}
+    assert counts("--captions-from-class-names") == {"train": 3, "test": 1}
+    answer = gancli("prepare", "places", "--root", root, *options(tmp_path / "out"), "--classes", "bedrom")
+    assert answer.code == 2
+    assert "did you mean 'bedroom'?" in answer.stderr
 
 
 def _made(path: Path) -> Path:

@@ -1,0 +1,295 @@
+"""The reader of the Places audio captions: classes, splits, the folders people have, missing text, broken files."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gancli.data.sample import BadSample, Recording, Sample
+from gancli.data.sources import places
+from gancli.errors import DataError, UsageError
+
+TRAIN = {  # picture: recognized texts of its utterances
+    "b/bedroom/one.jpg": ["a bed with a red blanket", "this is a bedroom"],
+    "h/home_office/two.jpg": ["a desk and a lamp"],
+    "d/dinette/home/three.jpg": ["a small table"],
+    "c/church/outdoor/four.jpg": ["a white church"],
+}
+TEST = {"l/living_room/five.jpg": ["a sofa"], "a/abbey/six.jpg": ["ruins on a hill"]}
+
+
+def write_utterances(file: Path, pictures: dict[str, list[str]], **bases: str) -> None:
+    data = [
+        {
+            "uttid": f"speaker-{image}-{number}",
+            "speaker": "speaker",
+            "asr_text": text,
+            "wav": f"wavs/7/{Path(image).stem}_{number}.wav",
+            "image": image,
+        }
+        for image, texts in pictures.items()
+        for number, text in enumerate(texts)
+    ]
+    file.write_text(json.dumps({"image_base_path": "", "audio_base_path": "", **bases, "data": data}))
+
+
+def write_raw_places(root: Path) -> Path:
+    """Six pictures (empty files) below images/, four of them of three of the seven classes."""
+    (root / "metadata").mkdir(parents=True)
+    for image in TRAIN | TEST:
+        file = root / "images" / image
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    write_utterances(root / "metadata/train.json", TRAIN)
+    write_utterances(root / "metadata/val.json", TEST)
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_raw_places(tmp_path / "PlacesAudio_400k_distro")
+
+
+def samples_of(root: Path, **options: Any) -> list[Sample]:
+    samples = list(places.read(root, **options).samples)
+    assert not [sample for sample in samples if isinstance(sample, BadSample)]
+    return [sample for sample in samples if isinstance(sample, Sample)]
+
+
+def splits(root: Path, **options: Any) -> dict[str, str]:
+    return {sample.image.stem: sample.split for sample in samples_of(root, **options)}
+
+
+def reasons(root: Path, **options: Any) -> dict[str, str]:
+    return {
+        sample.key: sample.reason
+        for sample in places.read(root, **options).samples
+        if isinstance(sample, BadSample)
+    }
+
+
+def test_utterances_of_a_picture_come_together(root: Path) -> None:
+    source = places.read(root)
+    first, *others = source.samples
+    assert first == Sample(
+        key="b/bedroom/one",
+        split="train",
+        image=root / "images/b/bedroom/one.jpg",
+        captions=("a bed with a red blanket", "this is a bedroom"),
+        class_id=0,
+        recordings=(Recording(0, root / "wavs/7/one_0.wav"), Recording(1, root / "wavs/7/one_1.wav")),
+    )
+    assert [other.key for other in others] == [
+        "h/home_office/two",
+        "d/dinette/home/three",
+        "l/living_room/five",
+    ]
+    assert source.name == "places"
+    assert source.class_names == places.SUBSET
+    assert set(source.fingerprint) == {"metadata/train.json", "metadata/val.json"}
+
+
+def test_classes(root: Path) -> None:
+    everything = places.read(root, classes=None)
+    assert len(list(everything.samples)) == 6
+    assert everything.class_names == (
+        *("abbey", "bedroom", "church/outdoor", "dinette/home", "home_office", "living_room"),
+    )
+    chosen = places.read(root, classes=["church", " home office"])
+    assert chosen.class_names == ("church", "home_office")
+    assert [(sample.key, sample.class_id) for sample in chosen.samples if isinstance(sample, Sample)] == [
+        ("h/home_office/two", 1),
+        ("c/church/outdoor/four", 0),
+    ]
+    with pytest.raises(UsageError, match="no picture is of the class 'bedrooms'") as caught:
+        places.read(root, classes=["bedrooms"])
+    assert caught.value.hint == "did you mean 'bedroom'?"
+    with pytest.raises(UsageError) as caught:
+        places.read(root, classes=["qqq"])
+    assert "there are abbey, bedroom, " in str(caught.value.hint)
+
+
+def test_none_of_the_seven_classes(root: Path) -> None:
+    for part in ("train", "val"):
+        write_utterances(root / f"metadata/{part}.json", {"a/abbey/six.jpg": ["ruins"]})
+    with pytest.raises(DataError, match="living_room; there are abbey") as caught:
+        places.read(root)
+    assert "--classes all" in str(caught.value.hint)
+
+
+def test_splits(root: Path) -> None:
+    by_files = splits(root)
+    assert by_files == {**dict.fromkeys(("one", "two", "three"), "train"), "five": "test"}
+    drawn = splits(root, test_share=0.5)
+    assert sorted(drawn.values()) == ["test", "test", "train", "train"]
+    assert drawn == splits(root, test_share=0.5)
+    assert any(drawn != splits(root, test_share=0.5, seed=seed) for seed in range(1, 6))
+    with pytest.raises(UsageError, match="test share"):
+        places.read(root, test_share=1.0)
+
+
+@pytest.mark.parametrize(
+    "names", [["one", "five"], ["b/bedroom/one", "living_room/five"], ["one.jpg", "five.jpg"]]
+)
+def test_a_list_of_test_pictures(root: Path, tmp_path: Path, names: list[str]) -> None:
+    (tmp_path / "filenames.pickle").write_bytes(pickle.dumps(names, protocol=2))
+    found = splits(root, test_list=tmp_path / "filenames.pickle")
+    assert {name for name, split in found.items() if split == "test"} == {"one", "five"}
+    with pytest.raises(UsageError, match="exclude each other"):
+        places.read(root, test_list=tmp_path / "filenames.pickle", test_share=0.1)
+    (tmp_path / "birds.txt").write_text("bird\n")
+    with pytest.raises(DataError, match=r"birds\.txt: none of its 1 names"):
+        places.read(root, test_list=tmp_path / "birds.txt")
+
+
+def test_a_picture_of_both_files(root: Path) -> None:
+    write_utterances(root / "metadata/val.json", TEST | {"b/bedroom/one.jpg": ["again"]})
+    assert reasons(root) == {"b/bedroom/one": "stands in the training file and in the test file"}
+    assert splits(root, test_share=0.5)["one"] in ("train", "test")
+
+
+def test_files_where_people_have_them(root: Path, tmp_path: Path) -> None:
+    (root / "metadata/train.json").rename(root / "train.json")
+    (root / "metadata/val.json").rename(root / "test.json")
+    assert len(splits(root)) == 4
+    (root / "test.json").rename(tmp_path / "mine.json")
+    assert len(splits(root, test=tmp_path / "mine.json")) == 4
+    with pytest.raises(DataError, match=r"holds none of test\.json, ") as caught:
+        places.read(root)
+    assert "--test-share" in str(caught.value.hint)
+    assert set(splits(root, test_share=0).values()) == {"train"}  # without a file of test pictures
+    (root / "train.json").unlink()
+    with pytest.raises(DataError, match=r"neither train\.json nor metadata/train\.json"):
+        places.read(root)
+
+
+# ---------------------------------------------------------------------------------------------- pictures, recordings
+
+
+def test_pictures_where_people_have_them(root: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images256"
+    (root / "images").rename(images)
+    with pytest.raises(
+        DataError, match=r"train\.json: no pictures: it names no image_base_path, and .*images is not"
+    ) as caught:
+        places.read(root)
+    assert "--images" in str(caught.value.hint)
+    write_utterances(root / "metadata/train.json", TRAIN, image_base_path="/data/places")
+    with pytest.raises(DataError, match="/data/places, its image_base_path, is no folder"):
+        places.read(root)
+    with pytest.raises(DataError, match="nowhere is not a folder"):
+        places.read(root, images=tmp_path / "nowhere")
+    assert len(splits(root, images=images)) == 4
+    for part, pictures in (("train", TRAIN), ("val", TEST)):
+        write_utterances(
+            root / f"metadata/{part}.json",
+            pictures,
+            image_base_path=str(images),
+            audio_base_path=str(tmp_path),
+        )
+    (first, *_) = samples_of(root)
+    assert first.image == images / "b/bedroom/one.jpg"
+    assert first.recordings[0].path == tmp_path / "wavs/7/one_0.wav"
+    (first, *_) = samples_of(root, audio=root / "audio")
+    assert first.recordings[0].path == root / "audio/wavs/7/one_0.wav"
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_pictures_without_the_letter_or_in_one_folder(root: Path, flat: bool) -> None:
+    for image in TRAIN | TEST:
+        target = root / "images" / (Path(image).name if flat else Path(*Path(image).parts[1:]))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (root / "images" / image).rename(target)
+    assert len(splits(root)) == 4
+
+
+def test_absent_pictures(root: Path) -> None:
+    (root / "images/h/home_office/two.jpg").unlink()
+    (root / "images/c/church/outdoor/four.jpg").unlink()  # of another class: nobody misses it
+    with pytest.raises(
+        DataError, match=r"train\.json and .*: 1 of 4 pictures are absent .* h/home_office/two\.jpg"
+    ) as caught:
+        places.read(root)
+    assert "--skip-bad" in str(caught.value.hint)
+    assert reasons(root, partial=True) == {
+        "h/home_office/two": f"h/home_office/two.jpg is listed but absent from {root / 'images'}"
+    }
+
+
+# ------------------------------------------------------------------------------------------------------ missing text
+
+
+def test_utterances_without_text(root: Path) -> None:
+    texts: dict[str, list[Any]] = {
+        **TRAIN,
+        "b/bedroom/one.jpg": ["", " a bed "],
+        "h/home_office/two.jpg": [None],
+    }
+    write_utterances(root / "metadata/train.json", texts)
+    assert reasons(root) == {"h/home_office/two": "none of its utterances has an asr_text"}
+    first = next(iter(places.read(root).samples))
+    assert isinstance(first, Sample)
+    assert first.captions == ("a bed",)
+    assert first.recordings == (Recording(0, root / "wavs/7/one_1.wav"),)
+
+
+def test_speech_of_a_language_without_a_writing(root: Path) -> None:
+    content = json.loads((root / "metadata/train.json").read_text())
+    for utterance in content["data"]:
+        del utterance["asr_text"]
+    (root / "metadata/train.json").write_text(json.dumps(content))
+    first, second, *_ = samples_of(root, captions_from_class_names=True)
+    assert first.captions == ("a bedroom",)
+    assert first.recordings == (
+        Recording(0, root / "wavs/7/one_0.wav"),
+        Recording(0, root / "wavs/7/one_1.wav"),
+    )
+    assert second.captions == ("a home office",)
+    assert places.sentence_of("airport/terminal") == "an airport terminal"
+
+
+# ------------------------------------------------------------------------------------------------------ broken files
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", r"train\.json is not a file of Places audio captions: Invalid JSON"),
+        ("[]", r"train\.json is not a file of Places audio captions"),
+        ('{"data": []}', r"train\.json lists no utterance"),
+        ('{"data": [{"image": "a.jpg"}]}', r"audio captions: data\.0\.wav: Field required"),
+        ('{"data": [{"wav": "a.wav", "image": "../a.jpg"}]}', r"utterance 0: .* folder of pictures"),
+        ('{"data": [{"wav": "/a.wav", "image": "a.jpg"}]}', r"utterance 0: .* folder of recordings"),
+    ],
+)
+def test_a_malformed_file(root: Path, content: str, message: str) -> None:
+    (root / "metadata/train.json").write_text(content)
+    with pytest.raises(DataError, match=message):
+        places.read(root)
+
+
+def test_what_is_missing(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is not a folder") as caught:
+        places.read(tmp_path / "nowhere")
+    assert "https://groups.csail.mit.edu/sls/downloads/placesaudio/" in str(caught.value.hint)
+    with pytest.raises(DataError, match=r"nothing\.json is missing"):
+        places.read(root, train=root / "nothing.json")
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(max_size=20), image=st.text(max_size=20), wav=st.text(max_size=20))
+def test_any_names_give_a_sample_or_a_message(root: Path, text: str, image: str, wav: str) -> None:
+    entry = {"asr_text": text, "image": image, "wav": wav}
+    (root / "metadata/train.json").write_text(json.dumps({"data": [entry]}))
+    try:
+        samples = list(places.read(root, classes=None, partial=True).samples)
+    except DataError as error:
+        assert str(root / "metadata/train.json") in str(error)  # noqa: PT017 - most names are fine
+    else:
+        assert len(samples) in (2, 3)
