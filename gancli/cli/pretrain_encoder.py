@@ -71,7 +71,6 @@ def damsm(
     examples=(
         "gancli pretrain-encoder char-cnn-rnn data=data/demo features.encoder=encoders/damsm-demo",
         "gancli pretrain-encoder char-cnn-rnn data=data/cub --export cub.npz",
-        "gancli embed data/cub --encoder encoders/char-cnn-rnn-cub --out cub.npz",
     ),
     progress=True,
 )
@@ -101,7 +100,8 @@ def char_cnn_rnn(
     """The character encoder (Reed et al. 2016) that StackGAN reads captions with.
 
     Learns beside frozen image features, which are computed once and kept in the dataset folder. Reports after every
-    epoch how often held-out images and captions find their class, with chance beside.
+    epoch how often held-out images and captions find their class, with chance beside. `gancli embed` writes the
+    vectors of another dataset's captions.
     """
     _pretrain(
         out, "char-cnn-rnn", overrides, recipe, folder, resume, runs, weights, device, seed, dry_run, export
