@@ -23,6 +23,7 @@ class Paper(StrEnum):
 
     FFGAN = "ffgan"
     STACKGAN = "stackgan"
+    FUSION_S2IGAN = "fusion-s2igan"
 
 
 Samples = Annotated[

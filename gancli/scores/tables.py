@@ -18,11 +18,19 @@ from gancli.errors import DataError, UsageError
 from gancli.files import atomic_file
 from gancli.scores.results import ScoreRow, read_rows
 
-DATASETS = {"cub": "CUB-200", "coco": "COCO", "oxford102": "Oxford-102"}
+DATASETS = {
+    "cub": "CUB-200",
+    "coco": "COCO",
+    "oxford102": "Oxford-102",
+    "flickr8k": "Flickr8k",
+    "places": "Places-subset",
+}
 METRICS = {
     "r_precision": "R-precision ↑",
     "fid": "FID ↓",
     "inception_score": "Inception score ↑",
+    "map": "mAP ↑",
+    "recall_at_50": "R@50 ↑",
     "human_rank": "human rank ↓",
 }
 
@@ -42,6 +50,7 @@ class TableRow:
         delta: Ours minus the paper's value of the same method; None where the two cannot be compared.
         not_comparable: Why there is no delta; empty for the paper's rows and where there is one.
         note: The note of the paper's table, or of the score.
+        input: What the paper's method draws from, "text" or "speech"; empty for ours.
         score: Where our number comes from; None for the paper's rows.
     """
 
@@ -55,6 +64,7 @@ class TableRow:
     delta: float | None = None
     not_comparable: str = ""
     note: str = ""
+    input: str = ""
     score: ScoreRow | None = None
 
 
@@ -82,12 +92,14 @@ class PaperTable:
         title: Of the Markdown file.
         metrics: That stand in it.
         takes: Whether a method of ours belongs here.
+        names: What the table calls a method of ours, where it is not our name.
     """
 
     number: str
     title: str
     metrics: tuple[str, ...]
     takes: Callable[[str], bool] = lambda method: True
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def stem(self) -> str:
@@ -141,14 +153,80 @@ def _why_not_ffgan(score: ScoreRow) -> str:
 def _why_not_stackgan(score: ScoreRow) -> str:
     if score.metric == "human_rank":
         return "other judges, who ranked other models against each other"
-    reasons = [
-        f"classes of {score.network}, published scores are of StackGAN's own fine-tuned Inception, "
-        "whose checkpoint is not to be had"
-    ]
+    reasons = [_other_classes(score)]
     if score.method == "real":
         reasons.insert(0, "real pictures: the ceiling of this network")
     return "; ".join(reasons)
 
+
+def _other_classes(score: ScoreRow) -> str:
+    return (
+        f"classes of {score.network}, published scores are of StackGAN's own fine-tuned Inception, "
+        "whose checkpoint is not to be had"
+    )
+
+
+# Fusion-S2iGan, section 5.1: one picture per test caption, "30k" for CUB and "10k" for Oxford-102; from and to
+FUSION_PICTURES = {
+    "cub": (29_330, 30_000),
+    "oxford102": (10_000, 11_550),
+    "flickr8k": (4_970, 5_000),
+    "places": (2_779, 2_779),
+}
+FUSION_SIDE = 256
+# S2IGAN code: pictures of each querying image
+_MAP_GALLERY = 10
+_RECALL_GALLERY = {"flickr8k": 5, "places": 1}
+_FUSION = "Fusion-S2iGan"
+
+
+def _why_not_fusion_s2igan(score: ScoreRow) -> str:
+    reasons = []
+    if score.method == "real":
+        reasons.append("real pictures: the ceiling of this network")
+    if score.dataset not in FUSION_PICTURES:
+        reasons.append(f"dataset {score.dataset}")
+    elif score.split != "test":
+        reasons.append(f"split {score.split or 'unknown'}")
+    if score.picture_size != FUSION_SIDE:
+        reasons.append(f"pictures of {score.picture_size or 'unknown'} pixels, not {FUSION_SIDE}")
+    least, most = FUSION_PICTURES.get(score.dataset, (0, 0))
+    many = score.metric in ("fid", "inception_score") and score.method != "real" and most > 0
+    if many and (score.n_fake is None or not least <= score.n_fake <= most):
+        wanted = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        reasons.append(f"{_count(score.n_fake)} pictures, not {wanted}")
+    if score.metric == "fid":
+        if score.network != "inception":
+            reasons.append(f"features of {score.network}, not of the Inception network")
+    elif score.metric == "inception_score" and score.dataset not in _RECALL_GALLERY:
+        reasons.append(_other_classes(score))
+    elif not score.network.startswith("imagenet"):
+        what = "classes" if score.metric == "inception_score" else "features"
+        reasons.append(f"{what} of {score.network}, not of ImageNet's Inception-v3")
+    each = _MAP_GALLERY if score.metric == "map" else _RECALL_GALLERY.get(score.dataset)
+    if score.metric in ("map", "recall_at_50") and score.method != "real" and each is not None:
+        gallery = f"gallery of generated pictures: {each} of each of these images;"
+        if score.metric == "map" and not score.protocol.startswith("mAP of 2 real pictures per class,"):
+            reasons.append("other queries than 2 real pictures per class")
+        if gallery not in score.protocol:
+            reasons.append(f"another gallery than {each} generated pictures of each querying image")
+    return "; ".join(reasons)
+
+
+def _substitutes(part: str, full: str, **others: str) -> tuple[Callable[[str], bool], dict[str, str]]:
+    """Which methods belong to a table of Fusion-S2iGan's substitutes of a part, and what it calls them."""
+    names = {_FUSION: full, **{f"{_FUSION}, {part} {value}": name for value, name in others.items()}}
+    return lambda method: method == _FUSION or method.startswith(f"{_FUSION}, {part} "), names
+
+
+def _whole(method: str) -> bool:
+    """Whether it is no substitute of Tables 3 to 6."""
+    parts = tuple(f"{_FUSION}, {part} " for part in ("attention", "fusion", "block", "modules"))
+    return not method.startswith(parts)
+
+
+_BIRDS_AND_FLOWERS = ("inception_score", "fid", "map")
+_SCENES = ("inception_score", "fid", "recall_at_50")
 
 PAPERS = {
     "ffgan": Paper(
@@ -189,6 +267,44 @@ PAPERS = {
         ),
         _why_not_stackgan,
     ),
+    "fusion-s2igan": Paper(
+        (
+            PaperTable("1", "Table 1: synthesised speech", _BIRDS_AND_FLOWERS, _whole),
+            PaperTable("2", "Table 2: recorded speech", _SCENES, _whole),
+            PaperTable(
+                "3",
+                "Table 3: substitutes of the pixel attention",
+                _BIRDS_AND_FLOWERS,
+                *_substitutes("attention", "PAM", bam="BAM", polarized="PolarizedAttn", cot="CoTAttn"),
+            ),
+            PaperTable(
+                "4",
+                "Table 4: substitutes of the weighted fusion",
+                ("inception_score", "fid", "map", "recall_at_50"),
+                *_substitutes("fusion", "WFM", add="Addition", mul="Product"),
+            ),
+            PaperTable(
+                "5",
+                "Table 5: substitutes of the visual+speech fusion module (there is no public code of DTGAN's: "
+                "dtgan-approx is not it, and not compared)",
+                _BIRDS_AND_FLOWERS,
+                *_substitutes("block", "VSFM", dfgan="DF-GAN"),
+            ),
+            PaperTable(
+                "6",
+                "Table 6: fusion modules in a block",
+                _SCENES,
+                *_substitutes("modules", "dual-module", **{"1": "single-module"}),
+            ),
+        ),
+        _why_not_fusion_s2igan,
+        {
+            "fid": "the paper does not say which FID network and which crops of the real pictures it used",
+            "inception_score": "torchvision's Inception-v3, as in S2IGAN's code",
+            "map": "which two images of each class query, and how real pictures were prepared, is not published",
+            "recall_at_50": "how real pictures were prepared is not published",
+        },
+    ),
 }
 _SCORE_COLUMNS = (
     "model",
@@ -212,7 +328,7 @@ def table(paper: str, results: Path, out: Path) -> TableReport:
 
     Args:
         paper: A key of `PAPERS`: "ffgan" for its Tables 1 and 2 and the numbers of its Fig. 7, "stackgan" for the
-            table of Inception scores and human ranks.
+            table of Inception scores and human ranks, "fusion-s2igan" for its six tables.
         results: A results.csv; of several scores of the same thing the last one counts.
         out: Folder for a CSV and a Markdown file of each table; made if need be.
 
@@ -227,10 +343,16 @@ def table(paper: str, results: Path, out: Path) -> TableReport:
     out.mkdir(parents=True, exist_ok=True)
     rows: list[TableRow] = []
     files, texts = [], []
+    everywhere = {row.dataset for row in published}
     for each in PAPERS[paper].tables:
         lines = [row for row in published if row.table == each.number]
-        wanted = [score for score in scores if score.metric in each.metrics and each.takes(score.method)]
-        lines += [_ours(each.number, score, lines, PAPERS[paper]) for score in wanted]
+        elsewhere = everywhere - {row.dataset for row in lines}  # a score of such a dataset has its own table
+        wanted = [
+            score
+            for score in scores
+            if score.metric in each.metrics and each.takes(score.method) and score.dataset not in elsewhere
+        ]
+        lines += [_ours(each, score, lines, PAPERS[paper]) for score in wanted]
         rows += lines
         texts.append(_markdown(each.title, lines))
         stem = out / f"{paper}-{each.stem}"
@@ -247,7 +369,7 @@ def read_paper(name: str) -> list[TableRow]:
     Raises:
         DataError: There are none for that paper, or the file is broken.
     """
-    path = recipes_folder() / "tables" / f"{name}.csv"
+    path = recipes_folder() / "tables" / f"{name.replace('-', '_')}.csv"
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return [
@@ -260,6 +382,7 @@ def read_paper(name: str) -> list[TableRow]:
                     float(record["std"]) if record["std"] else None,
                     "paper",
                     note=record["note"],
+                    input=record["input"],
                 )
                 for record in csv.DictReader(file)
             ]
@@ -279,11 +402,11 @@ def _latest(scores: Sequence[ScoreRow]) -> list[ScoreRow]:
     return list(kept.values())
 
 
-def _ours(table: str, score: ScoreRow, published: Sequence[TableRow], paper: Paper) -> TableRow:
+def _ours(table: PaperTable, score: ScoreRow, published: Sequence[TableRow], paper: Paper) -> TableRow:
     reason = paper.why_not_comparable(score)
     delta, note = None, score.note
     if not reason:
-        same = (score.method, score.dataset, score.metric)
+        same = (table.names.get(score.method, score.method), score.dataset, score.metric)
         value = next((row.value for row in published if (row.method, row.dataset, row.metric) == same), None)
         if value is None:
             reason = f"the paper gives no value of {score.method} on {score.dataset}"
@@ -291,7 +414,7 @@ def _ours(table: str, score: ScoreRow, published: Sequence[TableRow], paper: Pap
             delta = score.value - value
             note = "; ".join(filter(None, (note, paper.caveats.get(score.metric))))
     return TableRow(
-        table,
+        table.number,
         score.method,
         score.dataset,
         score.metric,
@@ -301,7 +424,7 @@ def _ours(table: str, score: ScoreRow, published: Sequence[TableRow], paper: Pap
         delta,
         reason,
         note,
-        score,
+        score=score,
     )
 
 
@@ -339,14 +462,16 @@ def _markdown(title: str, rows: Sequence[TableRow]) -> str:
             notes.append(text)
         return f" [{notes.index(text) + 1}]"
 
-    methods = dict.fromkeys(row.method for row in rows if row.source == "paper")
-    for method in methods:
+    inputs = {row.input for row in rows if row.source == "paper"}
+    methods = dict.fromkeys((row.method, row.input) for row in rows if row.source == "paper")
+    for method, source in methods:
         cells = {
             (row.dataset, row.metric): _value(row) + mark(row.note)
             for row in rows
-            if row.source == "paper" and row.method == method
+            if row.source == "paper" and (row.method, row.input) == (method, source)
         }
-        lines.append(f"| {_cell(method)} | {' | '.join(cells.get(column, '–') for column in columns)} |")
+        label = f"{method} ({source})" if len(inputs) > 1 else method
+        lines.append(f"| {_cell(label)} | {' | '.join(cells.get(column, '–') for column in columns)} |")
     for row in rows:
         if row.score is None:
             continue

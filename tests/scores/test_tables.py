@@ -194,6 +194,138 @@ def test_stackgans_scores_are_never_compared_and_say_why(tables):
     assert "| StackGAN, gancli | **3.90 ± 0.05**" in report.markdown
 
 
+# --- Fusion-S2iGan --------------------------------------------------------------------------------------------
+
+MAP = {
+    "metric": "map",
+    "method": "Fusion-S2iGan",
+    "network": "imagenet (inception_v3, 2048 features)",
+    "protocol": "mAP of 2 real pictures per class, gallery of generated pictures: 10 of each of these images; cosine",
+    "value": 11.12,
+    "std": None,
+    "n_real": 100,
+    "n_fake": 1000,
+}
+RECALL = {
+    **MAP,
+    "metric": "recall_at_50",
+    "dataset": "flickr8k",
+    "protocol": "R@50 of 994 real pictures, gallery of generated pictures: 5 of each of these images; a hit if",
+    "value": 30.0,
+    "n_real": 994,
+    "n_fake": 4970,
+}
+SPOKEN_FID = {**FID, "method": "Fusion-S2iGan"}
+
+
+def test_fusion_s2igans_numbers():
+    values = {(r.table, r.method, r.input, r.dataset, r.metric): r.value for r in read_paper("fusion-s2igan")}
+    assert values["1", "StackGAN++", "text", "cub", "map"] == 7.01
+    assert values["1", "StackGAN++", "speech", "cub", "map"] == 8.09
+    assert values["2", "Fusion-S2iGan", "speech", "flickr8k", "recall_at_50"] == 34.95
+    assert values["4", "Addition", "speech", "cub", "map"] == 2.7
+    assert values["6", "single-module", "speech", "places", "fid"] == 41.67
+    assert len(values) == 144
+
+
+def test_its_six_tables_tell_inputs_apart_and_note_the_papers_contradictions(tables):
+    report = tables(row(MAP), paper="fusion-s2igan")
+    assert [path.name for path in report.files] == [
+        f"fusion-s2igan-table{number}.{end}" for number in range(1, 7) for end in ("csv", "md")
+    ]
+    texts = {path.stem[-1]: path.read_text() for path in report.files if path.suffix == ".md"}
+    assert "| StackGAN++ (text) | 4.04 ± 0.05 | 26.07 | 7.01 |" in texts["1"]
+    assert "| StackGAN++ (speech) | 4.14 ± 0.04 | 18.94 | 8.09 |" in texts["1"]
+    assert "| BAM | 4.35 ± 0.04 |" in texts["3"]
+    for number in "1345":
+        assert "running text (5.2.1, 5.4.1 to 5.4.3) says IS 4.82, FID 13.74, mAP 11.49" in texts[number]
+    assert "5,878 training and 2,311 test images" in texts["1"]
+    assert "holds among methods of speech only" in texts["2"]
+    assert "fewer than the 2,048 features" in texts["2"]
+    assert "says 30.95" in texts["4"]
+    assert "dtgan-approx is not it" in texts["5"]
+    assert "headed mAP in the paper; the values are R@50" in texts["6"]
+
+
+def test_the_whole_model_stands_in_every_table_of_its_dataset_under_the_name_there(tables):
+    report = tables(row(MAP), row(RECALL), paper="fusion-s2igan")
+    for number in "1345":
+        (line,) = [line for line in ours(report, number) if line.metric == "map"]
+        assert line.delta == pytest.approx(-1.0)
+        assert "is not published" in line.note
+    for number in "246":
+        (line,) = [line for line in ours(report, number) if line.metric == "recall_at_50"]
+        assert line.delta == pytest.approx(-4.95)
+    assert {line.dataset for number in "26" for line in ours(report, number)} == {"flickr8k"}
+
+
+@pytest.mark.parametrize(
+    ("method", "number", "delta"),
+    [
+        ("attention bam", "3", 11.12 - 10.32),
+        ("attention polarized", "3", 11.12 - 10.74),
+        ("attention cot", "3", 11.12 - 10.53),
+        ("attention cot-lite", "3", None),
+        ("fusion add", "4", 11.12 - 2.7),
+        ("fusion mul", "4", 11.12 - 11.11),
+        ("block dfgan", "5", 11.12 - 8.2),
+        ("block dtgan-approx", "5", None),
+        ("modules 1, attention bam", "6", None),
+    ],
+)
+def test_a_substitute_stands_in_its_own_table(tables, method, number, delta):
+    report = tables(
+        row(MAP, method=f"Fusion-S2iGan, {method}"), row(MAP, dataset="demo"), paper="fusion-s2igan"
+    )
+    lines = {each: [line for line in ours(report, each) if line.dataset == "cub"] for each in "123456"}
+    assert [each for each in "123456" if lines[each]] == ([number] if number != "6" else [])
+    if lines[number]:
+        assert lines[number][0].delta == (None if delta is None else pytest.approx(delta))
+
+
+def test_a_block_with_one_module_stands_in_table_6(tables):
+    report = tables(row(RECALL, method="Fusion-S2iGan, modules 1"), paper="fusion-s2igan")
+    (line,) = [line for line in report.rows if line.source == "gancli"]
+    assert (line.table, line.delta) == ("6", pytest.approx(30 - 32.37))
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "reason"),
+    [
+        (MAP, {"dataset": "demo"}, "dataset demo"),
+        (MAP, {"split": "train"}, "split train"),
+        (MAP, {"picture_size": 64}, "64 pixels"),
+        (MAP, {"network": "encoder:a (small)"}, "features of encoder:a"),
+        (MAP, {"protocol": MAP["protocol"].replace("2 real", "3 real")}, "other queries than 2"),
+        (MAP, {"protocol": MAP["protocol"].replace("10 of", "1 of")}, "gallery than 10"),
+        (MAP, {"method": "real", "n_fake": 0}, "ceiling"),
+        (RECALL, {"protocol": RECALL["protocol"].replace(": 5 of", ": 1 of")}, "gallery than 5"),
+        (RECALL, {"dataset": "places"}, "gallery than 1 "),
+        (SPOKEN_FID, {"n_fake": 2933}, "2,933 pictures, not 29,330 to 30,000"),
+        (SPOKEN_FID, {"network": "imagenet (inception_v3, 2048 features)"}, "not of the Inception network"),
+        (SPOKEN_FID, {"dataset": "places", "n_fake": 10}, "10 pictures, not 2,779"),
+        (INCEPTION_SCORE, {"n_fake": 30_000}, "not to be had"),
+        (INCEPTION_SCORE, {"dataset": "places", "n_fake": 2779}, "not of ImageNet's Inception-v3"),
+    ],
+)
+def test_a_spoken_score_that_cannot_be_compared_says_why(kind, changes, reason):
+    assert reason in PAPERS["fusion-s2igan"].why_not_comparable(row(kind, **changes))
+
+
+@pytest.mark.parametrize(
+    "score",
+    [
+        row(MAP),
+        row(RECALL),
+        row(SPOKEN_FID),
+        row(SPOKEN_FID, n_fake=29_330),
+        row(INCEPTION_SCORE, dataset="places", n_fake=2779, network="imagenet (inception_v3, 1000 classes)"),
+    ],
+)
+def test_a_spoken_score_of_the_papers_protocol_is_compared(score):
+    assert PAPERS["fusion-s2igan"].why_not_comparable(score) == ""
+
+
 def test_every_paper_with_tables_has_its_numbers_and_metrics_have_names():
     for name, paper in PAPERS.items():
         numbers = {each.number: set(each.metrics) for each in paper.tables}
