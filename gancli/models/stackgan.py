@@ -340,8 +340,10 @@ def stage_two_discriminator(
 ) -> Discriminator:
     """D of Stage II: halvings down to 4x4, 1x1 convolutions back to 8W channels, a bottleneck residual block.
 
+    Pictures of up to 64 pixels end with 8W channels or fewer and need no such convolution.
+
     Args:
-        size: Side of the pictures, 4 * 2^k with k >= 4.
+        size: Side of the pictures, 4 * 2^k with k >= 2.
         text_dim: E.
         width: W; 64 in the public code (df_dim).
         compressed_dim: Of the sentence.
