@@ -21,12 +21,16 @@ from gancli.config import (
     FFGANModel,
     FFGANRecipe,
     Recipe,
+    SpeechModel,
+    SpeechRecipe,
     StackGANRecipe,
 )
-from gancli.encoders.backbones import load_imagenet
+from gancli.data.speech import MelSettings
+from gancli.encoders.backbones import load_imagenet, load_places365
 from gancli.encoders.char_cnn_rnn import CharCnnRnn, CharCnnRnnPretraining
 from gancli.encoders.classifier import Classifier, ClassifierTraining
 from gancli.encoders.damsm import Damsm, DamsmPretraining, ImageEncoder, TextEncoder
+from gancli.encoders.speech import ImageBranch, SpeechEncoder, SpeechPretraining
 from gancli.errors import ConfigError
 from gancli.models import stackgan
 from gancli.models.ffgan import FFGAN, Discriminator, Generator
@@ -313,6 +317,69 @@ def build_char_cnn_rnn(
     )
 
 
+def speech_arguments(model: SpeechModel, image_size: int, bands: int) -> dict[str, dict[str, Any]]:
+    """The arguments of `SpeechEncoder` and `ImageBranch`, as they are also kept in an encoder folder's config.yaml.
+
+    Args:
+        model: The recipe's section.
+        image_size: Of the dataset; the side the backbone works at unless the recipe names another.
+        bands: Mel bands of the dataset's speech.
+
+    Raises:
+        ConfigError: The small backbone cannot work at that side.
+    """
+    return {
+        "speech": {
+            "bands": bands,
+            "channels": list(model.channels),
+            "hidden": model.hidden,
+            "attention_dim": model.attention_dim,
+            "convolution_activation": model.convolution_activation,
+            "mask_padding": model.mask_padding,
+        },
+        "image": {
+            "backbone": model.backbone,
+            "dim": 2 * model.hidden,
+            "size": backbone_side(model, image_size),
+            "width": model.width,
+            "frozen_backbone": model.pretrained,
+        },
+    }
+
+
+def build_speech(
+    recipe: SpeechRecipe,
+    arguments: dict[str, dict[str, Any]],
+    class_ids: NDArray[np.int64] | None,
+    device: torch.device,
+    weights: Path | None = None,
+) -> SpeechPretraining:
+    """Speech encoder and image branch, ready for the engine; a pretrained backbone has its published weights.
+
+    Args:
+        recipe: What to build.
+        arguments: From `speech_arguments`.
+        class_ids: (C,) ascending, the dataset's number of each class that training shows; None leaves the distinctive
+            loss out.
+        device: Where to.
+        weights: File of the backbone's weights; None looks for it.
+    """
+    image = ImageBranch(**arguments["image"])
+    if recipe.model.pretrained:
+        load = load_places365 if recipe.model.pretrained_on == "places365" else load_imagenet
+        load(image.backbone, weights)
+    return SpeechPretraining(
+        SpeechEncoder(**arguments["speech"]).to(device),
+        image.to(device),
+        class_ids,
+        gamma=recipe.loss.gamma,
+        distinctive_weight=recipe.loss.distinctive,
+        lr=recipe.optim.lr,
+        betas=recipe.optim.betas,
+        weight_decay=recipe.optim.weight_decay,
+    )
+
+
 def parameter_table(recipe: Recipe) -> list[tuple[str, int]]:
     """Parameters of each network that a recipe trains, counted on the meta device: nothing is allocated.
 
@@ -332,6 +399,10 @@ def parameter_table(recipe: Recipe) -> list[tuple[str, int]]:
             networks["generator"], networks["discriminator"] = stackgan_networks(recipe, arguments)
         elif isinstance(recipe, CharCnnRnnRecipe):
             networks["text"] = CharCnnRnn(**char_cnn_rnn_arguments(recipe.model))
+        elif isinstance(recipe, SpeechRecipe):
+            arguments = speech_arguments(recipe.model, 256, MelSettings().bands)
+            networks["speech"] = SpeechEncoder(**arguments["speech"])
+            networks["image"] = ImageBranch(**arguments["image"])
         elif isinstance(recipe, ClassifierRecipe):
             classifier = classifier_arguments(recipe.model, 256)
             networks["classifier"] = Classifier(**classifier, classes=CUB_TEST_CLASSES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from gancli.data.prepare import prepare
+from gancli.data.shards import VOCABULARY, Dataset, ShardWriter, SpeechEntry, SplitEntry, write_manifest
 from gancli.data.sources import cub
+from gancli.data.speech import MelSettings, Utterance
 from gancli.data.text import Vocabulary
 
 if TYPE_CHECKING:
@@ -102,6 +105,49 @@ def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     prepare(cub.read(write_raw_cub(folder / "raw")), folder / "cub", image_size=32, shard_images=5)
     return folder / "cub"
+
+
+def write_spoken(dataset: Path, folder: Path, settings: MelSettings | None = None) -> Path:
+    """Write a prepared dataset again with an utterance of each caption: chords that differ from class to class."""
+    mel = settings or MelSettings(bands=8)
+    manifest = Dataset.open(dataset).manifest
+    splits: dict[str, SplitEntry] = {}
+    utterances: dict[str, int] = {}
+    for name, entry in manifest.splits.items():
+        split = Dataset.open(dataset).split(name)
+        attributes = split.attributes
+        assert attributes is not None
+        rng = np.random.default_rng(0)
+        writer = ShardWriter("raw", "spoken", len(ATTRIBUTES), speech=True)
+        for index in range(len(split)):
+            image, captions = split.image(index), split.captions(index)
+            class_id = int(split.class_ids[index])
+            chord = np.cos(np.pi * class_id * np.arange(mel.bands) / 2 + class_id)
+            spoken = []
+            for number in range(len(captions)):
+                noise = rng.normal(0, 0.3, (16 + 4 * number + int(rng.integers(6)), mel.bands))
+                spoken.append(Utterance(number, (chord + noise).astype(np.float16)))
+            shape = image.shape[0], image.shape[1]
+            writer.add(
+                split.keys[index], image.reshape(-1), shape, captions, split.tokens(index), class_id,
+                attributes[index], spoken,
+            )  # fmt: skip
+        folder.mkdir(exist_ok=True)
+        shard = writer.write(folder / f"{name}-00000-of-00001.h5")
+        splits[name] = entry.model_copy(update={"shards": (shard,)})
+        utterances[name] = shard.captions
+    shutil.copy(dataset / VOCABULARY, folder / VOCABULARY)
+    speech = SpeechEntry(
+        mel=mel, backend="recorded", version="", voices=(), speeds=(), audio=False, utterances=utterances
+    )
+    write_manifest(folder, manifest.model_copy(update={"splits": splits, "speech": speech}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_spoken(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny dataset with an utterance of every caption, 8 mel bands; not to be changed but for its embeddings."""
+    return write_spoken(tiny_dataset, tmp_path_factory.mktemp("tiny") / "spoken")
 
 
 @pytest.fixture(scope="session")

@@ -110,6 +110,39 @@ def char_cnn_rnn(
 
 @command(
     encoder_app,
+    "speech",
+    examples=(
+        "gancli pretrain-encoder speech data=data/demo --out encoders/speech-demo",
+        "gancli pretrain-encoder speech data=data/cub",
+        "gancli pretrain-encoder speech data=data/cub validation.select_on=test model.mask_padding=false",
+    ),
+    progress=True,
+)
+def speech(
+    out: Output,
+    overrides: Overrides = None,
+    recipe: Annotated[str | None, recipe_option("speech")] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Encoder folder to write.", show_default="encoders/speech-NAME"),
+    ] = None,
+    resume: Resume = None,
+    runs: Runs = Path("runs"),
+    weights: Weights = None,
+    device: Device = None,
+    seed: Seed = None,
+    dry_run: DryRun = False,
+) -> None:
+    """The speech encoder (S2IGAN, Fusion-S2iGan): spoken captions beside images in one space.
+
+    Needs a dataset prepared with speech. Reports every few epochs how well held-out images and spoken captions find
+    each other, with chance beside, and keeps the vectors of all spoken captions in the dataset folder.
+    """
+    _pretrain(out, "speech", overrides, recipe, folder, resume, runs, weights, device, seed, dry_run)
+
+
+@command(
+    encoder_app,
     "classifier",
     examples=(
         "gancli pretrain-encoder classifier data=data/demo split=test --out encoders/judge-demo",
@@ -157,10 +190,10 @@ def _pretrain(
     export: Path | None = None,
 ) -> None:
     """What every encoder's command does; `export` names a file for the vectors of all captions."""
-    from gancli.config import CharCnnRnnRecipe, ClassifierRecipe, DamsmRecipe
+    from gancli.config import CharCnnRnnRecipe, ClassifierRecipe, DamsmRecipe, SpeechRecipe
 
     name, found = find_recipe(kind, recipe, resume, overrides, device, seed)
-    resolved = cast(DamsmRecipe | CharCnnRnnRecipe | ClassifierRecipe, found)
+    resolved = cast(DamsmRecipe | CharCnnRnnRecipe | SpeechRecipe | ClassifierRecipe, found)
     # "cub-small" of the recipe damsm/cub-small or of the run runs/0003-damsm-cub-small
     short = Path(name).stem if resume is None else resume.name.partition(f"-{kind}-")[2] or resume.name
     if isinstance(resolved, ClassifierRecipe):

@@ -19,6 +19,7 @@ from gancli.config.load import (
     resolve_recipe_name,
 )
 from gancli.config.sections import BackboneSection, LoaderSection, Section, TrainSection
+from gancli.config.speech import SpeechModel, SpeechRecipe
 from gancli.config.stackgan import StackGANModel, StackGANRecipe
 
 __all__ = [
@@ -39,6 +40,8 @@ __all__ = [
     "LoaderSection",
     "Recipe",
     "Section",
+    "SpeechModel",
+    "SpeechRecipe",
     "StackGANModel",
     "StackGANRecipe",
     "TrainSection",

@@ -23,15 +23,17 @@ from gancli.config.classifier import ClassifierRecipe
 from gancli.config.damsm import DamsmRecipe
 from gancli.config.ffgan import FFGANRecipe
 from gancli.config.sections import Section
+from gancli.config.speech import SpeechRecipe
 from gancli.config.stackgan import StackGANRecipe
 from gancli.errors import ConfigError
 
-Recipe = FFGANRecipe | StackGANRecipe | DamsmRecipe | CharCnnRnnRecipe | ClassifierRecipe
+Recipe = FFGANRecipe | StackGANRecipe | DamsmRecipe | CharCnnRnnRecipe | SpeechRecipe | ClassifierRecipe
 RECIPES: dict[str, type[Recipe]] = {
     "ffgan": FFGANRecipe,
     "stackgan": StackGANRecipe,
     "damsm": DamsmRecipe,
     "char-cnn-rnn": CharCnnRnnRecipe,
+    "speech": SpeechRecipe,
     "classifier": ClassifierRecipe,
 }
 

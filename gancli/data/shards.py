@@ -536,7 +536,7 @@ class Split:
         Raises:
             DataError: The dataset has no speech; so do the other methods about it.
         """
-        self._need_speech()
+        self.need_speech()
         return np.concatenate([np.diff(row) for row in self._collect("speech/ranges")])
 
     def speech(self, index: int) -> list[NDArray[np.float16]]:
@@ -544,13 +544,13 @@ class Split:
 
         Utterances are in the order of the captions they speak.
         """
-        bands = self._need_speech().bands
+        bands = self.need_speech().bands
         shard, row = self._locate(index)
         return [mel.reshape(-1, bands) for mel in shard.utterances_of(row, "speech")]
 
     def speech_captions(self, index: int) -> NDArray[np.int32]:
         """(U,) the number of the caption that each utterance of an image speaks."""
-        self._need_speech()
+        self.need_speech()
         shard, row = self._locate(index)
         first, last = shard.utterance_range(row)
         captions: NDArray[np.int32] = shard.file["speech/captions"][first:last]
@@ -562,7 +562,7 @@ class Split:
         Raises:
             DataError: The dataset has no speech, or its waveforms were not kept.
         """
-        self._need_speech()
+        self.need_speech()
         if not self.has_audio:
             raise DataError(
                 f"{self.folder}: the waveforms of its speech were not kept",
@@ -577,7 +577,12 @@ class Split:
             for samples, rate in zip(waveforms, rates, strict=True)
         ]
 
-    def _need_speech(self) -> MelSettings:
+    def need_speech(self) -> MelSettings:
+        """The settings of the speech features.
+
+        Raises:
+            DataError: The dataset has no speech.
+        """
         if self.mel is None:
             raise DataError(
                 f"{self.folder}: its captions are not spoken",

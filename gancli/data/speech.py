@@ -51,13 +51,13 @@ class MelSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sample_rate: int | None = Field(22050, ge=4000, le=192000)
-    window_ms: int = Field(25, ge=5, le=200)
-    hop_ms: int = Field(10, ge=1, le=200)
-    bands: int = Field(40, ge=4, le=256)
+    sample_rate: int | None = Field(default=22050, ge=4000, le=192000)
+    window_ms: int = Field(default=25, ge=5, le=200)
+    hop_ms: int = Field(default=10, ge=1, le=200)
+    bands: int = Field(default=40, ge=4, le=256)
     centre_pad: Literal["constant", "reflect"] = "constant"
     cmvn: bool = True
-    log_offset: float = Field(1e-6, gt=0, le=1)
+    log_offset: float = Field(default=1e-6, gt=0, le=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """Image backbones: from pictures in [-1, 1] to a map of local features and one vector of global features.
 
 Inception-v3 is AttnGAN's and FF-GAN's; GoogLeNet is Reed's, whose features the character encoder learns beside;
-ResNet-18 and ResNet-50 have ImageNet weights too, ResNet-50 also those of Places365's scenes; `small` learns from scratch
-on small pictures and needs no download. Each resizes its input to the side it works at. torchvision is imported only
-when one of its networks is asked for.
+the ResNets have ImageNet weights too, ResNet-50 also those of Places365's scenes; `small` learns from scratch on small
+pictures and needs no download. Each resizes its input to the side it works at. torchvision is imported only when one of
+its networks is asked for.
 """
 
 from __future__ import annotations

@@ -7,13 +7,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gancli.config import CharCnnRnnRecipe, ClassifierRecipe, DamsmRecipe, FFGANRecipe, StackGANRecipe
+from gancli.config import (
+    CharCnnRnnRecipe,
+    ClassifierRecipe,
+    DamsmRecipe,
+    FFGANRecipe,
+    SpeechRecipe,
+    StackGANRecipe,
+)
 from gancli.engine.events import Events
 from gancli.training.char_cnn_rnn import pretrain_char_cnn_rnn
 from gancli.training.classifier import pretrain_classifier
 from gancli.training.common import RunResult
 from gancli.training.damsm import pretrain_damsm
 from gancli.training.ffgan import train_ffgan
+from gancli.training.speech import pretrain_speech
 from gancli.training.stackgan import train_stackgan
 
 __all__ = ["RunResult", "pretrain_encoder", "train"]
@@ -52,7 +60,7 @@ def train(
 
 
 def pretrain_encoder(
-    recipe: DamsmRecipe | CharCnnRnnRecipe | ClassifierRecipe,
+    recipe: DamsmRecipe | CharCnnRnnRecipe | SpeechRecipe | ClassifierRecipe,
     *,
     out: Path,
     runs: Path = Path("runs"),
@@ -77,6 +85,8 @@ def pretrain_encoder(
         return pretrain_char_cnn_rnn(
             recipe, out=out, runs=runs, resume=resume, weights=weights, events=events
         )
+    if isinstance(recipe, SpeechRecipe):
+        return pretrain_speech(recipe, out=out, runs=runs, resume=resume, weights=weights, events=events)
     if isinstance(recipe, ClassifierRecipe):
         return pretrain_classifier(recipe, out=out, runs=runs, resume=resume, weights=weights, events=events)
     return pretrain_damsm(recipe, out=out, runs=runs, resume=resume, weights=weights, events=events)
