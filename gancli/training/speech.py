@@ -34,6 +34,7 @@ from gancli.scores.retrieval import average_precisions, chance_precision, first_
 from gancli.training.common import RunResult, loop_settings, open_run, reporter, set_rate
 
 RECALLS = (1, 5, 10)
+_ONLY_AT_THE_END = ("_1", "_5")  # of the report's figures
 _CHUNK = 256  # spoken captions read at a time for a report
 
 # What a random stream is for, beside the seed; the loader's own are the numbers below
@@ -80,7 +81,8 @@ def pretrain_speech(
     def evaluate(networks: Mapping[str, nn.Module], step: int) -> dict[str, float]:
         indices = np.arange(len(held_out)) if chosen is None else chosen
         spoken = first_captions(cast(SpeechEncoder, networks["speech"]), held_out, indices)
-        return retrieval_report(spoken, networks["image"], held_out, indices, size, recipe.loader.batch)
+        report = retrieval_report(spoken, networks["image"], held_out, indices, size, recipe.loader.batch)
+        return {name: value for name, value in report.items() if not name.endswith(_ONLY_AT_THE_END)}
 
     def export(networks: Mapping[str, nn.Module], folder: Path, step: int) -> None:
         settings = {
