@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from gancli.config import (
     BackboneSection,
@@ -20,6 +21,7 @@ from gancli.config import (
     DamsmRecipe,
     FFGANModel,
     FFGANRecipe,
+    FusionS2iGanRecipe,
     Recipe,
     SpeechModel,
     SpeechRecipe,
@@ -32,7 +34,7 @@ from gancli.encoders.classifier import Classifier, ClassifierTraining
 from gancli.encoders.damsm import Damsm, DamsmPretraining, ImageEncoder, TextEncoder
 from gancli.encoders.speech import ImageBranch, SpeechEncoder, SpeechPretraining
 from gancli.errors import ConfigError
-from gancli.models import stackgan
+from gancli.models import fusion_s2igan, stackgan
 from gancli.models.ffgan import FFGAN, Discriminator, Generator
 
 CUB_VOCABULARY = (
@@ -44,6 +46,7 @@ TEXT_DIMS = {
     "damsm": 256,
     "precomputed": 1024,
 }  # likewise: widths of published sentence vectors
+CONDITION_DIMS = {"speech": 1024, "sentence": TEXT_DIMS["damsm"]}  # likewise, of Fusion-S2iGan and DF-GAN
 
 
 def generator_arguments(model: FFGANModel) -> dict[str, Any]:
@@ -166,6 +169,90 @@ def build_stackgan(
         discriminator.to(device),
         stage_one=stage_one,
         kl_weight=recipe.loss.kl,
+        generator_lr=optim.generator_lr,
+        discriminator_lr=optim.discriminator_lr,
+        betas=optim.betas,
+    )
+
+
+def fusion_s2igan_arguments(recipe: FusionS2iGanRecipe, condition_dim: int) -> dict[str, Any]:
+    """The arguments of Fusion-S2iGan's generator, as they are also kept in a model folder's config.yaml.
+
+    Args:
+        recipe: What to build.
+        condition_dim: E, width of the speech or sentence vectors at hand.
+    """
+    model = recipe.model
+    return {
+        "size": model.size,
+        "condition_dim": condition_dim,
+        "width": model.generator_width,
+        "noise_dim": model.noise_dim,
+        "noise_in_condition": model.noise_in_condition,
+        "condition_scale": model.condition_scale,
+        "block": model.block,
+        "attention": model.attention,
+        "fusion": model.fusion,
+        "modules": model.modules,
+        "first_block": model.first_block,
+        "modulation_hidden": model.modulation_hidden,
+        "attention_reduction": model.attention_reduction,
+        "fusion_reduction": model.fusion_reduction,
+    }
+
+
+def fusion_s2igan_networks(
+    recipe: FusionS2iGanRecipe, arguments: dict[str, Any]
+) -> tuple[fusion_s2igan.Generator, fusion_s2igan.Discriminator]:
+    """Generator and discriminator with fresh weights.
+
+    Args:
+        recipe: What to build.
+        arguments: From `fusion_s2igan_arguments`.
+
+    Raises:
+        ConfigError: The width does not suit the attention module.
+    """
+    try:
+        generator = fusion_s2igan.Generator(**arguments)
+    except ValueError as error:
+        raise ConfigError(
+            f"model.generator_width: received {recipe.model.generator_width}: {error}",
+            "Choose a multiple of 8, or another model.attention.",
+        ) from error
+    return generator, fusion_s2igan.Discriminator(
+        size=recipe.model.size,
+        condition_dim=arguments["condition_dim"],
+        width=recipe.model.discriminator_width,
+        most=recipe.model.discriminator_most,
+    )
+
+
+def build_fusion_s2igan(
+    recipe: FusionS2iGanRecipe,
+    arguments: dict[str, Any],
+    image_encoder: Callable[[Tensor], Tensor] | None,
+    device: torch.device,
+) -> fusion_s2igan.FusionS2iGan:
+    """Fusion-S2iGan with fresh weights on a device, ready for the engine.
+
+    Args:
+        recipe: What to build.
+        arguments: From `fusion_s2igan_arguments`.
+        image_encoder: Of the matching loss; None where its weight is 0.
+        device: Where to.
+    """
+    generator, discriminator = fusion_s2igan_networks(recipe, arguments)
+    loss, optim = recipe.loss, recipe.optim
+    return fusion_s2igan.FusionS2iGan(
+        generator.to(device),
+        discriminator.to(device),
+        image_encoder=image_encoder,
+        matching_weight=loss.damsm,
+        matching_gamma=loss.gamma,
+        penalty_weight=loss.magp,
+        penalty_power=loss.magp_power,
+        penalty_form=loss.magp_form,
         generator_lr=optim.generator_lr,
         discriminator_lr=optim.discriminator_lr,
         betas=optim.betas,
@@ -397,6 +484,9 @@ def parameter_table(recipe: Recipe) -> list[tuple[str, int]]:
         elif isinstance(recipe, StackGANRecipe):
             arguments = stackgan_arguments(recipe, TEXT_DIMS[recipe.text], recipe.model.size // 4)
             networks["generator"], networks["discriminator"] = stackgan_networks(recipe, arguments)
+        elif isinstance(recipe, FusionS2iGanRecipe):
+            arguments = fusion_s2igan_arguments(recipe, CONDITION_DIMS[recipe.condition])
+            networks["generator"], networks["discriminator"] = fusion_s2igan_networks(recipe, arguments)
         elif isinstance(recipe, CharCnnRnnRecipe):
             networks["text"] = CharCnnRnn(**char_cnn_rnn_arguments(recipe.model))
         elif isinstance(recipe, SpeechRecipe):

@@ -95,6 +95,36 @@ def stackgan(
     )
 
 
+@command(
+    train_app,
+    "fusion-s2igan",
+    examples=(
+        "gancli train fusion-s2igan data=data/demo encoder=encoders/speech-demo",
+        "gancli train fusion-s2igan condition=sentence data=data/demo encoder=encoders/damsm-demo",
+        "gancli train fusion-s2igan --recipe dfgan/cub data=data/cub encoder=encoders/damsm-cub",
+    ),
+    progress=True,
+)
+def fusion_s2igan(
+    out: Output,
+    overrides: Overrides = None,
+    recipe: Annotated[str | None, recipe_option("fusion-s2igan")] = None,
+    resume: Resume = None,
+    init_from: InitFrom = None,
+    runs: Runs = Path("runs"),
+    device: Device = None,
+    seed: Seed = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Fusion-S2iGan: speech to image in one stage. With the recipe dfgan/cub it is DF-GAN, text to image.
+
+    condition=sentence takes the sentence vectors of a DAMSM or char-CNN-RNN encoder instead of speech.
+
+    Ctrl-C and SIGTERM save a checkpoint at the next step; --resume continues bit for bit.
+    """
+    _train(out, "fusion-s2igan", overrides, recipe, resume, init_from, runs, device, seed, dry_run)
+
+
 def _train(
     out: Output,
     kind: str,
@@ -117,13 +147,13 @@ def _train(
     if dry_run:
         show_plan(out, name, resolved, {"run": resume or runs})
         return
-    from gancli.config import FFGANRecipe, StackGANRecipe
+    from gancli.config import FFGANRecipe, FusionS2iGanRecipe, StackGANRecipe
     from gancli.training import train
 
     out.note(f"recipe {name}")
     with followed(out) as events:
         result = train(
-            cast(FFGANRecipe | StackGANRecipe, resolved),
+            cast(FFGANRecipe | StackGANRecipe | FusionS2iGanRecipe, resolved),
             runs=runs,
             resume=resume,
             init_from=init_from,

@@ -7,6 +7,7 @@ from gancli.config.char_cnn_rnn import CharCnnRnnModel, CharCnnRnnRecipe
 from gancli.config.classifier import ClassifierModel, ClassifierRecipe
 from gancli.config.damsm import DamsmLoss, DamsmModel, DamsmOptim, DamsmRecipe
 from gancli.config.ffgan import FFGANLoss, FFGANModel, FFGANOptim, FFGANRecipe
+from gancli.config.fusion_s2igan import FusionS2iGanModel, FusionS2iGanRecipe
 from gancli.config.load import (
     RECIPES,
     Recipe,
@@ -37,6 +38,8 @@ __all__ = [
     "FFGANModel",
     "FFGANOptim",
     "FFGANRecipe",
+    "FusionS2iGanModel",
+    "FusionS2iGanRecipe",
     "LoaderSection",
     "Recipe",
     "Section",

@@ -23,9 +23,9 @@ class FusionS2iGanModel(Section):
     noise_in_condition: bool = False  # the blocks see the noise beside the condition (DF-GAN, CVPR version)
     condition_scale: Rate = 1.0  # times the condition; 32 brings a unit vector of 1024 numbers to deviation 1
     block: Literal["vsfm", "dfgan", "dtgan-approx"] = "vsfm"  # Table 5; of DTGAN's there is no public code
-    attention: Literal["pam", "bam", "bam-product", "polarized", "polarized-sequential", "cot", "cot-lite"] = (
-        "pam"  # Table 3
-    )
+    attention: Literal[
+        "pam", "bam", "bam-product", "polarized", "polarized-sequential", "cot", "cot-lite"
+    ] = "pam"  # Table 3
     fusion: Literal["wfm", "add", "mul"] = "wfm"  # Table 4
     modules: Literal[1, 2] = 2  # fusion modules in a block, Table 6
     first_block: bool = True  # a block at 4x4, before the first doubling; DF-GAN's CVPR version has none
@@ -45,7 +45,9 @@ class FusionS2iGanLoader(Section):
     """What a batch holds."""
 
     batch: Annotated[int, Field(ge=2)] = 32  # images per step and process
-    mismatch: Literal["class-aware", "roll"] = "class-aware"  # caption of another class | the batch's next one
+    mismatch: Literal["class-aware", "roll"] = (
+        "class-aware"  # caption of another class | the batch's next one
+    )
     workers: Count = 1  # loader processes; 0 loads in the training process
 
 

@@ -22,15 +22,25 @@ from gancli.config.char_cnn_rnn import CharCnnRnnRecipe
 from gancli.config.classifier import ClassifierRecipe
 from gancli.config.damsm import DamsmRecipe
 from gancli.config.ffgan import FFGANRecipe
+from gancli.config.fusion_s2igan import FusionS2iGanRecipe
 from gancli.config.sections import Section
 from gancli.config.speech import SpeechRecipe
 from gancli.config.stackgan import StackGANRecipe
 from gancli.errors import ConfigError
 
-Recipe = FFGANRecipe | StackGANRecipe | DamsmRecipe | CharCnnRnnRecipe | SpeechRecipe | ClassifierRecipe
+Recipe = (
+    FFGANRecipe
+    | StackGANRecipe
+    | FusionS2iGanRecipe
+    | DamsmRecipe
+    | CharCnnRnnRecipe
+    | SpeechRecipe
+    | ClassifierRecipe
+)
 RECIPES: dict[str, type[Recipe]] = {
     "ffgan": FFGANRecipe,
     "stackgan": StackGANRecipe,
+    "fusion-s2igan": FusionS2iGanRecipe,
     "damsm": DamsmRecipe,
     "char-cnn-rnn": CharCnnRnnRecipe,
     "speech": SpeechRecipe,

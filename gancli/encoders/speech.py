@@ -368,15 +368,28 @@ class Speech:
         Raises:
             DataError: The split has no speech, or its features have other settings than the encoder was trained with.
         """
-        own, other = self.mel.model_dump(), split.need_speech().model_dump()
-        if differing := [name for name, value in own.items() if other[name] != value]:
-            listed = "; ".join(f"{name} {other[name]} instead of {own[name]}" for name in differing)
-            raise DataError(
-                f"{split.folder}: its speech features are not those that the encoder {self.folder} was trained on: "
-                f"{listed}",
-                f"Prepare the dataset again with the encoder's settings, or train an encoder on it (gancli "
-                f"pretrain-encoder speech data={split.folder}).",
-            )
+        refuse_other_features(self.mel, split, self.folder)
+
+
+def refuse_other_features(mel: MelSettings, split: Split, folder: Path) -> None:
+    """Refuses a split that an encoder cannot hear.
+
+    Args:
+        mel: Settings of the features that the encoder was trained on.
+        split: Its speech.
+        folder: Of the encoder, or of the model that holds it, for the message.
+
+    Raises:
+        DataError: The split has no speech, or its features have other settings.
+    """
+    own, other = mel.model_dump(), split.need_speech().model_dump()
+    if differing := [name for name, value in own.items() if other[name] != value]:
+        listed = "; ".join(f"{name} {other[name]} instead of {own[name]}" for name in differing)
+        raise DataError(
+            f"{split.folder}: its speech features are not those that the encoder {folder} was trained on: {listed}",
+            f"Prepare the dataset again with the encoder's settings, or train an encoder on it (gancli "
+            f"pretrain-encoder speech data={split.folder}).",
+        )
 
 
 def save_speech(

@@ -1,6 +1,6 @@
-"""The model folder: generators with the text encoder and the vocabulary they cannot work without.
+"""The model folder: generators with the encoder of their condition, without which they cannot work.
 
-FF-GAN and StackGAN are loaded as two classes with one interface, `LoadedModel`, so that sampling knows neither.
+Each model is loaded as a class of its own with one interface, `LoadedModel`, so that sampling knows none of them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gancli.data.shards import Split
+from gancli.data.speech import MelSettings
 from gancli.data.text import Vocabulary, crop_tokens, pad_tokens, tokenize
 from gancli.encoders.damsm import TextEncoder
 from gancli.encoders.embeddings import CaptionEmbeddings
 from gancli.encoders.sentence import SentenceEncoder, check_words, restore_sentence_encoder
+from gancli.encoders.speech import Speech, SpeechEncoder, refuse_other_features
 from gancli.errors import DataError, UsageError
 from gancli.folders import (
     load_part,
@@ -30,6 +33,7 @@ from gancli.folders import (
 )
 from gancli.losses.matching import word_mask
 from gancli.models.ffgan import Generator
+from gancli.models.fusion_s2igan import Generator as FusionS2iGanGenerator
 from gancli.models.stackgan import StageOneGenerator, StageTwoGenerator
 
 NOISE = "noise"  # z; every other noise of a model is the conditioning augmentation's
@@ -54,7 +58,7 @@ class LoadedModel(Protocol):
     """A model ready to sample: networks in eval mode, frozen.
 
     Attributes:
-        name: The paper's model ("ffgan", "stackgan").
+        name: The paper's model ("ffgan", "stackgan", "fusion-s2igan").
         method: What the paper's tables call it and its ablations; untrained ones are told apart.
         settings: config.yaml.
         hash: sha256 of the weights file.
@@ -322,7 +326,7 @@ def save_stackgan(
     if not isinstance(encoder, CaptionEmbeddings):
         networks["text_encoder"] = encoder.network
         vocabulary = encoder.vocabulary
-        text = {"kind": encoder.kind, "dim": encoder.dim, "arguments": dict(encoder.arguments)}
+        text = _text_settings(encoder)
     head = {"kind": "stackgan", "stage": 1 if stage2 is None else 2}
     content = {**head, **settings, **head, "encoder_hash": encoder.hash, "text": text}
     write_folder(folder, networks, vocabulary, content)
@@ -339,23 +343,154 @@ def _load_stackgan(folder: Path, device: str | torch.device) -> LoadedStackGAN:
         text = settings["text"]
         text["dim"] = int(text["dim"])
         if text["kind"] != PRECOMPUTED:
-            words = Vocabulary.load(folder / "vocabulary.json") if text["kind"] == "damsm" else None
-            encoder = restore_sentence_encoder(
-                text["kind"],
-                text["arguments"],
-                words,
-                tensors,
-                "text_encoder.",
-                folder,
-                str(settings["encoder_hash"]),
-                device,
-            )
+            encoder = _restore_encoder(settings, tensors, folder, device)
     load_part(stage1, tensors, "stage1.", folder)
     _freeze(device, stage1)
     if stage2 is not None:
         load_part(stage2, tensors, "stage2.", folder)
         _freeze(device, stage2)
     return LoadedStackGAN(stage1, stage2, encoder, settings, digest, folder)
+
+
+# --- Fusion-S2iGan --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LoadedFusionS2iGan:
+    """Fusion-S2iGan, or DF-GAN, as a `LoadedModel`.
+
+    Attributes:
+        generator: EMA weights where the run averaged them.
+        encoder: The sentence encoder it was trained with; None for a model of speech.
+        speech: The speech encoder it was trained with; None for a model of sentences.
+        mel: Settings of the features that the speech encoder hears; None for a model of sentences.
+        settings: config.yaml.
+        hash: sha256 of the weights file.
+        folder: Where it lies.
+    """
+
+    generator: FusionS2iGanGenerator
+    encoder: SentenceEncoder | None
+    speech: SpeechEncoder | None
+    mel: MelSettings | None
+    settings: Mapping[str, Any]
+    hash: str
+    folder: Path
+    name: str = "fusion-s2igan"
+
+    @property
+    def method(self) -> str:
+        """DF-GAN, which is sentences and its blocks, or Fusion-S2iGan with what differs from the paper's model."""
+        arguments = {**_PAPER, **self.settings["generator"]}
+        if self.encoder is not None and arguments["block"] == "dfgan":
+            return _told_apart("DF-GAN", self.settings)
+        parts = ("block", "modules") if arguments["block"] != "vsfm" else ("attention", "fusion", "modules")
+        differing = [f"{part} {arguments[part]}" for part in parts if arguments[part] != _PAPER[part]]
+        if self.encoder is not None:
+            differing.append("text")
+        return _told_apart(", ".join(["Fusion-S2iGan", *differing]), self.settings)
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        return (self.generator.size,)
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        return ("picture",)
+
+    @property
+    def noise_dims(self) -> Mapping[str, int]:
+        return {NOISE: self.generator.noise_dim}
+
+    @property
+    def words(self) -> int | None:
+        return None if self.encoder is None else self.encoder.arguments.get("words")
+
+    def check(self, captions: Sequence[str]) -> list[str]:
+        return self._reader().check(captions)
+
+    def encode(self, captions: Sequence[str]) -> Tensor:
+        """Captions to sentence vectors (B, E) on the model's device.
+
+        Raises:
+            UsageError: The model hears captions, it reads none.
+        """
+        return self._reader().encode(captions)
+
+    def check_speech(self, split: Split) -> None:
+        """Refuses a split that the model cannot hear.
+
+        Raises:
+            DataError: The split has no speech, or its features have other settings than the encoder was trained with.
+            UsageError: The model reads captions, it hears none.
+        """
+        if self.mel is None:
+            raise UsageError(f"{self.folder}: cannot hear: it was trained on written captions")
+        refuse_other_features(self.mel, split, self.folder)
+
+    def draw(self, captions: Sequence[str], noises: Mapping[str, Tensor]) -> Drawing:
+        return self.draw_sentences(self.encode(captions), noises)
+
+    @torch.no_grad()
+    def draw_sentences(self, sentences: Tensor, noises: Mapping[str, Tensor]) -> Drawing:
+        """Pictures of speech or sentence vectors (B, E) on any device, with noises as `draw` takes them."""
+        device = _device(self.generator)
+        return Drawing((self.generator(noises[NOISE].to(device), sentences.to(device)),))
+
+    def _reader(self) -> SentenceEncoder:
+        if self.encoder is None:
+            raise UsageError(
+                f"{self.folder}: cannot read sentences: it was trained on spoken captions",
+                'Say --speak "a small red bird", --wav FILE, or --data DIR with a dataset of speech.',
+            )
+        return self.encoder
+
+
+_PAPER = {"block": "vsfm", "attention": "pam", "fusion": "wfm", "modules": 2}  # its own model
+
+
+def save_fusion_s2igan(
+    folder: Path, generator: nn.Module, encoder: SentenceEncoder | Speech, settings: Mapping[str, Any]
+) -> None:
+    """Writes a model folder of Fusion-S2iGan.
+
+    Args:
+        folder: Made if need be.
+        generator: With the weights to publish.
+        encoder: What it was trained with; goes into the folder, of a speech encoder only what hears.
+        settings: config.yaml: `generator` (its arguments) and where the weights come from. `kind`, `condition`,
+            `encoder_hash` and `speech` or `text` are added here.
+    """
+    head: dict[str, Any] = {"kind": "fusion-s2igan"}
+    if isinstance(encoder, Speech):
+        head["condition"] = "speech"
+        tail = {"speech": dict(encoder.settings["speech"]), "mel": encoder.mel.model_dump(mode="json")}
+        networks, vocabulary = {"generator": generator, "speech": encoder.network}, None
+    else:
+        head["condition"] = "sentence"
+        tail = {"text": _text_settings(encoder)}
+        networks, vocabulary = {"generator": generator, "text_encoder": encoder.network}, encoder.vocabulary
+    write_folder(folder, networks, vocabulary, {**head, **settings, "encoder_hash": encoder.hash, **tail})
+
+
+def _load_fusion_s2igan(folder: Path, device: str | torch.device) -> LoadedFusionS2iGan:
+    settings, tensors, digest = read_folder(folder, "fusion-s2igan")
+    encoder: SentenceEncoder | None = None
+    speech: SpeechEncoder | None = None
+    mel: MelSettings | None = None
+    with reading_settings(folder):
+        generator = FusionS2iGanGenerator(**settings["generator"])
+        if settings["condition"] == "speech":
+            speech = SpeechEncoder(**settings["speech"])
+            mel = MelSettings(**settings["mel"])
+        else:
+            encoder = _restore_encoder(settings, tensors, folder, device)
+    load_part(generator, tensors, "generator.", folder)
+    _freeze(device, generator)
+    if speech is not None:
+        load_part(speech, tensors, "speech.", folder)
+        _freeze(device, speech)
+    return LoadedFusionS2iGan(generator, encoder, speech, mel, settings, digest, folder)
 
 
 # --- any model ------------------------------------------------------------------------------------------------
@@ -373,9 +508,28 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> LoadedModel:
         return _load_ffgan(folder, device)
     if kind == "stackgan":
         return _load_stackgan(folder, device)
+    if kind == "fusion-s2igan":
+        return _load_fusion_s2igan(folder, device)
     raise DataError(
         f"{folder}: is a folder of kind {kind!r}, which draws no pictures",
         "Name a run folder of gancli train, or the model/ in it.",
+    )
+
+
+def _text_settings(encoder: SentenceEncoder) -> dict[str, Any]:
+    """What config.yaml says of a sentence encoder in the folder."""
+    return {"kind": encoder.kind, "dim": encoder.dim, "arguments": dict(encoder.arguments)}
+
+
+def _restore_encoder(
+    settings: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path, device: str | torch.device
+) -> SentenceEncoder:
+    """The sentence encoder in a model folder."""
+    text = settings["text"]
+    words = Vocabulary.load(folder / "vocabulary.json") if text["kind"] == "damsm" else None
+    digest = str(settings["encoder_hash"])
+    return restore_sentence_encoder(
+        text["kind"], text["arguments"], words, tensors, "text_encoder.", folder, digest, device
     )
 
 

@@ -12,6 +12,7 @@ from gancli.config import (
     ClassifierRecipe,
     DamsmRecipe,
     FFGANRecipe,
+    FusionS2iGanRecipe,
     SpeechRecipe,
     StackGANRecipe,
 )
@@ -21,6 +22,7 @@ from gancli.training.classifier import pretrain_classifier
 from gancli.training.common import RunResult
 from gancli.training.damsm import pretrain_damsm
 from gancli.training.ffgan import train_ffgan
+from gancli.training.fusion_s2igan import train_fusion_s2igan
 from gancli.training.speech import pretrain_speech
 from gancli.training.stackgan import train_stackgan
 
@@ -28,7 +30,7 @@ __all__ = ["RunResult", "pretrain_encoder", "train"]
 
 
 def train(
-    recipe: FFGANRecipe | StackGANRecipe,
+    recipe: FFGANRecipe | StackGANRecipe | FusionS2iGanRecipe,
     *,
     runs: Path = Path("runs"),
     resume: Path | None = None,
@@ -56,6 +58,8 @@ def train(
     """
     if isinstance(recipe, StackGANRecipe):
         return train_stackgan(recipe, runs=runs, resume=resume, init_from=init_from, events=events)
+    if isinstance(recipe, FusionS2iGanRecipe):
+        return train_fusion_s2igan(recipe, runs=runs, resume=resume, init_from=init_from, events=events)
     return train_ffgan(recipe, runs=runs, resume=resume, init_from=init_from, events=events)
 
 

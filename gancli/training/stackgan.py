@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -17,7 +16,6 @@ from gancli.build import build_stackgan, pick_device, stackgan_arguments
 from gancli.config import StackGANRecipe
 from gancli.data.loader import BatchSource, batches
 from gancli.data.shards import Dataset
-from gancli.encoders.embeddings import CaptionEmbeddings, embed_split, load_embeddings
 from gancli.encoders.sentence import SentenceEncoder, load_sentence_encoder
 from gancli.engine.checkpoint import RunFolder, seed_everything
 from gancli.engine.events import Events
@@ -28,14 +26,12 @@ from gancli.folders import load_part, model_folder_of, read_folder, read_setting
 from gancli.inference.figures import grid
 from gancli.inference.model_folder import save_stackgan
 from gancli.models.stackgan import StageOneGenerator, StageTwoGenerator
-from gancli.training.common import (
-    RunResult,
-    grid_images,
-    load_initial_weights,
-    loop_settings,
-    open_run,
-    reporter,
-    set_rate,
+from gancli.training.common import RunResult, load_initial_weights, loop_settings, open_run, set_rate
+from gancli.training.conditions import (
+    Conditions,
+    precomputed_conditions,
+    refuse_other_encoder,
+    sentence_conditions,
 )
 
 
@@ -51,10 +47,10 @@ def train_stackgan(
     device = pick_device(recipe.train.device)
     dataset = Dataset.open(recipe.data)
     events = events or Events()
-    text = Text.open(recipe, dataset, device, events)
+    text = open_text(recipe, dataset, device, events)
     own = None if resume is None else RunFolder.open(resume).model
     if own is not None and own.is_dir():
-        refuse_other_text(own, read_settings(own), text)
+        refuse_other_encoder(own, read_settings(own), text)
     first = StageOne.of(recipe, own, text, device)
     seed_everything(recipe.train.seed)
     arguments = stackgan_arguments(recipe, text.train.dim, first.generator.size if first else 0)
@@ -127,47 +123,27 @@ class StepDecay:
 
 # --- text -----------------------------------------------------------------------------------------------------
 
+Text = Conditions[SentenceEncoder | None]
 
-@dataclass(frozen=True)
-class Text:
-    """The sentence vectors that a run reads.
 
-    Attributes:
-        train: Of the training split.
-        grid: (N, E), of the captions of the sample grids.
-        encoder: What made them; None where they came from a file.
+def open_text(recipe: StackGANRecipe, dataset: Dataset, device: torch.device, events: Events) -> Text:
+    """The sentence vectors from the recipe's encoder or file; computing them for the first time is reported.
+
+    Raises:
+        ConfigError: The encoder is of another kind than `text` says.
+        DataError: It is missing, broken or of another dataset.
     """
-
-    train: CaptionEmbeddings
-    grid: Tensor
-    encoder: SentenceEncoder | None
-
-    @classmethod
-    def open(cls, recipe: StackGANRecipe, dataset: Dataset, device: torch.device, events: Events) -> Text:
-        """The vectors from the recipe's encoder or file; computing them for the first time is reported.
-
-        Raises:
-            ConfigError: The encoder is of another kind than `text` says.
-            DataError: It is missing, broken or of another dataset.
-        """
-        train = dataset.split("train")
-        split, indices = grid_images(dataset)
-        if recipe.text == "precomputed":
-            assert recipe.embeddings is not None
-            held_out = load_embeddings(recipe.embeddings, split)
-            vectors = torch.from_numpy(np.stack([held_out.of(index)[0] for index in indices]))
-            return cls(load_embeddings(recipe.embeddings, train), vectors.to(device), None)
-        assert recipe.encoder is not None
-        encoder = load_sentence_encoder(recipe.encoder, device)
-        if encoder.kind != recipe.text:
-            raise ConfigError(
-                f"text: received {recipe.text!r}, but {recipe.encoder} holds an encoder of kind {encoder.kind!r}",
-                f"Set text={encoder.kind}, or name an encoder of gancli pretrain-encoder {recipe.text}.",
-            )
-        captions = [split.captions(index)[0] for index in indices]
-        encoder.check(captions)
-        told = reporter(events, "sentence vectors", "captions")
-        return cls(embed_split(train, encoder, progress=told), encoder.encode(captions), encoder)
+    if recipe.text == "precomputed":
+        assert recipe.embeddings is not None
+        return precomputed_conditions(recipe.embeddings, dataset, device)
+    assert recipe.encoder is not None
+    encoder = load_sentence_encoder(recipe.encoder, device)
+    if encoder.kind != recipe.text:
+        raise ConfigError(
+            f"text: received {recipe.text!r}, but {recipe.encoder} holds an encoder of kind {encoder.kind!r}",
+            f"Set text={encoder.kind}, or name an encoder of gancli pretrain-encoder {recipe.text}.",
+        )
+    return sentence_conditions(encoder, dataset, events)
 
 
 # --- Stage I under Stage II -----------------------------------------------------------------------------------
@@ -229,7 +205,7 @@ class StageOne:
                 raise ConfigError(
                     f"init.stage1: {folder} holds a model of stage {settings['stage']}, not of stage 1"
                 )
-        refuse_other_text(folder, settings, text)
+        refuse_other_encoder(folder, settings, text)
         return cls._built(folder, settings, tensors, device)
 
     @classmethod
@@ -241,28 +217,6 @@ class StageOne:
             generator = StageOneGenerator(**arguments)
         load_part(generator, tensors, "stage1.", folder)
         return cls(generator.to(device).eval().requires_grad_(False), arguments)
-
-
-def refuse_other_text(folder: Path, settings: Mapping[str, Any], text: Text) -> None:
-    """Refuses a model that was trained with other sentence vectors than those at hand.
-
-    Args:
-        folder: The model's, for the message.
-        settings: Its config.yaml.
-        text: The vectors at hand.
-
-    Raises:
-        ConfigError: They are of another encoder or file.
-    """
-    with reading_settings(folder):
-        digest = str(settings["encoder_hash"])
-    if digest != text.train.hash:
-        raise ConfigError(
-            f"{folder} was trained with another text encoder ({digest[:12]}) than {text.train.name} "
-            f"({text.train.hash[:12]})",
-            "Both stages, and a run from its start to its end, read the same sentence vectors: name the encoder or "
-            "file that this one was trained with.",
-        )
 
 
 @dataclass(frozen=True)

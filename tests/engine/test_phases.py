@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 from toy import Toy, toy_loop
 
 from gancli.engine.checkpoint import RunFolder
+from gancli.engine.events import Event, Events
 
 
 def grads_required(toy: Toy) -> dict[str, bool]:
@@ -97,3 +99,27 @@ def test_gradients_are_clipped_by_network(run: RunFolder, limit: float) -> None:
     toy_loop(run, toy, steps=2).run()
     assert all((norm <= limit * 1.001) for norm in norms)
     assert all(norm > 1e-4 for norm in norms)
+
+
+def test_a_watched_term_is_logged_and_takes_no_part_in_the_sum(tmp_path: Path) -> None:
+    weights, losses, lines = [], [], []
+    for watched in ((), ("watched",)):
+        toy = Toy()
+        if watched:
+            own = toy.phases[1].loss
+
+            def loss(shared: Any, own: Callable[[Any], Any] = own) -> dict[str, Tensor]:
+                terms = dict(own(shared))
+                return {**terms, "watched": 1e6 * torch.stack(list(terms.values())).sum()}
+
+            toy.phases[1].loss, toy.phases[1].watched = loss, watched
+        shown: list[Event] = []
+        run = RunFolder.create(tmp_path / "runs", "toy")
+        loop = toy_loop(run, toy, steps=2, log_every=2, events=Events(shown.append))
+        losses.append(dict(loop.run().last))
+        weights.append([p.detach().clone() for p in toy.generator.parameters()])
+        lines.append(next(event.text for event in shown if event.kind == "progress").split(" img/s")[0])
+    assert all(torch.equal(plain, other) for plain, other in zip(*weights, strict=True))
+    assert abs(losses[1].pop("generator.watched")) > 1e4
+    assert losses[0] == losses[1]
+    assert len({line.rpartition(" · ")[0] for line in lines}) == 1, "all but the speed"

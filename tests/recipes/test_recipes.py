@@ -10,6 +10,7 @@ from gancli.build import parameter_table
 from gancli.config import (
     DamsmRecipe,
     FFGANRecipe,
+    FusionS2iGanRecipe,
     StackGANRecipe,
     dump_recipe,
     load_recipe,
@@ -18,6 +19,7 @@ from gancli.config import (
 )
 
 NAMES = recipe_names()
+VARIANTS = {"dfgan": "fusion-s2igan"}  # a paper that is another paper's network with other values
 
 
 def test_every_yaml_file_under_recipes_is_found() -> None:
@@ -27,7 +29,8 @@ def test_every_yaml_file_under_recipes_is_found() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_recipe_is_valid_and_its_folder_is_its_model(name: str) -> None:
-    assert load_recipe(name).model.name == name.split("/")[0]
+    folder = name.split("/")[0]
+    assert load_recipe(name).model.name == VARIANTS.get(folder, folder)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -110,3 +113,27 @@ def test_stackgans_published_values() -> None:
     count = {stage: dict(parameter_table(load_recipe(f"stackgan/cub-stage{stage}"))) for stage in (1, 2)}
     assert count[1] == {"generator": 14_264_192, "discriminator": 4_029_824}
     assert count[2] == {"generator": 26_290_080, "discriminator": 48_603_520}
+
+
+@pytest.mark.parametrize("dataset", ["cub", "oxford102", "flickr8k", "places", "demo"])
+def test_fusion_s2igan_hears_with_the_encoder_of_its_dataset(dataset: str) -> None:
+    gan, encoder = load_recipe(f"fusion-s2igan/{dataset}"), load_recipe(f"speech/{dataset}")
+    assert isinstance(gan, FusionS2iGanRecipe)
+    assert gan.condition == "speech"
+    assert gan.data == encoder.data
+    assert gan.encoder == Path(f"encoders/speech-{dataset}"), "where pretrain-encoder writes it"
+
+
+def test_fusion_s2igans_published_values() -> None:
+    for dataset in ("cub", "oxford102", "flickr8k", "places"):
+        recipe = load_recipe(f"fusion-s2igan/{dataset}")
+        assert isinstance(recipe, FusionS2iGanRecipe)
+        assert (recipe.loader.batch, recipe.model.size) == (32, 256)
+        optim = recipe.optim
+        assert (optim.generator_lr, optim.discriminator_lr, optim.betas) == (1e-4, 4e-4, (0, 0.9))
+        assert recipe.train.epochs == (300 if dataset == "places" else 600)
+        assert dict(parameter_table(recipe)) == {"generator": 16_414_489, "discriminator": 51_840_838}
+    assert dict(parameter_table(load_recipe("dfgan/cub"))) == {
+        "generator": 9_744_131,
+        "discriminator": 6_717_766,
+    }

@@ -1,0 +1,148 @@
+"""Training Fusion-S2iGan, and DF-GAN with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import gancli
+from gancli.build import build_fusion_s2igan, fusion_s2igan_arguments, pick_device
+from gancli.config import FusionS2iGanRecipe
+from gancli.data.loader import BatchSource, batches
+from gancli.data.shards import Dataset
+from gancli.encoders.damsm import load_damsm
+from gancli.encoders.sentence import SentenceEncoder, load_sentence_encoder
+from gancli.encoders.speech import Speech, load_speech
+from gancli.engine.checkpoint import RunFolder, seed_everything
+from gancli.engine.events import Events
+from gancli.engine.loop import Loop
+from gancli.errors import ConfigError
+from gancli.folders import read_settings
+from gancli.inference.figures import grid
+from gancli.inference.model_folder import save_fusion_s2igan
+from gancli.training.common import RunResult, load_initial_weights, loop_settings, open_run
+from gancli.training.conditions import (
+    Conditions,
+    refuse_other_encoder,
+    sentence_conditions,
+    speech_conditions,
+)
+
+
+def train_fusion_s2igan(
+    recipe: FusionS2iGanRecipe,
+    *,
+    runs: Path = Path("runs"),
+    resume: Path | None = None,
+    init_from: Path | None = None,
+    events: Events | None = None,
+) -> RunResult:
+    """Trains Fusion-S2iGan as a recipe says; arguments, result and errors as `gancli.train`."""
+    device = pick_device(recipe.train.device)
+    dataset = Dataset.open(recipe.data)
+    events = events or Events()
+    encoder = open_encoder(recipe, device)
+    judge = image_encoder(recipe, encoder, device)
+    conditions: Conditions[SentenceEncoder | Speech]
+    if isinstance(encoder, Speech):
+        conditions = speech_conditions(encoder, dataset, events)
+    else:
+        conditions = sentence_conditions(encoder, dataset, events)
+    own = None if resume is None else RunFolder.open(resume).model
+    if own is not None and own.is_dir():
+        refuse_other_encoder(own, read_settings(own), conditions)
+    seed_everything(recipe.train.seed)
+    arguments = fusion_s2igan_arguments(recipe, encoder.dim)
+    model = build_fusion_s2igan(recipe, arguments, judge, device)
+    if init_from is not None:
+        load_initial_weights(model.networks, init_from, recipe.model.name)
+    source = BatchSource(
+        dataset.split("train"),
+        sizes=[recipe.model.size],
+        batch=recipe.loader.batch,
+        words=0,
+        seed=recipe.train.seed,
+        sentences=conditions.train,
+        wrong="text" if recipe.loader.mismatch == "class-aware" else None,
+    )
+    random = torch.Generator().manual_seed(recipe.train.seed)
+    noise = torch.randn(len(conditions.grid), recipe.model.noise_dim, generator=random).to(device)
+
+    def sample(networks: Mapping[str, nn.Module], step: int) -> Image.Image:
+        with torch.no_grad():
+            return grid(networks["generator"](noise, conditions.grid))
+
+    def export(networks: Mapping[str, nn.Module], folder: Path, step: int) -> None:
+        settings = {
+            "gancli": gancli.__version__,
+            "dataset": dataset.name,
+            "step": step,
+            "images_seen": step * recipe.loader.batch,
+            "generator": arguments,
+        }
+        save_fusion_s2igan(folder, networks["generator"], encoder, settings)
+
+    run = open_run(recipe, runs, f"{recipe.model.name}-{dataset.name}", resume)
+    if resume is None:
+        export(model.networks, run.path / "initial", 0)  # to score "before training" with
+    loop = Loop(
+        model,
+        lambda start: batches(source, start, None, recipe.loader.workers),
+        run,
+        loop_settings(recipe.train, len(source), recipe.loader.batch, recipe.optim.ema_decay or None),
+        device,
+        sample=sample,
+        export=export,
+        events=events,
+    )
+    return RunResult(run.path, run.path / "model", loop.run())
+
+
+def open_encoder(recipe: FusionS2iGanRecipe, device: torch.device) -> SentenceEncoder | Speech:
+    """What makes the condition's vectors.
+
+    Raises:
+        ConfigError: The folder's encoder is for the other kind of condition.
+        DataError: It is missing, broken or no encoder.
+    """
+    kind = read_settings(recipe.encoder)["kind"]
+    if (kind == "speech") != (recipe.condition == "speech"):
+        other = "sentence" if recipe.condition == "speech" else "speech"
+        raise ConfigError(
+            f"condition: received {recipe.condition!r}, but {recipe.encoder} holds an encoder of kind {kind!r}",
+            f"Set condition={other}, or name another encoder folder.",
+        )
+    if recipe.condition == "speech":
+        return load_speech(recipe.encoder, device)
+    return load_sentence_encoder(recipe.encoder, device)
+
+
+def image_encoder(
+    recipe: FusionS2iGanRecipe, encoder: SentenceEncoder | Speech, device: torch.device
+) -> Callable[[Tensor], Tensor] | None:
+    """Pictures to vectors that the encoder's are compared with in the matching loss; None where it has weight 0.
+
+    Raises:
+        ConfigError: The encoder has no image half.
+    """
+    if recipe.loss.damsm == 0:
+        return None
+    if isinstance(encoder, Speech):
+        return encoder.image
+    if encoder.kind != "damsm":
+        raise ConfigError(
+            f"loss.damsm: received {recipe.loss.damsm}, but {encoder.folder} is a {encoder.kind} encoder, which has no "
+            "image half to compare pictures with",
+            "Set loss.damsm=0, or name an encoder of gancli pretrain-encoder damsm.",
+        )
+    image = load_damsm(encoder.folder, device).image
+
+    def code(images: Tensor) -> Tensor:
+        result: Tensor = image(images)[1]
+        return result
+
+    return code

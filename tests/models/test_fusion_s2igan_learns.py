@@ -1,0 +1,66 @@
+"""Fusion-S2iGan is seen to learn in seconds: it must paint the field in the colour that the condition names."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gancli.data.loader import Batch
+from gancli.engine.phases import train_only
+from gancli.models.fusion_s2igan import Discriminator, FusionS2iGan, Generator
+
+COLOURS = torch.tensor([[0.8, -0.8, -0.8], [-0.8, 0.8, -0.8], [-0.8, -0.8, 0.8], [0.8, 0.8, -0.8]])
+CONDITIONS = torch.eye(len(COLOURS))  # unit vectors, as those of speech
+BATCH, SIZE, NOISE = 16, 16, 8
+
+
+def batch_of(generator: torch.Generator) -> Batch:
+    labels = torch.randint(len(COLOURS), (BATCH,), generator=generator)
+    others = (labels + torch.randint(1, len(COLOURS), (BATCH,), generator=generator)) % len(COLOURS)
+    shade = 0.1 * torch.randn(BATCH, 1, 1, 1, generator=generator)
+    images = (COLOURS[labels][:, :, None, None] + shade).clamp(-1, 1).expand(-1, -1, SIZE, SIZE)
+    nothing = torch.zeros(BATCH, 0, dtype=torch.long)
+    return Batch((images,), nothing, labels, labels, labels, CONDITIONS[labels], (), CONDITIONS[others])
+
+
+def train(model: FusionS2iGan, steps: int) -> None:
+    everything = [p for network in model.networks.values() for p in network.parameters()]
+    chance = torch.Generator().manual_seed(0)
+    for _ in range(steps):
+        step = model.begin(batch_of(chance))
+        for phase in model.phases:
+            train_only([p for n in phase.networks.values() for p in n.parameters()], everything)
+            phase.optimizer.zero_grad()
+            terms = phase.loss(step)
+            sum(term for name, term in terms.items() if name not in phase.watched).backward()
+            phase.optimizer.step()
+        train_only(everything, everything)
+
+
+def share_right(generator: Generator) -> float:
+    labels = torch.arange(len(COLOURS)).repeat(25)
+    generator.eval()
+    with torch.no_grad():
+        pictures = generator(torch.randn(len(labels), NOISE), CONDITIONS[labels])
+    generator.train()
+    nearest = torch.cdist(pictures.mean(dim=(2, 3)), COLOURS).argmin(dim=1)
+    return (nearest == labels).float().mean().item()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", ["vsfm", "dfgan"])
+def test_it_learns_the_condition(block):
+    torch.manual_seed(0)
+    dims = {"size": SIZE, "condition_dim": len(COLOURS), "width": 8}
+    model = FusionS2iGan(
+        # the scale brings the numbers of a unit vector to about 1
+        Generator(**dims, noise_dim=NOISE, modulation_hidden=16, block=block, condition_scale=2.0),
+        Discriminator(**dims, most=4),
+        matching_weight=0,
+        generator_lr=2e-3,
+        discriminator_lr=1e-3,
+        betas=(0.5, 0.999),
+    )
+    assert share_right(model.generator) < 0.6, "at the start the colours are chance"
+    train(model, 120)
+    assert share_right(model.generator) > 0.9
