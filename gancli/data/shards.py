@@ -355,11 +355,11 @@ class _OpenShard:
 
     def captions_of(self, row: int, name: str) -> list[NDArray[Any]]:
         """The `name` rows (captions, tokens) of an image."""
-        return self._rows(name, *self.caption_ranges[row : row + 2])
+        return self.rows(name, *self.caption_ranges[row : row + 2])
 
     def utterances_of(self, row: int, name: str) -> list[NDArray[Any]]:
         """The `name` rows (speech, audio) of an image."""
-        return self._rows(name, *self.utterance_range(row))
+        return self.rows(name, *self.utterance_range(row))
 
     def utterance_range(self, row: int) -> tuple[int, int]:
         """The utterances of an image: first, and one behind the last."""
@@ -367,7 +367,7 @@ class _OpenShard:
         first, last = self.utterance_ranges[row : row + 2]
         return int(first), int(last)
 
-    def _rows(self, name: str, first: int, last: int) -> list[NDArray[Any]]:
+    def rows(self, name: str, first: int, last: int) -> list[NDArray[Any]]:
         """Rows `first` to `last` of a ragged array, in one read whatever their number."""
         if name not in self._ragged:
             self._ragged[name] = self.file[f"{name}/offsets"][()], self.file[f"{name}/data"]
@@ -547,6 +547,16 @@ class Split:
         bands = self.need_speech().bands
         shard, row = self._locate(index)
         return [mel.reshape(-1, bands) for mel in shard.utterances_of(row, "speech")]
+
+    def utterance(self, index: int, number: int) -> NDArray[np.float16]:
+        """Log-mel features (T, bands) of one utterance of an image, counted as in `speech`; nothing else is read."""
+        bands = self.need_speech().bands
+        shard, row = self._locate(index)
+        first, last = shard.utterance_range(row)
+        if not 0 <= number < last - first:
+            raise IndexError(f"utterance {number} of image {index}, which has {last - first}")
+        (mel,) = shard.rows("speech", first + number, first + number + 1)
+        return mel.reshape(-1, bands)
 
     def speech_captions(self, index: int) -> NDArray[np.int32]:
         """(U,) the number of the caption that each utterance of an image speaks."""

@@ -211,6 +211,7 @@ class SpokenPairs(TorchDataset[SpeechBatch]):
     def __init__(self, pictures: BatchSource, max_frames: int | None = None) -> None:
         self.pictures = pictures
         self.max_frames = max_frames
+        self.counts = pictures.split.speech_counts()
 
     def __len__(self) -> int:
         """Steps per epoch."""
@@ -222,8 +223,7 @@ class SpokenPairs(TorchDataset[SpeechBatch]):
         chances = np.random.default_rng([_UTTERANCE, self.pictures.seed, step]).random((len(batch), 2))
         mels = []
         for index, (which, where) in zip(batch.indices.tolist(), chances, strict=True):
-            spoken = self.pictures.split.speech(index)
-            mel = spoken[int(which * len(spoken))]
+            mel = self.pictures.split.utterance(index, int(which * self.counts[index]))
             if self.max_frames is not None and len(mel) > self.max_frames:
                 start = int(where * (len(mel) - self.max_frames + 1))
                 mel = mel[start : start + self.max_frames]
@@ -235,7 +235,9 @@ class SpokenPairs(TorchDataset[SpeechBatch]):
 def first_captions(network: SpeechEncoder, split: Split, indices: NDArray[np.int64]) -> Tensor:
     """The vectors (N, D) of the first spoken caption of each image, on the network's device."""
     vectors = [
-        encode_mels(network, [split.speech(index)[0] for index in indices[start : start + _CHUNK].tolist()])
+        encode_mels(
+            network, [split.utterance(index, 0) for index in indices[start : start + _CHUNK].tolist()]
+        )
         for start in range(0, len(indices), _CHUNK)
     ]
     return torch.cat(vectors)

@@ -183,6 +183,14 @@ def test_each_picture_comes_with_one_of_its_own_spoken_captions(data: Path) -> N
     assert heard == {0, 1, 2}
 
 
+def test_one_utterance_is_read_alone(data: Path) -> None:
+    split = Dataset.open(data).split("train")
+    for number, spoken in enumerate(split.speech(7)):
+        assert np.array_equal(split.utterance(7, number), spoken)
+    with pytest.raises(IndexError, match="utterance 3 of image 7, which has 3"):
+        split.utterance(7, 3)
+
+
 def test_long_captions_give_windows(data: Path) -> None:
     cut, whole = source(data, max_frames=20)[0], source(data)[0]
     assert cut.lengths.tolist() == whole.lengths.clamp(max=20).tolist()
