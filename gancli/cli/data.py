@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gancli.cli.app import command, data_app
 from gancli.cli.console import Output
 from gancli.errors import DataError
+
+if TYPE_CHECKING:
+    from gancli.data.inspect import Summary
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Dataset folder.", show_default=False)]
 
@@ -86,6 +89,18 @@ def show(
         f"{out.table(columns, rows, right=columns[1:])}\n\n"
         f"{summary.classes:,} classes, {summary.attributes:,} attributes, vocabulary of {summary.vocabulary:,}, "
         f"{summary.rejected:,} images rejected\n"
+        f"{_speech(summary)}"
         f"contact sheet: {sheet}"
     )
     out.result({**asdict(summary), "sheet": sheet}, text, quiet=str(sheet))
+
+
+def _speech(summary: Summary) -> str:
+    """A line about spoken captions; empty where nobody speaks them."""
+    if not summary.speech:
+        return ""
+    clips = [
+        f"{part.utterances:,} {name} clips of {part.utterance_seconds:.1f} s"
+        for name, part in summary.splits.items()
+    ]
+    return f"captions {summary.speech}: {', '.join(clips)} on average\n"

@@ -11,6 +11,7 @@ import typer
 
 from gancli.cli.app import command, prepare_app
 from gancli.cli.console import Output
+from gancli.cli.speech import SpeechArguments, takes_speech
 
 if TYPE_CHECKING:
     from gancli.data.prepare import Plan, PrepareReport
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 MOST_JOBS = 16  # a reader's disk rarely feeds more
 FROM_CLASS_NAMES = "captions are made from the class names: scores do not compare with those of real captions"
+DEMO_CAPTIONS = 10  # of a picture
 MOST_LINES = 20  # of pictures that cannot be used, in the text of a dry run
 
 
@@ -87,6 +89,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would be
     ),
     progress=True,
 )
+@takes_speech
 def demo(
     out: Output,
     folder: Out,
@@ -101,6 +104,7 @@ def demo(
     *,
     jobs: Jobs,
     dry_run: DryRun = False,
+    speech: SpeechArguments,
 ) -> None:
     """Birds drawn from known attributes: no download, and a yardstick for whether captions are obeyed.
 
@@ -108,10 +112,12 @@ def demo(
     then read like the real ones. Test species are not among the training species.
     """
     raw = raw or folder.with_name(f"{folder.name}-raw")
+    options = speech.options  # before the drawing, which takes a while
     if dry_run:
-        from gancli.data.shards import stored_side
+        from gancli.data.prepare import clip_bytes, image_bytes
 
-        size = images * stored_side(image_size) ** 2 * 4
+        voices = len(options.voices) if options else 0
+        size = images * (image_bytes(image_size) + DEMO_CAPTIONS * voices * clip_bytes(options))
         out.result(
             {"dry_run": True, "out": folder, "raw": raw, "images": images, "bytes": size},
             f"would draw {images:,} pictures into {raw} and write {folder}, about {_mib(size)}",
@@ -120,10 +126,11 @@ def demo(
     from gancli.data.prepare import refuse_foreign
     from gancli.data.sources.demo import read, write_demo
 
-    refuse_foreign(folder)  # before the drawing, which takes a while
+    refuse_foreign(folder)
     with out.progress("drawing") as advance:
         write_demo(raw, images=images, image_size=image_size, seed=seed, jobs=jobs, progress=advance)
-    _prepare(out, read(raw), folder, image_size, codec, jobs)
+    source = speech.recorded(read(raw), raw / "audio")
+    _prepare(out, source, folder, image_size, codec, jobs, speech=speech)
 
 
 @command(
@@ -135,6 +142,7 @@ def demo(
     ),
     progress=True,
 )
+@takes_speech
 def cub(
     out: Output,
     root: Root,
@@ -149,6 +157,7 @@ def cub(
     skip_bad: SkipBad = False,
     vocabulary: VocabularyOption = None,
     dry_run: DryRun = False,
+    speech: SpeechArguments,
 ) -> None:
     """Caltech-UCSD Birds 200-2011 with ten captions a picture.
 
@@ -157,7 +166,8 @@ def cub(
     from gancli.data.sources.cub import read
 
     source = read(root, split=split.value)
-    _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run)
+    source = speech.recorded(source, root / "CUB_200_2011" / "audio", root / "audio")
+    _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run, speech=speech)
 
 
 @command(
@@ -169,6 +179,7 @@ def cub(
     ),
     progress=True,
 )
+@takes_speech
 def oxford102(
     out: Output,
     root: Root,
@@ -190,6 +201,7 @@ def oxford102(
     skip_bad: SkipBad = False,
     vocabulary: VocabularyOption = None,
     dry_run: DryRun = False,
+    speech: SpeechArguments,
 ) -> None:
     """Oxford-102 flowers with ten captions a picture.
 
@@ -202,7 +214,8 @@ def oxford102(
     )
     if captions_from_class_names:
         out.note(FROM_CLASS_NAMES)
-    _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run)
+    source = speech.recorded(source, root / "Oxford102" / "audio", root / "audio")
+    _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run, speech=speech)
 
 
 class FlickrSplit(StrEnum):
@@ -231,6 +244,7 @@ TestList = Annotated[
     ),
     progress=True,
 )
+@takes_speech
 def flickr8k(
     out: Output,
     root: Root,
@@ -247,6 +261,7 @@ def flickr8k(
     skip_bad: SkipBad = False,
     vocabulary: VocabularyOption = None,
     dry_run: DryRun = False,
+    speech: SpeechArguments,
 ) -> None:
     """Flickr8k with five captions a picture, and the recordings of people who read them.
 
@@ -255,7 +270,8 @@ def flickr8k(
     from gancli.data.sources.flickr8k import read
 
     source = read(root, split=split.value, test_list=test_list, partial=skip_bad)
-    _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run)
+    source = speech.recorded(source)
+    _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run, speech=speech)
 
 
 @command(
@@ -267,6 +283,7 @@ def flickr8k(
     ),
     progress=True,
 )
+@takes_speech
 def places(
     out: Output,
     root: Root,
@@ -329,6 +346,7 @@ def places(
     skip_bad: SkipBad = False,
     vocabulary: VocabularyOption = None,
     dry_run: DryRun = False,
+    speech: SpeechArguments,
 ) -> None:
     """Places audio captions: pictures of scenes, spoken descriptions, and what a recognizer understood of them.
 
@@ -353,7 +371,8 @@ def places(
     )
     if captions_from_class_names:
         out.note(FROM_CLASS_NAMES)
-    _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run)
+    source = speech.recorded(source)
+    _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run, speech=speech)
 
 
 class CocoYear(StrEnum):
@@ -373,6 +392,7 @@ class CocoYear(StrEnum):
     ),
     progress=True,
 )
+@takes_speech
 def coco(
     out: Output,
     root: Root,
@@ -387,6 +407,7 @@ def coco(
     skip_bad: SkipBad = False,
     vocabulary: VocabularyOption = None,
     dry_run: DryRun = False,
+    speech: SpeechArguments,
 ) -> None:
     """COCO's captions of 2014 or 2017: train becomes train, val becomes test.
 
@@ -395,7 +416,8 @@ def coco(
     from gancli.data.sources.coco import read
 
     source = read(root, year=year.value)
-    _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run)
+    source = speech.recorded(source, root / "audio")
+    _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run, speech=speech)
 
 
 @command(
@@ -407,6 +429,7 @@ def coco(
     ),
     progress=True,
 )
+@takes_speech
 def folder(
     out: Output,
     root: Root,
@@ -437,6 +460,7 @@ def folder(
     skip_bad: SkipBad = False,
     vocabulary: VocabularyOption = None,
     dry_run: DryRun = False,
+    speech: SpeechArguments,
 ) -> None:
     """Your own pictures and captions.
 
@@ -448,7 +472,8 @@ def folder(
     source = read(
         root, captions=captions, test_share=test_share, seed=seed, folder_classes=folder_classes, name=name
     )
-    _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run)
+    source = speech.recorded(source, root / "audio")
+    _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run, speech=speech)
 
 
 def _prepare(
@@ -461,12 +486,15 @@ def _prepare(
     skip_bad: bool = False,
     vocabulary: Path | None = None,
     dry_run: bool = False,
+    *,
+    speech: SpeechArguments,
 ) -> None:
     from gancli.data.prepare import make_plan, prepare
 
     words = _vocabulary(vocabulary) if vocabulary else None
+    options = speech.options
     if dry_run:
-        plan = make_plan(source, image_size=image_size, codec=codec.value, vocabulary=words)
+        plan = make_plan(source, image_size=image_size, codec=codec.value, vocabulary=words, speech=options)
         out.result(*_planned(plan, folder))
         return
     with out.progress("preparing") as advance:
@@ -478,6 +506,7 @@ def _prepare(
             jobs=jobs,
             skip_bad=skip_bad,
             vocabulary=words,
+            speech=options,
             progress=advance,
         )
     for sample in report.bad:
@@ -493,10 +522,12 @@ def _vocabulary(path: Path) -> Vocabulary:
 
 
 def _planned(plan: Plan, folder: Path) -> tuple[dict[str, Any], str]:
+    spoken = sum(plan.utterances.values())
     data = {
         "dry_run": True,
         "out": folder,
         "splits": plan.counts,
+        "utterances": spoken,
         "shards": len(plan.shards),
         "bytes": plan.bytes,
         "vocabulary": len(plan.vocabulary),
@@ -505,7 +536,7 @@ def _planned(plan: Plan, folder: Path) -> tuple[dict[str, Any], str]:
     lines = [
         f"would write {folder}: {_counts(plan.counts)} in {len(plan.shards)} shards, about {_mib(plan.bytes)}"
         + (" as raw pixels, a sixth of it as JPEG" if plan.codec == "jpeg" else ""),
-        f"vocabulary: {len(plan.vocabulary):,} words",
+        f"vocabulary: {len(plan.vocabulary):,} words" + (f"; {spoken:,} spoken captions" if spoken else ""),
         *(f"cannot be used: {sample.key}: {sample.reason}" for sample in plan.bad[:MOST_LINES]),
     ]
     if len(plan.bad) > MOST_LINES:
@@ -518,6 +549,7 @@ def _done(report: PrepareReport) -> tuple[dict[str, Any], str]:
         "out": report.out,
         "splits": {
             name: {"images": count, "captions": report.captions[name]}
+            | ({"utterances": report.utterances[name]} if report.utterances else {})
             for name, count in report.counts.items()
         },
         "vocabulary": report.vocabulary,
@@ -532,7 +564,9 @@ def _done(report: PrepareReport) -> tuple[dict[str, Any], str]:
         how = f"{report.images_per_second:,.0f} images/s"
         if report.reused_shards:
             how += f", {report.reused_shards} shards kept from an earlier run"
-    text = f"{report.out}: {_counts(report.counts)}, {report.vocabulary:,} words ({how})"
+    spoken = sum(report.utterances.values())
+    speech = f", {spoken:,} spoken captions" if spoken else ""
+    text = f"{report.out}: {_counts(report.counts)}, {report.vocabulary:,} words{speech} ({how})"
     if report.bad:
         text += f"\n{len(report.bad)} left out, listed in {report.out / 'rejected.csv'}"
     return data, text

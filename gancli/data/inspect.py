@@ -20,12 +20,17 @@ LINES = 3  # of text below it
 
 @dataclass(frozen=True, slots=True)
 class SplitSummary:
-    """One split; `classes` counts those with an image in it, `captions_per_image` is (least, most)."""
+    """One split; `classes` counts those with an image in it, `captions_per_image` is (least, most).
+
+    `utterances` are spoken captions, `utterance_seconds` their mean length.
+    """
 
     images: int
     captions: int
     captions_per_image: tuple[int, int]
     words_per_caption: float
+    utterances: int
+    utterance_seconds: float
     classes: int
     shards: int
     bytes: int
@@ -33,7 +38,10 @@ class SplitSummary:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A dataset folder in numbers. Sides are in pixels; `vocabulary` counts entries with index 0."""
+    """A dataset folder in numbers. Sides are in pixels; `vocabulary` counts entries with index 0.
+
+    `speech` says who speaks the captions, "" where nobody does.
+    """
 
     name: str
     path: str
@@ -47,6 +55,7 @@ class Summary:
     vocabulary_hash: str
     rejected: int
     crop: str
+    speech: str
     gancli_version: str
 
 
@@ -61,11 +70,16 @@ def describe(dataset: Dataset) -> Summary:
     for name, entry in manifest.splits.items():
         split = dataset.split(name)
         captions, words = split.caption_counts()
+        frames = split.speech_lengths() if split.has_speech else np.zeros(0)
         splits[name] = SplitSummary(
             images=entry.images,
             captions=entry.captions,
             captions_per_image=(int(captions.min()), int(captions.max())),
             words_per_caption=words / max(1, entry.captions),
+            utterances=len(frames),
+            utterance_seconds=float(frames.mean()) * split.mel.hop_ms / 1000
+            if split.mel and len(frames)
+            else 0.0,
             classes=len(np.unique(split.class_ids)) if dataset.class_names else 0,
             shards=len(entry.shards),
             bytes=sum((dataset.path / shard.file).stat().st_size for shard in entry.shards),
@@ -83,6 +97,7 @@ def describe(dataset: Dataset) -> Summary:
         vocabulary_hash=manifest.tokenizer.vocabulary_hash,
         rejected=manifest.rejected,
         crop=manifest.crop,
+        speech=manifest.speech.speaker if manifest.speech else "",
         gancli_version=manifest.gancli_version,
     )
 

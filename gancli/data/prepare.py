@@ -1,9 +1,10 @@
 """`prepare`: a raw dataset, as one of `gancli.data.sources` reads it, becomes a dataset folder of shards.
 
 Two passes. The first takes the source's records without their pixels and makes the plan: vocabulary, which
-images go into which shard. The second decodes, crops and resizes in worker processes and writes one shard
-after the other. Every shard is a function of the plan alone, so any number of jobs gives the same bytes, and
-a run that was killed is continued by the same command: a shard under its final name is complete and is kept.
+images go into which shard. The second decodes, crops and resizes in worker processes, speaks the captions where
+that is asked for, and writes one shard after the other. Every shard is a function of the plan alone, so any
+number of jobs gives the same bytes, and a run that was killed is continued by the same command: a shard under
+its final name is complete and is kept.
 """
 
 from __future__ import annotations
@@ -13,18 +14,11 @@ import hashlib
 import io
 import json
 import math
-import multiprocessing
-import os
 import re
-import signal
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
-from itertools import islice, pairwise
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +27,24 @@ from numpy.typing import NDArray
 
 from gancli import __version__
 from gancli.data import shards
-from gancli.data.images import CROP_RULE, Rendered, UnusableImage, render
-from gancli.data.sample import BadSample, BoundingBox, Sample, Source
-from gancli.data.shards import Codec, Manifest, ShardEntry, ShardWriter, SplitEntry, TokenizerEntry
+from gancli.data.images import CROP_RULE
+from gancli.data.rendering import Renderer, Result, SpeechOptions, Work
+from gancli.data.sample import BadSample, Recording, Sample, Source
+from gancli.data.shards import (
+    Codec,
+    Manifest,
+    ShardEntry,
+    ShardWriter,
+    SpeechEntry,
+    SplitEntry,
+    TokenizerEntry,
+)
 from gancli.data.text import RULE, Vocabulary, clean_caption, tokenize
 from gancli.errors import DataError, RunError, UsageError
 from gancli.files import atomic_file
 
 SHARD_BYTES = 2**28  # about 256 MiB of raw pixels a shard
-CHUNK = 8  # images a worker gets at a time
+CLIP_SECONDS = 4  # of a spoken caption, as an estimate
 REJECTED = "rejected.csv"
 PLAN = ".plan.json"  # the settings of an unfinished folder
 
@@ -54,6 +57,7 @@ class PrepareReport:
         out: The dataset folder.
         counts: Images per split.
         captions: Captions per split.
+        utterances: Spoken captions per split; empty where they are not spoken.
         bad: Images left out, with the reason; also in rejected.csv.
         vocabulary: Entries of the vocabulary, with index 0.
         images_per_second: Of the images decoded in this run; 0 where none was.
@@ -64,6 +68,7 @@ class PrepareReport:
     out: Path
     counts: dict[str, int]
     captions: dict[str, int]
+    utterances: dict[str, int]
     bad: list[BadSample]
     vocabulary: int
     images_per_second: float
@@ -73,12 +78,16 @@ class PrepareReport:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An image of the plan: its sample with captions cleaned and those without a known word left out."""
+    """An image of the plan: its sample with captions cleaned and those without a known word left out.
+
+    `recordings` count these captions; there are none where recordings are not asked for.
+    """
 
     sample: Sample
     captions: tuple[str, ...]
     tokens: tuple[NDArray[np.int32], ...]
     class_id: int
+    recordings: tuple[Recording, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +106,9 @@ class Plan:
 
     Attributes:
         bad: Records the source could not use; images that cannot be decoded are only known later.
-        bytes: Size of the shards for raw pixels of the usual 4:3, as an estimate; JPEG takes about a sixth.
+        speech: How captions are spoken; None where they are not.
+        bytes: Size of the shards for raw pixels of the usual 4:3, as an estimate; JPEG takes about a sixth. Speech
+            counts with four seconds a clip.
     """
 
     source: Source
@@ -107,6 +118,7 @@ class Plan:
     vocabulary: Vocabulary
     shards: tuple[ShardPlan, ...]
     bad: list[BadSample] = field(default_factory=list)
+    speech: SpeechOptions | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -118,8 +130,16 @@ class Plan:
 
     @property
     def bytes(self) -> int:
-        per_image = shards.stored_side(self.image_size) ** 2 * 4
-        return sum(self.counts.values()) * per_image
+        pixels = sum(self.counts.values()) * image_bytes(self.image_size)
+        return pixels + sum(self.utterances.values()) * clip_bytes(self.speech)
+
+    @property
+    def utterances(self) -> dict[str, int]:
+        """Spoken captions per split."""
+        counts = dict.fromkeys(self.counts, 0)
+        for shard in self.shards:
+            counts[shard.split] += sum(_utterances(record, self.speech) for record in shard.records)
+        return counts
 
     @property
     def hash(self) -> str:
@@ -128,7 +148,7 @@ class Plan:
         return _hash([listed, self.source.class_names, [sample.key for sample in self.bad]])
 
     def settings(self) -> dict[str, Any]:
-        """What a second run has to ask for again, under the manifest's names."""
+        """What a second run has to ask for again, under the manifest's names; speech comes on top."""
         return {
             "name": self.source.name,
             "image_size": self.image_size,
@@ -138,6 +158,25 @@ class Plan:
         }
 
 
+def image_bytes(image_size: int) -> int:
+    """Of a picture of 4:3 as raw pixels."""
+    return shards.stored_side(image_size) ** 2 * 4
+
+
+def clip_bytes(speech: SpeechOptions | None) -> int:
+    """Of a spoken caption, as an estimate."""
+    if speech is None:
+        return 0
+    mel = CLIP_SECONDS * 1000 // speech.mel.hop_ms * speech.mel.bands * 2
+    return mel + CLIP_SECONDS * (speech.mel.sample_rate or 22050) * 2 * speech.keep_audio
+
+
+def _utterances(record: Record, speech: SpeechOptions | None) -> int:
+    if speech is None:
+        return 0
+    return len(record.captions) * len(speech.voices) if speech.synthesizer else len(record.recordings)
+
+
 def make_plan(
     source: Source,
     *,
@@ -145,15 +184,17 @@ def make_plan(
     codec: Codec = "raw",
     shard_images: int | None = None,
     vocabulary: Vocabulary | None = None,
+    speech: SpeechOptions | None = None,
 ) -> Plan:
     """Read the source's records (no pixels) and lay out the shards; nothing is written.
 
     Args:
         source: The raw dataset; its samples are consumed.
         image_size: Side of the largest crop in training, pixels; at least 4.
-        shard_images: Most images in a shard; None for about 256 MiB of raw pixels.
+        shard_images: Most images in a shard; None for about 256 MiB of raw pixels and speech.
         vocabulary: Encode captions with this one, for example that of an existing encoder; None builds it
             from all captions, of every split, in the order of the source.
+        speech: How captions are spoken. Without a synthesizer the source has to bring a recording of each.
 
     Raises:
         UsageError: A setting is out of range.
@@ -163,9 +204,7 @@ def make_plan(
         raise UsageError(f"image size {image_size}: at least 4 pixels")
     if codec not in ("raw", "jpeg"):
         raise UsageError(f"codec {codec!r}: has to be raw or jpeg")
-    if shard_images is None:
-        shard_images = max(1, SHARD_BYTES // (shards.stored_side(image_size) ** 2 * 4))
-    if shard_images < 1:
+    if shard_images is not None and shard_images < 1:
         raise UsageError(f"{shard_images} images in a shard: at least 1")
 
     samples: list[Sample] = []
@@ -184,7 +223,9 @@ def make_plan(
 
     by_split: dict[str, list[Record]] = {}
     for index, sample in enumerate(samples):
-        record = _encode(sample, vocabulary, index)
+        record = _encode(
+            sample, vocabulary, index, recorded=speech is not None and speech.synthesizer is None
+        )
         if isinstance(record, BadSample):
             bad.append(record)
         else:
@@ -192,8 +233,12 @@ def make_plan(
     if not by_split:
         first = f"; the first: {bad[0].key}: {bad[0].reason}" if bad else ""
         raise DataError(f"{source.name}: no usable image among {len(bad)} records{first}")
+    if shard_images is None:
+        records = [record for block in by_split.values() for record in block]
+        spoken = sum(_utterances(record, speech) for record in records) * clip_bytes(speech)
+        shard_images = max(1, SHARD_BYTES // (image_bytes(image_size) + spoken // len(records)))
 
-    common = [
+    common: list[Any] = [
         shards.SCHEMA_VERSION,
         image_size,
         codec,
@@ -201,6 +246,8 @@ def make_plan(
         vocabulary.hash,
         list(source.attribute_names),
     ]
+    if speech is not None:
+        common.append(speech.entry({}).model_dump(mode="json"))
     layout: list[ShardPlan] = []
     for split, records in sorted(by_split.items(), key=lambda item: (item[0] != "train", item[0])):
         number = math.ceil(len(records) / shard_images)
@@ -215,7 +262,7 @@ def make_plan(
                     plan=_hash([common, [_describe(record) for record in block]]),
                 )
             )
-    return Plan(source, image_size, codec, shard_images, vocabulary, tuple(layout), bad)
+    return Plan(source, image_size, codec, shard_images, vocabulary, tuple(layout), bad, speech)
 
 
 def _fault(sample: Sample, source: Source, keys: set[str]) -> str | None:
@@ -235,100 +282,61 @@ def _fault(sample: Sample, source: Source, keys: set[str]) -> str | None:
     return None
 
 
-def _encode(sample: Sample, vocabulary: Vocabulary, index: int) -> Record | BadSample:
+def _encode(sample: Sample, vocabulary: Vocabulary, index: int, *, recorded: bool) -> Record | BadSample:
     encoded = [(clean_caption(caption), vocabulary.encode(tokenize(caption))) for caption in sample.captions]
-    usable = [(caption, tokens) for caption, tokens in encoded if len(tokens)]
+    usable = [number for number, (_, tokens) in enumerate(encoded) if len(tokens)]
     if not usable:
         said = " / ".join(caption for caption, _ in encoded if caption)[:80]
         return BadSample(sample.key, f"no known word in its captions ({said})" if said else "no caption")
-    captions, tokens = zip(*usable, strict=True)
-    return Record(sample, captions, tokens, index if sample.class_id is None else sample.class_id)
+    recordings: list[Recording] = []
+    if recorded:
+        mute = set(usable) - {recording.caption for recording in sample.recordings}
+        if mute:
+            first = encoded[min(mute)][0][:60]
+            which = f"caption {min(mute) + 1} of {len(encoded)} ({first!r})"
+            others = f", nor are {len(mute) - 1} others" if len(mute) > 1 else ""
+            return BadSample(sample.key, f"{which} is not recorded{others}")
+        places = {number: place for place, number in enumerate(usable)}
+        recordings = [
+            replace(recording, caption=places[recording.caption])
+            for recording in sorted(sample.recordings, key=lambda recording: recording.caption)
+            if recording.caption in places
+        ]
+    captions, tokens = zip(*(encoded[number] for number in usable), strict=True)
+    class_id = index if sample.class_id is None else sample.class_id
+    return Record(sample, captions, tokens, class_id, tuple(recordings))
 
 
 def _describe(record: Record) -> list[Any]:
-    """All of a record that its bytes in the shard depend on; of the picture file only its name and size."""
+    """All of a record that its bytes in the shard depend on; of files only their names and sizes."""
     sample = record.sample
-    try:
-        size = sample.image.stat().st_size
-    except OSError:
-        size = -1  # decoding says what is wrong
     box = sample.box and [sample.box.x, sample.box.y, sample.box.width, sample.box.height]
     attributes = (
         None if sample.attributes is None else np.asarray(sample.attributes, np.uint8).tobytes().hex()
     )
-    return [sample.key, sample.image.name, size, record.captions, record.class_id, box, attributes]
+    described = [
+        sample.key,
+        sample.image.name,
+        _size(sample.image),
+        record.captions,
+        record.class_id,
+        box,
+        attributes,
+    ]
+    if record.recordings:
+        described.append([[each.caption, each.path.name, _size(each.path)] for each in record.recordings])
+    return described
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1  # decoding says what is wrong
 
 
 def _hash(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
-
-
-Job = tuple[Path, BoundingBox | None, int, Codec]
-
-
-def _try(job: Job) -> Rendered | str:
-    """The rendered picture, or the reason why there is none."""
-    try:
-        return render(*job)
-    except UnusableImage as error:
-        return str(error)
-
-
-def _try_all(jobs: Sequence[Job]) -> list[Rendered | str]:
-    return [_try(job) for job in jobs]
-
-
-def _start_worker() -> None:
-    """Workers leave Ctrl-C to the parent, and end with it even when it is killed and cannot tell them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def end_with_parent() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
-
-
-class _Renderer:
-    """Renders records in order, in this process (`jobs` 1) or in worker processes with a bounded queue."""
-
-    def __init__(self, image_size: int, codec: Codec, jobs: int) -> None:
-        self._side = shards.stored_side(image_size)
-        self._codec: Codec = codec
-        self._pool: ProcessPoolExecutor | None = None
-        self._waiting = jobs * 3
-        if jobs > 1:
-            # spawn: the parent may hold threads and open HDF5 files, which a fork would copy half-alive
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker)
-
-    def __enter__(self) -> _Renderer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def render(self, records: Sequence[Record]) -> Iterator[Rendered | str]:
-        work = ((record.sample.image, record.sample.box, self._side, self._codec) for record in records)
-        if self._pool is None:
-            yield from map(_try, work)
-            return
-        chunks = iter(lambda: list(islice(work, CHUNK)), [])
-        queue: deque[Future[list[Rendered | str]]] = deque()
-        try:
-            queue.extend(self._pool.submit(_try_all, chunk) for chunk in islice(chunks, self._waiting))
-            while queue:
-                rendered = queue.popleft().result()
-                queue.extend(self._pool.submit(_try_all, chunk) for chunk in islice(chunks, 1))
-                yield from rendered
-        except BrokenProcessPool as error:
-            raise RunError(
-                "a worker process of prepare died, which is what the system does to it when memory runs out",
-                hint="run the same command again with fewer --jobs: it continues",
-            ) from error
 
 
 def prepare(
@@ -341,6 +349,7 @@ def prepare(
     skip_bad: bool = False,
     shard_images: int | None = None,
     vocabulary: Vocabulary | None = None,
+    speech: SpeechOptions | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PrepareReport:
     """Write the dataset folder of a source; continue it where an earlier run was stopped.
@@ -350,10 +359,10 @@ def prepare(
         out: The folder to make.
         image_size: Side of the largest crop in training; stored images are larger (`shards.stored_side`).
         codec: "raw" pixels, or "jpeg" (quality 95, no chroma subsampling): a sixth of the space, slower.
-        jobs: Processes that decode. More than 1 starts fresh interpreters, so a script needs the usual
+        jobs: Processes that decode and speak. More than 1 starts fresh interpreters, so a script needs the usual
             `if __name__ == "__main__":`.
         skip_bad: Leave out images that cannot be used instead of failing at the end.
-        shard_images, vocabulary: As in `make_plan`.
+        shard_images, vocabulary, speech: As in `make_plan`.
         progress: Called with (images done, images in all).
 
     Returns:
@@ -369,46 +378,65 @@ def prepare(
     if jobs < 1:
         raise UsageError(f"--jobs {jobs}: at least 1")
     plan = make_plan(
-        source, image_size=image_size, codec=codec, shard_images=shard_images, vocabulary=vocabulary
+        source,
+        image_size=image_size,
+        codec=codec,
+        shard_images=shard_images,
+        vocabulary=vocabulary,
+        speech=speech,
     )
     finished = _existing(out, plan)
     if finished is not None:
         counts = {name: split.images for name, split in finished.splits.items()}
         captions = {name: split.captions for name, split in finished.splits.items()}
         bad = _read_rejected(out) if finished.rejected else []
-        return PrepareReport(out, counts, captions, bad, len(plan.vocabulary), 0.0, len(plan.shards), True)
+        utterances = finished.speech.utterances if finished.speech else {}
+        return PrepareReport(
+            out, counts, captions, utterances, bad, len(plan.vocabulary), 0.0, len(plan.shards), True
+        )
 
     _begin(out, plan)
     started, decoded, reused, done = time.perf_counter(), 0, 0, 0
     total = sum(len(shard.records) for shard in plan.shards)
     entries: dict[str, list[ShardEntry]] = {split: [] for split in plan.counts}
     bad = list(plan.bad)
-    with _Renderer(image_size, codec, jobs) as renderer:
+    utterances = dict.fromkeys(plan.counts, 0)
+    keep_audio = speech is not None and speech.keep_audio
+    with Renderer(shards.stored_side(image_size), codec, jobs, speech) as renderer:
         for shard in plan.shards:
             summary = shards.shard_summary(out / shard.file, shard.plan)
             if summary is not None:
-                entry, rejected = summary
+                entry, spoken, rejected = summary
                 reused += 1
                 done += len(shard.records)
                 if progress:
                     progress(done, total)
             else:
-                writer = ShardWriter(codec, shard.plan, len(source.attribute_names))
-                for record, rendered in zip(shard.records, renderer.render(shard.records), strict=True):
+                writer = ShardWriter(
+                    codec,
+                    shard.plan,
+                    len(source.attribute_names),
+                    speech=speech is not None,
+                    audio=keep_audio,
+                )
+                work = (Work(record.sample, record.captions, record.recordings) for record in shard.records)
+                for record, rendered in zip(shard.records, renderer.render(work), strict=True):
                     _add(writer, record, rendered)
                     decoded += 1
                     done += 1
                     if progress:
                         progress(done, total)
                 entry, rejected = writer.write(out / shard.file), writer.rejected
+                spoken = writer.utterances
             entries[shard.split].append(entry)
+            utterances[shard.split] += spoken
             bad += rejected
     seconds = time.perf_counter() - started
 
     _write_rejected(out, bad)
     if bad and not skip_bad:
         raise _bad_images(out, bad, total + len(plan.bad))
-    manifest = _manifest(plan, entries, len(bad))
+    manifest = _manifest(plan, entries, len(bad), speech.entry(utterances) if speech else None)
     plan.vocabulary.save(out / shards.VOCABULARY)
     shards.write_manifest(out, manifest)
     (out / PLAN).unlink(missing_ok=True)
@@ -416,6 +444,7 @@ def prepare(
         out=out,
         counts={name: split.images for name, split in manifest.splits.items()},
         captions={name: split.captions for name, split in manifest.splits.items()},
+        utterances=utterances if speech else {},
         bad=bad,
         vocabulary=len(plan.vocabulary),
         images_per_second=decoded / seconds if decoded else 0.0,
@@ -424,11 +453,11 @@ def prepare(
     )
 
 
-def _add(writer: ShardWriter, record: Record, rendered: Rendered | str) -> None:
+def _add(writer: ShardWriter, record: Record, rendered: Result | str) -> None:
     if isinstance(rendered, str):
         writer.rejected.append(BadSample(record.sample.key, rendered))
         return
-    image, shape = rendered
+    (image, shape), utterances = rendered
     writer.add(
         record.sample.key,
         image,
@@ -437,10 +466,13 @@ def _add(writer: ShardWriter, record: Record, rendered: Rendered | str) -> None:
         record.tokens,
         record.class_id,
         record.sample.attributes,
+        utterances,
     )
 
 
-def _manifest(plan: Plan, entries: dict[str, list[ShardEntry]], rejected: int) -> Manifest:
+def _manifest(
+    plan: Plan, entries: dict[str, list[ShardEntry]], rejected: int, speech: SpeechEntry | None
+) -> Manifest:
     splits = {
         name: SplitEntry(
             images=sum(entry.images for entry in listed),
@@ -462,6 +494,7 @@ def _manifest(plan: Plan, entries: dict[str, list[ShardEntry]], rejected: int) -
         source=dict(sorted(plan.source.fingerprint.items())),
         plan=plan.hash,
         gancli_version=__version__,
+        speech=speech,
     )
 
 
@@ -486,12 +519,7 @@ def _existing(out: Path, plan: Plan) -> Manifest | None:
     refuse_foreign(out)
     if (out / shards.MANIFEST).exists():
         manifest = shards.read_manifest(out)
-        there = manifest.model_dump()
-        differences = [
-            f"{name}: {there[name]} there, {value} asked for"
-            for name, value in plan.settings().items()
-            if there[name] != value
-        ]
+        differences = _differences({**manifest.model_dump(), **_speech_settings(manifest.speech)}, plan)
         if manifest.tokenizer.vocabulary_hash != plan.vocabulary.hash:
             differences.append(
                 f"vocabulary: {manifest.tokenizer.words} words with hash "
@@ -505,7 +533,7 @@ def _existing(out: Path, plan: Plan) -> Manifest | None:
             differences.append(f"images: {counts} there, {plan.counts} asked for")
         if not differences and manifest.plan != plan.hash:
             differences.append(
-                "source: its images, captions, boxes, classes or attributes have changed since"
+                "source: its images, captions, recordings, boxes, classes or attributes have changed since"
             )
         _refuse(out, differences)
         return manifest
@@ -516,15 +544,39 @@ def _existing(out: Path, plan: Plan) -> Manifest | None:
             raise DataError(
                 f"{out / PLAN}: cannot be read ({error})", hint=f"delete {out} and run again"
             ) from error
-        _refuse(
-            out,
-            [
-                f"{name}: {there.get(name)} there, {value} asked for"
-                for name, value in plan.settings().items()
-                if there.get(name) != value
-            ],
-        )
+        _refuse(out, _differences(there, plan))
     return None
+
+
+def _asked(plan: Plan) -> dict[str, Any]:
+    """All settings of a plan."""
+    return {**plan.settings(), **_speech_settings(plan.speech.entry({}) if plan.speech else None)}
+
+
+def _speech_settings(entry: SpeechEntry | None) -> dict[str, Any]:
+    """What a second run has to ask for again about speech, one level deep, as JSON gives it back."""
+    if entry is None:
+        return {"speech": "none"}
+    return {
+        "speech": f"{entry.backend} {entry.version}".strip(),
+        "voices": list(entry.voices),
+        "speeds": list(entry.speeds),
+        "keep_audio": entry.audio,
+        **entry.mel.model_dump(),
+    }
+
+
+def _differences(there: Mapping[str, Any], plan: Plan) -> list[str]:
+    """A line for every setting that is asked for and not there; `there` may lack those added since."""
+    asked = _asked(plan)
+    wrong = [name for name, value in asked.items() if there.get(name, "none") != value]
+    if "speech" in wrong and "none" in (there.get("speech", "none"), asked["speech"]):
+        wrong = [
+            name for name in wrong if name == "speech" or name in plan.settings()
+        ]  # its details say no more
+    if len(wrong) > 1 and "shard_images" in wrong:
+        wrong.remove("shard_images")  # follows from the others, unless it was asked for
+    return [f"{name}: {there.get(name, 'none')} there, {asked[name]} asked for" for name in wrong]
 
 
 def _refuse(out: Path, differences: list[str]) -> None:
@@ -543,7 +595,7 @@ def _begin(out: Path, plan: Plan) -> None:
     except OSError as error:
         raise RunError(f"{out}: cannot be made ({error.strerror})", hint="choose another --out") from error
     with atomic_file(out / PLAN) as temporary:
-        temporary.write_text(json.dumps(plan.settings(), indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(_asked(plan), indent=1) + "\n", encoding="utf-8")
 
 
 def _write_rejected(out: Path, bad: Sequence[BadSample]) -> None:

@@ -110,6 +110,15 @@ class SpeechEntry(_Strict):
     audio: bool
     utterances: dict[str, int]
 
+    @property
+    def speaker(self) -> str:
+        """Who speaks, in words."""
+        if self.backend == "recorded":
+            return "recorded"
+        voices = f", voices {', '.join(self.voices)}" if self.voices else ""
+        speeds = f", {' and '.join(map(str, self.speeds))} words a minute" if self.speeds else ""
+        return f"spoken by {self.backend} {self.version}{voices}{speeds}"
+
 
 class Manifest(_Strict):
     """`dataset.json`: everything about a dataset folder that is not pixels. No dates and no absolute paths.
@@ -219,6 +228,11 @@ class ShardWriter:
     def __len__(self) -> int:
         return len(self._keys)
 
+    @property
+    def utterances(self) -> int:
+        """Spoken captions so far."""
+        return len(self._utterances)
+
     def add(
         self,
         key: str,
@@ -312,17 +326,19 @@ def _write_ragged(group: h5py.Group, rows: Sequence[NDArray[Any]], dtype: type[n
             data[start:stop] = row.reshape(-1)
 
 
-def shard_summary(path: Path, plan: str) -> tuple[ShardEntry, list[BadSample]] | None:
-    """The entry of a finished shard and its rejected images; None if it is absent or of another plan."""
+def shard_summary(path: Path, plan: str) -> tuple[ShardEntry, int, list[BadSample]] | None:
+    """Entry, utterances and rejected images of a finished shard; None if it is absent or of another plan."""
     try:
         with h5py.File(path, "r") as file:
             if file.attrs.get("plan") != plan or file.attrs.get("schema_version") != SCHEMA_VERSION:
                 return None
             images, captions = len(file["keys/offsets"]) - 1, len(file["captions/offsets"]) - 1
+            utterances = len(file["speech/captions"]) if "speech" in file else 0
             rejected = [BadSample(key, reason) for key, reason in json.loads(file["rejected"][()].tobytes())]
     except (OSError, KeyError, ValueError):  # absent or damaged: it is written again
         return None
-    return ShardEntry(file=path.name, images=images, captions=captions, sha256=file_hash(path)), rejected
+    entry = ShardEntry(file=path.name, images=images, captions=captions, sha256=file_hash(path))
+    return entry, utterances, rejected
 
 
 class _OpenShard:
@@ -538,6 +554,11 @@ class Split:
         """
         self.need_speech()
         return np.concatenate([np.diff(row) for row in self._collect("speech/ranges")])
+
+    def speech_lengths(self) -> NDArray[np.int64]:
+        """(U,) frames of each utterance of the split, image by image."""
+        bands = self.need_speech().bands
+        return np.concatenate([np.diff(row) for row in self._collect("speech/offsets")]) // bands
 
     def speech(self, index: int) -> list[NDArray[np.float16]]:
         """Log-mel features of each utterance of an image, (T, bands) float16 with T >= 16.

@@ -8,16 +8,21 @@ import json
 import os
 import resource
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
+from gancli.errors import RunError
 from tests.cli.conftest import Gancli, call_process
 from tests.data.sources.test_flickr8k import write_raw_flickr8k
 from tests.data.sources.test_oxford102 import LABELS, write_raw_oxford102
 from tests.data.sources.test_places import write_raw_places
+from tests.data.test_text_to_speech import ENGINE
 
 BIRD = "001.Black_footed_Albatross/Bird_0001"
 
@@ -377,3 +382,100 @@ def test_demo_draws_nothing_where_the_output_cannot_go(gancli: Gancli, tmp_path:
     answer = gancli("prepare", "demo", "--out", tmp_path / "out", "--images", "4", "--image-size", "16")
     assert answer.code == 2
     assert not (tmp_path / "out-raw").exists()
+
+
+# ------------------------------------------------------------------------------------------------------ speech
+
+
+def test_captions_spoken_by_espeak(gancli: Gancli, tiny_raw_cub: Path, tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader", reason="the extra `speech` is not installed")
+    arguments = ("prepare", "cub", "--root", tiny_raw_cub, *options(tmp_path / "cub"), "--speech", "tts")
+    voices = ("--voice", "en-us", "--voice", "en-gb", "--speed", "200", "--keep-audio", "--no-cmvn")
+    planned = gancli(*arguments, *voices, "--dry-run")
+    assert "144 spoken captions" in planned.stdout
+    answer = gancli(*arguments, *voices, "--json")
+    assert answer.code == 0, answer.stderr
+    assert answer.json["splits"]["test"] == {"images": 12, "captions": 36, "utterances": 72}
+    assert gancli("data", "check", tmp_path / "cub").code == 0
+    shown = gancli("data", "show", tmp_path / "cub")
+    assert "spoken by espeak-ng library" in shown.stdout
+    again = gancli(*arguments, *voices)
+    assert "144 spoken captions (was complete already)" in again.stdout
+    other = gancli(*arguments)
+    assert other.code == 2
+    assert "cmvn: False there, True asked for" in other.stderr
+
+
+def test_captions_spoken_by_another_program(gancli: Gancli, tiny_raw_cub: Path, tmp_path: Path) -> None:
+    script = tmp_path / "engine.py"
+    script.write_text(ENGINE)
+    line = f"{sys.executable} {script} {{text_file}} {{wav_file}}"
+    arguments = ("prepare", "cub", "--root", tiny_raw_cub, "--speech", "tts", "--tts-cmd", line)
+    answer = gancli(*arguments, *options(tmp_path / "out"), "--sample-rate", "native", "--json")
+    assert answer.code == 0, answer.stderr
+    manifest = json.loads((tmp_path / "out/dataset.json").read_text())["speech"]
+    assert (manifest["backend"], manifest["voices"], manifest["mel"]["sample_rate"]) == ("command", [], None)
+    assert str(tmp_path) not in manifest["version"]
+
+
+def write_recordings(raw: Path, folder: Path) -> None:
+    """S2IGAN's layout: <class>/<image>/<n>.wav for every caption."""
+    for text in raw.glob("text/*/*.txt"):
+        for number in range(3):
+            noise = np.random.default_rng(number).uniform(-0.5, 0.5, 4000)
+            soundfile.write(_made(folder / text.parent.name / text.stem / f"{number}.wav"), noise, 16000)
+
+
+def test_recorded_captions(gancli: Gancli, tiny_raw_cub: Path, tmp_path: Path) -> None:
+    arguments = ("prepare", "cub", "--root", tiny_raw_cub, "--speech", "wav")
+    absent = gancli(*arguments, *options(tmp_path / "out"))
+    assert absent.code == 2
+    assert "--speech-root" in absent.stderr
+    write_recordings(tiny_raw_cub, tiny_raw_cub / "CUB_200_2011" / "audio")
+    answer = gancli(*arguments, *options(tmp_path / "out"), "--json")
+    assert answer.code == 0, answer.stderr
+    assert answer.json["splits"]["train"]["utterances"] == 36
+
+    audio = shutil.move(tiny_raw_cub / "CUB_200_2011" / "audio", tmp_path / "elsewhere")
+    (Path(audio) / BIRD / "1.wav").unlink()
+    answer = gancli(*arguments, *options(tmp_path / "lacking"), "--speech-root", audio)
+    assert answer.code == 3
+    assert "2 of 3 captions are recorded" in answer.stderr
+    assert "no recording with number 1" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--voice", "en-gb"), "--voice needs --speech tts"),
+        (("--speech", "wav", "--speed", "150"), "--speed needs --speech tts"),
+        (("--speech", "tts", "--speech-root", "."), "--speech-root needs --speech wav"),
+        (("--keep-audio",), "--keep-audio needs --speech"),
+        (("--speech", "tts", "--tts-cmd", "no-such-program {text_file} {wav_file}"), "there is no program"),
+        (("--speech", "wav", "--sample-rate", "fast"), "--sample-rate fast: a number of Hz"),
+        (("--speech", "wav", "--speech-root", "absent"), "absent is not a folder"),
+        (("--speech", "mp3"), "'mp3' is not one of"),
+    ],
+)
+def test_options_about_speech_that_make_no_sense(
+    gancli: Gancli, tiny_raw_cub: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    answer = gancli("prepare", "cub", "--root", tiny_raw_cub, *options(tmp_path / "out"), *arguments)
+    assert answer.code in (2, 3)
+    assert message in answer.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_synthesizer(
+    gancli: Gancli, tiny_raw_cub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent() -> None:
+        raise RunError("eSpeak NG cannot be loaded: No module named 'espeakng_loader'")
+
+    monkeypatch.setattr("gancli.data.text_to_speech.EspeakLibrary", absent)
+    monkeypatch.setenv("PATH", "")
+    for command in (("cub", "--root", tiny_raw_cub), ("demo",)):
+        answer = gancli("prepare", *command, *options(tmp_path / "out"), "--speech", "tts")
+        assert answer.code == 1
+        assert 'pip install "gancli[speech]"' in answer.stderr
+    assert not (tmp_path / "out-raw").exists()  # said before the birds are drawn

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gancli.data import prepare as prepare_module
+from gancli.data import rendering
 from gancli.data.images import load_image
 from gancli.data.prepare import make_plan, prepare
 from gancli.data.sample import BadSample, BoundingBox, Sample, Source
@@ -400,7 +400,7 @@ def die(_: object) -> None:
 def test_worker_that_dies_is_reported(
     tiny_raw_cub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepare_module, "_try_all", die)
+    monkeypatch.setattr(rendering, "_render_all", die)
     with pytest.raises(RunError, match="worker process of prepare died") as caught:
         prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16, jobs=2)
     assert "fewer --jobs" in str(caught.value.hint)

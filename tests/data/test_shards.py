@@ -290,7 +290,7 @@ def test_summary_recognises_only_its_plan(tmp_path: Path) -> None:
     writer.rejected.append(BadSample("broken", "cut short"))
     path = tmp_path / "train.h5"
     entry = writer.write(path)
-    assert shards.shard_summary(path, "plan") == (entry, [BadSample("broken", "cut short")])
+    assert shards.shard_summary(path, "plan") == (entry, 0, [BadSample("broken", "cut short")])
     assert shards.shard_summary(path, "another plan") is None
     assert shards.shard_summary(tmp_path / "absent.h5", "plan") is None
     path.write_bytes(path.read_bytes()[:-20])
@@ -364,6 +364,7 @@ def test_speech_round_trip(tmp_path: Path) -> None:
     assert split.has_audio
     assert split.mel == MEL
     assert split.speech_counts().tolist() == [2, 4, 2]
+    assert split.speech_lengths().tolist() == [len(spoken.mel) for each in written for spoken in each]
     for index, utterances in enumerate(written):
         assert split.speech_captions(index).tolist() == [spoken.caption for spoken in utterances]
         for mel, (waveform, rate), spoken in zip(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -189,6 +190,29 @@ def inner_path(name: str, where: str, what: str = "pictures") -> PurePosixPath:
     if path.is_absolute() or ".." in path.parts or not path.name or "\0" in name:
         raise DataError(f"{where}: {name!r} is not a path inside the folder of {what}")
     return path
+
+
+def list_files(folder: Path) -> Iterator[PurePosixPath]:
+    """Paths of all files below `folder`, relative to it; nothing hidden (.git, macOS's ._image.jpg).
+
+    Raises:
+        DataError: A name is not UTF-8.
+    """
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        relative = PurePosixPath(Path(parent).relative_to(folder).as_posix())
+        for name in files:
+            if name.startswith("."):
+                continue
+            path = relative / name
+            if not _is_utf8(path):
+                raise DataError(f"{folder}: the file name {path.as_posix()!r} is not UTF-8", hint="rename it")
+            yield path
+
+
+def _is_utf8(path: PurePosixPath) -> bool:
+    """Whether a path from the file system is UTF-8; Python puts lone surrogates for what is not."""
+    return not any("\udc80" <= character <= "\udcff" for character in path.as_posix())
 
 
 def reason(error: DataError, root: Path) -> str:

@@ -20,6 +20,7 @@ from gancli.data.sources.files import (
     draw_test,
     fingerprint,
     inner_path,
+    list_files,
     read_captions,
     read_text,
     reason,
@@ -147,28 +148,9 @@ def _key(path: PurePosixPath) -> str:
     return path.with_suffix("").as_posix()
 
 
-def _is_utf8(path: PurePosixPath) -> bool:
-    """Whether a path from the file system is UTF-8; Python puts lone surrogates for what is not."""
-    return not any("\udc80" <= character <= "\udcff" for character in path.as_posix())
-
-
-def _list_files(folder: Path) -> Iterator[PurePosixPath]:
-    """Paths of all files below `folder`, relative to it; nothing hidden (.git, macOS's ._image.jpg)."""
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        relative = PurePosixPath(Path(parent).relative_to(folder).as_posix())
-        for name in files:
-            if name.startswith("."):
-                continue
-            path = relative / name
-            if not _is_utf8(path):
-                raise DataError(f"{folder}: the file name {path.as_posix()!r} is not UTF-8", hint="rename it")
-            yield path
-
-
 def _list_images(folder: Path) -> set[PurePosixPath]:
     """Paths of the pictures below `folder`, relative to it."""
-    files = list(_list_files(folder))
+    files = list(list_files(folder))
     images = {path for path in files if path.suffix.lower() in IMAGE_SUFFIXES}
     if not images:
         found = Counter(path.suffix.lower() or "without extension" for path in files)
@@ -226,7 +208,7 @@ def _read_text_files(
         )
     if folder:  # beside the pictures a text file may be anything, a licence for instance
         keys = {_key(path) for path in images}
-        for path in _list_files(folder):
+        for path in list_files(folder):
             if path.suffix == ".txt" and _key(path) not in keys:
                 records[path] = _Record(problems=["a caption file without an image of that name"])
     return records

@@ -1,0 +1,190 @@
+"""The work of `prepare` that takes time, image by image, in worker processes: pictures decoded, captions spoken."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gancli.data.images import Rendered, UnusableImage, render
+from gancli.data.sample import Recording, Sample
+from gancli.data.shards import Codec, SpeechEntry
+from gancli.data.speech import MelSettings, UnusableSpeech, Utterance, load_audio, log_mel
+from gancli.data.text_to_speech import Synthesizer, Voice
+from gancli.errors import RunError
+
+CHUNK = 8  # images a worker gets at a time; with speech one, which takes as long
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechOptions:
+    """How captions are spoken, and what is kept of it.
+
+    Attributes:
+        synthesizer: Speaks every caption; None where the source brings recordings.
+        voices: Each speaks every caption (`text_to_speech.choose_voices`); empty for recordings.
+        mel: What waveforms become.
+        keep_audio: Keep the waveforms too, with 16 bits, at the rate they come in.
+    """
+
+    synthesizer: Synthesizer | None = None
+    voices: tuple[Voice, ...] = ()
+    mel: MelSettings = MelSettings()  # noqa: RUF009  (frozen)
+    keep_audio: bool = False
+
+    def entry(self, utterances: dict[str, int]) -> SpeechEntry:
+        """What the manifest says of it; `utterances` are those of each split."""
+        fields = self.synthesizer.fields if self.synthesizer else frozenset()
+        return SpeechEntry(
+            mel=self.mel,
+            backend=self.synthesizer.backend if self.synthesizer else "recorded",
+            version=self.synthesizer.version if self.synthesizer else "",
+            voices=tuple(dict.fromkeys(voice.name for voice in self.voices)) if "voice" in fields else (),
+            speeds=tuple(dict.fromkeys(voice.speed for voice in self.voices)) if "speed" in fields else (),
+            audio=self.keep_audio,
+            utterances=utterances,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """An image to be rendered: its picture, and the captions to be spoken or the recordings of them."""
+
+    sample: Sample
+    captions: tuple[str, ...]
+    recordings: tuple[Recording, ...]
+
+
+Result = tuple[Rendered, list[Utterance]]
+
+
+class _RecordRenderer:
+    """Renders one image after the other."""
+
+    def __init__(self, side: int, codec: Codec, speech: SpeechOptions | None) -> None:
+        self._side = side
+        self._codec: Codec = codec
+        self._speech = speech
+
+    def __call__(self, work: Work) -> Result | str:
+        """Picture and utterances, or the reason why there are none."""
+        try:
+            picture = render(work.sample.image, work.sample.box, self._side, self._codec)
+            return picture, [] if self._speech is None else self._speak(work, self._speech)
+        except (UnusableImage, UnusableSpeech) as error:
+            return str(error)
+
+    def _speak(self, work: Work, speech: SpeechOptions) -> list[Utterance]:
+        if speech.synthesizer is None:
+            return [
+                _utterance(recording.caption, *load_audio(recording.path), recording.path.name, speech)
+                for recording in work.recordings
+            ]
+        utterances = []
+        for number, caption in enumerate(work.captions):
+            for voice in speech.voices:
+                name = f"caption {number + 1} ({caption[:60]!r}), spoken by {voice},"
+                try:
+                    waveform, rate = speech.synthesizer.speak(caption, voice)
+                except UnusableSpeech as error:
+                    raise UnusableSpeech(f"{name} {error}") from None
+                utterances.append(_utterance(number, waveform, rate, name, speech))
+        return utterances
+
+
+def _utterance(
+    caption: int, waveform: NDArray[np.float32], rate: int, name: str, speech: SpeechOptions
+) -> Utterance:
+    try:
+        mel = log_mel(waveform, rate, speech.mel).astype(np.float16)
+    except UnusableSpeech as error:
+        raise UnusableSpeech(f"{name} {error}") from None
+    if not speech.keep_audio:
+        return Utterance(caption, mel)
+    return Utterance(caption, mel, np.rint(waveform * 32768).clip(-32768, 32767).astype(np.int16), rate)
+
+
+_renderer: _RecordRenderer  # of a worker process, set when it starts
+
+
+def _start_worker(renderer: _RecordRenderer) -> None:
+    """Workers leave Ctrl-C to the parent, and end with it even when it is killed and cannot tell them."""
+    global _renderer
+    _renderer = renderer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def _render_all(chunk: list[Work]) -> list[Result | str]:
+    return [_renderer(work) for work in chunk]
+
+
+class Renderer:
+    """Renders images in order, in this process (`jobs` 1) or in worker processes with a bounded queue.
+
+    Args:
+        side: Pixels of the stored shorter side.
+        codec: How pictures are stored.
+        jobs: Processes.
+        speech: None where captions are not spoken.
+    """
+
+    def __init__(self, side: int, codec: Codec, jobs: int, speech: SpeechOptions | None = None) -> None:
+        self._render = _RecordRenderer(side, codec, speech)
+        self._pool: ProcessPoolExecutor | None = None
+        self._waiting = jobs * 3
+        self._chunk = CHUNK if speech is None else 1
+        if jobs > 1:
+            # spawn: the parent may hold threads and open HDF5 files, which a fork would copy half-alive
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(
+                jobs, mp_context=context, initializer=_start_worker, initargs=(self._render,)
+            )
+
+    def __enter__(self) -> Renderer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def render(self, images: Iterable[Work]) -> Iterator[Result | str]:
+        """The result of each image, in order: picture and utterances, or the reason why it cannot be used.
+
+        Raises:
+            RunError: A worker or the synthesizer died.
+        """
+        if self._pool is None:
+            yield from map(self._render, images)
+            return
+        work = iter(images)
+        chunks = iter(lambda: list(islice(work, self._chunk)), [])
+        queue: deque[Future[list[Result | str]]] = deque()
+        try:
+            queue.extend(self._pool.submit(_render_all, chunk) for chunk in islice(chunks, self._waiting))
+            while queue:
+                rendered = queue.popleft().result()
+                queue.extend(self._pool.submit(_render_all, chunk) for chunk in islice(chunks, 1))
+                yield from rendered
+        except BrokenProcessPool as error:
+            raise RunError(
+                "a worker process of prepare died, which is what the system does to it when memory runs out",
+                hint="run the same command again with fewer --jobs: it continues",
+            ) from error

@@ -1,0 +1,294 @@
+"""Captions spoken by a machine: eSpeak NG as a library or a program, or any program named on the command line.
+
+Every synthesizer is repeatable: a caption, a voice and a speed give the same samples whatever was spoken before. eSpeak
+NG (GPL-3) always runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import weakref
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gancli.data import espeak_server
+from gancli.data.speech import SILENCE, UnusableSpeech, load_audio
+from gancli.errors import RunError, UsageError
+
+DEFAULT_VOICE, DEFAULT_SPEED = "en-us", 175
+SLOWEST, FASTEST = 80, 450  # words per minute, the range of eSpeak NG
+VOICES = "voices of eSpeak NG: en-us, en-gb, en-gb-scotland, de, …; en-us+f3 and en+m2 are others (f1 to f5, m1 to m8)"
+CLIP_SECONDS = 120  # a program that needs longer for one caption hangs
+INSTALL = 'install one: `pip install "gancli[speech]"`, or on Debian and Ubuntu `apt install espeak-ng`'
+
+_PROGRAM = "espeak-ng"
+_PROGRAM_LINE = f"{_PROGRAM} -b 1 -v {{voice}} -s {{speed}} -f {{text_file}} -w {{wav_file}}"
+_FIELDS = ("text_file", "wav_file", "voice", "speed")
+_FIELD = re.compile(r"\{(\w+)\}")
+_TEST_CAPTION = "a small red bird"
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """Who speaks, by the synthesizer's name ("en-us", "en-us+f3"), and how fast, in words per minute."""
+
+    name: str = DEFAULT_VOICE
+    speed: int = DEFAULT_SPEED
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.speed}"
+
+
+class Synthesizer(Protocol):
+    """Speaks text. It can be pickled to a worker process, and starts what it needs when it first speaks.
+
+    Attributes:
+        backend: "espeak-ng library", "espeak-ng program" or "command".
+        version: Of eSpeak NG; of a command its line.
+        fields: Which of "voice" and "speed" it heeds.
+    """
+
+    backend: str
+    version: str
+    fields: frozenset[str]
+
+    def speak(self, text: str, voice: Voice) -> tuple[NDArray[np.float32], int]:
+        """The spoken text, (L,) float32 mono in [-1, 1], and its rate in Hz.
+
+        Raises:
+            UnusableSpeech: It cannot be spoken; the message says why.
+            RunError: The synthesizer itself has failed.
+        """
+        ...
+
+
+class EspeakLibrary:
+    """eSpeak NG as the PyPI package espeakng-loader brings it; a process of its own speaks.
+
+    Raises:
+        RunError: It is not installed or cannot be started.
+    """
+
+    backend = "espeak-ng library"
+    fields = frozenset(("voice", "speed"))
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = self._start()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_process": None}
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        # -P: the script's folder holds modules named like the standard library's
+        process = subprocess.Popen(
+            [sys.executable, "-P", espeak_server.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        weakref.finalize(self, _end, process)
+        status, content = _receive(process)
+        if status != espeak_server.OK:
+            raise RunError(f"eSpeak NG cannot be loaded: {content.decode()}", hint=INSTALL)
+        about = json.loads(content)
+        self.version: str = about["version"]
+        self._rate: int = about["rate"]
+        return process
+
+    def speak(self, text: str, voice: Voice) -> tuple[NDArray[np.float32], int]:
+        """As `Synthesizer.speak`."""
+        process = self._process or self._start()
+        self._process = None  # should this be interrupted, the answer to come is not the next one's
+        request = {"text": text.replace("\0", " "), "voice": voice.name, "speed": voice.speed}
+        assert process.stdin is not None
+        try:
+            process.stdin.write(json.dumps(request).encode() + b"\n")
+            process.stdin.flush()
+        except OSError:
+            raise _died() from None
+        status, content = _receive(process)
+        self._process = process
+        if status != espeak_server.OK:
+            raise UnusableSpeech(content.decode())
+        return np.divide(np.frombuffer(content, np.int16), 32768, dtype=np.float32), self._rate
+
+
+def _receive(process: subprocess.Popen[bytes]) -> tuple[int, bytes]:
+    """Status and content of an answer of the server."""
+    assert process.stdout is not None
+    head = process.stdout.read(espeak_server.ANSWER.size)
+    if len(head) < espeak_server.ANSWER.size:
+        raise _died()
+    status, size = espeak_server.ANSWER.unpack(head)
+    content = process.stdout.read(size)
+    if len(content) < size:
+        raise _died()
+    return status, content
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with suppress(OSError):
+        process.stdin.close()  # which ends the server
+    process.stdout.close()
+    process.wait()
+
+
+def _died() -> RunError:
+    return RunError(
+        "the process that speaks with eSpeak NG has died",
+        hint="run the same command again: it continues; fewer --jobs need less memory",
+    )
+
+
+class SpeechCommand:
+    """A program that is started for every clip, without a shell: it reads a text file and writes an audio file.
+
+    Args:
+        line: As a user types it, with `{text_file}` (UTF-8) and `{wav_file}`, and `{voice}` and `{speed}` where the
+            program takes them. It is split like a shell would, once; what stands for the fields is never split.
+        backend, version: For the manifest; the line itself by default, paths in it cut to their last name.
+
+    Raises:
+        UsageError: The line lacks a field or has an unknown one, or there is no such program.
+    """
+
+    def __init__(self, line: str, *, backend: str = "command", version: str | None = None) -> None:
+        try:
+            self._arguments = tuple(shlex.split(line))
+        except ValueError as error:
+            raise UsageError(f"--tts-cmd {line!r}: cannot be split into arguments ({error})") from None
+        named = {field for argument in self._arguments for field in _FIELD.findall(argument)}
+        if unknown := sorted(named - set(_FIELDS)):
+            known = ", ".join(f"{{{field}}}" for field in _FIELDS)
+            raise UsageError(f"--tts-cmd {line!r}: unknown field {{{unknown[0]}}}", hint=f"known are {known}")
+        if not {"text_file", "wav_file"} <= named:
+            raise UsageError(
+                f"--tts-cmd {line!r}: needs {{text_file}} and {{wav_file}}",
+                hint='for example: --tts-cmd "my-tts --in {text_file} --out {wav_file}"',
+            )
+        if shutil.which(self._arguments[0]) is None:
+            raise UsageError(f"--tts-cmd: there is no program {self._arguments[0]!r}")
+        self.backend = backend
+        bare = [os.path.basename(part) if os.path.isabs(part) else part for part in self._arguments]
+        self.version = shlex.join(bare) if version is None else version
+        self.fields = frozenset(named & {"voice", "speed"})
+
+    def speak(self, text: str, voice: Voice) -> tuple[NDArray[np.float32], int]:
+        """As `Synthesizer.speak`."""
+        program = os.path.basename(self._arguments[0])
+        with tempfile.TemporaryDirectory(prefix="gancli-speech-") as folder:
+            text_file, wav_file = Path(folder, "caption.txt"), Path(folder, "speech.wav")
+            text_file.write_text(text + "\n", encoding="utf-8")
+            values = {
+                "text_file": str(text_file),
+                "wav_file": str(wav_file),
+                "voice": voice.name,
+                "speed": str(voice.speed),
+            }
+            arguments = [_FIELD.sub(lambda field: values[field[1]], part) for part in self._arguments]
+            try:
+                ended = subprocess.run(
+                    arguments,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    timeout=CLIP_SECONDS,
+                )
+            except subprocess.TimeoutExpired:
+                raise UnusableSpeech(f"{program} has not ended after {CLIP_SECONDS} s") from None
+            except OSError as error:
+                raise RunError(f"{arguments[0]} cannot be run ({error.strerror or error})") from None
+            if ended.returncode:
+                said = ended.stderr.decode("utf-8", "replace").replace(folder, "").strip().split("\n")[-1]
+                raise UnusableSpeech(f"{program} fails with exit code {ended.returncode}: {said[:200]}")
+            if not wav_file.exists():
+                raise UnusableSpeech(f"{program} has written no audio file")
+            return load_audio(wav_file, f"what {program} wrote")
+
+
+def find_synthesizer(line: str | None = None) -> Synthesizer:
+    """The command `line`, else eSpeak NG: the library of the extra `speech`, or the program on the PATH.
+
+    Raises:
+        UsageError: `line` is malformed.
+        RunError: There is no eSpeak NG; the hint says what to install.
+    """
+    if line is not None:
+        return SpeechCommand(line)
+    try:
+        return EspeakLibrary()
+    except RunError as error:
+        if shutil.which(_PROGRAM) is None:
+            raise RunError(f"there is no speech synthesizer: {error}", hint=INSTALL) from None
+    number = re.search(r"\d+(\.\d+)+\S*", _output(_PROGRAM, "--version"))
+    # Since 1.52 the noise of breathy voices is seeded with the time, unless -D is given
+    line = f"{_PROGRAM_LINE} -D" if "deterministic" in _output(_PROGRAM, "--help") else _PROGRAM_LINE
+    return SpeechCommand(line, backend="espeak-ng program", version=number[0] if number else "unknown")
+
+
+def _output(*arguments: str) -> str:
+    return subprocess.run(arguments, capture_output=True, text=True, check=False).stdout
+
+
+def choose_voices(synthesizer: Synthesizer, names: Sequence[str], speeds: Sequence[int]) -> tuple[Voice, ...]:
+    """Every voice at every speed, each of which has spoken once to see that it works.
+
+    Args:
+        names: Voices; empty for the default one.
+        speeds: Words per minute; empty for the default.
+
+    Raises:
+        UsageError: One stands twice, speaks like another, is unknown or out of range, or the command has no
+            field for it.
+    """
+    for what, values in (("voice", names), ("speed", speeds)):
+        if values and what not in synthesizer.fields:
+            raise UsageError(f"--{what}: the command has no field {{{what}}}", hint="add it to --tts-cmd")
+        if len(set(values)) < len(values):
+            raise UsageError(f"--{what}: {max(values, key=list(values).count)} stands twice")
+    if not all(name.strip() for name in names):
+        raise UsageError("--voice: a voice has a name", hint=VOICES)
+    for speed in speeds:
+        if not SLOWEST <= speed <= FASTEST:
+            raise UsageError(f"--speed {speed}: from {SLOWEST} to {FASTEST} words per minute")
+    voices = tuple(
+        Voice(name, speed) for name, speed in product(names or (DEFAULT_VOICE,), speeds or (DEFAULT_SPEED,))
+    )
+    heard: dict[tuple[int, bytes], str] = {}
+    for voice in voices:
+        # eSpeak NG passes over a variant that it does not know
+        base, plus, _ = voice.name.partition("+")
+        for name in (base, voice.name) if plus and synthesizer.backend != "command" else (voice.name,):
+            clip = voice.speed, _try(synthesizer, Voice(name, voice.speed)).tobytes()
+            if heard.setdefault(clip, name) != name:
+                raise UsageError(
+                    f"--voice: {heard[clip]} and {name} speak alike", hint=f"leave one out; {VOICES}"
+                )
+    return voices
+
+
+def _try(synthesizer: Synthesizer, voice: Voice) -> NDArray[np.float32]:
+    """A test clip, (L,)."""
+    try:
+        waveform, _ = synthesizer.speak(_TEST_CAPTION, voice)
+    except UnusableSpeech as error:
+        raise UsageError(f"--speech tts, voice {voice}: {error}", hint=VOICES) from None
+    if not len(waveform) or float(np.abs(waveform).max()) < SILENCE:
+        raise UsageError(f"--speech tts, voice {voice}: {synthesizer.backend} is silent", hint=VOICES)
+    return waveform
