@@ -70,8 +70,10 @@ class SpeechModulation(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """(B, C, H, W) and (B, E) -> (B, C, H, W)."""
-        scale, shift = self.scale(condition), self.shift(condition)  # (B, C)
-        return x * scale[:, :, None, None] + shift[:, :, None, None]
+        scale, shift = (
+            layers(condition)[:, :, None, None].to(x.dtype) for layers in (self.scale, self.shift)
+        )
+        return torch.addcmul(shift, x, scale)
 
 
 # --- pixel-attention module (PAM, section 4.2.2) and its substitutes ------------------------------------------
@@ -142,14 +144,14 @@ class WeightedFusion(nn.Module):
 
     def weights(self, attended: Tensor, modulated: Tensor) -> Tensor:
         """Two maps (B, C, H, W) -> (B, 2, C), of the first and of the second map."""
-        pooled = (attended + modulated).mean(dim=(2, 3))
+        pooled = attended.mean(dim=(2, 3)) + modulated.mean(dim=(2, 3))
         logits: Tensor = self.layers(pooled)
         return logits.unflatten(1, (2, -1)).softmax(dim=1)
 
     def forward(self, attended: Tensor, modulated: Tensor) -> Tensor:
         """Two maps (B, C, H, W) -> one."""
-        first, second = self.weights(attended, modulated)[:, :, :, None, None].unbind(dim=1)
-        return first * attended + second * modulated
+        first = self.weights(attended, modulated)[:, 0, :, None, None]
+        return torch.lerp(modulated, attended, first.to(attended.dtype))  # the second weight is the rest to 1
 
 
 def fusion_module(name: Fusion, channels: int, reduction: int) -> Callable[[Tensor, Tensor], Tensor]:
