@@ -45,6 +45,11 @@ class GeneratedPicture:
         stage: Side of the picture in pixels.
         second_caption: Where the picture lies between two sentences: the other one; else empty.
         weight: Of the second caption's sentence vector against the first one's, in [0, 1]; else None.
+        audio: The audio file it was drawn from, as it was given; else empty. What it says is not known.
+        audio_sha256: Of that file, or of the samples of a text that was spoken; else empty.
+        voice: Who spoke the caption for it; else empty.
+        utterance: Number of the spoken caption of a dataset that was heard, among those of its image; else None.
+        heard_key: The image that was heard where it is another one than `key`; else empty.
     """
 
     file: str
@@ -56,6 +61,11 @@ class GeneratedPicture:
     stage: int
     second_caption: str = ""
     weight: float | None = None
+    audio: str = ""
+    audio_sha256: str = ""
+    voice: str = ""
+    utterance: int | None = None
+    heard_key: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,8 @@ class Sampling:
         embeddings_hash: sha256 of that file.
         images_per_class: Only the first images of each class by name; None: all of the split.
         captions_per_image: The first captions of each image; None: random ones.
+        synthesizer: What spoke the texts, with its version; None where nothing was.
+        mismatched: Whether each picture was drawn from the speech of another image.
     """
 
     model: str
@@ -109,10 +121,13 @@ class Sampling:
     embeddings_hash: str | None = None
     images_per_class: int | None = None
     captions_per_image: int | None = None
+    synthesizer: str | None = None
+    mismatched: bool = False
 
 
 _COLUMNS = tuple(column.name for column in dataclasses.fields(GeneratedPicture))
-_LATER = ("second_caption", "weight")  # columns that files of gancli before StackGAN do not have
+# Columns that files of gancli before StackGAN and before speech do not have
+_LATER = ("second_caption", "weight", "audio", "audio_sha256", "voice", "utterance", "heard_key")
 
 
 def write_samples(folder: Path, pictures: Sequence[GeneratedPicture]) -> None:
@@ -152,6 +167,11 @@ def read_samples(folder: Path) -> list[GeneratedPicture]:
                     int(row["stage"]),
                     row.get("second_caption") or "",
                     float(row["weight"]) if row.get("weight") else None,
+                    row.get("audio") or "",
+                    row.get("audio_sha256") or "",
+                    row.get("voice") or "",
+                    int(row["utterance"]) if row.get("utterance") else None,
+                    row.get("heard_key") or "",
                 )
                 for row in reader
             ]

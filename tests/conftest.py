@@ -20,6 +20,7 @@ from gancli.data.text import Vocabulary
 if TYPE_CHECKING:
     from gancli.encoders.embeddings import CaptionEmbeddings
     from gancli.encoders.sentence import SentenceEncoder
+    from gancli.encoders.speech import Speech
 
 torch.set_num_threads(1)  # pytest -n already keeps every core busy; more threads than cores only wait
 
@@ -270,3 +271,53 @@ def tiny_stackgan(tiny_sentence_encoder: Path, tmp_path_factory: pytest.TempPath
     return build_stackgan(
         load_sentence_encoder(tiny_sentence_encoder), tmp_path_factory.mktemp("tiny") / "stackgan"
     )
+
+
+@pytest.fixture(scope="session")
+def tiny_speech_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained speech encoder folder of 8 mel bands whose vectors tell clips apart; not to be changed."""
+    from gancli.encoders.speech import ImageBranch, SpeechEncoder, save_speech
+
+    mel = MelSettings(bands=8)
+    speech = {"bands": 8, "channels": [6, 8], "hidden": 6, "attention_dim": 5}
+    image = {"backbone": "small", "dim": 12, "size": 16, "width": 4}
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(4)
+        networks = SpeechEncoder(**speech), ImageBranch(**image)
+        for parameter in networks[0].rnn.parameters():
+            parameter.mul_(3)
+    folder = tmp_path_factory.mktemp("tiny") / "speech"
+    save_speech(folder, *networks, mel, {"dataset": "cub", "speech": speech, "image": image})
+    return folder
+
+
+def build_fusion_s2igan(encoder: SentenceEncoder | Speech, folder: Path, **arguments: object) -> Path:
+    """Write an untrained Fusion-S2iGan folder of 16 pixels that reads or hears what `encoder` does."""
+    from gancli.inference.model_folder import save_fusion_s2igan
+    from gancli.models.fusion_s2igan import Generator
+
+    arguments = {"size": 16, "condition_dim": encoder.dim, "width": 4, "noise_dim": 6, **arguments}
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(5)
+        generator = Generator(**arguments)
+        for parameter in generator.parameters():  # fresh ones hardly heed the condition
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    save_fusion_s2igan(folder, generator, encoder, {"dataset": "cub", "step": 7, "generator": arguments})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_fusion_s2igan(tiny_speech_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained Fusion-S2iGan folder that hears speech; not to be changed."""
+    from gancli.encoders.speech import load_speech
+
+    return build_fusion_s2igan(load_speech(tiny_speech_encoder), tmp_path_factory.mktemp("tiny") / "fusion")
+
+
+@pytest.fixture(scope="session")
+def tiny_dfgan(tiny_sentence_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained DF-GAN folder: Fusion-S2iGan with DF-GAN's blocks that reads sentences; not to be changed."""
+    from gancli.encoders.sentence import load_sentence_encoder
+
+    encoder = load_sentence_encoder(tiny_sentence_encoder)
+    return build_fusion_s2igan(encoder, tmp_path_factory.mktemp("tiny") / "dfgan", block="dfgan")

@@ -12,7 +12,7 @@ from gancli.cli.console import Output
 from gancli.errors import UsageError
 from gancli.samples import Vary
 
-CAPTIONS, VARIANTS, FIGURES = "Captions", "Variants", "Figures"
+CAPTIONS, SPEECH, VARIANTS, FIGURES = "Captions", "Speech", "Variants", "Figures"
 
 
 @command(
@@ -21,6 +21,7 @@ CAPTIONS, VARIANTS, FIGURES = "Captions", "Variants", "Figures"
     examples=(
         'gancli sample runs/0001-ffgan-demo --text "a small red bird with blue wings" --variants 4',
         "gancli sample runs/0001-ffgan-cub --data data/cub --split test -n 30000 --out pictures/cub",
+        'gancli sample runs/0003-fusion-s2igan-cub --wav caption.wav --speak "a small red bird"',
         'gancli sample runs/0002-stackgan-cub-stage2 --interpolate "a red bird" "a small yellow bird"',
     ),
     panel=USE,
@@ -90,7 +91,7 @@ def sample(
         typer.Option(
             "--interpolate",
             metavar="TEXT TEXT",
-            help="Go from one sentence to another with the same noise (StackGAN).",
+            help="Go from one sentence to another with the same noise (StackGAN, DF-GAN).",
             rich_help_panel=CAPTIONS,
         ),
     ] = None,
@@ -104,6 +105,54 @@ def sample(
             rich_help_panel=CAPTIONS,
         ),
     ] = None,
+    wav: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--wav",
+            metavar="FILE",
+            help="Recorded speech, for a model of spoken captions: an audio file or a folder; again for more.",
+            rich_help_panel=SPEECH,
+        ),
+    ] = None,
+    speak: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--speak",
+            help="A sentence to be spoken for such a model; again for more.",
+            rich_help_panel=SPEECH,
+        ),
+    ] = None,
+    voice: Annotated[
+        str | None,
+        typer.Option("--voice", help="Who speaks.", show_default="en-us", rich_help_panel=SPEECH),
+    ] = None,
+    speed: Annotated[
+        int | None,
+        typer.Option(
+            "--speed",
+            help="How fast, in words per minute.",
+            show_default="175",
+            rich_help_panel=SPEECH,
+        ),
+    ] = None,
+    tts_command: Annotated[
+        str | None,
+        typer.Option(
+            "--tts-cmd",
+            metavar="COMMAND",
+            help="A program that speaks, with {text_file} and {wav_file}.",
+            show_default="eSpeak NG",
+            rich_help_panel=SPEECH,
+        ),
+    ] = None,
+    mismatched: Annotated[
+        bool,
+        typer.Option(
+            "--mismatched",
+            help="With --data: draw from the speech of another image, as a control.",
+            rich_help_panel=SPEECH,
+        ),
+    ] = False,
     folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for PNG files and samples.csv.")] = Path(
         "pictures"
     ),
@@ -155,7 +204,7 @@ def sample(
         bool, typer.Option("--overwrite", help="Replace the pictures of an earlier call.")
     ] = False,
 ) -> None:
-    """Draw sentences, the captions of a dataset, or the way from one sentence to another.
+    """Draw sentences, spoken or written, the captions of a dataset, or the way from one sentence to another.
 
     Words that the model has never seen are left out, with a warning. The same call again continues one that was
     interrupted.
@@ -175,8 +224,14 @@ def sample(
             out=folder,
             texts=text or (),
             captions_file=captions,
+            wavs=wav or (),
+            speak=speak or (),
+            voice=voice,
+            speed=speed,
+            tts_command=tts_command,
             data=data,
             split=split,
+            mismatched=mismatched,
             n=count,
             images_per_class=images_per_class,
             captions_per_image=captions_per_image,

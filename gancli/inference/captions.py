@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,9 +28,13 @@ class Request:
         variant: Counts the pictures of one caption, or the passes over a split, from 0.
         held: The variant whose noise this one keeps where not all of it varies.
         index: That image's place in its split.
-        position: The caption's place among the image's captions.
+        position: The caption's place among the image's captions, or the utterance's among its utterances.
         second_caption: Where the picture lies between two sentences: the other one; else empty.
         weight: Of the second sentence against the first, in [0, 1].
+        audio: The audio file it is drawn from, as it was given; else empty.
+        audio_sha256: Of that file, or of the samples of a text that was spoken; else empty.
+        voice: Who spoke the caption for it; else empty.
+        heard: Where it is drawn from the speech of another image: that image's place, and the utterance's.
     """
 
     caption: str
@@ -42,6 +46,15 @@ class Request:
     position: int | None = None
     second_caption: str = ""
     weight: float = 0.0
+    audio: str = ""
+    audio_sha256: str = ""
+    voice: str = ""
+    heard: tuple[int, int] | None = None
+
+    @property
+    def label(self) -> str:
+        """What to call it: its caption, or its file where nobody has written down what is said."""
+        return self.caption or Path(self.audio).name
 
 
 def given(texts: Sequence[str], captions_file: Path | None) -> list[Request]:
@@ -80,7 +93,13 @@ def first_of_classes(split: Split, count: int) -> NDArray[np.int64]:
 
 
 def of_dataset(
-    split: Split, *, n: int | None, seed: int, images_per_class: int | None, captions_per_image: int | None
+    split: Split,
+    *,
+    n: int | None,
+    seed: int,
+    images_per_class: int | None,
+    captions_per_image: int | None,
+    spoken: bool = False,
 ) -> list[Request]:
     """Captions of a split: random ones of images in random order, or the first ones of each image in turn.
 
@@ -90,19 +109,44 @@ def of_dataset(
         seed: Of order and captions.
         images_per_class: Take only the first images of each class by name; None: all.
         captions_per_image: Take the first captions of each image, in order; None: random ones.
+        spoken: Only captions that are spoken; where several voices speak one, in turn its first.
 
     Raises:
-        DataError: The split is empty.
+        DataError: The split is empty, or an image has no caption of that kind.
     """
     if len(split) == 0:
         raise DataError(f"{split.folder}: the split {split.name!r} is empty")
     images = np.arange(len(split)) if images_per_class is None else first_of_classes(split, images_per_class)
+    captions = _spoken if spoken else _written
     if captions_per_image is None:
-        return walk(split, images, n, seed)
-    return in_turn(split, images, captions_per_image)
+        return walk(split, images, n, seed, captions)
+    return in_turn(split, images, captions_per_image, captions)
 
 
-def walk(split: Split, images: NDArray[np.int64], n: int | None, seed: int) -> list[Request]:
+# The captions that an image of a split can be drawn from, each with its number among all captions of the image
+Captions = Callable[[Split, int], list[tuple[int, str]]]
+
+
+def _written(split: Split, index: int) -> list[tuple[int, str]]:
+    return list(enumerate(split.captions(index)))
+
+
+def _spoken(split: Split, index: int) -> list[tuple[int, str]]:
+    """One for each utterance."""
+    captions = split.captions(index)
+    spoken = [(number, captions[number]) for number in split.speech_captions(index).tolist()]
+    if not spoken:
+        raise DataError(f"{split.folder}: no caption of the image {split.keys[index]!r} is spoken")
+    return spoken
+
+
+def walk(
+    split: Split,
+    images: NDArray[np.int64],
+    n: int | None,
+    seed: int,
+    captions_of: Captions = _written,
+) -> list[Request]:
     """`n` captions: pass by pass over images of a split in random order, one random caption each time.
 
     Args:
@@ -110,6 +154,7 @@ def walk(split: Split, images: NDArray[np.int64], n: int | None, seed: int) -> l
         images: At least one place in it.
         n: How many; None: one of each image.
         seed: Of order and captions.
+        captions_of: What an image of the split can be drawn from.
     """
     n = len(images) if n is None else n
     keys, class_ids = split.keys, split.class_ids
@@ -119,27 +164,33 @@ def walk(split: Split, images: NDArray[np.int64], n: int | None, seed: int) -> l
         rng = np.random.default_rng([seed, number])
         order = images[rng.permutation(len(images))[: n - start]]
         for index, chance in zip(order.tolist(), rng.random(len(order)), strict=True):
-            captions = split.captions(index)
+            captions = captions_of(split, index)
             position = int(chance * len(captions))
             requests.append(
                 Request(
-                    captions[position], keys[index], int(class_ids[index]), number, number, index, position
+                    captions[position][1], keys[index], int(class_ids[index]), number, number, index, position
                 )
             )
     return requests
 
 
-def in_turn(split: Split, images: NDArray[np.int64], captions_each: int) -> list[Request]:
+def in_turn(
+    split: Split, images: NDArray[np.int64], captions_each: int, captions_of: Captions = _written
+) -> list[Request]:
     """The first captions of each image of a split, image by image; all where an image has fewer.
 
-    An image that has a sentence twice gets two different pictures of it.
+    An image that has a sentence twice gets two different pictures of it; one that several voices speak counts once.
     """
     requests = []
     for index in images.tolist():
         key, class_id = split.keys[index], int(split.class_ids[index])
-        captions = split.captions(index)[:captions_each]
-        for position, caption in enumerate(captions):
-            earlier = captions[:position].count(caption)
+        first: dict[int, tuple[int, str]] = {}  # by the caption's number
+        for position, (number, caption) in enumerate(captions_of(split, index)):
+            first.setdefault(number, (position, caption))
+        chosen = list(first.values())[:captions_each]
+        texts = [caption for _, caption in chosen]
+        for place, (position, caption) in enumerate(chosen):
+            earlier = texts[:place].count(caption)
             requests.append(Request(caption, key, class_id, earlier, earlier, index, position))
     return requests
 
@@ -179,8 +230,18 @@ def captions_hash(requests: Sequence[Request]) -> str:
     """sha256 of all captions in order."""
     digest = hashlib.sha256()
     for request in requests:
-        digest.update(f"{request.caption}\0{request.key}\0{request.variant}\n".encode())
+        digest.update(f"{identity(request, request.variant)}\n".encode())
     return digest.hexdigest()
+
+
+def identity(request: Request, variant: int) -> str:
+    """What tells a picture's noise from that of others."""
+    return f"{request.caption}\0{request.key}\0{variant}{_of_audio(request)}"
+
+
+def _of_audio(request: Request) -> str:
+    """The file a picture is drawn from; nothing for a spoken text, which its words tell from others."""
+    return f"\0{request.audio_sha256}" if request.audio else ""
 
 
 def file_names(requests: Sequence[Request]) -> list[str]:
@@ -189,6 +250,7 @@ def file_names(requests: Sequence[Request]) -> list[str]:
     names = []
     for number, request in enumerate(requests):
         text = f"between {request.weight:.3f}" if request.second_caption else request.caption
+        text = text or Path(request.audio).stem
         slug = _SLUG.sub("-", request.key.rpartition("/")[2] or text).strip("-")[:48]
         names.append(f"{number:0{digits}d}-{slug or 'picture'}.png")
     return names

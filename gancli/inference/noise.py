@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gancli.inference.captions import Request
+from gancli.inference.captions import Request, identity
 from gancli.inference.model_folder import NOISE
 from gancli.samples import Vary
 
@@ -53,7 +53,7 @@ def _draw(requests: Sequence[Request], variants: Sequence[int], seed: int, total
     """(B, total)."""
     rows = np.empty((len(requests), total), np.float32)
     for row, request, variant in zip(rows, requests, variants, strict=True):
-        text = f"{seed}\0{request.caption}\0{request.key}\0{variant}"
+        text = f"{seed}\0{identity(request, variant)}"
         number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16])
         row[:] = np.random.default_rng(number).standard_normal(total, dtype=np.float32)
     return rows

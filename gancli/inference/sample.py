@@ -1,7 +1,8 @@
 """`sample`: pictures from a model folder and captions, one PNG each, with the figures that go with them.
 
-It knows no model: what a model folder holds draws pictures from captions and noise (`LoadedModel`). Two things are
-one paper's alone: FF-GAN's word attention and the way between two of StackGAN's sentence vectors.
+It knows no model: what a model folder holds draws pictures from captions and noise (`LoadedModel`). What some models
+alone can do is asked of them: word attention (FF-GAN), the way between two sentence vectors (models conditioned on
+one), pictures from speech (Fusion-S2iGan).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from gancli import __version__
 from gancli.data.shards import Dataset, Split
+from gancli.data.text_to_speech import choose_voices, find_synthesizer
 from gancli.encoders.embeddings import CaptionEmbeddings, load_embeddings
 from gancli.errors import DataError, UsageError
 from gancli.inference.captions import (
@@ -38,12 +40,29 @@ from gancli.inference.figures import (
     variants_figure,
 )
 from gancli.inference.folder import open_folder, save_image, save_pixels
-from gancli.inference.model_folder import Drawing, LoadedFFGAN, LoadedModel, LoadedStackGAN, load_model
+from gancli.inference.model_folder import (
+    NOISE,
+    Drawing,
+    LoadedFFGAN,
+    LoadedFusionS2iGan,
+    LoadedModel,
+    LoadedStackGAN,
+    load_model,
+)
 from gancli.inference.noise import picture_noise
+from gancli.inference.speech import (
+    Clip,
+    Sentences,
+    hear_files,
+    hear_texts,
+    heard,
+    mismatched_speech,
+    utterances,
+    warn_of,
+)
 from gancli.samples import GeneratedPicture, Sampling, Vary, write_samples
 
 Progress = Callable[[int, int], None]  # pictures done, pictures in all
-Sentences = Callable[[Sequence[Request]], Tensor]  # B requests to sentence vectors (B, E)
 
 STEPS = 8  # of an interpolation unless said otherwise
 SHEETS = "figures"  # folder of the figures that show many pictures
@@ -83,8 +102,14 @@ def sample(
     out: Path,
     texts: Sequence[str] = (),
     captions_file: Path | None = None,
+    wavs: Sequence[Path] = (),
+    speak: Sequence[str] = (),
+    voice: str | None = None,
+    speed: int | None = None,
+    tts_command: str | None = None,
     data: Path | None = None,
     split: str = "test",
+    mismatched: bool = False,
     n: int | None = None,
     images_per_class: int | None = None,
     captions_per_image: int | None = None,
@@ -104,10 +129,10 @@ def sample(
 ) -> SampleReport:
     """Draws captions.
 
-    Captions are either given (`texts`, `captions_file`), or two between which to go (`interpolate`), or those of a
-    dataset: then the split is walked in a random order of the seed, one random caption of each image, again and again
-    until there are `n` (the protocol of the AttnGAN family, whose scores use 30,000 pictures); or, with
-    `captions_per_image`, image by image (the protocol of mAP and R@k in S2IGAN).
+    Captions are either given (`texts`, `captions_file`; for a model of spoken captions `wavs`, `speak`), or two between
+    which to go (`interpolate`), or those of a dataset: then the split is walked in a random order of the seed, one
+    random caption of each image, again and again until there are `n` (the protocol of the AttnGAN family, whose scores
+    use 30,000 pictures); or, with `captions_per_image`, image by image (the protocol of mAP and R@k in S2IGAN).
 
     Args:
         model: A model folder, or a run folder with one.
@@ -116,8 +141,15 @@ def sample(
             stopped.
         texts: Sentences.
         captions_file: A UTF-8 text file with one sentence per line; empty lines are skipped.
-        data: A prepared dataset.
+        wavs: Audio files, or folders of them, for a model of spoken captions.
+        speak: Sentences that a machine speaks for such a model.
+        voice: Who speaks them, by the synthesizer's name; None: its default.
+        speed: How fast, in words per minute; None: the default.
+        tts_command: A program that speaks, as `gancli prepare --tts-cmd` takes it; None: eSpeak NG.
+        data: A prepared dataset; of speech, for a model of spoken captions.
         split: Of the dataset.
+        mismatched: Each picture is drawn from the speech of another image, as a control: whatever then still agrees
+            with the caption does so by chance.
         n: Captions to take from the dataset; None: one per image.
         images_per_class: Only the first images of each class by name; None: all of the split.
         captions_per_image: The first captions of each image, in order; None: random ones.
@@ -161,12 +193,36 @@ def sample(
     if steps is not None and interpolate is None:
         raise UsageError("steps are those of an interpolation", 'Say --interpolate "text A" "text B".')
     loaded = load_model(Path(model), device)
+    listener = loaded if isinstance(loaded, LoadedFusionS2iGan) and loaded.speech is not None else None
+    _check_senses(
+        loaded,
+        listener,
+        written=bool(texts) or captions_file is not None or interpolate is not None,
+        spoken=bool(wavs or speak),
+        mismatched=mismatched,
+    )
+    if not speak and (voice, speed, tts_command) != (None, None, None):
+        raise UsageError(
+            "a voice, a speed and a command go with a text to be spoken", 'Say --speak "a small red bird".'
+        )
+    if mismatched and data is None:
+        raise UsageError("the speech of other images is that of a dataset", "Say --data DIR with it.")
     if attention and not isinstance(loaded, LoadedFFGAN):
         raise UsageError(
             f"{model}: {loaded.method} has no word attention to show: one vector of the whole sentence conditions it",
             "Leave out --attention; --stages and --grid show its pictures.",
         )
+    if vary == Vary.CONDITION and set(loaded.noise_dims) == {NOISE}:
+        raise UsageError(
+            f"{model}: {loaded.method} draws no conditioning augmentation: only its noise z varies",
+            "Leave out --vary.",
+        )
     dataset = None if data is None else Dataset.open(data)
+    opened = None if dataset is None else dataset.split(split)
+    clips: list[Clip] = []
+    synthesizer: str | None = None
+    if listener is not None and opened is not None:
+        listener.check_speech(opened)
     if interpolate is not None:
         if texts or captions_file is not None or dataset is not None:
             raise UsageError(
@@ -174,19 +230,25 @@ def sample(
             )
         steps = steps or STEPS
         requests = between(*interpolate, steps, variants)
-    elif dataset is not None:
-        if texts or captions_file is not None:
-            raise UsageError("captions come either from a dataset or from texts, not from both")
+    elif dataset is not None and opened is not None:
+        if texts or captions_file is not None or wavs or speak:
+            raise UsageError("captions come either from a dataset or from texts and files, not from both")
         if images_per_class is not None and not dataset.class_names:
             raise UsageError(f"{data}: has no classes to take images of", "Leave out the images per class.")
         drawn = of_dataset(
-            dataset.split(split),
+            opened,
             n=n,
             seed=seed,
             images_per_class=images_per_class,
             captions_per_image=captions_per_image,
+            spoken=listener is not None,
         )
+        if mismatched:
+            drawn = mismatched_speech(drawn, opened, seed)
         requests = with_variants(drawn, variants)
+    elif listener is not None:
+        clips, synthesizer = _hear(listener, wavs, speak, voice, speed, tts_command)
+        requests = with_variants([clip.request for clip in clips], variants)
     else:
         requests = with_variants(given(texts, captions_file), variants)
     if dataset is None and (n, images_per_class, captions_per_image) != (None, None, None):
@@ -196,13 +258,16 @@ def sample(
     sentences: Sentences | None = None
     vectors: CaptionEmbeddings | None = None
     if embeddings is not None:
-        if dataset is None:
+        if opened is None:
             raise UsageError(
                 f"{embeddings}: has vectors for the captions of a dataset, not for texts",
                 "Say --data DIR with it.",
             )
-        vectors, warnings = _open_embeddings(loaded, embeddings, dataset.split(split))
+        vectors, warnings = _open_embeddings(loaded, embeddings, opened)
         sentences = _looked_up(vectors)
+    elif listener is not None:
+        sentences = heard(clips) if opened is None else utterances(opened, listener)
+        warnings = warn_of(clips)
     else:
         warnings = loaded.check([text for r in requests for text in (r.caption, r.second_caption) if text])
         if interpolate is not None:
@@ -213,7 +278,7 @@ def sample(
         model=str(model),
         model_hash=loaded.hash,
         encoder_hash=str(loaded.settings.get("encoder_hash", "")),
-        method=loaded.method,
+        method=f"{loaded.method}, speech of other images" if mismatched else loaded.method,
         data=None if data is None else str(data),
         dataset=None if dataset is None else dataset.name,
         split=None if dataset is None else split,
@@ -232,6 +297,8 @@ def sample(
         embeddings_hash=None if vectors is None else vectors.hash,
         images_per_class=images_per_class,
         captions_per_image=captions_per_image,
+        synthesizer=synthesizer,
+        mismatched=mismatched,
     )
     open_folder(out, sampling, overwrite)
     files = file_names(requests)
@@ -260,23 +327,75 @@ def sample(
     write_samples(
         out,
         [
-            GeneratedPicture(
-                file,
-                request.caption,
-                request.key,
-                request.class_id,
-                seed,
-                request.variant,
-                loaded.stages[-1],
-                request.second_caption,
-                request.weight if request.second_caption else None,
-            )
+            _row(file, request, seed, loaded.stages[-1], None if listener is None else opened)
             for file, request in zip(files, requests, strict=True)
         ],
     )
     return SampleReport(
         out, tuple(out / file for file in files), tuple(figures), len(todo), tuple(warnings), sampling
     )
+
+
+def _row(file: str, request: Request, seed: int, side: int, spoken: Split | None) -> GeneratedPicture:
+    """The row of samples.csv; `spoken` is the split whose speech was heard."""
+    utterance, heard_key = None, ""
+    if request.heard is not None and spoken is not None:
+        heard_key, utterance = spoken.keys[request.heard[0]], request.heard[1]
+    elif spoken is not None:
+        utterance = request.position
+    return GeneratedPicture(
+        file,
+        request.caption,
+        request.key,
+        request.class_id,
+        seed,
+        request.variant,
+        side,
+        second_caption=request.second_caption,
+        weight=request.weight if request.second_caption else None,
+        audio=request.audio,
+        audio_sha256=request.audio_sha256,
+        voice=request.voice,
+        utterance=utterance,
+        heard_key=heard_key,
+    )
+
+
+def _check_senses(
+    model: LoadedModel, listener: LoadedFusionS2iGan | None, *, written: bool, spoken: bool, mismatched: bool
+) -> None:
+    """Refuses text for a model that hears, and speech for one that reads."""
+    if listener is not None and written:
+        raise UsageError(
+            f"{model.folder}: hears captions and reads none: it was trained on speech",
+            'Say --speak "a small red bird" to have a text spoken for it, --wav FILE, or --data DIR.',
+        )
+    if listener is None and (spoken or mismatched):
+        raise UsageError(
+            f"{model.folder}: reads captions and hears none: it was trained on text",
+            'Say --text "a small red bird", --captions FILE, or --data DIR.',
+        )
+
+
+def _hear(
+    model: LoadedFusionS2iGan,
+    wavs: Sequence[Path],
+    texts: Sequence[str],
+    voice: str | None,
+    speed: int | None,
+    command: str | None,
+) -> tuple[list[Clip], str | None]:
+    """Files and spoken texts, and what spoke the texts."""
+    if not wavs and not texts:
+        raise UsageError("nothing to draw", 'Say --wav FILE, --speak "a small red bird", or --data DIR.')
+    if not all(text.strip() for text in texts):
+        raise UsageError("a text to be spoken is empty")
+    clips = hear_files(wavs, model)
+    if not texts:
+        return clips, None
+    synthesizer = find_synthesizer(command)
+    (who,) = choose_voices(synthesizer, [] if voice is None else [voice], [] if speed is None else [speed])
+    return clips + hear_texts(texts, model, synthesizer, who), f"{synthesizer.backend} {synthesizer.version}"
 
 
 def _check_request(
@@ -331,7 +450,7 @@ def _open_embeddings(model: LoadedModel, path: Path, split: Split) -> tuple[Capt
     """
     if not isinstance(model, LoadedStackGAN) or model.encoder is not None:
         raise UsageError(
-            f"{path}: is not needed: {model.folder} reads the captions with the text encoder it was trained with",
+            f"{path}: is not needed: {model.folder} has the encoder it was trained with",
             "Leave out --embeddings.",
         )
     vectors = load_embeddings(path, split)
@@ -367,11 +486,11 @@ def _mixed(model: LoadedModel, ends: tuple[str, str]) -> Sentences:
     Raises:
         UsageError: The model is conditioned on more than one vector.
     """
-    if not isinstance(model, LoadedStackGAN):
+    if not isinstance(model, LoadedStackGAN | LoadedFusionS2iGan):
         raise UsageError(
             f"{model.folder}: {model.method} cannot go from one sentence to another: it attends to the words of a "
             "sentence, and the words of two sentences have no line between them",
-            "Interpolate with StackGAN, which one vector of the whole sentence conditions.",
+            "Interpolate with StackGAN, or Fusion-S2iGan with sentences, which one vector conditions.",
         )
     first, second = model.encode([text.strip() for text in ends]).split(1)  # (1, E) each
 
@@ -391,7 +510,7 @@ def _draw(
     noises = picture_noise(requests, model.noise_dims, seed, vary)
     if sentences is None:
         return model.draw([request.caption for request in requests], noises)
-    assert isinstance(model, LoadedStackGAN)
+    assert isinstance(model, LoadedStackGAN | LoadedFusionS2iGan)
     return model.draw_sentences(sentences(requests), noises)
 
 
@@ -405,7 +524,7 @@ def _figures(
 ) -> Iterator[tuple[str, Image.Image]]:
     """The figures of one picture of a batch, each with the name of its folder."""
     stages = [stage[row] for stage in pictures]
-    caption = request.caption
+    caption = request.label
     if request.second_caption:
         caption = f"{1 - request.weight:.2f} {caption} + {request.weight:.2f} {request.second_caption}"
     if "stages" in names:
@@ -429,7 +548,7 @@ def _save_sheet(
         weights = [requests[index].weight for index in rows[0]]
         figure = interpolation_figure(pictures, weights, first.caption, first.second_caption)
     else:
-        figure = variants_figure(pictures, [requests[row[0]].caption for row in rows])
+        figure = variants_figure(pictures, [requests[row[0]].label for row in rows])
     save_image(figure, out / SHEETS / name)
     if len(rows) == len(starts) and len(chosen) == columns:
         return []

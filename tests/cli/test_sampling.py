@@ -7,7 +7,9 @@ import filecmp
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from tests.cli.conftest import Gancli
@@ -64,6 +66,62 @@ def test_stackgan_attends_to_no_words(gancli: Gancli, tiny_stackgan: Path, tmp_p
     assert "no word attention" in answer.stderr
 
 
+def test_recorded_and_spoken_captions(gancli: Gancli, tiny_fusion_s2igan: Path, tmp_path: Path) -> None:
+    times = np.arange(6000) / 8000
+    for number in (1, 2):
+        soundfile.write(tmp_path / f"clip{number}.wav", 0.3 * np.sin(2000 * number * times), 8000)
+    answer = gancli(
+        "sample", tiny_fusion_s2igan, "--wav", tmp_path / "clip1.wav", "--wav", tmp_path / "clip2.wav",
+        "--out", tmp_path / "out", "--json",
+    )  # fmt: skip
+    assert answer.code == 0, answer.stderr
+    rows = list(csv.DictReader((tmp_path / "out/samples.csv").open()))
+    assert [Path(row["audio"]).name for row in rows] == ["clip1.wav", "clip2.wav"]
+
+    pytest.importorskip("espeakng_loader", reason="no eSpeak NG: the extra gancli[speech] is not installed")
+    spoken = (tiny_fusion_s2igan, "--speak", "a small red bird", "--voice", "en-gb", "--speed", "160")
+    answer = gancli("sample", *spoken, "--out", tmp_path / "spoken", "--json")
+    assert answer.code == 0, answer.stderr
+    (row,) = csv.DictReader((tmp_path / "spoken/samples.csv").open())
+    assert (row["caption"], row["voice"]) == ("a small red bird", "en-gb at 160")
+    for wrong, code, words in (
+        (("--voice", "nobody"), 2, "nobody"),
+        (("--speed", "5"), 2, "from 80 to 450"),
+        (("--speak", "?!"), 3, "?!: "),
+    ):
+        answer = gancli("sample", *spoken[:3], *wrong, "--out", tmp_path / "wrong")
+        assert (answer.code, words in answer.stderr) == (code, True), answer.stderr
+    assert not (tmp_path / "wrong").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--text", "a bird"), 2, '--speak "a small red bird"'),
+        (("--captions", "captions.txt"), 2, "hears captions and reads none"),
+        (("--wav", "nothing.wav"), 3, "nothing.wav is missing"),
+        (("--data", "DATA"), 3, "its captions are not spoken"),
+        (("--wav", "a.wav", "--voice", "en-gb"), 2, "--speak"),
+        (("--mismatched",), 2, "--data DIR"),
+        ((), 2, "--wav FILE"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_a_model_that_hears_refuses(
+    gancli: Gancli,
+    tiny_fusion_s2igan: Path,
+    tiny_dataset: Path,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    code: int,
+    words: str,
+) -> None:
+    named = [str(tiny_dataset) if argument == "DATA" else argument for argument in arguments]
+    answer = gancli("sample", tiny_fusion_s2igan, *named, "--out", tmp_path / "out")
+    assert (answer.code, words in answer.stderr) == (code, True), answer.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_quiet_names_the_files(gancli: Gancli, run: Path, tmp_path: Path) -> None:
     answer = gancli("sample", run, "-t", "a black bird", "--out", tmp_path / "out", "-q")
     (name,) = answer.stdout.splitlines()
@@ -102,6 +160,8 @@ def test_the_same_seed_gives_the_same_pictures_in_any_batch(
         (("--text", "a bird", "--embeddings", "vectors.npz"), 2, "--data"),
         (("--text", "a bird", "--images-per-class", "2"), 2, "dataset's captions"),
         (("--data", "DATA", "-n", "3", "--captions-per-image", "2"), 2, "Say -n or --captions-per-image"),
+        (("--speak", "a bird"), 2, '--text "a small red bird"'),
+        (("--data", "DATA", "--mismatched"), 2, "hears none"),
         (("--data", "DATA", "--embeddings", "vectors.npz"), 2, "is not needed"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
