@@ -221,18 +221,20 @@ def make_plan(
     if vocabulary is None:
         vocabulary = Vocabulary.build(caption for sample in samples for caption in sample.captions)
 
+    recorded = speech is not None and speech.synthesizer is None
     by_split: dict[str, list[Record]] = {}
     for index, sample in enumerate(samples):
-        record = _encode(
-            sample, vocabulary, index, recorded=speech is not None and speech.synthesizer is None
-        )
+        record = _encode(sample, vocabulary, index, recorded=recorded)
         if isinstance(record, BadSample):
             bad.append(record)
         else:
             by_split.setdefault(sample.split, []).append(record)
     if not by_split:
         first = f"; the first: {bad[0].key}: {bad[0].reason}" if bad else ""
-        raise DataError(f"{source.name}: no usable image among {len(bad)} records{first}")
+        raise DataError(
+            f"{source.name}: no usable image among {len(bad)} records{first}",
+            hint="name the folder of recordings with --speech-root" if recorded else None,
+        )
     if shard_images is None:
         records = [record for block in by_split.values() for record in block]
         spoken = sum(_utterances(record, speech) for record in records) * clip_bytes(speech)

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     import torch
 
 FEWEST_FRAMES = 16  # two convolutions of kernel 6 and stride 2 make one step of them
-LONGEST_SECONDS = 1800.0  # beyond that it is no caption, and 160 MB of memory
+LONGEST_SECONDS = 1800  # beyond that it is no caption
+MOST_SAMPLES = 2**28  # of all channels, 1 GiB of memory
 SILENCE = 1e-4  # -80 dB of full scale: the noise of 16 bits with dither stays below
 LEAST_DEVIATION = 1e-5  # of a band over time; one that is constant would blow up its rounding errors
 STREAMED = 0x7FFF0000  # a RIFF size from here on is what a program writes that cannot seek back to fill it in
@@ -154,9 +155,10 @@ def _refuse_cut(source: Path | bytes, name: str) -> None:
 
 def _decode(file: soundfile.SoundFile, name: str) -> NDArray[np.float32]:
     seconds = file.frames / file.samplerate
-    if seconds > LONGEST_SECONDS:
+    if seconds > LONGEST_SECONDS or file.frames * file.channels > MOST_SAMPLES:
         raise UnusableSpeech(
-            f"{name} lasts {seconds / 60:,.0f} minutes, a spoken caption at most {LONGEST_SECONDS / 60:.0f}"
+            f"{name} lasts {seconds / 60:,.0f} minutes ({file.channels} channels of {file.samplerate:,} Hz), too long"
+            " for a spoken caption"
         )
     samples = file.read(dtype="float32", always_2d=True)  # (L, channels)
     if not len(samples):

@@ -235,7 +235,7 @@ def _folder(path: Path) -> None:
         (_cut_in_the_header, "a.wav is cut short"),
         (_text, "a.wav is not an audio file that can be read"),
         (_not_numbers, "a.wav holds samples that are not numbers"),
-        (_hours, "a.wav lasts 60 minutes"),
+        (_hours, "a.wav lasts 60 minutes .1 channels of 8 Hz., too long"),
         (_folder, "a.wav cannot be read"),
     ],
 )

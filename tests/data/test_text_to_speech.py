@@ -111,6 +111,40 @@ def test_the_program_is_as_repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
         choose_voices(program, ["nobody"], [])
 
 
+# What the program of either version answers, and that its noise is seeded with the time unless -D is given
+PROGRAM = """#!{python}
+import sys, wave
+if "--version" in sys.argv:
+    print("eSpeak NG text-to-speech: {version}  Data at: /usr/share/espeak-ng-data")
+elif "--help" in sys.argv:
+    print("{help}")
+else:
+    given = dict(zip(sys.argv[1:], sys.argv[2:]))
+    with wave.open(given["-w"], "wb") as wav:
+        wav.setnchannels(1); wav.setsampwidth(2); wav.setframerate(22050)
+        wav.writeframes((int(given["-s"]) + ("-D" in sys.argv)).to_bytes(2, "little") * len(given["-v"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("version", "text", "level"),
+    [("1.51", "-x Write phoneme mnemonics", 175), ("1.52.0", "-D Enable deterministic random mode", 176)],
+)
+def test_arguments_of_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, text: str, level: int
+) -> None:
+    program = tmp_path / "espeak-ng"
+    program.write_text(PROGRAM.format(python=sys.executable, version=version, help=text))
+    program.chmod(0o755)
+    monkeypatch.setattr(text_to_speech, "EspeakLibrary", absent_library)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    synthesizer = find_synthesizer()
+    assert (synthesizer.backend, synthesizer.version) == ("espeak-ng program", version)
+    waveform, rate = synthesizer.speak("a bird", Voice("en-us"))
+    assert rate == 22050
+    assert (waveform * 32768).tolist() == [level] * 5
+
+
 def absent_library() -> EspeakLibrary:
     raise RunError("eSpeak NG cannot be loaded: No module named 'espeakng_loader'")
 
