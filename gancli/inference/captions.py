@@ -227,10 +227,11 @@ def with_variants(requests: Sequence[Request], variants: int) -> list[Request]:
 
 
 def captions_hash(requests: Sequence[Request]) -> str:
-    """sha256 of all captions in order."""
+    """sha256 of all captions in order, and of how the spoken ones sound."""
     digest = hashlib.sha256()
     for request in requests:
-        digest.update(f"{identity(request, request.variant)}\n".encode())
+        sound = f"\0{request.audio_sha256}" if request.voice else ""
+        digest.update(f"{identity(request, request.variant)}{sound}\n".encode())
     return digest.hexdigest()
 
 

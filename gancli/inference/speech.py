@@ -111,7 +111,7 @@ def utterances(split: Split, model: LoadedFusionS2iGan) -> Sentences:
             index, utterance = request.heard or (request.index, request.position)
             assert index is not None  # a dataset's request
             assert utterance is not None
-            mels.append(split.speech(index)[utterance])
+            mels.append(split.utterance(index, utterance))
         return encode_mels(network, mels)
 
     return look_up

@@ -191,6 +191,27 @@ def test_a_text_is_spoken_and_drawn(tiny_fusion_s2igan, wavs, tts_command, tmp_p
     assert len({picture.tobytes() for picture in pixels(out)}) == 3
 
 
+def test_an_interrupted_call_is_not_continued_in_another_voice(tiny_fusion_s2igan, tts_command, tmp_path):
+    command = f"{tts_command} {{voice}}"
+    (tmp_path / "speak.py").write_text(PROGRAM.replace("200 + ", "20 * len(sys.argv[3]) + "))
+
+    def draw(voice):
+        return sample(
+            tiny_fusion_s2igan,
+            out=tmp_path / "out",
+            speak=["a bird", "a red bird"],
+            voice=voice,
+            tts_command=command,
+        )
+
+    files = draw("low").files
+    (tmp_path / "out" / SAMPLES).unlink()
+    files[1].unlink()
+    with pytest.raises(UsageError, match="holds pictures already"):
+        draw("higher")
+    assert draw("low").made == 1
+
+
 def test_texts_that_cannot_be_spoken(tiny_fusion_s2igan, tts_command, tmp_path):
     def draw(*texts, **options):
         sample(tiny_fusion_s2igan, out=tmp_path / "out", speak=texts, tts_command=tts_command, **options)
