@@ -250,6 +250,7 @@ def build_fusion_s2igan(
         image_encoder=image_encoder,
         matching_weight=loss.damsm,
         matching_gamma=loss.gamma,
+        same_class_negatives=loss.same_class_negatives,
         penalty_weight=loss.magp,
         penalty_power=loss.magp_power,
         penalty_form=loss.magp_form,
@@ -460,6 +461,7 @@ def build_speech(
         image.to(device),
         class_ids,
         gamma=recipe.loss.gamma,
+        same_class_negatives=recipe.loss.same_class_negatives,
         distinctive_weight=recipe.loss.distinctive,
         lr=recipe.optim.lr,
         betas=recipe.optim.betas,
@@ -509,6 +511,10 @@ def assumptions(recipe: Recipe) -> str:
         vectors = f"sentence vectors of {TEXT_DIMS[recipe.text]:,} numbers"
         small = f" and Stage-I pictures of {recipe.model.size // 4} pixels" if recipe.stage == 2 else ""
         return vectors + small
+    if isinstance(recipe, FusionS2iGanRecipe):
+        return f"{recipe.condition} vectors of {CONDITION_DIMS[recipe.condition]:,} numbers"
+    if isinstance(recipe, SpeechRecipe):
+        return f"{MelSettings().bands} mel bands"
     if isinstance(recipe, DamsmRecipe):
         return f"a vocabulary of {CUB_VOCABULARY:,} entries"
     if isinstance(recipe, ClassifierRecipe):

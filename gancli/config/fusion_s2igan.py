@@ -59,6 +59,7 @@ class FusionS2iGanLoss(Section):
     magp_form: Literal["concat", "sum"] = "concat"  # norm of both gradients at once (DF-GAN code) | eq. 20
     damsm: Weight = 0.05  # lambda; the paper gives none
     gamma: Rate = 10.0  # sharpness of the matching loss within the batch
+    same_class_negatives: bool = False  # other images of a class are wrong pairs too, as without classes
 
 
 class FusionS2iGanOptim(Section):

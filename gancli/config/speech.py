@@ -65,6 +65,7 @@ class SpeechLoss(Section):
     """The matching loss, and the distinctive loss of datasets with classes."""
 
     gamma: Rate = 10.0
+    same_class_negatives: bool = False  # other images of a class are wrong pairs too, as without classes
     distinctive: Weight = 1.0  # 0 leaves it out
 
 

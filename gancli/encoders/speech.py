@@ -27,7 +27,7 @@ from gancli.encoders.embeddings import CaptionEmbeddings, kept_embeddings
 from gancli.engine.phases import Phase
 from gancli.errors import DataError
 from gancli.folders import load_part, read_folder, reading_settings, write_folder
-from gancli.losses.matching import global_matching_loss, word_mask
+from gancli.losses.matching import distinct_classes, global_matching_loss, word_mask
 
 Progress = Callable[[int, int], None]  # spoken captions done, spoken captions in all
 
@@ -200,6 +200,7 @@ class SpeechPretraining:
         class_ids: (C,) ascending, the dataset's number of each class that training shows; None trains without the
             distinctive loss.
         gamma: Sharpness of the matching loss.
+        same_class_negatives: In it, other images of a class are wrong pairs too (public code on Places).
         distinctive_weight: Of the distinctive loss.
         lr: Of Adam.
         betas: Of Adam.
@@ -215,6 +216,7 @@ class SpeechPretraining:
         class_ids: NDArray[np.int64] | None = None,
         *,
         gamma: float = 10.0,
+        same_class_negatives: bool = False,
         distinctive_weight: float = 1.0,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.95, 0.999),
@@ -223,6 +225,7 @@ class SpeechPretraining:
         self.speech = speech
         self.image = image
         self.gamma = gamma
+        self.same_class_negatives = same_class_negatives
         self.distinctive_weight = distinctive_weight
         self.networks: dict[str, nn.Module] = {"speech": speech, "image": image}
         learned: list[nn.Module] = [speech, image.linear if image.frozen_backbone else image]
@@ -246,7 +249,8 @@ class SpeechPretraining:
         """The matching loss, and the distinctive loss where there are classes (S2IGAN code)."""
         images = self.image(batch.images)
         speech = self.speech(batch.mels, batch.lengths)
-        terms = {"matching": global_matching_loss(images, speech, batch.class_ids, gamma=self.gamma)}
+        alike = distinct_classes(batch.class_ids) if self.same_class_negatives else batch.class_ids
+        terms = {"matching": global_matching_loss(images, speech, alike, gamma=self.gamma)}
         if "classifier" in self.networks:
             targets = torch.searchsorted(self.class_ids, batch.class_ids)
             logits = self.classifier(torch.cat([images, speech])).float()

@@ -99,6 +99,11 @@ def matching_loss(similarity: Tensor, class_ids: Tensor) -> Tensor:
     return F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)
 
 
+def distinct_classes(class_ids: Tensor) -> Tensor:
+    """(B,) class ids in place of others (B,) with which every wrong pair counts: each pair is a class of its own."""
+    return torch.arange(len(class_ids), device=class_ids.device)
+
+
 def global_matching_loss(
     images: Tensor, captions: Tensor, class_ids: Tensor, *, gamma: float = 10.0
 ) -> Tensor:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from gancli.data.loader import Batch
 from gancli.engine.phases import Phase
 from gancli.losses.adversarial import generator_hinge, hinge_fake, hinge_real
-from gancli.losses.matching import global_matching_loss
+from gancli.losses.matching import distinct_classes, global_matching_loss
 from gancli.losses.penalty import PenaltyForm, gradient_norms, matching_aware_penalty
 from gancli.models.attention import (
     BottleneckAttention,
@@ -524,6 +524,7 @@ class FusionS2iGan:
             the matching loss has weight 0.
         matching_weight: Of the matching loss (lambda; "DAMSM" of the paper, whose global half it is).
         matching_gamma: Its sharpness.
+        same_class_negatives: In it, other images of a class are wrong pairs too.
         penalty_weight: Of the matching-aware gradient penalty, k.
         penalty_power: Its exponent, p.
         penalty_form: How it joins the norms of both gradients.
@@ -542,6 +543,7 @@ class FusionS2iGan:
         image_encoder: Callable[[Tensor], Tensor] | None = None,
         matching_weight: float = 0.05,
         matching_gamma: float = 10.0,
+        same_class_negatives: bool = False,
         penalty_weight: float = 2.0,
         penalty_power: float = 6.0,
         penalty_form: PenaltyForm = "concat",
@@ -556,6 +558,7 @@ class FusionS2iGan:
         self.image_encoder = image_encoder
         self.matching_weight = matching_weight
         self.matching_gamma = matching_gamma
+        self.same_class_negatives = same_class_negatives
         self.penalty_weight = penalty_weight
         self.penalty_power = penalty_power
         self.penalty_form: PenaltyForm = penalty_form
@@ -622,8 +625,9 @@ class FusionS2iGan:
         scores = self.discriminator.score(self.discriminator(step.fake), condition)
         terms = {"adversarial": generator_hinge(scores)}
         if self.image_encoder is not None:
+            alike = distinct_classes(step.class_ids) if self.same_class_negatives else step.class_ids
             loss = global_matching_loss(
-                self.image_encoder(step.fake), step.condition, step.class_ids, gamma=self.matching_gamma
+                self.image_encoder(step.fake), step.condition, alike, gamma=self.matching_gamma
             )
             terms["matching"] = self.matching_weight * loss
         return terms

@@ -21,6 +21,7 @@ def test_the_dataset_picks_the_recipe(gancli: Gancli, data: Path) -> None:
     assert answer.code == 0, answer.stderr
     assert answer.json["name"] == "fusion-s2igan/cub"
     assert answer.json["parameters"] == {"generator": 16_414_489, "discriminator": 51_840_838}
+    assert answer.json["counted_with"] == "speech vectors of 1,024 numbers"
 
 
 def test_df_gan_from_sentences_to_pictures(

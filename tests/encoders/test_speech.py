@@ -209,6 +209,17 @@ def test_both_losses_are_the_equations():
     assert terms["distinctive"].item() == pytest.approx(0.5 * distinctive, rel=1e-5)
 
 
+def test_other_images_of_a_class_may_be_negatives_too():
+    torch.manual_seed(0)
+    image, speech = ImageBranch(**IMAGE).eval(), SpeechEncoder(**SMALL).eval()
+    heeded, passed_over = (
+        SpeechPretraining(speech, image, same_class_negatives=negatives) for negatives in (False, True)
+    )
+    apart = heeded.terms(batch_of([0, 1, 2, 3]))["matching"]
+    assert torch.equal(passed_over.terms(batch_of([7, 7, 2, 7]))["matching"], apart)
+    assert heeded.terms(batch_of([7, 7, 2, 7]))["matching"] < apart
+
+
 def test_without_classes_there_is_no_distinctive_loss():
     training = SpeechPretraining(SpeechEncoder(**SMALL), ImageBranch(**IMAGE))
     assert set(training.networks) == {"speech", "image"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -457,6 +458,15 @@ def test_the_generators_terms():
     )
     gradient = torch.autograd.grad(terms["matching"], shared.fake)[0]
     assert gradient.abs().sum() > 0, "through the frozen image encoder"
+
+
+def test_other_images_of_a_class_may_be_negatives_too():
+    encoder = ImageEncoder()
+    trained = model(encoder, matching_weight=0.3, matching_gamma=7.0, same_class_negatives=True)
+    shared = replace(trained.begin(batch_of()), class_ids=torch.zeros(4, dtype=torch.long))
+    similarity = 7.0 * cosine_similarity_matrix(encoder(shared.fake), shared.condition)
+    expected = 0.3 * matching_loss(similarity, torch.arange(4)).item()
+    assert trained.generator_terms(shared)["matching"].item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_matching_loss_needs_an_image_encoder():

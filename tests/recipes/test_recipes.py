@@ -132,6 +132,7 @@ def test_fusion_s2igans_published_values() -> None:
         optim = recipe.optim
         assert (optim.generator_lr, optim.discriminator_lr, optim.betas) == (1e-4, 4e-4, (0, 0.9))
         assert recipe.train.epochs == (300 if dataset == "places" else 600)
+        assert recipe.loss.same_class_negatives == (dataset == "places")
         assert dict(parameter_table(recipe)) == {"generator": 16_414_489, "discriminator": 51_840_838}
     assert dict(parameter_table(load_recipe("dfgan/cub"))) == {
         "generator": 9_744_131,
