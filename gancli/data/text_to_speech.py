@@ -288,7 +288,7 @@ def _try(synthesizer: Synthesizer, voice: Voice) -> NDArray[np.float32]:
     try:
         waveform, _ = synthesizer.speak(_TEST_CAPTION, voice)
     except UnusableSpeech as error:
-        raise UsageError(f"--speech tts, voice {voice}: {error}", hint=VOICES) from None
+        raise UsageError(f"voice {voice}: {error}", hint=VOICES) from None
     if not len(waveform) or float(np.abs(waveform).max()) < SILENCE:
-        raise UsageError(f"--speech tts, voice {voice}: {synthesizer.backend} is silent", hint=VOICES)
+        raise UsageError(f"voice {voice}: {synthesizer.backend} is silent", hint=VOICES)
     return waveform
