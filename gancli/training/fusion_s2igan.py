@@ -111,10 +111,12 @@ def open_encoder(recipe: FusionS2iGanRecipe, device: torch.device) -> SentenceEn
     """
     kind = read_settings(recipe.encoder)["kind"]
     if (kind == "speech") != (recipe.condition == "speech"):
-        other = "sentence" if recipe.condition == "speech" else "speech"
+        other = {"speech": "speech", "damsm": "sentence", "char-cnn-rnn": "sentence"}.get(kind)
         raise ConfigError(
-            f"condition: received {recipe.condition!r}, but {recipe.encoder} holds an encoder of kind {kind!r}",
-            f"Set condition={other}, or name another encoder folder.",
+            f"condition: received {recipe.condition!r}, but {recipe.encoder} is a folder of kind {kind!r}",
+            f"Set condition={other}, or name another encoder folder."
+            if other
+            else f"Name one of gancli pretrain-encoder {'speech' if recipe.condition == 'speech' else 'damsm'}.",
         )
     if recipe.condition == "speech":
         return load_speech(recipe.encoder, device)

@@ -45,7 +45,7 @@ def test_df_gan_from_sentences_to_pictures(
 def test_what_is_wrong_is_named(gancli: Gancli, data: Path, tiny_encoder: Path) -> None:
     answer = gancli("train", "fusion-s2igan", f"data={data}", f"encoder={tiny_encoder}")
     assert answer.code == 2
-    assert "holds an encoder of kind 'damsm'" in answer.stderr
+    assert "is a folder of kind 'damsm'" in answer.stderr
     assert "condition=sentence" in answer.stderr
     answer = gancli("train", "fusion-s2igan", f"data={data}", "encoder=no/encoder")
     assert answer.code == 3

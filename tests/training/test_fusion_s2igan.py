@@ -175,13 +175,16 @@ def test_init_from_takes_the_generator(spoken: Path, speech_encoder: Path, tmp_p
 
 
 def test_the_condition_has_to_be_the_encoders(
-    data: Path, tiny_encoder: Path, spoken: Path, speech_encoder: Path, tmp_path: Path
+    data: Path, tiny_encoder: Path, spoken: Path, speech_encoder: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match="kind 'damsm'") as caught:
         train(recipe(data, tiny_encoder), runs=tmp_path / "runs")
     assert "condition=sentence" in str(caught.value.hint)
     with pytest.raises(ConfigError, match="kind 'speech'"):
         train(recipe(spoken, speech_encoder, "condition=sentence"), runs=tmp_path / "runs")
+    with pytest.raises(ConfigError, match="kind 'ffgan'") as caught:
+        train(recipe(spoken, tiny_model), runs=tmp_path / "runs")
+    assert caught.value.hint == "Name one of gancli pretrain-encoder speech."
     with pytest.raises(DataError, match="not spoken"):
         train(recipe(data, speech_encoder), runs=tmp_path / "runs")
 
