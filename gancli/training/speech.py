@@ -34,6 +34,7 @@ from gancli.scores.retrieval import average_precisions, chance_precision, first_
 from gancli.training.common import RunResult, loop_settings, open_run, reporter, set_rate
 
 RECALLS = (1, 5, 10)
+_BEST_OF = 10  # the k of the recall that a checkpoint is chosen by
 _ONLY_AT_THE_END = ("_1", "_5")  # of the report's figures
 _CHUNK = 256  # spoken captions read at a time for a report
 
@@ -69,6 +70,16 @@ def pretrain_speech(
     else:
         groups = train.class_ids if recipe.validation.by == "class" else training
         training, chosen = set_aside(groups, recipe.validation.share, recipe.train.seed)
+    shown = np.arange(len(held_out)) if chosen is None else chosen
+    by_class = recipe.validation.metric == "map"
+    ranked = len(np.unique(held_out.class_ids[shown])) if by_class else len(shown)
+    selects = ranked > (1 if by_class else _BEST_OF)
+    if not selects:
+        events.emit(
+            "warning",
+            f"the {len(shown):,} images to validate with{' are of one class' if by_class else ''}: every checkpoint "
+            "does as well on them, the last one is kept (see validation.share, validation.by, validation.metric)",
+        )
     arguments = speech_arguments(recipe.model, dataset.image_size, mel.bands)
     size = min(arguments["image"]["size"], dataset.image_size)
     seed_everything(recipe.train.seed)
@@ -79,9 +90,8 @@ def pretrain_speech(
     source = SpokenPairs(pictures, recipe.loader.max_frames)
 
     def evaluate(networks: Mapping[str, nn.Module], step: int) -> dict[str, float]:
-        indices = np.arange(len(held_out)) if chosen is None else chosen
-        spoken = first_captions(cast(SpeechEncoder, networks["speech"]), held_out, indices)
-        report = retrieval_report(spoken, networks["image"], held_out, indices, size, recipe.loader.batch)
+        spoken = first_captions(cast(SpeechEncoder, networks["speech"]), held_out, shown)
+        report = retrieval_report(spoken, networks["image"], held_out, shown, size, recipe.loader.batch)
         return {name: value for name, value in report.items() if not name.endswith(_ONLY_AT_THE_END)}
 
     def export(networks: Mapping[str, nn.Module], folder: Path, step: int) -> None:
@@ -106,7 +116,7 @@ def pretrain_speech(
         device,
         evaluate=evaluate,
         evaluate_every=recipe.validation.every * len(source),
-        best=("map" if recipe.validation.metric == "map" else "recall_10", "max"),
+        best=("map" if by_class else f"recall_{_BEST_OF}", "max") if selects else None,
         export=export,
         on_epoch=lambda epoch: set_rate(
             model.optimizer, optim.lr * optim.lr_decay ** (epoch // optim.decay_every)
@@ -187,14 +197,14 @@ def set_aside(
 
     Args:
         groups: (N,) group of each image: its class, or a number of its own.
-        share: Of the groups to set aside, rounded; at least one, and never all.
+        share: Of the groups to set aside, rounded; at least two, which can be told apart, and never all.
         seed: The same seed divides in the same way.
 
     Returns:
         Indices to train on and indices set aside, each ascending.
     """
     names = np.unique(groups)
-    count = min(max(1, round(share * len(names))), len(names) - 1)
+    count = min(max(2, round(share * len(names))), len(names) - 1)
     drawn = np.random.default_rng([_HELD_OUT, seed]).permutation(names)[:count]
     aside = np.isin(groups, drawn)
     return np.flatnonzero(~aside), np.flatnonzero(aside)

@@ -19,6 +19,7 @@ from gancli.data.loader import BatchSource, batches
 from gancli.data.shards import Dataset
 from gancli.data.speech import MelSettings
 from gancli.encoders.speech import embed_speech, load_speech
+from gancli.engine.events import Event, Events
 from gancli.errors import ConfigError, DataError
 from gancli.training import pretrain_encoder
 from gancli.training.speech import SpokenPairs, retrieval_report, set_aside
@@ -46,7 +47,7 @@ def test_it_learns_and_says_what_it_reaches(data: Path, tmp_path: Path) -> None:
     result = pretrain_encoder(
         recipe(
             data, "validation.by=image", "validation.share=0.25", "train.steps=null", "train.epochs=20",
-            "optim.lr=0.01",
+            "optim.lr=0.01", "optim.decay_every=50",
         ),
         out=tmp_path / "speech",
         runs=tmp_path / "runs",
@@ -116,6 +117,22 @@ def test_the_distinctive_loss_needs_classes(data: Path, tmp_path: Path) -> None:
     assert set(result.loop.last) == {"speech.matching"}
 
 
+@pytest.mark.parametrize("changes", [["validation.by=class"], ["validation.metric=recall"]])
+def test_where_every_checkpoint_does_as_well_the_last_is_kept(
+    data: Path, tmp_path: Path, changes: list[str]
+) -> None:
+    """One of two classes is held out, or fewer images than are counted as found: the first look would be the best."""
+    seen: list[Event] = []
+    result = pretrain_encoder(
+        recipe(data, "train.steps=6", *changes),
+        out=tmp_path / "speech",
+        runs=tmp_path / "runs",
+        events=Events(seen.append),
+    )
+    assert load_speech(result.output).settings["step"] == 6
+    assert any(event.kind == "warning" and "the last one is kept" in event.text for event in seen)
+
+
 def test_selecting_on_test_trains_on_everything(data: Path, tmp_path: Path) -> None:
     result = pretrain_encoder(
         recipe(data, "validation.select_on=test"), out=tmp_path / "speech", runs=tmp_path / "runs"
@@ -147,7 +164,7 @@ def test_no_group_is_on_both_sides(numbers: list[int], share: float, seed: int) 
     assert sorted([*training, *aside]) == list(range(len(groups)))
     assert not set(groups[training]) & set(groups[aside])
     count = len(set(numbers))
-    assert len(set(groups[aside])) == min(max(1, round(share * count)), count - 1)
+    assert len(set(groups[aside])) == min(max(2, round(share * count)), count - 1)
     again = set_aside(groups, share, seed)
     assert again[1].tolist() == aside.tolist()
 
