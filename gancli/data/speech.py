@@ -215,6 +215,8 @@ def log_mel(waveform: NDArray[np.float32], rate: int, settings: MelSettings) -> 
         raise UnusableSpeech("is silent")
     if settings.sample_rate is not None:
         waveform, rate = resample(waveform, rate, settings.sample_rate), settings.sample_rate
+        if not len(waveform):  # of a clip of a sample or two at a higher rate nothing is left
+            waveform = np.zeros(1, np.float32)
     window, hop = _samples(settings.window_ms, rate), _samples(settings.hop_ms, rate)
     # np.pad and not torch's own: it also mirrors clips shorter than half a window
     padded = np.pad(waveform, window // 2, mode=settings.centre_pad)

@@ -174,9 +174,11 @@ def test_impossible_networks_are_refused():
 # --- training -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("image", [None, torch.nn.Linear(5, 5)])
-def test_training_steps_text_and_projection(image):
-    model = CharCnnRnnPretraining(small(), image, lr=0.01)
+@pytest.mark.parametrize("projected", [False, True])
+def test_training_steps_text_and_projection(projected):
+    text = small()  # seeds what is drawn after it
+    image = torch.nn.Linear(5, 5) if projected else None
+    model = CharCnnRnnPretraining(text, image, lr=0.01)
     assert list(model.networks) == ["text"] + ["image"] * (image is not None)
     (phase,) = model.phases
     assert phase.clip == dict.fromkeys(model.networks, 5.0)
