@@ -219,6 +219,15 @@ def r_precision(
     _report(out, rows, results)
 
 
+CompatS2igan = Annotated[
+    bool,
+    typer.Option(
+        "--compat-s2igan",
+        help="Generated pictures enter the network in [0, 1], as in S2IGAN's code, real ones in [-1, 1].",
+    ),
+]
+
+
 @command(
     score_app,
     "map",
@@ -237,6 +246,7 @@ def mean_average_precision(
     images_per_class: Annotated[
         int, typer.Option("--images-per-class", min=1, help="Real pictures of each class that query.")
     ] = 2,
+    compat_s2igan: CompatS2igan = False,
     seed: Seed = 0,
     batch: Batch = 50,
     device: Device = "auto",
@@ -258,6 +268,7 @@ def mean_average_precision(
             network,
             data=data,
             images_per_class=images_per_class,
+            compat_s2igan=compat_s2igan,
             seed=seed,
             batch=batch,
             progress=advance,
@@ -286,6 +297,7 @@ def recall(
     features: RetrievalFeatures = "imagenet",
     weights: InceptionWeights = None,
     data: Data = None,
+    compat_s2igan: CompatS2igan = False,
     seed: Seed = 0,
     batch: Batch = 50,
     device: Device = "auto",
@@ -302,7 +314,14 @@ def recall(
     network = load_features(features, weights=weights, device=pick_device(device))
     with out.progress("features", "pictures") as advance:
         rows = score_recall(
-            samples, network, ranks=ranks or RANKS, data=data, seed=seed, batch=batch, progress=advance
+            samples,
+            network,
+            ranks=ranks or RANKS,
+            data=data,
+            compat_s2igan=compat_s2igan,
+            seed=seed,
+            batch=batch,
+            progress=advance,
         )
     _report(out, rows, results)
 

@@ -33,6 +33,7 @@ def score_map(
     *,
     data: str | None = None,
     images_per_class: int = IMAGES_PER_CLASS,
+    compat_s2igan: bool = False,
     seed: int = 0,
     batch: int = 50,
     progress: Progress | None = None,
@@ -48,6 +49,7 @@ def score_map(
         network: From `load_features`.
         data: "DIR:split" the captions come from; None: where sampling.json says.
         images_per_class: Queries of each class.
+        compat_s2igan: See `as_s2igan`; for the generated pictures alone.
         seed: Of the order of equals.
         batch: Pictures at a time.
         progress: Called after each batch with pictures done and in all, first for the generated ones.
@@ -80,7 +82,8 @@ def score_map(
         raise DataError(f"{samples}: has no picture of a class of {real.name}")
     if len(asking) < len(queries):
         notes.append(f"{len(queries) - len(asking):,} queries left out: nothing was drawn of their classes")
-    gallery = all_features(_some(fake, chosen), network, batch=batch, progress=progress)
+    drawing = as_s2igan(network) if compat_s2igan else network
+    gallery = all_features(_some(fake, chosen), drawing, batch=batch, progress=progress)
     features = all_features(real.only(asking.tolist()), network, batch=batch, progress=progress)
     protocol = f"mAP of {images_per_class} real pictures per class, gallery of generated pictures: {each}"
     rows = [
@@ -90,7 +93,7 @@ def score_map(
             protocol,
             real,
             fake,
-            network,
+            drawing,
             seed,
             notes,
         )
@@ -120,6 +123,7 @@ def score_recall(
     *,
     ranks: Sequence[int] = RANKS,
     data: str | None = None,
+    compat_s2igan: bool = False,
     seed: int = 0,
     batch: int = 50,
     progress: Progress | None = None,
@@ -134,6 +138,7 @@ def score_recall(
         network: From `load_features`.
         ranks: Each k; one that is larger than the gallery is taken as its size, and the row says so.
         data: "DIR:split" the captions come from; None: where sampling.json says.
+        compat_s2igan: See `as_s2igan`; for the generated pictures alone.
         seed: Of the order of equals.
         batch: Pictures at a time.
         progress: Called after each batch with pictures done and in all, first for the generated ones.
@@ -151,7 +156,8 @@ def score_recall(
     places = _places(records, real)
     asking = np.unique(places)
     order = np.random.default_rng(seed).permutation(len(places))
-    gallery = all_features(fake, network, batch=batch, progress=progress)
+    drawing = as_s2igan(network) if compat_s2igan else network
+    gallery = all_features(fake, drawing, batch=batch, progress=progress)
     features = all_features(real.only(asking.tolist()), network, batch=batch, progress=progress)
     hits = first_hits(features, gallery[order], asking, places[order])
     common = [note_on(fake, network.sha256)]
@@ -172,13 +178,26 @@ def score_recall(
                 f"these images; a hit if one of its own is among the {taken:,} nearest, cosine; chance {chance:.3g} %",
                 real,
                 fake,
-                network,
+                drawing,
                 len(asking),
                 len(places),
                 notes,
             )
         )
     return tuple(rows)
+
+
+def as_s2igan(network: FeatureNetwork) -> FeatureNetwork:
+    """The network as S2IGAN's code uses it on generated pictures: it hands them over in [0, 1] instead of [-1, 1]."""
+
+    def prepare(pictures: Tensor) -> Tensor:
+        return (network.prepare(pictures) + 1) / 2
+
+    return dataclasses.replace(
+        network,
+        prepare=prepare,
+        resize=f"{network.resize}; generated pictures in [0, 1] instead of [-1, 1] (S2IGAN's code)",
+    )
 
 
 def _map_row(

@@ -217,3 +217,31 @@ def test_samples_csv_lists_captions_in_turn(tiny_model, tiny_dataset, split, tmp
     assert [(row["key"], row["caption"]) for row in rows] == [
         (key, caption) for place, key in enumerate(split.keys) for caption in split.captions(place)[:2]
     ]
+
+
+@pytest.mark.parametrize("score", [score_map, score_recall])
+def test_s2igans_range_is_for_generated_pictures_alone_and_stands_in_the_row(
+    score, copies, split, tiny_dataset
+):
+    seen = []
+
+    def look(pictures):
+        seen.append((float(pictures.min()), float(pictures.max())))
+        return pictures.flatten(1)
+
+    network = FeatureNetwork(
+        name="pixels",
+        sha256="c" * 64,
+        dim=48,
+        resize="area",
+        prepare=lambda pictures: torch.nn.functional.adaptive_avg_pool2d(pictures, 4) / 127.5 - 1,
+        network=look,
+        device=torch.device("cpu"),
+    )
+    every = list(range(len(split)))
+    rows = score(copies(every, every), network, data=f"{tiny_dataset}:test", compat_s2igan=True)
+    (generated, *_), real = seen[0], seen[1]
+    assert generated >= 0
+    assert real[0] < 0
+    assert "[0, 1]" in rows[0].resize
+    assert all("[0, 1]" not in row.resize for row in rows if row.method == "real")
