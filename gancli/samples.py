@@ -2,7 +2,7 @@
 
 PNG files, `samples.csv` with one row per file (which caption, of which image, which seed), and `sampling.json`, which
 says what model made them. `sampling.json` is written first and `samples.csv` last: a folder without the latter
-was interrupted.
+was interrupted. Inpainting writes the same folder; beside each picture lies the hole that was filled.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ class GeneratedPicture:
         voice: Who spoke the caption for it; else empty.
         utterance: Number of the spoken caption of a dataset that was heard, among those of its image; else None.
         heard_key: The image that was heard where it is another one than `key`; else empty.
+        hole: Path below the folder of a PNG of the picture's size, white where the picture was filled; empty where the
+            whole picture was drawn.
     """
 
     file: str
@@ -66,6 +68,7 @@ class GeneratedPicture:
     voice: str = ""
     utterance: int | None = None
     heard_key: str = ""
+    hole: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,8 @@ class Sampling:
         captions_per_image: The first captions of each image; None: random ones.
         synthesizer: What spoke the texts, with its version; None where nothing was.
         mismatched: Whether each picture was drawn from the speech of another image.
+        holes: What holes were cut and filled ("center 0.5"); empty where whole pictures were drawn.
+        hole_seed: Of the holes; None where they are not random.
     """
 
     model: str
@@ -123,11 +128,13 @@ class Sampling:
     captions_per_image: int | None = None
     synthesizer: str | None = None
     mismatched: bool = False
+    holes: str = ""
+    hole_seed: int | None = None
 
 
 _COLUMNS = tuple(column.name for column in dataclasses.fields(GeneratedPicture))
-# Columns that files of gancli before StackGAN and before speech do not have
-_LATER = ("second_caption", "weight", "audio", "audio_sha256", "voice", "utterance", "heard_key")
+# Columns that files of gancli before StackGAN, before speech and before inpainting do not have
+_LATER = ("second_caption", "weight", "audio", "audio_sha256", "voice", "utterance", "heard_key", "hole")
 
 
 def write_samples(folder: Path, pictures: Sequence[GeneratedPicture]) -> None:
@@ -146,10 +153,11 @@ def read_samples(folder: Path) -> list[GeneratedPicture]:
     """The generated pictures of a folder, in order; where there are several stages, those of the last.
 
     Raises:
-        DataError: There is no samples.csv, it is not one, it lists nothing, or a file it lists is not there.
+        DataError: There is no samples.csv, it is not one, it lists nothing, or a picture or hole that it lists is not
+            there.
     """
     path = Path(folder) / SAMPLES
-    again = "Run gancli sample again; the same command continues where it stopped."
+    again = "Run gancli sample or gancli inpaint again; the same command continues where it stopped."
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
@@ -172,6 +180,7 @@ def read_samples(folder: Path) -> list[GeneratedPicture]:
                     row.get("voice") or "",
                     int(row["utterance"]) if row.get("utterance") else None,
                     row.get("heard_key") or "",
+                    row.get("hole") or "",
                 )
                 for row in reader
             ]
@@ -185,7 +194,8 @@ def read_samples(folder: Path) -> list[GeneratedPicture]:
         raise DataError(f"{path}: lists no pictures", again)
     last = max(picture.stage for picture in pictures)
     pictures = [picture for picture in pictures if picture.stage == last]
-    absent = [picture.file for picture in pictures if not (path.parent / picture.file).is_file()]
+    listed = [file for picture in pictures for file in (picture.file, picture.hole) if file]
+    absent = [file for file in listed if not (path.parent / file).is_file()]
     if absent:
         raise DataError(
             f"{path}: lists {len(absent)} files that are not there, the first is {absent[0]}", again

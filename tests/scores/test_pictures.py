@@ -1,12 +1,24 @@
 """Pictures for scores: every one, once, as RGB, whatever the folder looks like; and no silent loss."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from gancli.data.shards import Dataset
 from gancli.errors import DataError, UsageError
-from gancli.samples import SAMPLES, SAMPLING, GeneratedPicture, read_samples, write_samples
+from gancli.samples import (
+    SAMPLES,
+    SAMPLING,
+    GeneratedPicture,
+    Sampling,
+    read_samples,
+    read_sampling,
+    write_samples,
+    write_sampling,
+)
 from gancli.scores.pictures import open_pictures, origin_of
 
 
@@ -130,6 +142,37 @@ def test_captions_with_commas_quotes_and_accents_survive(tmp_path):
     picture = GeneratedPicture("a.png", 'a "small", naïve bird\nwith é', "001/Bird", 3, 7, 2, 4)
     write_samples(tmp_path, [picture])
     assert read_samples(tmp_path) == [picture]
+
+
+def test_a_hole_is_part_of_its_row_and_no_picture(tmp_path):
+    for name in ("a.png", "holes/a.png"):
+        save(tmp_path / name)
+    picture = GeneratedPicture("a.png", "a bird", "001/Bird", 3, 7, 0, 4, hole="holes/a.png")
+    write_samples(tmp_path, [picture])
+    assert read_samples(tmp_path) == [picture]
+    assert [file.name for file in open_pictures(str(tmp_path)).files] == ["a.png"]
+    (tmp_path / "holes/a.png").unlink()
+    with pytest.raises(DataError, match=r"1 files that are not there.*holes/a\.png"):
+        read_samples(tmp_path)
+
+
+def test_folders_of_before_inpainting_still_read(tmp_path):
+    save(tmp_path / "a.png")
+    write_samples(tmp_path, [GeneratedPicture("a.png", "a bird", "001/Bird", 3, 7, 0, 4)])
+    rows = (tmp_path / SAMPLES).read_text().splitlines()
+    assert rows[0].endswith(",hole")
+    (tmp_path / SAMPLES).write_text("\n".join(row.rpartition(",")[0] for row in rows))
+    assert read_samples(tmp_path)[0].hole == ""
+
+    sampling = Sampling(
+        "runs/1", "a", "b", "CSF-GAN", "data/cub", "cub", "test", 1, 1, 0, 16, (4,), "c", (), "0",
+        holes="center 0.5",
+    )  # fmt: skip
+    write_sampling(tmp_path, sampling)
+    assert read_sampling(tmp_path) == sampling
+    content = json.loads((tmp_path / SAMPLING).read_text())
+    (tmp_path / SAMPLING).write_text(json.dumps({k: v for k, v in content.items() if "hole" not in k}))
+    assert read_sampling(tmp_path) == dataclasses.replace(sampling, holes="")
 
 
 def test_fingerprint_follows_the_files(tmp_path):
