@@ -1,0 +1,146 @@
+"""The papers' tables with our numbers beside the published ones, as CSV and Markdown.
+
+A published number and ours stand side by side with what separates them: the difference is only computed where the
+stated protocol is the same, and where it is not, the reason stands in its place. One module per paper says what stands
+in its tables and what has to be the same.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gancli.config import recipes_folder
+from gancli.errors import DataError, UsageError
+from gancli.files import atomic_file
+from gancli.scores.results import ScoreRow, read_rows
+from gancli.scores.tables import ffgan, fusion_s2igan, stackgan
+from gancli.scores.tables.paper import Paper, PaperTable
+from gancli.scores.tables.writing import DATASETS, METRICS, TableRow, csv_text, markdown
+
+__all__ = ["DATASETS", "METRICS", "PAPERS", "TableReport", "TableRow", "read_paper", "table"]
+
+PAPERS = {"ffgan": ffgan.PAPER, "stackgan": stackgan.PAPER, "fusion-s2igan": fusion_s2igan.PAPER}
+
+
+@dataclass(frozen=True)
+class TableReport:
+    """What `table` wrote.
+
+    Attributes:
+        files: CSV and Markdown files.
+        rows: All lines of all tables.
+        markdown: The text of all Markdown files.
+    """
+
+    files: tuple[Path, ...]
+    rows: tuple[TableRow, ...]
+    markdown: str
+
+
+def table(paper: str, results: Path, out: Path) -> TableReport:
+    """Writes the tables of a paper with our scores.
+
+    Args:
+        paper: A key of `PAPERS`: "ffgan" for its Tables 1 and 2 and the numbers of its Fig. 7, "stackgan" for the
+            table of Inception scores and human ranks, "fusion-s2igan" for its six tables.
+        results: A results.csv; of several scores of the same thing the last one counts.
+        out: Folder for a CSV and a Markdown file of each table; made if need be.
+
+    Raises:
+        DataError: results.csv is missing or broken.
+        UsageError: There is no such paper.
+    """
+    if paper not in PAPERS:
+        raise UsageError(f"{paper!r} is no paper whose tables are known", f"One of: {', '.join(PAPERS)}.")
+    published = read_paper(paper)
+    scores = _latest(read_rows(results))
+    out.mkdir(parents=True, exist_ok=True)
+    rows: list[TableRow] = []
+    files, texts = [], []
+    everywhere = {row.dataset for row in published}
+    for each in PAPERS[paper].tables:
+        lines = [row for row in published if row.table == each.number]
+        elsewhere = everywhere - {row.dataset for row in lines}  # a score of such a dataset has its own table
+        wanted = [
+            score
+            for score in scores
+            if score.metric in each.metrics and each.takes(score.method) and score.dataset not in elsewhere
+        ]
+        lines += [_ours(each, score, lines, PAPERS[paper]) for score in wanted]
+        rows += lines
+        texts.append(markdown(each.title, lines))
+        stem = out / f"{paper}-{each.stem}"
+        for path, text in ((stem.with_suffix(".csv"), csv_text(lines)), (stem.with_suffix(".md"), texts[-1])):
+            with atomic_file(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+            files.append(path)
+    return TableReport(tuple(files), tuple(rows), "\n".join(texts))
+
+
+def read_paper(name: str) -> list[TableRow]:
+    """The published numbers of a paper, from recipes/tables.
+
+    Raises:
+        DataError: There are none for that paper, or the file is broken.
+    """
+    path = recipes_folder() / "tables" / f"{name.replace('-', '_')}.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [
+                TableRow(
+                    record["table"],
+                    record["method"],
+                    record["dataset"],
+                    record["metric"],
+                    float(record["value"]),
+                    float(record["std"]) if record["std"] else None,
+                    "paper",
+                    note=record["note"],
+                    input=record["input"],
+                )
+                for record in csv.DictReader(file)
+            ]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path}: the paper's numbers cannot be read ({error})", "Install gancli again."
+        ) from error
+
+
+def _latest(scores: Sequence[ScoreRow]) -> list[ScoreRow]:
+    passing = {"value", "std", "date", "note", "gancli_version"}
+    kept: dict[tuple[object, ...], ScoreRow] = {}
+    for score in scores:
+        key = tuple(value for name, value in dataclasses.asdict(score).items() if name not in passing)
+        kept.pop(key, None)  # so that a repeated score stands where its last one does
+        kept[key] = score
+    return list(kept.values())
+
+
+def _ours(table: PaperTable, score: ScoreRow, published: Sequence[TableRow], paper: Paper) -> TableRow:
+    reason = paper.why_not_comparable(score)
+    delta, note = None, score.note
+    if not reason:
+        same = (table.names.get(score.method, score.method), score.dataset, score.metric)
+        value = next((row.value for row in published if (row.method, row.dataset, row.metric) == same), None)
+        if value is None:
+            reason = f"the paper gives no value of {score.method} on {score.dataset}"
+        else:
+            delta = score.value - value
+            note = "; ".join(filter(None, (note, paper.caveats.get(score.metric))))
+    return TableRow(
+        table.number,
+        score.method,
+        score.dataset,
+        score.metric,
+        score.value,
+        score.std,
+        "gancli",
+        delta,
+        reason,
+        note,
+        score=score,
+    )
