@@ -24,18 +24,18 @@ from gancli.data.loader import Batch
 from gancli.engine.phases import Phase
 from gancli.losses.adversarial import bce_fake, bce_real
 from gancli.losses.matching import damsm_losses, word_mask
-from gancli.models.layers import LEAKY_SLOPE, SMALLEST_MAP, UpsampleConv2d, augmentation_kl, conv3x3
+from gancli.models.layers import (
+    LEAKY_SLOPE,
+    SMALLEST_MAP,
+    ConditioningAugmentation,
+    UpsampleConv2d,
+    WordAttention,
+    augmentation_kl,
+    conv3x3,
+    glu,
+)
 
 # --- blocks ---------------------------------------------------------------------------------------------------
-
-
-def glu(x: Tensor) -> Tensor:
-    """Gated linear unit over channels: (B, 2C, ...) -> (B, C, ...).
-
-    Written out because `F.glu` returns a contiguous tensor and so drops channels_last.
-    """
-    value, gate = x.chunk(2, dim=1)
-    return value * torch.sigmoid(gate)
 
 
 def initialise_weights(module: nn.Module) -> None:
@@ -90,19 +90,6 @@ class ImageHead(nn.Module):
 # --- generator: initial image (section 3.1) --------------------------------------------------------------------
 
 
-class ConditioningAugmentation(nn.Module):
-    """Draws the augmented sentence from a Gaussian that the sentence predicts (eq. 2; StackGAN)."""
-
-    def __init__(self, sentence_dim: int, condition_dim: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(sentence_dim, 4 * condition_dim)
-
-    def forward(self, sentence: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Sentence (B, D) and standard normal noise (B, Z) to the sample, mean and log-variance, each (B, Z)."""
-        mean, log_variance = glu(self.linear(sentence)).chunk(2, dim=1)
-        return mean + torch.exp(0.5 * log_variance) * noise, mean, log_variance
-
-
 class InitialStage(nn.Module):
     """G_0 (eq. 3): condition and noise to the first feature map; its depth follows the first picture's side."""
 
@@ -126,37 +113,6 @@ class InitialStage(nn.Module):
 
 
 # --- generator: fine-grained semantic fusion based refinement (section 3.2) -------------------------------------
-
-
-class WordAttention(nn.Module):
-    """The word context of each pixel: f_att of eq. 4."""
-
-    def __init__(self, channels: int, word_dim: int, *, mask_padding: bool) -> None:
-        super().__init__()
-        self.project = nn.Conv1d(word_dim, channels, 1, bias=False)  # U_w
-        self.mask_padding = mask_padding
-
-    def forward(self, h: Tensor, words: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Word context and attention of every pixel.
-
-        Args:
-            h: (B, C, H, W).
-            words: (B, D, L).
-            mask: (B, L) bool, True at words.
-
-        Returns:
-            The context (B, C, H, W) and the attention (B, L, H, W), whose words sum to 1.
-        """
-        batch, channels, height, width = h.shape
-        projected = self.project(words)  # (B, C, L)
-        pixels = h.permute(0, 2, 3, 1).reshape(batch, height * width, channels)  # a view in channels_last
-        scores = pixels @ projected  # (B, H*W, L)
-        if self.mask_padding:
-            scores = scores.masked_fill(~mask[:, None, :], -torch.inf)
-        attention = scores.softmax(dim=2)
-        context = attention @ projected.transpose(1, 2)  # (B, H*W, C)
-        context = context.view(batch, height, width, channels).permute(0, 3, 1, 2)  # (B, C, H, W)
-        return context, attention.transpose(1, 2).unflatten(2, (height, width))
 
 
 class AffineFusion(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -37,6 +38,15 @@ def leaky() -> nn.LeakyReLU:
     return nn.LeakyReLU(LEAKY_SLOPE)
 
 
+def glu(x: Tensor) -> Tensor:
+    """Gated linear unit over channels: (B, 2C, ...) -> (B, C, ...).
+
+    Written out because `F.glu` returns a contiguous tensor and so drops channels_last.
+    """
+    value, gate = x.chunk(2, dim=1)
+    return value * torch.sigmoid(gate)
+
+
 def doublings(small: int, large: int) -> int:
     """How often a side has to be doubled to become another.
 
@@ -68,6 +78,22 @@ class UpsampleConv2d(nn.Conv2d):
         return F.conv_transpose2d(x, folded, stride=2, padding=1)
 
 
+class ConditioningAugmentation(nn.Module):
+    """Draws the augmented sentence from a Gaussian that the sentence predicts, through a gate (FF-GAN eq. 2).
+
+    StackGAN's own, which predicts through a ReLU, is in its file.
+    """
+
+    def __init__(self, sentence_dim: int, condition_dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(sentence_dim, 4 * condition_dim)
+
+    def forward(self, sentence: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Sentence (B, D) and standard normal noise (B, Z) to the sample, mean and log-variance, each (B, Z)."""
+        mean, log_variance = glu(self.linear(sentence)).chunk(2, dim=1)
+        return mean + torch.exp(0.5 * log_variance) * noise, mean, log_variance
+
+
 def augmentation_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL divergence of a conditioning augmentation from N(0, I), averaged over batch and dimensions.
 
@@ -80,3 +106,34 @@ def augmentation_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     """
     mean, log_variance = mean.float(), log_variance.float()
     return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).mean()
+
+
+class WordAttention(nn.Module):
+    """The word context of each pixel (f_att of FF-GAN eq. 4, CSF-GAN eq. 3)."""
+
+    def __init__(self, channels: int, word_dim: int, *, mask_padding: bool) -> None:
+        super().__init__()
+        self.project = nn.Conv1d(word_dim, channels, 1, bias=False)  # U_w of FF-GAN
+        self.mask_padding = mask_padding
+
+    def forward(self, h: Tensor, words: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Word context and attention of every pixel.
+
+        Args:
+            h: (B, C, H, W).
+            words: (B, D, L).
+            mask: (B, L) bool, True at words.
+
+        Returns:
+            The context (B, C, H, W) and the attention (B, L, H, W), whose words sum to 1.
+        """
+        batch, channels, height, width = h.shape
+        projected = self.project(words)  # (B, C, L)
+        pixels = h.permute(0, 2, 3, 1).reshape(batch, height * width, channels)  # a view in channels_last
+        scores = pixels @ projected  # (B, H*W, L)
+        if self.mask_padding:
+            scores = scores.masked_fill(~mask[:, None, :], -torch.inf)
+        attention = scores.softmax(dim=2)
+        context = attention @ projected.transpose(1, 2)  # (B, H*W, C)
+        context = context.view(batch, height, width, channels).permute(0, 3, 1, 2)  # (B, C, H, W)
+        return context, attention.transpose(1, 2).unflatten(2, (height, width))

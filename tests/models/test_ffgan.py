@@ -18,12 +18,9 @@ from gancli.models.ffgan import (
     Discriminator,
     Generator,
     GlobalSemanticRefinement,
-    UpsampleConv2d,
-    WordAttention,
-    augmentation_kl,
     discriminator_loss,
-    glu,
 )
+from gancli.models.layers import UpsampleConv2d, WordAttention, augmentation_kl, glu
 
 TEXT_DIM = 12
 
