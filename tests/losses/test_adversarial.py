@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from gancli.losses.adversarial import bce_fake, bce_real, generator_hinge, hinge_fake, hinge_real
+from gancli.losses.adversarial import (
+    bce_fake,
+    bce_real,
+    generator_hinge,
+    hinge_fake,
+    hinge_real,
+    log_probability_fake,
+    log_probability_real,
+    relativistic_discriminator,
+    relativistic_generator,
+)
 
 
 def test_they_are_binary_cross_entropy():
@@ -40,3 +50,27 @@ def test_the_hinge_leaves_scores_beyond_the_margin_alone():
     beyond.grad = None
     generator_hinge(beyond).backward()
     assert beyond.grad.tolist() == [-0.5, -0.5]
+
+
+def test_relativistic_least_squares():
+    real, fake = np.array([[0.3, -1.2], [2.0, 0.1]]), np.array([[0.5, 0.7], [-0.4, 1.5]])
+    tensors = torch.tensor(real), torch.tensor(fake)
+    discriminator = (((real - fake.mean() - 1) ** 2).mean() + ((fake - real.mean() + 1) ** 2).mean()) / 2
+    generator = (((real - fake.mean() + 1) ** 2).mean() + ((fake - real.mean() - 1) ** 2).mean()) / 2
+    assert relativistic_discriminator(*tensors).item() == pytest.approx(discriminator, rel=1e-6)
+    assert relativistic_generator(*tensors).item() == pytest.approx(generator, rel=1e-6)
+
+
+def test_log_probabilities():
+    probability = np.array([1e-6, 0.1, 0.4999, 0.5001, 0.9, 0.999])
+    logs = torch.tensor(np.log(probability))
+    assert log_probability_real(logs).item() == pytest.approx(-np.log(probability).mean(), rel=1e-6)
+    assert log_probability_fake(logs).item() == pytest.approx(-np.log(1 - probability).mean(), rel=1e-4)
+
+
+def test_sure_log_probabilities_stay_finite():
+    logs = torch.tensor([0.0, -1e-9, -200.0], requires_grad=True)
+    loss = log_probability_fake(logs)
+    loss.backward()
+    assert loss.item() == pytest.approx(-2 * np.log(1e-7) / 3, rel=1e-2)
+    assert torch.isfinite(logs.grad).all()

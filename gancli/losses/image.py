@@ -1,0 +1,76 @@
+"""Losses between pictures: features, texture, smoothness, edges (CSF-GAN, section 3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+EdgeOperator = Literal["sobel", "laplace8"]
+
+
+def feature_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+    """The perceptual loss (eq. 7): the mean absolute difference of each layer's features, summed over the layers.
+
+    Args:
+        real: (B, C, H, W) per layer, of the original pictures.
+        fake: The same of the generated ones.
+    """
+    terms = [F.l1_loss(ours.float(), theirs.float()) for ours, theirs in zip(fake, real, strict=True)]
+    return torch.stack(terms).sum()
+
+
+def style_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+    """The same of the layers' Gram matrices (CSF-GAN code; the paper has no such term).
+
+    Args:
+        real: (B, C, H, W) per layer, of the original pictures.
+        fake: The same of the generated ones.
+    """
+    return feature_loss([gram_matrix(layer) for layer in real], [gram_matrix(layer) for layer in fake])
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    """Inner products of all pairs of channels over C * H * W. (B, C, H, W) -> (B, C, C), in float32."""
+    with torch.autocast(features.device.type, enabled=False):
+        flat = features.float().flatten(2)  # (B, C, HW)
+        return flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2])
+
+
+def total_variation(images: Tensor, holes: Tensor) -> Tensor:
+    """How far each pixel of the hole is from its neighbours above and to the left (L_tv of eq. 8, CSF-GAN code).
+
+    |above + left - 2 * pixel|, summed over the pixels that lie in the hole and have both neighbours, over all pixels.
+
+    Args:
+        images: (B, 3, H, W).
+        holes: (B, 1, H, W), 1 in the hole.
+    """
+    images = images.float()
+    above, left, pixel = images[..., :-1, 1:], images[..., 1:, :-1], images[..., 1:, 1:]
+    return ((above + left - 2 * pixel).abs() * holes[..., 1:, 1:]).sum() / images.numel()
+
+
+def edge_loss(real: Tensor, fake: Tensor, operator: EdgeOperator = "sobel") -> Tensor:
+    """The mean absolute difference of edge maps (eq. 9), without the outermost pixels, in float32.
+
+    Both operators are linear, so one map of the difference serves in place of the difference of two maps.
+
+    Args:
+        real: (B, 3, H, W).
+        fake: The same.
+        operator: "sobel": horizontal and vertical Sobel maps of each channel (the paper); "laplace8": 8 at the centre
+            and -1 around it, a third of the sum over the channels (its code).
+    """
+    with torch.autocast(real.device.type, enabled=False):
+        difference = real.float() - fake.float()  # (B, 3, H, W)
+        if operator == "laplace8":
+            kernel = torch.full((1, difference.shape[1], 3, 3), -1.0, device=real.device)
+            kernel[:, :, 1, 1] = 8.0
+            return F.conv2d(difference, kernel / 3).abs().mean()
+        rise = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]], device=real.device)
+        kernels = torch.stack([rise, rise.T])[:, None]  # (2, 1, 3, 3)
+        return F.conv2d(difference.flatten(0, 1)[:, None], kernels).abs().mean()
