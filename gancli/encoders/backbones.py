@@ -2,8 +2,8 @@
 
 Inception-v3 is AttnGAN's and FF-GAN's; GoogLeNet is Reed's, whose features the character encoder learns beside;
 the ResNets have ImageNet weights too, ResNet-50 also those of Places365's scenes; `small` learns from scratch on small
-pictures and needs no download. Each resizes its input to the side it works at. torchvision is imported only when one of
-its networks is asked for.
+pictures and needs no download. Each resizes its input to the side it works at. VGG-16 is none of them: its features are
+compared by a perceptual loss. torchvision is imported only when one of its networks is asked for.
 """
 
 from __future__ import annotations
@@ -213,6 +213,71 @@ class SmallBackbone(Backbone):
     def extract(self, images: Tensor) -> tuple[Tensor, Tensor]:
         local = self.lower(images)  # (B, C1, 8, 8)
         return local, self.upper(local).mean(dim=(2, 3))
+
+
+class Vgg16(nn.Module):
+    """The first three blocks of torchvision's VGG-16, whose pooled features a perceptual loss compares.
+
+    Args:
+        normalise: Bring pictures to the mean and deviation that the weights were trained with; the public code of
+            CSF-GAN does not.
+    """
+
+    POOLS = (4, 9, 16)  # of `features`: pool1, pool2, pool3
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, *, normalise: bool = True) -> None:
+        super().__init__()
+        from torchvision.models import vgg16
+
+        self.normalise = normalise
+        layers = vgg16(weights=None, init_weights=False).features
+        self.blocks = nn.ModuleList(
+            layers[start : pool + 1] for start, pool in zip((0, 5, 10), self.POOLS, strict=True)
+        )
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Pictures (B, 3, S, S) in [-1, 1] to (B, 64, S/2, S/2), (B, 128, S/4, S/4) and (B, 256, S/8, S/8)."""
+        h = ((images + 1) / 2 - self.mean) / self.std if self.normalise else images
+        features = []
+        for block in self.blocks:
+            h = block(h)
+            features.append(h)
+        return tuple(features)
+
+    def load_imagenet(self, path: Path) -> None:
+        """Loads torchvision's ImageNet weights; the later blocks and the classifier are left out."""
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        start = 0
+        for block, pool in zip(self.blocks, self.POOLS, strict=True):
+            numbers = range(start, pool + 1)
+            block.load_state_dict(
+                {
+                    f"{number - start}.{what}": state[f"features.{number}.{what}"]
+                    for number in numbers
+                    for what in ("weight", "bias")
+                    if f"features.{number}.{what}" in state
+                }
+            )
+            start = pool + 1
+
+
+def load_vgg16(weights: Path | None = None, *, normalise: bool = True) -> Vgg16:
+    """VGG-16 with its ImageNet weights, frozen and in eval mode.
+
+    Args:
+        weights: The file, or a folder that holds it; None looks where `gancli.weights` looks.
+        normalise: See `Vgg16`.
+
+    Raises:
+        DataError: The file is not to be had.
+    """
+    network = Vgg16(normalise=normalise)
+    network.load_imagenet(find_weights("vgg16", weights))
+    return network.eval().requires_grad_(False)
 
 
 def build_backbone(name: BackboneName, *, size: int, width: int = 32) -> Backbone:
