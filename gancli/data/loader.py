@@ -22,6 +22,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from gancli.data.masks import Hole, Holes
 from gancli.data.shards import Split
 from gancli.data.text import crop_tokens, pad_tokens
 from gancli.errors import DataError, GancliError
@@ -29,7 +30,7 @@ from gancli.errors import DataError, GancliError
 B = TypeVar("B")  # a batch, of whatever kind
 
 # What a random stream is for, beside the seed: streams of different purpose never overlap
-_ORDER, _VIEW, _WORDS, _SENTENCE, _WRONG, _WRONG_SENTENCE = range(6)
+_ORDER, _VIEW, _WORDS, _SENTENCE, _WRONG, _WRONG_SENTENCE, _HOLE, _GREY = range(8)
 
 
 class SentenceVectors(Protocol):
@@ -52,6 +53,7 @@ class Batch:
         sentences: (B, E) float32 sentence vectors of the images, where the source has vectors.
         wrong_images: As `images`, of other classes, where the source draws wrong pairs by image.
         wrong_sentences: (B, E), of images of other classes, where it draws them by text.
+        holes: (B, 1, S, S) float32 of the largest size S, 1 in the hole and 0 elsewhere, where the source cuts holes.
     """
 
     images: tuple[Tensor, ...]
@@ -62,6 +64,7 @@ class Batch:
     sentences: Tensor | None = None
     wrong_images: tuple[Tensor, ...] = ()
     wrong_sentences: Tensor | None = None
+    holes: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -127,6 +130,8 @@ class BatchSource(TorchDataset[Batch]):
         wrong: Draw for each image one of another class, uniformly among all of them, with a window and flip of its
             own ("image"), or only that image's sentence vector ("text").
         images: The images to take, by their index in the split; None takes all.
+        holes: Which holes to cut, anew for each image and step.
+        grayscale: Share of the images that lose their colours.
 
     Raises:
         DataError: The split holds fewer images than one batch of all processes, or, with `wrong`, a single class.
@@ -147,6 +152,8 @@ class BatchSource(TorchDataset[Batch]):
         averaged: int = 1,
         wrong: Literal["image", "text"] | None = None,
         images: NDArray[np.int64] | None = None,
+        holes: Holes | None = None,
+        grayscale: float = 0.0,
     ) -> None:
         self.images = np.arange(len(split)) if images is None else images
         if len(self.images) < batch * world:
@@ -168,6 +175,8 @@ class BatchSource(TorchDataset[Batch]):
         self.sentences = sentences
         self.averaged = averaged
         self.wrong = wrong
+        self.holes = holes
+        self.grayscale = grayscale
         self._others = _Others(split) if wrong else None
         self._epoch = -1
         self._order: NDArray[np.int64] = np.empty(0, np.int64)
@@ -191,6 +200,9 @@ class BatchSource(TorchDataset[Batch]):
         # top, left, flip, caption: uniform in [0, 1)
         chances = np.random.default_rng([_VIEW, self.seed, step]).random((everyone, 4))[mine]
         windows = self._view(indices, chances)
+        if self.grayscale:
+            grey = np.random.default_rng([_GREY, self.seed, step]).random(everyone)[mine] < self.grayscale
+            windows[torch.from_numpy(grey)] = _without_colour(windows[torch.from_numpy(grey)])
         captions = []
         for row, (index, chance) in enumerate(zip(indices.tolist(), chances[:, 3], strict=True)):
             if self.words == 0:
@@ -211,6 +223,13 @@ class BatchSource(TorchDataset[Batch]):
                 batch = replace(batch, wrong_images=pyramid(self._view(others, chances), self.sizes))
             else:
                 batch = replace(batch, wrong_sentences=self._vectors(_WRONG_SENTENCE, step, others))
+        if self.holes is not None:
+            side = max(self.sizes)
+            drawn = [
+                self.holes.draw(side, np.random.default_rng([_HOLE, self.seed, step, mine.start + row]))
+                for row in range(self.batch)
+            ]
+            batch = replace(batch, holes=_stack(drawn))
         return batch
 
     def _view(self, indices: NDArray[np.int64], chances: NDArray[np.float64]) -> Tensor:
@@ -233,6 +252,12 @@ class BatchSource(TorchDataset[Batch]):
             for row, index in enumerate(indices.tolist())
         ]
         return torch.from_numpy(np.stack(rows))
+
+
+def _without_colour(windows: Tensor) -> Tensor:
+    """Every channel the luma (ITU-R 601). (B, 3, H, W) uint8 -> same."""
+    luma = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+    return (windows * luma).sum(dim=1, keepdim=True).round().to(torch.uint8).expand_as(windows)
 
 
 class _Others:
@@ -336,6 +361,8 @@ def evaluation_batches(
     limit: int | None = None,
     caption: int = 0,
     images: NDArray[np.int64] | None = None,
+    holes: Holes | None = None,
+    seed: int = 0,
 ) -> Iterator[Batch]:
     """Every image of the split once, in order, without chance: centre window, no flip, first `words` words.
 
@@ -345,10 +372,21 @@ def evaluation_batches(
         limit: Take only the first images.
         caption: Number of the caption to take, modulo the number that an image has.
         images: As in `BatchSource`, in the order to take them.
+        holes: Which holes to cut; each image gets the same one whatever else is evaluated with it.
+        seed: Of the holes.
     """
     taken = (np.arange(len(split)) if images is None else images)[:limit]
     for number in range(math.ceil(len(taken) / batch)):
         indices = taken[number * batch : (number + 1) * batch]
         sentences = [split.tokens(index) for index in indices.tolist()]
         captions = [crop_tokens(tokens[caption % len(tokens)], words, None) for tokens in sentences]
-        yield _assemble(split, sizes, words, indices, _windows(split, indices, None), captions)
+        taken_now = _assemble(split, sizes, words, indices, _windows(split, indices, None), captions)
+        if holes is not None:
+            drawn = [holes.for_image(max(sizes), seed, split.keys[index]) for index in indices.tolist()]
+            taken_now = replace(taken_now, holes=_stack(drawn))
+        yield taken_now
+
+
+def _stack(holes: Sequence[Hole]) -> Tensor:
+    """Boolean (S, S) holes as (B, 1, S, S) float32."""
+    return torch.from_numpy(np.stack(holes)[:, None]).float()

@@ -1,0 +1,681 @@
+"""CSF-GAN: Cross-modal Semantic Fusion-based Generative Adversarial Network for Text-guided Image Inpainting (Zhang et
+al., 2025).
+
+A U-Net fills the hole of a picture in one pass (section 3.1); its encoder is modulated by the sentence in the coarse
+layers and by the words in the fine ones (SFM, 3.2). One discriminator judges the region of the hole against each word
+of the caption (WLD, 3.3), another the whole picture. Where the paper is silent or contradicts its public code,
+docs/csfgan.md lists the choice.
+
+B is the batch, S the side of the pictures, D the width of the text features, L the padded caption length, Z the length
+of the condition, C the channels of a feature map. A hole is 1 where the picture is to be filled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gancli.data.loader import Batch
+from gancli.engine.phases import Phase
+from gancli.losses.adversarial import (
+    bce_fake,
+    bce_real,
+    log_probability_fake,
+    log_probability_real,
+    relativistic_discriminator,
+    relativistic_generator,
+)
+from gancli.losses.image import EdgeOperator, edge_loss, feature_loss, style_loss, total_variation
+from gancli.losses.matching import damsm_losses, word_mask
+from gancli.models.layers import (
+    ConditioningAugmentation,
+    WordAttention,
+    augmentation_kl,
+    doublings,
+    leaky,
+)
+
+Fusion = Literal["both", "sentence", "word", "none"]
+WordPool = Literal["mean-prob", "mean-feat"]
+Adversarial = Literal["lsgan-ra", "bce"]
+
+# --- semantic fusion module (SFM, section 3.2) ------------------------------------------------------------------
+
+SENTENCE_LAYERS = (1, 3)  # of the encoder, counted after the first convolution ("2" and "4" in the paper)
+WORD_SIDES = (8, 2)  # of the feature maps that attend to words: layers 5 and 7 at 256 pixels ("6" and "8")
+MOST = 8  # times the first channels: no layer has more
+
+
+class SentenceFusion(nn.Module):
+    """Scales and shifts normalised features by what the condition says (eqs. 1 and 2).
+
+    Args:
+        channels: C.
+        condition_dim: Z, of the augmented sentence and the noise together.
+    """
+
+    def __init__(self, channels: int, condition_dim: int) -> None:
+        super().__init__()
+        self.scale = nn.Linear(condition_dim, channels)
+        self.shift = nn.Linear(condition_dim, channels)
+        start_as_identity(self.scale, self.shift)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """(B, C, H, W) and (B, Z) -> (B, C, H, W)."""
+        scale, shift = (layer(condition)[:, :, None, None] for layer in (self.scale, self.shift))
+        return torch.addcmul(shift.to(x.dtype), x, scale.to(x.dtype))
+
+
+class WordFusion(nn.Module):
+    """Scales and shifts each place of normalised features by its word context (eqs. 3 and 2).
+
+    Args:
+        channels: C.
+        word_dim: D.
+    """
+
+    def __init__(self, channels: int, word_dim: int) -> None:
+        super().__init__()
+        self.attention = WordAttention(channels, word_dim, mask_padding=True)
+        self.scale = nn.Conv2d(channels, channels, 1)
+        self.shift = nn.Conv2d(channels, channels, 1)
+        start_as_identity(self.scale, self.shift)
+
+    def forward(self, x: Tensor, words: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (B, C, H, W), words (B, D, L) and their mask (B, L) -> features and attention (B, L, H, W)."""
+        context, attention = self.attention(x, words, mask)
+        return torch.addcmul(self.shift(context), x, self.scale(context)), attention
+
+
+def start_as_identity(scale: nn.Linear | nn.Conv2d, shift: nn.Linear | nn.Conv2d) -> None:
+    """Biases 1 and 0: with the usual ones near 0 the features that enter would be lost in the first steps."""
+    assert scale.bias is not None
+    assert shift.bias is not None
+    nn.init.ones_(scale.bias)
+    nn.init.zeros_(shift.bias)
+
+
+# --- generator (section 3.1) ------------------------------------------------------------------------------------
+
+
+class DilatedHalving(nn.Conv2d):
+    """4x4 convolution with stride 2 and dilation 2, as the plain convolution that it is.
+
+    At these steps every tap falls on an odd row and an odd column: it is a convolution of stride 1 over a quarter of
+    the pixels. Same result to rounding, and its gradient takes half the time.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 4, stride=2, padding=3, dilation=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in, H, W) -> (B, out, H/2, W/2)."""
+        return F.conv2d(F.pad(x[:, :, 1::2, 1::2], (2, 1, 2, 1)), self.weight, self.bias)
+
+
+class EncoderBlock(nn.Module):
+    """Halves the side by a dilated convolution, convolves, fuses the text. (B, in, H, W) -> (B, out, H/2, W/2).
+
+    The public code's order; the paper says the 3x3 convolution comes first, which its parameter count contradicts.
+
+    Args:
+        in_channels, out_channels: Of the features.
+        fusion: What modulates the normalised features; None for a plain block.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, fusion: SentenceFusion | WordFusion | None
+    ) -> None:
+        super().__init__()
+        self.down = DilatedHalving(in_channels, out_channels)
+        self.norm1 = nn.BatchNorm2d(out_channels)
+        self.conv = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        # The normalisation of eq. 2, which the fusion scales and shifts
+        self.norm2 = nn.BatchNorm2d(out_channels, affine=fusion is None)
+        self.fusion = fusion
+        self.activation = leaky()
+
+    def forward(
+        self, x: Tensor, condition: Tensor, words: Tensor, mask: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Features and, of a block that attends to words, the attention (B, L, H/2, W/2)."""
+        h = self.norm2(self.conv(self.activation(self.norm1(self.down(x)))))
+        attention = None
+        if isinstance(self.fusion, SentenceFusion):
+            h = self.fusion(h, condition)
+        elif isinstance(self.fusion, WordFusion):
+            h, attention = self.fusion(h, words, mask)
+        return self.activation(h), attention
+
+
+class DecoderBlock(nn.Sequential):
+    """Convolves and doubles the side. (B, in, H, W) -> (B, out, 2H, 2W)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(
+            nn.ConvTranspose2d(in_channels, out_channels, 3, padding=1),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(),
+            *doubling(out_channels, out_channels),
+        )
+
+
+def doubling(in_channels: int, out_channels: int) -> list[nn.Module]:
+    """Layers that double the side."""
+    return [
+        nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(),
+    ]
+
+
+@dataclass(frozen=True)
+class GeneratorOutput:
+    """What one pass of the generator gives.
+
+    Attributes:
+        raw: (B, 3, S, S) in [-1, 1], the whole picture as the network paints it.
+        composite: (B, 3, S, S), painted in the hole and the given picture around it.
+        attention: (B, L, H, W) per layer that attends to words, outermost first.
+        mean: (B, Z) of the conditioning augmentation; None where the sentence takes no part.
+        log_variance: Likewise.
+    """
+
+    raw: Tensor
+    composite: Tensor
+    attention: tuple[Tensor, ...]
+    mean: Tensor | None
+    log_variance: Tensor | None
+
+
+class Generator(nn.Module):
+    """The U-Net of Fig. 2, as deep as the side allows: the innermost feature map is a single place.
+
+    Args:
+        size: S, a power of two from 16 on; 256 in the paper.
+        text_dim: D.
+        width: Channels of the first convolution; each layer doubles them, up to eight times as many.
+        noise_dim: Length of z.
+        condition_dim: Length of the augmented sentence.
+        fusion: Which of the text the encoder is modulated by (ablation). "none" is the paper's baseline: plain blocks,
+            and the condition is put beside the innermost features.
+        mask_channel: The hole is a fourth channel of the input; the paper's network is only given the picture, grey
+            in the hole.
+
+    Raises:
+        ValueError: `size` is no such side.
+    """
+
+    def __init__(
+        self,
+        size: int = 256,
+        *,
+        text_dim: int = 256,
+        width: int = 64,
+        noise_dim: int = 100,
+        condition_dim: int = 100,
+        fusion: Fusion = "both",
+        mask_channel: bool = False,
+    ) -> None:
+        super().__init__()
+        if size < 16:
+            raise ValueError(f"a side of {size} is less than 16")
+        self.size = size
+        self.noise_dim = noise_dim
+        self.condition_dim = condition_dim
+        self.mask_channel = mask_channel
+        depth = doublings(1, size)
+        channels = [
+            width * min(2**level, MOST) for level in range(depth + 1)
+        ]  # of level 0, the first convolution
+        condition = condition_dim + noise_dim
+        word_layers = [doublings(side, size) for side in WORD_SIDES]
+
+        def fuses(level: int) -> SentenceFusion | WordFusion | None:
+            if level in word_layers:
+                return WordFusion(channels[level], text_dim) if fusion in ("both", "word") else None
+            if level in SENTENCE_LAYERS and fusion in ("both", "sentence"):
+                return SentenceFusion(channels[level], condition)
+            return None
+
+        self.augmentation = ConditioningAugmentation(text_dim, condition_dim) if fusion != "word" else None
+        self.first = nn.Conv2d(3 + mask_channel, width, 3, padding=1)
+        self.encoder = nn.ModuleList(
+            EncoderBlock(channels[level - 1], channels[level], fuses(level)) for level in range(1, depth)
+        )
+        self.innermost = nn.Sequential(
+            nn.Conv2d(channels[depth - 1], channels[depth], 4, stride=2, padding=1), leaky()
+        )
+        self.condition_at_bottleneck = fusion == "none"
+        beside = condition if self.condition_at_bottleneck else 0
+        self.outermost = nn.Sequential(*doubling(channels[depth] + beside, channels[depth - 1]))
+        self.decoder = nn.ModuleList(
+            DecoderBlock(2 * channels[level], channels[level - 1]) for level in range(depth - 1, 0, -1)
+        )
+        self.last = nn.ConvTranspose2d(2 * width, 3, 3, padding=1)
+
+    def forward(
+        self,
+        images: Tensor,
+        holes: Tensor,
+        sentence: Tensor,
+        words: Tensor,
+        mask: Tensor,
+        noise: Tensor,
+        condition_noise: Tensor,
+    ) -> GeneratorOutput:
+        """Fills the holes.
+
+        Args:
+            images: (B, 3, S, S) in [-1, 1]; what is in the hole does not matter.
+            holes: (B, 1, S, S), 1 in the hole and 0 elsewhere.
+            sentence: (B, D).
+            words: (B, D, L).
+            mask: (B, L) bool, True at words.
+            noise: (B, N) standard normal.
+            condition_noise: (B, Z) standard normal, of the conditioning augmentation.
+        """
+        known = images * (1 - holes)
+        condition, mean, log_variance = sentence, None, None
+        if self.augmentation is not None:
+            augmented, mean, log_variance = self.augmentation(sentence, condition_noise)
+            condition = torch.cat([augmented, noise], dim=1)  # c-bar of eq. 1
+        h = self.first(torch.cat([known, holes], dim=1) if self.mask_channel else known)  # (B, C, S, S)
+        skips = [h]
+        attentions = []
+        for block in self.encoder:
+            h, attention = block(h, condition, words, mask)
+            skips.append(h)
+            if attention is not None:
+                attentions.append(attention)
+        h = self.innermost(h)  # (B, 8C, 1, 1)
+        if self.condition_at_bottleneck:
+            h = torch.cat([h, condition[:, :, None, None].to(h.dtype)], dim=1)
+        h = self.outermost(h)
+        for block in self.decoder:
+            h = block(torch.cat([h, skips.pop()], dim=1))
+        raw = torch.tanh(self.last(torch.cat([h, skips.pop()], dim=1))).float()
+        return GeneratorOutput(raw, known + raw * holes, tuple(attentions), mean, log_variance)
+
+
+# --- word-level local discriminator (WLD, section 3.3) ----------------------------------------------------------
+
+
+def hole_boxes(holes: Tensor) -> Tensor:
+    """The bounding box of each hole. (B, 1, S, S) -> (B, 4): left, top, right, bottom, in pixels, ends excluded."""
+    ends = []
+    for dim in (2, 3):  # over the rows, which leaves columns, then the reverse
+        line = (holes > 0.5).any(dim=dim)[:, 0].to(torch.uint8)  # (B, S)
+        first = line.argmax(dim=1)
+        ends.append((first, line.shape[1] - line.flip(1).argmax(dim=1)))
+    (left, right), (top, bottom) = ends
+    return torch.stack([left, top, right, bottom], dim=1)
+
+
+def crop_boxes(images: Tensor, boxes: Tensor, side: int) -> Tensor:
+    """Each picture's box, resized bilinearly to a square of `side` pixels; a box of that size comes out as it is.
+
+    Args:
+        images: (B, 3, S, S).
+        boxes: (B, 4) as `hole_boxes` gives them.
+        side: Of the result.
+
+    Returns:
+        (B, 3, side, side) float32, differentiable in the pictures.
+    """
+    size = images.shape[-1]
+    left, top, right, bottom = boxes.float().unbind(dim=1)
+    middles = (torch.arange(side, device=images.device) + 0.5) / side  # of the result's pixels, in [0, 1]
+
+    def places(start: Tensor, stop: Tensor) -> Tensor:
+        return 2 * (start[:, None] + middles * (stop - start)[:, None]) / size - 1  # (B, side) in [-1, 1]
+
+    x, y = places(left, right), places(top, bottom)
+    grid = torch.stack(
+        [x[:, None, :].expand(-1, side, -1), y[:, :, None].expand(-1, -1, side)], dim=3
+    )  # (B, side, side, 2)
+    with torch.autocast(images.device.type, enabled=False):
+        return F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+
+
+def norm_convolutions(channels: Sequence[int], strides: Sequence[int]) -> list[nn.Module]:
+    """4x4 convolutions with leaky ReLU between them, all inner ones after instance norm; the last one is bare."""
+    layers: list[nn.Module] = []
+    for number, stride in enumerate(strides):
+        layers.append(nn.Conv2d(channels[number], channels[number + 1], 4, stride=stride, padding=1))
+        if 0 < number < len(strides) - 1:
+            layers.append(nn.InstanceNorm2d(channels[number + 1]))
+        if number < len(strides) - 1:
+            layers.append(leaky())
+    return layers
+
+
+class WordLocalDiscriminator(nn.Module):
+    """Judges the region of the hole against each word of its caption; all in log space.
+
+    Args:
+        text_dim: D.
+        width: Channels of the first convolution.
+        pool: "mean-prob": the mean of a word's probabilities over the places, eq. 5 but for a constant (as printed, its
+            sum over the N places is no probability); "mean-feat": one probability of the mean features (public code).
+    """
+
+    def __init__(self, *, text_dim: int = 256, width: int = 64, pool: WordPool = "mean-prob") -> None:
+        super().__init__()
+        features = MOST * width
+        self.pool = pool
+        self.encoder = nn.Sequential(
+            *norm_convolutions([3, width, 2 * width, 4 * width, features], [2, 2, 2, 2])
+        )
+        self.weights = nn.Linear(text_dim, features + 1)  # W_i and b_i of eq. 4, the bias of a word its own
+
+    def forward(self, regions: Tensor, words: Tensor, mask: Tensor) -> Tensor:
+        """The log-probability that the regions are real and show the words (log of eq. 5).
+
+        Args:
+            regions: (B, 3, R, R) in [-1, 1], R at least 16.
+            words: (B, D, L).
+            mask: (B, L) bool, True at words.
+
+        Returns:
+            (B,) float32 in [-inf, 0].
+        """
+        features = self.encoder(regions).flatten(2)  # (B, F, N)
+        if self.pool == "mean-feat":
+            features = features.mean(dim=2, keepdim=True)
+        with torch.autocast(regions.device.type, enabled=False):
+            words, features = words.float(), features.float()
+            weights = self.weights(words.transpose(1, 2))  # (B, L, F + 1)
+            logits = weights[..., :-1] @ features + weights[..., -1:]  # (B, L, N)
+            places = logits.shape[2]
+            # log of the mean probability, without a product or a sum of small numbers
+            by_word = F.logsigmoid(logits).logsumexp(dim=2) - torch.tensor(float(places)).log()  # (B, L)
+            return (word_importance(words, mask) * by_word).sum(dim=1)
+
+
+def word_importance(words: Tensor, mask: Tensor) -> Tensor:
+    """How close each word is to the caption's mean word, alpha of eq. 5.
+
+    Args:
+        words: (B, D, L).
+        mask: (B, L) bool, True at words.
+
+    Returns:
+        (B, L); each caption's sum to 1, padding has 0.
+    """
+    words = words * mask[:, None]
+    mean = words.sum(dim=2) / mask.sum(dim=1, keepdim=True)  # (B, D)
+    scores = torch.einsum("bdl,bd->bl", words, mean)
+    return scores.masked_fill(~mask, -torch.inf).softmax(dim=1)
+
+
+# --- global discriminator (section 3.4; its public code) --------------------------------------------------------
+
+
+class Discriminator(nn.Module):
+    """Judges overlapping patches of a picture, given another one to compare it with.
+
+    Args:
+        width: Channels of the first convolution.
+        paired: It sees the other picture in three more channels: the original beside a filled one, and the filled
+            one beside the original (public code). Otherwise the picture alone (the paper's D(I)).
+    """
+
+    def __init__(self, *, width: int = 64, paired: bool = True) -> None:
+        super().__init__()
+        self.paired = paired
+        self.layers = nn.Sequential(
+            *norm_convolutions(
+                [6 if paired else 3, width, 2 * width, 4 * width, 8 * width, 1], [2, 2, 2, 1, 1]
+            )
+        )
+
+    def forward(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of original and filled pictures, in one pass: no statistics run over the batch.
+
+        Args:
+            real: (B, 3, S, S) in [-1, 1].
+            fake: The same, filled.
+
+        Returns:
+            Of the original and of the filled pictures, each (B, 1, P, P), unbounded.
+        """
+        pictures = torch.cat([real, fake])
+        if self.paired:
+            pictures = torch.cat([pictures, torch.cat([fake, real])], dim=1)
+        by_real, by_fake = self.layers(pictures).chunk(2)
+        return by_real, by_fake
+
+
+# --- losses and training step (section 3.4) ---------------------------------------------------------------------
+
+
+class TextEncoder(Protocol):
+    """Tokens (B, L) and lengths (B,) to words (B, D, L) and sentence (B, D)."""
+
+    def __call__(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
+class ImageEncoder(Protocol):
+    """Pictures (B, 3, S, S) in [-1, 1] to regions (B, D, H, W) and code (B, D), differentiably."""
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
+class PerceptualNetwork(Protocol):
+    """Pictures (B, 3, S, S) in [-1, 1] to the features of some layers, differentiably."""
+
+    def __call__(self, images: Tensor) -> Sequence[Tensor]: ...
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of the terms of the generator's loss (eqs. 8 and 12); a term of weight 0 is not computed.
+
+    Attributes:
+        reconstruction: lambda_rec.
+        perceptual: lambda_per.
+        variation: lambda_tv.
+        edge: lambda_edge.
+        adversarial: lambda_G, of both discriminators' terms.
+        matching: Of the text-matching loss, which the paper names in section 3.1 only (public code).
+        style: Of the Gram matrices (public code of an earlier state); not in the paper.
+        kl: Of the conditioning augmentation; not in the paper.
+    """
+
+    reconstruction: float = 1.0
+    perceptual: float = 0.5
+    variation: float = 0.1
+    edge: float = 0.5
+    adversarial: float = 0.002
+    matching: float = 0.001
+    style: float = 0.0
+    kl: float = 0.0
+
+
+PAPER_WEIGHTS = Weights()
+
+
+@dataclass(frozen=True)
+class Step:
+    """What both phases of one training step share."""
+
+    batch: Batch
+    images: Tensor  # (B, 3, S, S)
+    holes: Tensor  # (B, 1, S, S)
+    boxes: Tensor  # (B, 4)
+    sentence: Tensor  # (B, D)
+    words: Tensor  # (B, D, L)
+    mask: Tensor  # (B, L)
+    output: GeneratorOutput
+
+
+class CSFGAN:
+    """CSF-GAN as the engine trains it: holes are filled once per step, the generator learns from the discriminators of
+    the step before, then they learn from the same pictures, detached.
+
+    Args:
+        generator: To be trained.
+        discriminator: Of whole pictures.
+        word_discriminator: Of the holes' regions and words; None trains without (ablation).
+        text_encoder: Frozen.
+        image_encoder: Of the matching loss, frozen; None where its weight is 0.
+        perceptual: Frozen network of the perceptual and the style loss; None where their weights are 0.
+        weights: Of the generator's terms.
+        edge: Operator of the edge loss.
+        adversarial: "lsgan-ra": relativistic least squares on the whole picture (public code); "bce": eqs. 10 and 11.
+        mismatched_words: The word discriminator also learns that a real region does not show the next caption's words
+            (TAGAN; neither the paper nor its code).
+        gammas: gamma_1, gamma_2, gamma_3 of the matching loss.
+        generator_lr: Of Adam.
+        discriminator_lr: Of Adam.
+        betas: Of Adam, for both.
+    """
+
+    averaged = ("generator",)
+
+    def __init__(
+        self,
+        generator: Generator,
+        discriminator: Discriminator,
+        word_discriminator: WordLocalDiscriminator | None,
+        text_encoder: TextEncoder,
+        image_encoder: ImageEncoder | None = None,
+        perceptual: PerceptualNetwork | None = None,
+        *,
+        weights: Weights = PAPER_WEIGHTS,
+        edge: EdgeOperator = "sobel",
+        adversarial: Adversarial = "lsgan-ra",
+        mismatched_words: bool = False,
+        gammas: tuple[float, float, float] = (5.0, 5.0, 10.0),
+        generator_lr: float = 2e-4,
+        discriminator_lr: float = 2e-4,
+        betas: tuple[float, float] = (0.5, 0.999),
+    ) -> None:
+        if weights.matching > 0 and image_encoder is None:
+            raise ValueError("the matching loss compares with an image encoder, here is none")
+        if weights.perceptual + weights.style > 0 and perceptual is None:
+            raise ValueError("the perceptual and the style loss compare features, here is no network of them")
+        self.generator = generator
+        self.discriminator = discriminator
+        self.word_discriminator = word_discriminator
+        self.text_encoder = text_encoder
+        self.image_encoder = image_encoder
+        self.perceptual = perceptual
+        self.weights = weights
+        self.edge: EdgeOperator = edge
+        self.adversarial = adversarial
+        self.mismatched_words = mismatched_words
+        self.gammas = gammas
+        judges: dict[str, nn.Module] = {"discriminator": discriminator}
+        if word_discriminator is not None:
+            judges["word_discriminator"] = word_discriminator
+        self.networks: dict[str, nn.Module] = {"generator": generator, **judges}
+        judge_parameters = [p for network in judges.values() for p in network.parameters()]
+        self.phases = [
+            Phase(
+                "generator",
+                {"generator": generator},
+                torch.optim.Adam(generator.parameters(), lr=generator_lr, betas=betas),
+                self.generator_terms,
+            ),
+            Phase(
+                "discriminator",
+                judges,
+                torch.optim.Adam(judge_parameters, lr=discriminator_lr, betas=betas),
+                self.discriminator_terms,
+            ),
+        ]
+
+    def begin(self, batch: Batch) -> Step:
+        """Encodes the captions and fills the holes, once for both phases."""
+        images, holes = batch.images[-1], batch.holes
+        assert holes is not None, "an inpainting batch has holes"
+        longest = int(batch.lengths.max())
+        with torch.no_grad():
+            words, sentence = self.text_encoder(batch.tokens[:, :longest], batch.lengths)
+        mask = word_mask(batch.lengths, longest)
+        noise = torch.randn(len(images), self.generator.noise_dim, device=images.device)
+        condition_noise = torch.randn(len(images), self.generator.condition_dim, device=images.device)
+        output = self.generator(images, holes, sentence, words, mask, noise, condition_noise)
+        return Step(batch, images, holes, hole_boxes(holes), sentence, words, mask, output)
+
+    def generator_terms(self, step: Step) -> dict[str, Tensor]:
+        """The terms of eq. 12, each with its weight."""
+        weights, real, fake = self.weights, step.images, step.output.composite
+        terms = {"reconstruction": weights.reconstruction * F.l1_loss(fake, real)}
+        if weights.perceptual + weights.style > 0:
+            assert self.perceptual is not None
+            with torch.no_grad():
+                wanted = self.perceptual(real)
+            painted = self.perceptual(fake)
+            if weights.perceptual > 0:
+                terms["perceptual"] = weights.perceptual * feature_loss(wanted, painted)
+            if weights.style > 0:
+                terms["style"] = weights.style * style_loss(wanted, painted)
+        if weights.variation > 0:
+            terms["variation"] = weights.variation * total_variation(fake, step.holes)
+        if weights.edge > 0:
+            terms["edge"] = weights.edge * edge_loss(real, fake, self.edge)
+        if weights.matching > 0:
+            assert self.image_encoder is not None
+            by_words, by_sentence = damsm_losses(
+                *self.image_encoder(fake),
+                step.words,
+                step.sentence,
+                step.mask,
+                step.batch.class_ids,
+                gamma1=self.gammas[0],
+                gamma2=self.gammas[1],
+                gamma3=self.gammas[2],
+            )
+            terms["words"] = weights.matching * by_words
+            terms["sentence"] = weights.matching * by_sentence
+        if weights.kl > 0 and step.output.mean is not None and step.output.log_variance is not None:
+            terms["kl"] = weights.kl * augmentation_kl(step.output.mean, step.output.log_variance)
+        if weights.adversarial > 0:
+            by_picture = self.generator_adversarial_terms(step)
+            terms |= {name: weights.adversarial * term for name, term in by_picture.items()}
+        return terms
+
+    def generator_adversarial_terms(self, step: Step) -> dict[str, Tensor]:
+        """L_G of eq. 10, a term for each discriminator, without weight."""
+        by_real, by_fake = self.discriminator(step.images, step.output.composite)
+        if self.adversarial == "bce":
+            terms = {"adversarial": bce_real(by_fake)}
+        else:
+            terms = {"adversarial": relativistic_generator(by_real, by_fake)}
+        if self.word_discriminator is not None:
+            regions = self.regions(step.output.composite, step)
+            terms["local"] = log_probability_real(self.word_discriminator(regions, step.words, step.mask))
+        return terms
+
+    def discriminator_terms(self, step: Step) -> dict[str, Tensor]:
+        """L_D of eq. 11, a term for each discriminator."""
+        real, fake = step.images, step.output.composite.detach()
+        by_real, by_fake = self.discriminator(real, fake)
+        if self.adversarial == "bce":
+            terms = {"adversarial": bce_real(by_real) + bce_fake(by_fake)}
+        else:
+            terms = {"adversarial": relativistic_discriminator(by_real, by_fake)}
+        if self.word_discriminator is not None:
+            regions = [self.regions(pictures, step) for pictures in (real, fake)]
+            words, masks = [step.words] * 2, [step.mask] * 2
+            if self.mismatched_words:
+                regions.append(regions[0])
+                words.append(step.words.roll(-1, dims=0))
+                masks.append(step.mask.roll(-1, dims=0))
+            scores = self.word_discriminator(torch.cat(regions), torch.cat(words), torch.cat(masks))
+            match, *wrong = scores.chunk(len(regions))
+            reject = torch.stack([log_probability_fake(score) for score in wrong]).mean()
+            terms["local"] = (log_probability_real(match) + reject) / 2
+        return terms
+
+    def regions(self, pictures: Tensor, step: Step) -> Tensor:
+        """The holes' regions of pictures, at half their side as the paper's central hole has it."""
+        return crop_boxes(pictures, step.boxes, pictures.shape[-1] // 2)

@@ -1,0 +1,455 @@
+"""CSF-GAN: shapes, parameter counts, fusion, local scores against the equations, gradient flow."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from gancli.data.loader import Batch
+from gancli.data.masks import Holes
+from gancli.losses.matching import word_mask
+from gancli.models.csfgan import (
+    CSFGAN,
+    DilatedHalving,
+    Discriminator,
+    Generator,
+    SentenceFusion,
+    Weights,
+    WordFusion,
+    WordLocalDiscriminator,
+    crop_boxes,
+    hole_boxes,
+    word_importance,
+)
+
+TEXT_DIM = 12
+SIZE = 32
+LISTING = Path(__file__).parents[2].parent / "shared" / "checkpoints" / "csfgan_InpaintNet.json"
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+def small_generator(size: int = SIZE, **changes) -> Generator:
+    arguments = {"text_dim": TEXT_DIM, "width": 4, "noise_dim": 5, "condition_dim": 6}
+    return Generator(size, **(arguments | changes))
+
+
+def center(size: int = SIZE, batch: int = 3) -> torch.Tensor:
+    holes = torch.zeros(batch, 1, size, size)
+    holes[:, :, size // 4 : -size // 4, size // 4 : -size // 4] = 1
+    return holes
+
+
+def inputs(size: int = SIZE, words: int = 5):
+    generator = torch.Generator().manual_seed(1)
+    lengths = torch.tensor([5, 2, 3])
+    mask = word_mask(lengths, words)
+    return {
+        "images": torch.rand(3, 3, size, size, generator=generator) * 2 - 1,
+        "holes": center(size),
+        "sentence": torch.randn(3, TEXT_DIM, generator=generator),
+        "words": torch.randn(3, TEXT_DIM, words, generator=generator) * mask[:, None],
+        "mask": mask,
+        "noise": torch.randn(3, 5, generator=generator),
+        "condition_noise": torch.randn(3, 6, generator=generator),
+    }
+
+
+class TestPaperScale:
+    """On the meta device: nothing is allocated."""
+
+    def test_parameters(self):
+        with torch.device("meta"):
+            assert parameters(Generator()) == 82_285_971, "the 82.29 M of Table 2"
+            assert parameters(Discriminator()) == 2_767_809
+            assert parameters(WordLocalDiscriminator()) == 2_756_544 + 131_841
+
+    def test_parameters_of_each_layer(self):
+        with torch.device("meta"):
+            generator = Generator()
+        assert parameters(generator.first) == 1_792
+        assert [parameters(block) for block in generator.encoder] == [
+            330_496, 1_115_648, 4_664_320, 6_556_672, 7_212_032, 6_556_672, 7_212_032,
+        ]  # fmt: skip
+        assert parameters(generator.innermost) == 4_194_816
+        assert parameters(generator.outermost) == 4_195_840
+        assert [parameters(block) for block in generator.decoder] == [
+            *[8_915_968] * 4,
+            3_409_408,
+            852_736,
+            213_376,
+        ]
+        assert parameters(generator.last) == 3_459
+        assert parameters(generator.augmentation) == 102_800
+
+    def test_shapes_are_those_of_the_public_listing(self):
+        if not LISTING.is_file():
+            pytest.skip("no listing of the public network beside the project")
+        public = json.loads(LISTING.read_text())
+        with torch.device("meta"):
+            own = Generator().state_dict()
+        ours, theirs = (
+            sorted(tuple(shape) for shape in shapes)
+            for shapes in ((t.shape for t in own.values()), public.values())
+        )
+        # Conv1d in place of the 1x1 Conv2d that projects the words
+        assert ours == sorted(shape[:3] if shape == (512, 256, 1, 1) else shape for shape in theirs)
+
+    @pytest.mark.parametrize(
+        ("size", "attention"), [(64, [8, 2]), (128, [8, 2]), (256, [8, 2]), (512, [8, 2])]
+    )
+    def test_the_depth_follows_the_side(self, size, attention):
+        with torch.device("meta"):
+            output = Generator(size)(
+                torch.empty(2, 3, size, size),
+                torch.empty(2, 1, size, size),
+                torch.empty(2, 256),
+                torch.empty(2, 256, 16),
+                torch.ones(2, 16, dtype=torch.bool),
+                torch.empty(2, 100),
+                torch.empty(2, 100),
+            )
+        assert output.composite.shape == output.raw.shape == (2, 3, size, size)
+        assert [tuple(a.shape) for a in output.attention] == [(2, 16, side, side) for side in attention]
+
+    def test_layers_that_fuse(self):
+        with torch.device("meta"):
+            kinds = [type(block.fusion) for block in Generator().encoder]
+        none = type(None)
+        assert kinds == [SentenceFusion, none, SentenceFusion, none, WordFusion, none, WordFusion]
+
+    def test_the_discriminators_outputs(self):
+        with torch.device("meta"):
+            real, fake = Discriminator()(torch.empty(2, 3, 256, 256), torch.empty(2, 3, 256, 256))
+            features = WordLocalDiscriminator().encoder(torch.empty(2, 3, 128, 128))
+        assert real.shape == fake.shape == (2, 1, 30, 30)
+        assert features.shape == (2, 512, 8, 8)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fusion": fusion, "mask_channel": mask}
+        for fusion in ("both", "sentence", "word", "none")
+        for mask in (0, 1)
+    ],
+)
+@pytest.mark.parametrize("size", [16, 32, 64])
+def test_every_variant_fills(changes, size):
+    generator = small_generator(size, **changes)
+    c = inputs(size)
+    output = generator(**c)
+    assert output.raw.abs().max() <= 1
+    known = (c["holes"] == 0).expand_as(output.composite)
+    assert torch.equal(output.composite[known], c["images"][known]), "known pixels are untouched"
+    assert torch.equal(output.composite[~known], output.raw[~known])
+    assert (output.mean is None) == (changes["fusion"] == "word")
+
+
+@pytest.mark.parametrize("size", [8, 48])
+def test_other_sides_are_refused(size):
+    with pytest.raises(ValueError, match=str(size)):
+        Generator(size)
+
+
+def test_what_is_in_the_hole_does_not_matter():
+    generator = small_generator().eval()
+    c = inputs()
+    other = c | {"images": torch.where(c["holes"] > 0, torch.tensor(0.7), c["images"])}
+    assert torch.equal(generator(**c).raw, generator(**other).raw)
+
+
+def test_permuting_the_batch_permutes_the_pictures():
+    """A repeated mask of the public code pairs captions with the lengths of others."""
+    generator = small_generator().eval()
+    c = inputs()
+    order = torch.tensor([2, 0, 1])
+    straight = generator(**c)
+    permuted = generator(**{name: value[order] for name, value in c.items()})
+    torch.testing.assert_close(permuted.raw, straight.raw[order], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(permuted.attention[0], straight.attention[0][order], atol=1e-5, rtol=1e-5)
+
+
+def test_more_padding_changes_nothing():
+    generator = small_generator().eval()
+    c = inputs()
+    longer = c | {"words": F.pad(c["words"], (0, 4), value=7.0), "mask": F.pad(c["mask"], (0, 4))}
+    torch.testing.assert_close(generator(**c).raw, generator(**longer).raw)
+
+
+@pytest.mark.parametrize(
+    ("fusion", "heard"),
+    [("both", "sentence words"), ("sentence", "sentence"), ("word", "words"), ("none", "sentence")],
+)
+def test_the_ablations_hear_what_they_should(fusion, heard):
+    torch.manual_seed(0)
+    generator = small_generator(fusion=fusion).eval()
+    c = inputs()
+    before = generator(**c).raw
+    for what in ("sentence", "words"):
+        after = generator(**(c | {what: c[what] + 1.0})).raw
+        assert torch.equal(before, after) == (what not in heard.split())
+
+
+def test_the_dilated_convolution_is_one():
+    """The test of torch's own layer, which the rewrite replaces."""
+    layer = DilatedHalving(3, 5)
+    x = torch.randn(2, 3, 12, 8)
+    torch.testing.assert_close(layer(x), nn.Conv2d.forward(layer, x), atol=1e-5, rtol=1e-5)
+
+
+def test_the_sentence_scales_and_shifts_each_channel():
+    fusion = SentenceFusion(4, 11)
+    x, condition = torch.randn(3, 4, 5, 5), torch.randn(3, 11)
+    scale, shift = fusion.scale(condition), fusion.shift(condition)
+    expected = x * scale[:, :, None, None] + shift[:, :, None, None]
+    torch.testing.assert_close(fusion(x, condition), expected)
+
+
+def test_each_place_has_its_own_word_context():
+    """Eqs. 3 and 2 in float64, place by place."""
+    fusion = WordFusion(4, TEXT_DIM)
+    c = inputs()
+    x = torch.randn(3, 4, 2, 3)
+    fused, attention = fusion(x, c["words"], c["mask"])
+    keys = np.einsum(
+        "cd,bdl->bcl", fusion.attention.project.weight[:, :, 0].detach().double(), c["words"].double()
+    )
+    scale, shift = ((m.weight[:, :, 0, 0].detach().double().numpy(), m.bias.detach().double().numpy())
+                    for m in (fusion.scale, fusion.shift))  # fmt: skip
+    for i, (y, z) in itertools.product(range(3), itertools.product(range(2), range(3))):
+        length = int(c["mask"][i].sum())
+        v = x[i, :, y, z].double().numpy()
+        p = np.exp(v @ keys[i, :, :length])
+        p /= p.sum()
+        context = keys[i, :, :length] @ p
+        expected = (scale[0] @ context + scale[1]) * v + shift[0] @ context + shift[1]
+        np.testing.assert_allclose(attention[i, :length, y, z].detach(), p, atol=1e-5)
+        np.testing.assert_allclose(fused[i, :, y, z].detach(), expected, atol=1e-4)
+
+
+# --- regions of the holes ---------------------------------------------------------------------------------------
+
+
+def test_the_central_region_comes_out_as_it_is():
+    images = inputs()["images"]
+    boxes = hole_boxes(center())
+    assert boxes.tolist() == [[8, 8, 24, 24]] * 3
+    torch.testing.assert_close(crop_boxes(images, boxes, 16), images[:, :, 8:24, 8:24], atol=1e-6, rtol=0)
+
+
+def test_a_larger_region_is_averaged():
+    images = inputs()["images"]
+    whole = torch.tensor([[0, 0, 32, 32]] * 3)
+    torch.testing.assert_close(crop_boxes(images, whole, 16), F.avg_pool2d(images, 2), atol=1e-6, rtol=0)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([16, 32, 48]))
+def test_boxes_hold_their_holes(seed, side):
+    hole = Holes("irregular", least=0.05, most=0.6).draw(side, np.random.default_rng(seed))
+    left, top, right, bottom = hole_boxes(torch.from_numpy(hole)[None, None].float())[0].tolist()
+    inside = np.zeros_like(hole)
+    inside[top:bottom, left:right] = True
+    assert hole.sum() == (hole & inside).sum()
+    for line in (hole[top, :], hole[bottom - 1, :], hole[:, left], hole[:, right - 1]):
+        assert line.any()
+
+
+# --- word discriminator -----------------------------------------------------------------------------------------
+
+
+def slow_log_score(discriminator: WordLocalDiscriminator, regions, words, mask) -> np.ndarray:
+    """Eqs. 4 and 5 as written, in float64, with the mean over the places in place of the sum."""
+    features = discriminator.encoder(regions).flatten(2).detach().double().numpy()  # (B, F, N)
+    weight, bias = (p.detach().double().numpy() for p in discriminator.weights.parameters())
+    result = np.empty(len(regions))
+    for i in range(len(regions)):
+        length = int(mask[i].sum())
+        w = words[i, :, :length].double().numpy()
+        scores = w.T @ w.mean(axis=1)
+        alpha = np.exp(scores - scores.max())
+        alpha /= alpha.sum()
+        score = 1.0
+        for t in range(length):
+            mapped = weight @ w[:, t] + bias
+            v = features[i] if discriminator.pool == "mean-prob" else features[i].mean(axis=1, keepdims=True)
+            beta = 1 / (1 + np.exp(-(mapped[:-1] @ v + mapped[-1])))
+            score *= beta.mean() ** alpha[t]
+        result[i] = np.log(score)
+    return result
+
+
+@pytest.mark.parametrize("pool", ["mean-prob", "mean-feat"])
+def test_the_local_score_is_the_equation(pool):
+    torch.manual_seed(0)
+    discriminator = WordLocalDiscriminator(text_dim=TEXT_DIM, width=4, pool=pool)
+    c = inputs()
+    regions = torch.rand(3, 3, 16, 16)
+    expected = slow_log_score(discriminator, regions, c["words"], c["mask"])
+    np.testing.assert_allclose(discriminator(regions, c["words"], c["mask"]).detach(), expected, atol=1e-5)
+
+
+def test_sure_words_keep_a_gradient():
+    """In the product of eq. 5 probabilities of 1e-40 would be zero, and stay so."""
+    discriminator = WordLocalDiscriminator(text_dim=TEXT_DIM, width=4)
+    nn.init.constant_(discriminator.weights.bias, -90.0)
+    c = inputs()
+    regions = torch.rand(3, 3, 16, 16, requires_grad=True)
+    score = discriminator(regions, c["words"], c["mask"])
+    score.sum().backward()
+    assert torch.isfinite(score).all()
+    assert regions.grad.abs().sum() > 0
+
+
+def test_importance_leaves_padding_out():
+    c = inputs()
+    alpha = word_importance(c["words"], c["mask"])
+    torch.testing.assert_close(alpha.sum(dim=1), torch.ones(3))
+    assert (alpha[~c["mask"]] == 0).all()
+    padded = word_importance(F.pad(c["words"], (0, 2), value=3.0), F.pad(c["mask"], (0, 2)))
+    torch.testing.assert_close(padded[:, :5], alpha)
+
+
+# --- training ---------------------------------------------------------------------------------------------------
+
+
+class ToyTextEncoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(20, TEXT_DIM)
+
+    def forward(self, tokens, lengths):
+        words = self.embedding(tokens).transpose(1, 2)
+        return words, words.mean(2)
+
+
+class ToyImageEncoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, TEXT_DIM, 4, stride=4)
+
+    def forward(self, images):
+        regions = self.conv(images)
+        return regions, regions.mean((2, 3))
+
+
+class ToyPerceptualNetwork(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 5, 3, stride=2)
+
+    def forward(self, images):
+        return (self.conv(images),)
+
+
+def build(**changes) -> CSFGAN:
+    torch.manual_seed(0)
+    word_discriminator = WordLocalDiscriminator(text_dim=TEXT_DIM, width=4)
+    return CSFGAN(
+        small_generator(fusion=changes.pop("fusion", "both")),
+        Discriminator(width=4, paired=changes.pop("paired", True)),
+        word_discriminator if changes.pop("local", True) else None,
+        ToyTextEncoder().requires_grad_(False),
+        ToyImageEncoder().requires_grad_(False),
+        ToyPerceptualNetwork().requires_grad_(False),
+        **changes,
+    )
+
+
+def batch() -> Batch:
+    tokens = torch.tensor([[3, 4, 5, 0, 0], [6, 7, 0, 0, 0], [8, 9, 1, 2, 0]])
+    return Batch(
+        images=(inputs()["images"],),
+        tokens=tokens,
+        lengths=(tokens > 0).sum(1),
+        class_ids=torch.tensor([0, 1, 2]),
+        indices=torch.arange(3),
+        holes=center(),
+    )
+
+
+def gradient_norms(network: nn.Module) -> dict[str, float]:
+    return {name: 0.0 if p.grad is None else p.grad.norm().item() for name, p in network.named_parameters()}
+
+
+def moved(norms: dict[str, float]) -> set[str]:
+    """Without the biases that a normalisation takes away again."""
+    return {name for name, norm in norms.items() if norm > 1e-9}
+
+
+@pytest.mark.parametrize("gan", ["lsgan-ra", "bce"])
+@pytest.mark.parametrize("term", ["adversarial", "local"])
+def test_each_adversarial_gradient_alone_reaches_the_generator(gan, term):
+    """The public code detaches the filled picture in both: its generator never learns from a discriminator."""
+    model = build(adversarial=gan)
+    model.generator_adversarial_terms(model.begin(batch()))[term].backward()
+    weights = {
+        name: norm for name, norm in gradient_norms(model.generator).items() if name.endswith("weight")
+    }
+    assert all(norm > 0 for norm in weights.values()), [name for name, norm in weights.items() if norm == 0]
+
+
+def test_the_matching_gradient_passes_the_frozen_encoder():
+    model = build()
+    terms = model.generator_terms(model.begin(batch()))
+    (terms["words"] + terms["sentence"]).backward()
+    assert gradient_norms(model.generator)["last.weight"] > 0
+    assert all(p.grad is None for p in model.image_encoder.parameters())
+
+
+@pytest.mark.parametrize("changes", [{}, {"paired": False, "adversarial": "bce"}, {"mismatched_words": True}])
+def test_the_discriminator_step_leaves_the_generator_alone(changes):
+    model = build(**changes)
+    sum(model.discriminator_terms(model.begin(batch())).values()).backward()
+    for network in (model.discriminator, model.word_discriminator):
+        norms = gradient_norms(network)
+        assert all(norm > 0 for name, norm in norms.items() if name.endswith("weight")), norms
+    assert all(p.grad is None for p in model.generator.parameters())
+
+
+def test_only_the_hole_is_judged_by_pixels():
+    """Known pixels are copied, so they give the reconstruction neither loss nor gradient."""
+    model = build()
+    step = model.begin(batch())
+    expected = (step.output.raw - step.images).abs()[
+        step.holes.expand(-1, 3, -1, -1) > 0
+    ].sum() / step.images.numel()
+    torch.testing.assert_close(model.generator_terms(step)["reconstruction"], expected)
+
+
+def test_terms_of_weight_zero_are_not_computed():
+    none = Weights(0.7, perceptual=0, variation=0, edge=0, adversarial=0, matching=0)
+    model = build(weights=none, local=False)
+    model.image_encoder = model.perceptual = None
+    assert set(model.generator_terms(model.begin(batch()))) == {"reconstruction"}
+    everything = build(weights=Weights(style=3.0, kl=1.0))
+    assert set(everything.generator_terms(everything.begin(batch()))) == {
+        "reconstruction", "perceptual", "style", "variation", "edge", "words", "sentence", "kl", "adversarial", "local",
+    }  # fmt: skip
+
+
+def test_the_generators_adversarial_terms_have_the_weight():
+    model = build()
+    step = model.begin(batch())
+    terms, bare = model.generator_terms(step), model.generator_adversarial_terms(step)
+    for name, term in bare.items():
+        torch.testing.assert_close(terms[name], 0.002 * term)
+
+
+def test_networks_that_a_weight_needs():
+    for missing in ({"image_encoder": None}, {"perceptual": None}):
+        arguments = {"image_encoder": ToyImageEncoder(), "perceptual": ToyPerceptualNetwork()} | missing
+        with pytest.raises(ValueError, match="here is n"):
+            CSFGAN(small_generator(), Discriminator(width=4), None, ToyTextEncoder(), **arguments)
