@@ -17,16 +17,19 @@ from gancli.config import (
     CharCnnRnnRecipe,
     ClassifierModel,
     ClassifierRecipe,
+    CSFGANRecipe,
     DamsmModel,
     DamsmRecipe,
     FFGANModel,
     FFGANRecipe,
     FusionS2iGanRecipe,
+    HolesSection,
     Recipe,
     SpeechModel,
     SpeechRecipe,
     StackGANRecipe,
 )
+from gancli.data.masks import Holes, holes_from_folder
 from gancli.data.speech import MelSettings
 from gancli.encoders.backbones import load_imagenet, load_places365
 from gancli.encoders.char_cnn_rnn import CharCnnRnn, CharCnnRnnPretraining
@@ -34,7 +37,7 @@ from gancli.encoders.classifier import Classifier, ClassifierTraining
 from gancli.encoders.damsm import Damsm, DamsmPretraining, ImageEncoder, TextEncoder
 from gancli.encoders.speech import ImageBranch, SpeechEncoder, SpeechPretraining
 from gancli.errors import ConfigError
-from gancli.models import fusion_s2igan, stackgan
+from gancli.models import csfgan, fusion_s2igan, stackgan
 from gancli.models.ffgan import FFGAN, Discriminator, Generator
 
 CUB_VOCABULARY = (
@@ -258,6 +261,101 @@ def build_fusion_s2igan(
         discriminator_lr=optim.discriminator_lr,
         betas=optim.betas,
     )
+
+
+def csfgan_arguments(recipe: CSFGANRecipe, text_dim: int) -> dict[str, Any]:
+    """The arguments of CSF-GAN's generator, as they are also kept in a model folder's config.yaml.
+
+    Args:
+        recipe: What to build.
+        text_dim: D, width of the encoder's word and sentence features.
+    """
+    model = recipe.model
+    return {
+        "size": model.size,
+        "text_dim": text_dim,
+        "width": model.generator_width,
+        "noise_dim": model.noise_dim,
+        "condition_dim": model.condition_dim,
+        "fusion": model.fusion,
+        "mask_channel": model.mask_channel,
+    }
+
+
+def csfgan_networks(
+    recipe: CSFGANRecipe, arguments: dict[str, Any]
+) -> tuple[csfgan.Generator, csfgan.Discriminator, csfgan.WordLocalDiscriminator | None]:
+    """Generator, discriminator and, unless the recipe leaves it out, word discriminator with fresh weights.
+
+    Args:
+        recipe: What to build.
+        arguments: From `csfgan_arguments`.
+    """
+    model = recipe.model
+    width = model.discriminator_width
+    return (
+        csfgan.Generator(**arguments),
+        csfgan.Discriminator(width=width, paired=model.discriminator_input == "paired"),
+        csfgan.WordLocalDiscriminator(text_dim=arguments["text_dim"], width=width, pool=model.word_pool)
+        if model.word_discriminator
+        else None,
+    )
+
+
+def build_csfgan(
+    recipe: CSFGANRecipe,
+    arguments: dict[str, Any],
+    encoder: Damsm,
+    perceptual: nn.Module | None,
+    device: torch.device,
+) -> csfgan.CSFGAN:
+    """CSF-GAN with fresh weights on a device, ready for the engine.
+
+    Args:
+        recipe: What to build.
+        arguments: From `csfgan_arguments`.
+        encoder: Its text half conditions, its image half judges in the matching loss.
+        perceptual: Network of the perceptual and the style loss; None where both weights are 0.
+        device: Where to.
+    """
+    generator, discriminator, word_discriminator = csfgan_networks(recipe, arguments)
+    loss, optim = recipe.loss, recipe.optim
+    return csfgan.CSFGAN(
+        generator.to(device),
+        discriminator.to(device),
+        None if word_discriminator is None else word_discriminator.to(device),
+        encoder.text,
+        encoder.image,
+        None if perceptual is None else perceptual.to(device),
+        weights=csfgan.Weights(
+            reconstruction=loss.reconstruction,
+            perceptual=loss.perceptual,
+            variation=loss.variation,
+            edge=loss.edge,
+            adversarial=loss.adversarial,
+            matching=loss.matching,
+            style=loss.style,
+            kl=loss.kl,
+        ),
+        edge=loss.edge_operator,
+        adversarial=loss.gan,
+        mismatched_words=loss.word_mismatch,
+        gammas=(loss.gamma1, loss.gamma2, loss.gamma3),
+        generator_lr=optim.generator_lr,
+        discriminator_lr=optim.discriminator_lr,
+        betas=optim.betas,
+    )
+
+
+def build_holes(section: HolesSection) -> Holes:
+    """The holes that a recipe's section describes.
+
+    Raises:
+        DataError: Its folder is missing or holds no mask.
+    """
+    if section.folder is not None:
+        return holes_from_folder(section.folder, inverted=section.invert)
+    return Holes(section.kind, section.center, section.least, section.most)
 
 
 def backbone_side(model: BackboneSection, image_size: int) -> int:
@@ -489,6 +587,11 @@ def parameter_table(recipe: Recipe) -> list[tuple[str, int]]:
         elif isinstance(recipe, FusionS2iGanRecipe):
             arguments = fusion_s2igan_arguments(recipe, CONDITION_DIMS[recipe.condition])
             networks["generator"], networks["discriminator"] = fusion_s2igan_networks(recipe, arguments)
+        elif isinstance(recipe, CSFGANRecipe):
+            arguments = csfgan_arguments(recipe, TEXT_DIMS["damsm"])
+            networks["generator"], networks["discriminator"], words = csfgan_networks(recipe, arguments)
+            if words is not None:
+                networks["word_discriminator"] = words
         elif isinstance(recipe, CharCnnRnnRecipe):
             networks["text"] = CharCnnRnn(**char_cnn_rnn_arguments(recipe.model))
         elif isinstance(recipe, SpeechRecipe):
@@ -513,6 +616,8 @@ def assumptions(recipe: Recipe) -> str:
         return vectors + small
     if isinstance(recipe, FusionS2iGanRecipe):
         return f"{recipe.condition} vectors of {CONDITION_DIMS[recipe.condition]:,} numbers"
+    if isinstance(recipe, CSFGANRecipe):
+        return f"word and sentence features of {TEXT_DIMS['damsm']:,} numbers"
     if isinstance(recipe, SpeechRecipe):
         return f"{MelSettings().bands} mel bands"
     if isinstance(recipe, DamsmRecipe):

@@ -125,6 +125,44 @@ def fusion_s2igan(
     _train(out, "fusion-s2igan", overrides, recipe, resume, init_from, runs, device, seed, dry_run)
 
 
+@command(
+    train_app,
+    "csfgan",
+    examples=(
+        "gancli train csfgan data=data/demo encoder=encoders/damsm-demo",
+        "gancli train csfgan data=data/cub encoder=encoders/damsm-cub holes.kind=mix",
+        "gancli train csfgan data=data/cub encoder=encoders/damsm-cub loss.perceptual=0",
+    ),
+    progress=True,
+)
+def csfgan(
+    out: Output,
+    overrides: Overrides = None,
+    recipe: Annotated[str | None, recipe_option("csfgan")] = None,
+    resume: Resume = None,
+    init_from: InitFrom = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            help="File or folder of the VGG-16 weights of the perceptual loss.",
+            show_default="downloaded and checked",
+        ),
+    ] = None,
+    runs: Runs = Path("runs"),
+    device: Device = None,
+    seed: Seed = None,
+    dry_run: DryRun = False,
+) -> None:
+    """CSF-GAN: fills the hole of a picture as a sentence says. gancli inpaint uses it.
+
+    The perceptual loss compares features of VGG-16; loss.perceptual=0 trains without it and its weights.
+
+    Ctrl-C and SIGTERM save a checkpoint at the next step; --resume continues bit for bit.
+    """
+    _train(out, "csfgan", overrides, recipe, resume, init_from, runs, device, seed, dry_run, weights=weights)
+
+
 def _train(
     out: Output,
     kind: str,
@@ -137,6 +175,7 @@ def _train(
     seed: int | None,
     dry_run: bool,
     variant: str = "",
+    weights: Path | None = None,
 ) -> None:
     """What every model's command does; `variant` follows the dataset's name in the recipe's."""
     if resume is not None and init_from is not None:
@@ -147,16 +186,17 @@ def _train(
     if dry_run:
         show_plan(out, name, resolved, {"run": resume or runs})
         return
-    from gancli.config import FFGANRecipe, FusionS2iGanRecipe, StackGANRecipe
+    from gancli.config import CSFGANRecipe, FFGANRecipe, FusionS2iGanRecipe, StackGANRecipe
     from gancli.training import train
 
     out.note(f"recipe {name}")
     with followed(out) as events:
         result = train(
-            cast(FFGANRecipe | StackGANRecipe | FusionS2iGanRecipe, resolved),
+            cast(FFGANRecipe | StackGANRecipe | FusionS2iGanRecipe | CSFGANRecipe, resolved),
             runs=runs,
             resume=resume,
             init_from=init_from,
+            weights=weights,
             events=events,
         )
     finish(out, "model", result, f"gancli train {kind} --resume {{run}}")

@@ -5,6 +5,7 @@ No torch is imported here: the command line lists recipes with it.
 
 from gancli.config.char_cnn_rnn import CharCnnRnnModel, CharCnnRnnRecipe
 from gancli.config.classifier import ClassifierModel, ClassifierRecipe
+from gancli.config.csfgan import CSFGANModel, CSFGANRecipe, HolesSection
 from gancli.config.damsm import DamsmLoss, DamsmModel, DamsmOptim, DamsmRecipe
 from gancli.config.ffgan import FFGANLoss, FFGANModel, FFGANOptim, FFGANRecipe
 from gancli.config.fusion_s2igan import FusionS2iGanModel, FusionS2iGanRecipe
@@ -26,6 +27,8 @@ from gancli.config.stackgan import StackGANModel, StackGANRecipe
 __all__ = [
     "RECIPES",
     "BackboneSection",
+    "CSFGANModel",
+    "CSFGANRecipe",
     "CharCnnRnnModel",
     "CharCnnRnnRecipe",
     "ClassifierModel",
@@ -40,6 +43,7 @@ __all__ = [
     "FFGANRecipe",
     "FusionS2iGanModel",
     "FusionS2iGanRecipe",
+    "HolesSection",
     "LoaderSection",
     "Recipe",
     "Section",

@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 
 from gancli.config.char_cnn_rnn import CharCnnRnnRecipe
 from gancli.config.classifier import ClassifierRecipe
+from gancli.config.csfgan import CSFGANRecipe
 from gancli.config.damsm import DamsmRecipe
 from gancli.config.ffgan import FFGANRecipe
 from gancli.config.fusion_s2igan import FusionS2iGanRecipe
@@ -32,6 +33,7 @@ Recipe = (
     FFGANRecipe
     | StackGANRecipe
     | FusionS2iGanRecipe
+    | CSFGANRecipe
     | DamsmRecipe
     | CharCnnRnnRecipe
     | SpeechRecipe
@@ -41,6 +43,7 @@ RECIPES: dict[str, type[Recipe]] = {
     "ffgan": FFGANRecipe,
     "stackgan": StackGANRecipe,
     "fusion-s2igan": FusionS2iGanRecipe,
+    "csfgan": CSFGANRecipe,
     "damsm": DamsmRecipe,
     "char-cnn-rnn": CharCnnRnnRecipe,
     "speech": SpeechRecipe,

@@ -142,7 +142,7 @@ class LoadedFFGAN:
             (False, False): "baseline",
         }
         name = names[bool(generator.get("ff_block", True)), bool(generator.get("gsr", True))]
-        return _told_apart(name, self.settings)
+        return told_apart(name, self.settings)
 
     @property
     def stages(self) -> tuple[int, ...]:
@@ -239,7 +239,7 @@ class LoadedStackGAN:
 
     @property
     def method(self) -> str:
-        return _told_apart("StackGAN Stage-I" if self.stage2 is None else "StackGAN", self.settings)
+        return told_apart("StackGAN Stage-I" if self.stage2 is None else "StackGAN", self.settings)
 
     @property
     def stages(self) -> tuple[int, ...]:
@@ -383,12 +383,12 @@ class LoadedFusionS2iGan:
         """DF-GAN, which is sentences and its blocks, or Fusion-S2iGan with what differs from the paper's model."""
         arguments = {**_PAPER, **self.settings["generator"]}
         if self.encoder is not None and arguments["block"] == "dfgan":
-            return _told_apart("DF-GAN", self.settings)
+            return told_apart("DF-GAN", self.settings)
         parts = ("block", "modules") if arguments["block"] != "vsfm" else ("attention", "fusion", "modules")
         differing = [f"{part} {arguments[part]}" for part in parts if arguments[part] != _PAPER[part]]
         if self.encoder is not None:
             differing.append("text")
-        return _told_apart(", ".join(["Fusion-S2iGan", *differing]), self.settings)
+        return told_apart(", ".join(["Fusion-S2iGan", *differing]), self.settings)
 
     @property
     def stages(self) -> tuple[int, ...]:
@@ -501,6 +501,7 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> LoadedModel:
 
     Raises:
         DataError: The folder is incomplete, broken or holds no model.
+        UsageError: It holds a model that fills holes.
     """
     folder = model_folder_of(Path(folder))
     kind = read_settings(folder)["kind"]
@@ -510,6 +511,11 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> LoadedModel:
         return _load_stackgan(folder, device)
     if kind == "fusion-s2igan":
         return _load_fusion_s2igan(folder, device)
+    if kind == "csfgan":
+        raise UsageError(
+            f"{folder}: fills holes of pictures and draws none of its own",
+            'gancli inpaint MODEL --image photo.jpg --mask hole.png --text "a small red bird"',
+        )
     raise DataError(
         f"{folder}: is a folder of kind {kind!r}, which draws no pictures",
         "Name a run folder of gancli train, or the model/ in it.",
@@ -533,7 +539,8 @@ def _restore_encoder(
     )
 
 
-def _told_apart(name: str, settings: Mapping[str, Any]) -> str:
+def told_apart(name: str, settings: Mapping[str, Any]) -> str:
+    """A model's name in tables; one that was never trained is told apart."""
     return f"{name}, untrained" if settings.get("step") == 0 else name
 
 

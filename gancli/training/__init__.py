@@ -10,6 +10,7 @@ from pathlib import Path
 from gancli.config import (
     CharCnnRnnRecipe,
     ClassifierRecipe,
+    CSFGANRecipe,
     DamsmRecipe,
     FFGANRecipe,
     FusionS2iGanRecipe,
@@ -20,6 +21,7 @@ from gancli.engine.events import Events
 from gancli.training.char_cnn_rnn import pretrain_char_cnn_rnn
 from gancli.training.classifier import pretrain_classifier
 from gancli.training.common import RunResult
+from gancli.training.csfgan import train_csfgan
 from gancli.training.damsm import pretrain_damsm
 from gancli.training.ffgan import train_ffgan
 from gancli.training.fusion_s2igan import train_fusion_s2igan
@@ -30,11 +32,12 @@ __all__ = ["RunResult", "pretrain_encoder", "train"]
 
 
 def train(
-    recipe: FFGANRecipe | StackGANRecipe | FusionS2iGanRecipe,
+    recipe: FFGANRecipe | StackGANRecipe | FusionS2iGanRecipe | CSFGANRecipe,
     *,
     runs: Path = Path("runs"),
     resume: Path | None = None,
     init_from: Path | None = None,
+    weights: Path | None = None,
     events: Events | None = None,
 ) -> RunResult:
     """Trains the model that a recipe describes.
@@ -44,6 +47,7 @@ def train(
         runs: A new numbered run folder is made here.
         resume: Continue this run folder instead, from its newest checkpoint; the recipe must be the same.
         init_from: Start anew from the weights of a model folder (generator) or a run folder (all networks).
+        weights: File of the VGG-16 weights of CSF-GAN's perceptual loss; None looks where `gancli.weights` looks.
         events: Where progress goes.
 
     Returns:
@@ -60,6 +64,10 @@ def train(
         return train_stackgan(recipe, runs=runs, resume=resume, init_from=init_from, events=events)
     if isinstance(recipe, FusionS2iGanRecipe):
         return train_fusion_s2igan(recipe, runs=runs, resume=resume, init_from=init_from, events=events)
+    if isinstance(recipe, CSFGANRecipe):
+        return train_csfgan(
+            recipe, runs=runs, resume=resume, init_from=init_from, weights=weights, events=events
+        )
     return train_ffgan(recipe, runs=runs, resume=resume, init_from=init_from, events=events)
 
 

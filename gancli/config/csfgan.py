@@ -1,0 +1,116 @@
+"""The recipe of CSF-GAN."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from gancli.config.sections import Count, Positive, Rate, Section, Share, TrainSection, Weight
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class CSFGANModel(Section):
+    """Generator and both discriminators; the paper's ablations are values here."""
+
+    name: Literal["csfgan"] = "csfgan"
+    size: Annotated[int, Field(ge=32)] = 256  # side of the pictures; the depth follows it
+    generator_width: Positive = (
+        64  # channels of the first convolution; no layer has more than eight times as many
+    )
+    discriminator_width: Positive = 64  # likewise of both discriminators
+    noise_dim: Positive = 100
+    condition_dim: Positive = 100  # conditioning augmentation
+    fusion: Literal["both", "sentence", "word", "none"] = "both"  # SFM; none is the baseline of Table 3
+    word_discriminator: bool = True  # WLD, Table 3
+    word_pool: Literal["mean-prob", "mean-feat"] = "mean-prob"  # eq. 5 over its N places | public code
+    discriminator_input: Literal["paired", "single"] = "paired"  # public code | paper
+    mask_channel: bool = False  # the hole as a fourth channel of the input
+
+    @field_validator("size")
+    @classmethod
+    def _power_of_two(cls, size: int) -> int:
+        if size & (size - 1):
+            raise PydanticCustomError("side", "a side is a power of two, at least 32")
+        return size
+
+
+class HolesSection(Section):
+    """The holes that training cuts."""
+
+    kind: Literal["center", "irregular", "mix", "folder"] = "center"
+    center: Fraction = 0.5  # side of the central hole over the picture's
+    least: Fraction = 0.1  # share of the picture that irregular holes cover, from and to
+    most: Fraction = 0.5
+    folder: Path | None = None  # of mask pictures, for kind=folder; white is the hole
+    invert: bool = False  # in those black is the hole
+
+    @field_validator("most")
+    @classmethod
+    def _above_least(cls, most: float, info: ValidationInfo) -> float:
+        if most < info.data.get("least", 0):
+            raise PydanticCustomError("holes", "holes.most is below holes.least")
+        return most
+
+    @field_validator("folder")
+    @classmethod
+    def _only_for_its_kind(cls, folder: Path | None, info: ValidationInfo) -> Path | None:
+        if (folder is not None) != (info.data.get("kind") == "folder"):
+            raise PydanticCustomError(
+                "holes", "holes.kind=folder and holes.folder=DIR go together; give both, or neither"
+            )
+        return folder
+
+
+class CSFGANLoader(Section):
+    """What a batch holds."""
+
+    batch: Annotated[int, Field(ge=2)] = 8  # images per step and process
+    words: Positive = 16  # longest caption in words; longer ones lose random words
+    grayscale: Share = 0.0  # share of the pictures that lose their colours; 0.1 in the public code
+    workers: Count = 1  # loader processes; 0 loads in the training process
+
+
+class CSFGANLoss(Section):
+    """Weights of the generator's loss (eqs. 8 and 12); a term of weight 0 is not computed."""
+
+    reconstruction: Weight = 1.0  # lambda_rec
+    perceptual: Weight = 0.5  # lambda_per, of VGG-16's features; 0 needs no weights of VGG-16
+    variation: Weight = 0.1  # lambda_tv
+    edge: Weight = 0.5  # lambda_edge, Table 4
+    adversarial: Weight = 0.002  # lambda_G
+    matching: Weight = 0.001  # named in section 3.1; the weight is the public code's
+    style: Weight = 0.0  # Gram matrices, 3 in the public code
+    kl: Weight = 0.0  # conditioning augmentation
+    edge_operator: Literal["sobel", "laplace8"] = "sobel"  # paper | public code
+    gan: Literal["lsgan-ra", "bce"] = "lsgan-ra"  # public code | eqs. 10 and 11
+    vgg_input: Literal["imagenet", "raw"] = "imagenet"  # normalised as the weights expect | public code
+    word_mismatch: bool = False  # the word discriminator also rejects another caption (TAGAN)
+    gamma1: Rate = 5.0  # sharpness of the matching loss over regions
+    gamma2: Rate = 5.0  # over words
+    gamma3: Rate = 10.0  # over the batch
+
+
+class CSFGANOptim(Section):
+    """Adam for the generator and for both discriminators, and the average of the generator's weights."""
+
+    generator_lr: Rate = 2e-4
+    discriminator_lr: Rate = 2e-4
+    betas: tuple[Share, Share] = (0.5, 0.999)
+    ema_decay: Share = 0.0  # 0: the trained weights themselves, as in the public code
+
+
+class CSFGANRecipe(Section):
+    """Everything that `gancli train csfgan` needs to know."""
+
+    model: CSFGANModel
+    data: Path  # dataset folder
+    encoder: Path  # DAMSM encoder folder
+    holes: HolesSection = HolesSection()
+    loader: CSFGANLoader = CSFGANLoader()
+    loss: CSFGANLoss = CSFGANLoss()
+    optim: CSFGANOptim = CSFGANOptim()
+    train: TrainSection

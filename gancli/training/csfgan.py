@@ -1,0 +1,171 @@
+"""Training CSF-GAN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import gancli
+from gancli.build import build_csfgan, build_holes, csfgan_arguments, pick_device
+from gancli.config import CSFGANRecipe
+from gancli.data.loader import Batch, BatchSource, batches, evaluation_batches
+from gancli.data.masks import Holes
+from gancli.data.shards import Dataset
+from gancli.encoders.backbones import Vgg16, load_vgg16
+from gancli.encoders.damsm import TextEncoder, load_damsm
+from gancli.engine.checkpoint import seed_everything
+from gancli.engine.events import Events
+from gancli.engine.loop import Loop
+from gancli.errors import ConfigError, DataError
+from gancli.folders import write_folder
+from gancli.inference.figures import grid
+from gancli.losses.matching import word_mask
+from gancli.training.common import RunResult, grid_images, load_initial_weights, loop_settings, open_run
+
+GRID_PICTURES = 12  # each with its hole, filled, and as it was
+GRID_COLUMNS = 6
+
+
+def train_csfgan(
+    recipe: CSFGANRecipe,
+    *,
+    runs: Path = Path("runs"),
+    resume: Path | None = None,
+    init_from: Path | None = None,
+    weights: Path | None = None,
+    events: Events | None = None,
+) -> RunResult:
+    """Trains CSF-GAN as a recipe says; arguments, result and errors as `gancli.train`."""
+    device = pick_device(recipe.train.device)
+    dataset = Dataset.open(recipe.data)
+    if recipe.model.size > dataset.image_size:
+        raise ConfigError(
+            f"model.size: received {recipe.model.size}, but {recipe.data} was prepared at {dataset.image_size} pixels",
+            f"Set model.size={dataset.image_size} or less, or prepare the data with --image-size {recipe.model.size}.",
+        )
+    encoder = load_damsm(recipe.encoder, device)
+    encoder.check_vocabulary(dataset.vocabulary, dataset.path)
+    perceptual = perceptual_network(recipe, weights)
+    holes = build_holes(recipe.holes)
+    seed_everything(recipe.train.seed)
+    arguments = csfgan_arguments(recipe, int(encoder.settings["text"]["dim"]))
+    model = build_csfgan(recipe, arguments, encoder, perceptual, device)
+    if init_from is not None:
+        load_initial_weights(model.networks, init_from, recipe.model.name)
+    source = BatchSource(
+        dataset.split("train"),
+        sizes=[recipe.model.size],
+        batch=recipe.loader.batch,
+        words=recipe.loader.words,
+        seed=recipe.train.seed,
+        holes=holes,
+        grayscale=recipe.loader.grayscale,
+    )
+    shown = GridPictures.choose(dataset, recipe, holes, device)
+
+    def sample(networks: Mapping[str, nn.Module], step: int) -> Image.Image:
+        return shown.draw(networks["generator"], encoder.text)
+
+    def export(networks: Mapping[str, nn.Module], folder: Path, step: int) -> None:
+        settings = {
+            "kind": "csfgan",
+            "gancli": gancli.__version__,
+            "dataset": dataset.name,
+            "words": recipe.loader.words,
+            "step": step,
+            "images_seen": step * recipe.loader.batch,
+            "encoder_hash": encoder.hash,
+            "holes": holes.description,
+            "word_discriminator": recipe.model.word_discriminator,
+            "edge_weight": recipe.loss.edge,
+            "generator": arguments,
+            "text": dict(encoder.settings["text"]),
+        }
+        parts = {"generator": networks["generator"], "text_encoder": encoder.text}
+        write_folder(folder, parts, encoder.vocabulary, settings)
+
+    run = open_run(recipe, runs, f"{recipe.model.name}-{dataset.name}", resume)
+    if resume is None:
+        export(model.networks, run.path / "initial", 0)  # to score "before training" with
+    loop = Loop(
+        model,
+        lambda start: batches(source, start, None, recipe.loader.workers),
+        run,
+        loop_settings(recipe.train, len(source), recipe.loader.batch, recipe.optim.ema_decay or None),
+        device,
+        sample=sample,
+        export=export,
+        events=events,
+    )
+    return RunResult(run.path, run.path / "model", loop.run())
+
+
+def perceptual_network(recipe: CSFGANRecipe, weights: Path | None) -> Vgg16 | None:
+    """VGG-16 of the perceptual and the style loss; None where both have weight 0.
+
+    Raises:
+        DataError: Its weights are not to be had.
+    """
+    loss = recipe.loss
+    if loss.perceptual + loss.style == 0:
+        return None
+    try:
+        return load_vgg16(weights, normalise=loss.vgg_input == "imagenet")
+    except DataError as error:
+        without = "loss.perceptual=0 trains without them."
+        raise DataError(str(error), f"{error.hint} {without}" if error.hint else without) from error
+
+
+@dataclass(frozen=True)
+class GridPictures:
+    """What the sample grids show: held-out pictures with fixed holes, captions and noise.
+
+    Attributes:
+        batch: The pictures, their captions and holes.
+        noise: (N, Z).
+        condition_noise: (N, Z).
+    """
+
+    batch: Batch
+    noise: Tensor
+    condition_noise: Tensor
+
+    @classmethod
+    def choose(
+        cls, dataset: Dataset, recipe: CSFGANRecipe, holes: Holes, device: torch.device
+    ) -> GridPictures:
+        """Pictures spread over the held-out split, each with the hole that evaluation gives it."""
+        split, indices = grid_images(dataset)
+        few = np.linspace(0, len(indices) - 1, min(GRID_PICTURES, len(indices))).astype(int)
+        images = np.array(indices, np.int64)[few]
+        side, seed = recipe.model.size, recipe.train.seed
+        (batch,) = evaluation_batches(
+            split,
+            sizes=[side],
+            batch=len(images),
+            words=recipe.loader.words,
+            images=images,
+            holes=holes,
+            seed=seed,
+        )
+        random = torch.Generator().manual_seed(seed)
+        noise = torch.randn(len(images), recipe.model.noise_dim, generator=random)
+        condition_noise = torch.randn(len(images), recipe.model.condition_dim, generator=random)
+        return cls(batch.to(device), noise.to(device), condition_noise.to(device))
+
+    @torch.no_grad()
+    def draw(self, generator: nn.Module, text_encoder: TextEncoder) -> Image.Image:
+        """Each picture with its hole, filled, and as it was."""
+        (images,), holes = self.batch.images, self.batch.holes
+        assert holes is not None
+        words, sentence = text_encoder(self.batch.tokens, self.batch.lengths)
+        mask = word_mask(self.batch.lengths, self.batch.tokens.shape[1])
+        output = generator(images, holes, sentence, words, mask, self.noise, self.condition_noise)
+        panels = torch.stack([images * (1 - holes), output.composite, images], dim=1)  # (N, 3, 3, S, S)
+        return grid(panels.flatten(0, 1), GRID_COLUMNS)
