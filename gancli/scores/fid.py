@@ -22,7 +22,15 @@ from gancli.data.shards import file_hash
 from gancli.errors import DataError, RunError, UsageError
 from gancli.files import atomic_file
 from gancli.scores.features import FeatureNetwork
-from gancli.scores.pictures import Origin, Pictures, SplitPictures, open_pictures, origin_of
+from gancli.scores.pictures import (
+    FilePictures,
+    Origin,
+    Pictures,
+    SplitPictures,
+    holes_of,
+    open_pictures,
+    origin_of,
+)
 from gancli.scores.results import ScoreRow
 from gancli.weights import home
 
@@ -237,7 +245,8 @@ def score_fid(
         value=frechet_distance(reference, generated),
         n_real=reference.n,
         n_fake=generated.n,
-        protocol="Frechet distance of feature means and covariances (n - 1), float64, every picture once",
+        protocol="Frechet distance of feature means and covariances (n - 1), float64, every picture once"
+        + ("" if fake_pictures is None else holes_of(fake_pictures)),
         network=features.name,
         network_sha256=features.sha256,
         resize=features.resize,
@@ -284,8 +293,17 @@ def _cached(
     return statistics
 
 
-def _note(reference: Statistics, generated: Statistics, real: Pictures | None, fake: Pictures | None) -> str:
+def _note(
+    reference: Statistics,
+    generated: Statistics,
+    real: Pictures | None,
+    fake: SplitPictures | FilePictures | None,
+) -> str:
     notes = []
+    if fake is not None and holes_of(fake):
+        notes.append(
+            "filled pictures: all but their holes is real, so far below the FID of pictures drawn whole"
+        )
     for name, statistics in (("real", reference), ("generated", generated)):
         if statistics.n is None:
             notes.append(f"number of {name} pictures unknown: the statistics file does not say")

@@ -19,7 +19,7 @@ from gancli.errors import DataError, UsageError
 from gancli.inference.captions import first_of_classes
 from gancli.samples import GeneratedPicture
 from gancli.scores.features import FeatureNetwork, Progress, all_features
-from gancli.scores.pictures import FilePictures, SplitPictures, note_on, open_samples, origin_of
+from gancli.scores.pictures import FilePictures, SplitPictures, holes_of, note_on, open_samples, origin_of
 from gancli.scores.results import ScoreRow
 from gancli.scores.retrieval import average_precisions, chance_precision, chance_recall, first_hits
 
@@ -246,7 +246,7 @@ def _row(
         value=value,
         n_real=n_real,
         n_fake=n_fake,
-        protocol=protocol,
+        protocol=protocol + holes_of(scored),
         network=network.name,
         network_sha256=network.sha256,
         resize=network.resize,

@@ -21,7 +21,7 @@ from torch import Tensor
 from gancli.data.shards import MANIFEST, Dataset
 from gancli.errors import DataError, UsageError
 from gancli.scores.features import FeatureNetwork
-from gancli.scores.pictures import FilePictures, SplitPictures, open_pictures, origin_of
+from gancli.scores.pictures import FilePictures, SplitPictures, holes_of, open_pictures, origin_of
 from gancli.scores.results import ScoreRow
 
 Progress = Callable[[int, int], None]  # pictures done, pictures in all
@@ -263,7 +263,8 @@ def _measure(
         std=result.std if splits > 1 else None,
         n_real=0 if generated else count,
         n_fake=count if generated else 0,
-        protocol=f"exp of the mean divergence of a picture's classes from their mean, over {over}, float64",
+        protocol=f"exp of the mean divergence of a picture's classes from their mean, over {over}, float64"
+        + holes_of(pictures),
         network=network.name,
         network_sha256=network.sha256,
         resize=network.resize,

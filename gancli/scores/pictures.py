@@ -25,6 +25,7 @@ from gancli.data.shards import MANIFEST, Dataset, Split, file_hash
 from gancli.errors import DataError, UsageError
 from gancli.inference.figures import to_uint8
 from gancli.samples import SAMPLES, SAMPLING, GeneratedPicture, Sampling, read_samples, read_sampling
+from gancli.scores.results import HOLES
 
 Pixels = NDArray[np.uint8]
 
@@ -277,6 +278,15 @@ def origin_of(pictures: SplitPictures | FilePictures) -> Origin:
     if sampling is None:
         return Origin(pictures.folder.name, pictures.name, pictures.fingerprint, pictures.side)
     return Origin(sampling.method, sampling.model, sampling.model_hash, sampling.stages[-1], sampling.seed)
+
+
+def holes_of(pictures: SplitPictures | FilePictures) -> str:
+    """What a protocol ends with where the pictures are filled ones: `HOLES` and which; else nothing."""
+    sampling = pictures.sampling if isinstance(pictures, FilePictures) else None
+    if sampling is None or not sampling.holes:
+        return ""
+    seed = "" if sampling.hole_seed is None else f", seed {sampling.hole_seed}"
+    return f"{HOLES}{sampling.holes}{seed}"
 
 
 def note_on(pictures: FilePictures, network_sha256: str) -> str:

@@ -18,7 +18,7 @@ from gancli.data.text import crop_tokens, pad_tokens, tokenize
 from gancli.encoders.damsm import Damsm
 from gancli.errors import DataError
 from gancli.scores.features import Progress, all_features, encoder_network
-from gancli.scores.pictures import Origin, SplitPictures, note_on, open_samples, origin_of
+from gancli.scores.pictures import FilePictures, SplitPictures, holes_of, note_on, open_samples, origin_of
 from gancli.scores.results import ScoreRow
 from gancli.scores.retrieval import CANDIDATES, FOLDS, RPrecision, r_precision
 
@@ -126,7 +126,7 @@ def score_r_precision(
     return (
         _row(
             generated,
-            origin_of(fake),
+            fake,
             len(real),
             len(fake),
             real,
@@ -134,13 +134,13 @@ def score_r_precision(
             candidates,
             note_on(fake, encoder.hash),
         ),
-        _row(ceiling, origin_of(real), len(real), 0, real, encoder, candidates, ceiling_note),
+        _row(ceiling, real, len(real), 0, real, encoder, candidates, ceiling_note),
     )
 
 
 def _row(
     result: RPrecision,
-    origin: Origin,
+    scored: SplitPictures | FilePictures,
     n_real: int,
     n_fake: int,
     real: SplitPictures,
@@ -159,10 +159,10 @@ def _row(
         n_real=n_real,
         n_fake=n_fake,
         protocol=f"R = 1 of {candidates}: own caption against {candidates - 1} of other classes, cosine of global "
-        f"codes, first {words} words, ties shared, std over {FOLDS} folds",
+        f"codes, first {words} words, ties shared, std over {FOLDS} folds{holes_of(scored)}",
         network=network.name,
         network_sha256=network.sha256,
         resize=network.resize,
         note=note,
-        **dataclasses.asdict(origin),
+        **dataclasses.asdict(origin_of(scored)),
     )

@@ -19,6 +19,9 @@ from gancli import __version__
 from gancli.errors import DataError
 from gancli.files import atomic_file
 
+# In the protocol of a score of filled pictures, at its end; what follows says which holes were cut
+HOLES = "; holes: "
+
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
@@ -36,7 +39,7 @@ class ScoreRow:
         model_hash: sha256 of the model's weights, or of the list of pictures where no model is known.
         metric: "fid", "r_precision", "agreement_primary_colour" …
         value: In the metric's usual unit: squared feature distance for FID, per cent for the others.
-        std: Over folds, in the unit of `value`; None where the metric has none.
+        std: Over folds or pictures, in the unit of `value`; None where the metric has none.
         n_real: Real pictures used; None where a file of statistics does not say.
         n_fake: Generated pictures used, likewise.
         protocol: The rule of the metric in a line, with its parameters.
