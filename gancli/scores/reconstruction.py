@@ -1,0 +1,436 @@
+"""PSNR and SSIM of filled pictures against their originals.
+
+Both compare a picture with its original in the whole picture and in the hole alone. As the known pixels are the
+original's, they raise a score without any merit of the model: where the hole is a quarter of the picture, the whole has
+6.02 dB more than the hole. So a score says little by itself. Beside each stands that of a fill without a model, the
+mean colour of the hole's surroundings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from gancli.data.masks import Hole, check_hole, grow_hole, read_hole
+from gancli.errors import DataError, UsageError
+from gancli.samples import SAMPLES, read_samples, read_sampling
+from gancli.scores.pictures import (
+    FilePictures,
+    Origin,
+    Pixels,
+    SplitPictures,
+    holes_of,
+    open_pictures,
+    open_samples,
+    origin_of,
+)
+from gancli.scores.results import HOLES, ScoreRow
+
+Progress = Callable[[int, int], None]  # pictures done, pictures in all
+
+CAP = 100.0  # dB; identical pictures have no PSNR
+MEAN_FILL = "hole filled with the mean colour of its surroundings"
+_LEVELS = 255  # range of the pixels
+_LISTED = 10  # files named in a message
+
+
+class Window(StrEnum):
+    """Over which neighbours SSIM takes its means and variances."""
+
+    UNIFORM = "uniform"  # 7 x 7, sample variances: the public code of this family of papers
+    WANG = "wang"  # 11 x 11 Gaussian, population variances: Wang et al., 2004
+
+
+_RADIUS = {Window.UNIFORM: 3, Window.WANG: 5}
+_SETTINGS = {
+    Window.UNIFORM: "uniform 7x7 window, sample covariance (n - 1)",
+    Window.WANG: "Gaussian 11x11 window of sigma 1.5, population covariance",
+}
+
+
+def psnr(picture: Pixels, original: Pixels, hole: Hole | None = None) -> float:
+    """Peak signal-to-noise ratio in dB: 10 log10(255² / MSE), all channels together; at most `CAP`.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        original: Likewise.
+        hole: (H, W); the pixels to look at, None: all.
+    """
+    if hole is not None:
+        picture, original = picture[hole], original[hole]
+    if np.array_equal(picture, original):
+        return CAP
+    return min(CAP, float(peak_signal_noise_ratio(original, picture, data_range=_LEVELS)))
+
+
+def ssim_map(picture: Pixels, original: Pixels, window: Window = Window.UNIFORM) -> NDArray[np.float64]:
+    """Structural similarity around each pixel, (H, W), at most 1, the mean of the channels (Wang et al., 2004).
+
+    K1 0.01, K2 0.03, data range 255; windows that leave the picture see it mirrored.
+
+    Args:
+        picture: (H, W, 3) uint8, no side shorter than the window.
+        original: Likewise.
+        window: Over which neighbours.
+    """
+    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    _, similarity = structural_similarity(
+        original,
+        picture,
+        data_range=_LEVELS,
+        channel_axis=-1,
+        full=True,
+        **(settings if window is Window.WANG else {}),
+    )
+    mean: NDArray[np.float64] = similarity.mean(axis=-1)
+    return mean
+
+
+def ssim(
+    picture: Pixels, original: Pixels, hole: Hole | None = None, window: Window = Window.UNIFORM
+) -> float:
+    """Mean structural similarity of a picture, at most 1.
+
+    Args:
+        picture: As `ssim_map` takes it.
+        original: Likewise.
+        hole: (H, W); the mean is over the windows around its pixels. None: over all windows inside the picture.
+        window: Over which neighbours.
+    """
+    similarity = ssim_map(picture, original, window)
+    return _mean_ssim(similarity, hole, window)
+
+
+def _mean_ssim(similarity: NDArray[np.float64], hole: Hole | None, window: Window) -> float:
+    edge = _RADIUS[window]
+    return float((similarity[edge:-edge, edge:-edge] if hole is None else similarity[hole]).mean())
+
+
+def mean_fill(original: Pixels, hole: Hole) -> Pixels:
+    """The picture with its hole in one colour, the mean of the known pixels around it.
+
+    Around it are the known pixels whose centre is at most max(1, S // 16) pixels from that of one of the hole's, S the
+    picture's shorter side: 16 in a picture of 256. A hole of several pieces gets one colour.
+
+    Args:
+        original: (H, W, 3) uint8.
+        hole: (H, W), neither empty nor all of the picture.
+    """
+    around = grow_hole(hole, max(1, min(hole.shape) // 16)) & ~hole
+    filled = original.copy()
+    filled[hole] = np.rint(original[around].mean(axis=0)).astype(np.uint8)
+    return filled
+
+
+def score_psnr(
+    pictures: str,
+    *,
+    data: str | None = None,
+    real: str | None = None,
+    mask: str | None = None,
+    invert_mask: bool = False,
+    batch: int = 50,
+    progress: Progress | None = None,
+) -> tuple[ScoreRow, ...]:
+    """PSNR of filled pictures, and that of the mean fill beside it.
+
+    Args:
+        pictures: A folder of `gancli inpaint` with pictures of a dataset, or with `real` any folder of pictures.
+        data: "DIR:split" the pictures are of; None: where sampling.json says.
+        real: Folder of the originals, matched with the pictures by the files' names without their ends.
+        mask: Picture of the hole of all, or a folder of one for each, matched likewise; None: those of samples.csv.
+        invert_mask: The masks are white where the picture is known.
+        batch: Pictures held in memory at once.
+        progress: Called after each batch with pictures done and in all.
+
+    Returns:
+        `psnr` of the whole pictures and, where their holes are known, `psnr_hole` of the holes alone; then both of the
+        mean fill. Each is a mean over the pictures, with the standard deviation over them (population).
+
+    Raises:
+        DataError: Pictures, originals or masks are missing, broken, or of different size.
+        UsageError: It is not known what the pictures are of, or two things say what their holes are.
+    """
+
+    def measure(picture: Pixels, original: Pixels, hole: Hole | None) -> tuple[float, ...]:
+        whole = psnr(picture, original)
+        return (whole,) if hole is None else (whole, psnr(picture, original, hole))
+
+    pairs = _pair(pictures, data, real, mask, invert_mask)
+    rule = "PSNR of {region} in dB: 10 log10(255^2 / MSE) over its pixels and channels, uint8; at most 100 dB"
+    return _score("psnr", rule, pairs, measure, 1, batch, progress)
+
+
+def score_ssim(
+    pictures: str,
+    *,
+    window: Window | str = Window.UNIFORM,
+    data: str | None = None,
+    real: str | None = None,
+    mask: str | None = None,
+    invert_mask: bool = False,
+    batch: int = 50,
+    progress: Progress | None = None,
+) -> tuple[ScoreRow, ...]:
+    """SSIM of filled pictures, and that of the mean fill beside it.
+
+    Args:
+        pictures: As `score_psnr` takes them.
+        window: Over which neighbours; the values of different windows are different quantities.
+        data: As for `score_psnr`, and so are the others.
+        real: Likewise.
+        mask: Likewise.
+        invert_mask: Likewise.
+        batch: Likewise.
+        progress: Likewise.
+
+    Returns:
+        `ssim` and, where the holes are known, `ssim_hole`, as `score_psnr` returns its rows.
+
+    Raises:
+        DataError: As `score_psnr`, or a picture is smaller than the window.
+        UsageError: As `score_psnr`.
+        ValueError: There is no such window.
+    """
+    window = Window(window)
+
+    def measure(picture: Pixels, original: Pixels, hole: Hole | None) -> tuple[float, ...]:
+        similarity = ssim_map(picture, original, window)
+        whole = _mean_ssim(similarity, None, window)
+        return (whole,) if hole is None else (whole, _mean_ssim(similarity, hole, window))
+
+    pairs = _pair(pictures, data, real, mask, invert_mask)
+    rule = f"SSIM of {{region}}: {_SETTINGS[window]}, K1 0.01, K2 0.03, data range 255, uint8, mean over channels"
+    return _score("ssim", rule, pairs, measure, 2 * _RADIUS[window] + 1, batch, progress)
+
+
+# --- what is compared with what -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Pictures with their originals and holes, all three in the same order.
+
+    Attributes:
+        pictures: The filled ones.
+        originals: As many.
+        names: What messages call each original.
+        holes: File of each picture's hole; None where holes are not known.
+        inverted: Whether the holes' files are white where the picture is known.
+        cut: What holes were cut, as a protocol ends with it; empty where they are not known.
+        dataset: Of the originals.
+        split: Likewise; empty for a folder.
+        pool: Originals there are, those without a picture included.
+    """
+
+    pictures: FilePictures
+    originals: SplitPictures | FilePictures
+    names: Sequence[str]
+    holes: Sequence[Path] | None
+    inverted: bool
+    cut: str
+    dataset: str
+    split: str
+    pool: int
+
+
+def _pair(pictures: str, data: str | None, real: str | None, mask: str | None, inverted: bool) -> _Pairs:
+    if real is not None and data is not None:
+        raise UsageError("the originals are either those of a dataset or a folder of files: both are named")
+    if inverted and mask is None:
+        raise UsageError("there is no mask to invert", "Name it with --mask.")
+    originals: SplitPictures | FilePictures
+    if real is not None:
+        filled, files = _open_files(pictures), _open_files(real)
+        matched = _same_stem(filled, files)
+        originals, pool = dataclasses.replace(files, files=matched), len(files)
+        names, dataset, split = [str(file) for file in matched], real, ""
+    else:
+        sampling = read_sampling(Path(pictures))
+        if data is None and (sampling is None or sampling.data is None):
+            raise UsageError(
+                f"{pictures}: does not say what its pictures are of",
+                "Name the folder of the originals with --real DIR, or the split of a dataset with --data DIR:SPLIT.",
+            )
+        filled, records, every = open_samples(pictures, data)
+        originals, pool = every.only([every.split.find(record.key) for record in records]), len(every)
+        names = [f"{every.name} {record.key}" for record in records]
+        dataset, split = every.dataset, every.split.name
+    holes, cut = _holes(filled, mask, inverted)
+    return _Pairs(filled, originals, names, holes, inverted, cut, dataset, split, pool)
+
+
+def _open_files(name: str) -> FilePictures:
+    pictures = open_pictures(name)
+    if isinstance(pictures, SplitPictures):
+        raise UsageError(
+            f"{name}: is a dataset, and pictures in folders belong together by the names of their files",
+            "Name a folder of pictures; for a folder of gancli inpaint say --data DIR:SPLIT.",
+        )
+    return pictures
+
+
+def _holes(pictures: FilePictures, mask: str | None, inverted: bool) -> tuple[Sequence[Path] | None, str]:
+    """File of each picture's hole, and which they are, as a protocol says it; None where nothing tells."""
+    table = pictures.folder / SAMPLES
+    recorded = [record.hole for record in read_samples(pictures.folder)] if table.is_file() else []
+    if mask is None:
+        if not any(recorded):
+            return None, ""
+        if not all(recorded):
+            raise DataError(f"{table}: names the holes of some pictures only")
+        return [pictures.folder / hole for hole in recorded], holes_of(pictures)
+    if any(recorded):
+        raise UsageError(f"{table}: says already which holes were cut", "Leave --mask out.")
+    files = _same_stem(pictures, _open_files(mask)) if Path(mask).is_dir() else [Path(mask)] * len(pictures)
+    return files, f"{HOLES}{mask}{', inverted' if inverted else ''}"
+
+
+def _same_stem(pictures: FilePictures, others: FilePictures) -> tuple[Path, ...]:
+    """The file of the same name, but for its end, as each picture; in the pictures' order."""
+    by_stem: dict[str, list[Path]] = {}
+    for file in others.files:
+        by_stem.setdefault(file.stem, []).append(file)
+    found = [by_stem.get(file.stem, []) for file in pictures.files]
+    for wrong, what in (
+        ([file.name for file, each in zip(pictures.files, found, strict=True) if not each], "no file"),
+        ([each[0].stem for each in found if len(each) > 1], "several files"),
+    ):
+        if wrong:
+            rest = f" … and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
+            raise DataError(
+                f"{others.name}: has {what} for {len(wrong)} of the {len(pictures)} pictures of {pictures.name}: "
+                f"{', '.join(wrong[:_LISTED])}{rest}",
+                "A picture belongs to the one file whose name is the same but for its end.",
+            )
+    return tuple(file for each in found for file in each)
+
+
+# --- measuring ------------------------------------------------------------------------------------------------
+
+Measure = Callable[[Pixels, Pixels, Hole | None], tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class _Values:
+    """What a picture scores: in the whole picture and, where its hole is known, in the hole.
+
+    Attributes:
+        filled: Of the picture.
+        mean_fill: Of the original with the mean fill; empty where the hole is not known.
+        share: Of the picture that is hole.
+        composite: Whether all known pixels are the original's.
+    """
+
+    filled: tuple[float, ...]
+    mean_fill: tuple[float, ...] = ()
+    share: float = 1.0
+    composite: bool = True
+
+
+def _score(
+    metric: str,
+    rule: str,
+    pairs: _Pairs,
+    measure: Measure,
+    least: int,
+    batch: int,
+    progress: Progress | None,
+) -> tuple[ScoreRow, ...]:
+    """The rows of a metric; `least` is the shortest side that it can measure."""
+
+    def values(number: int, picture: Pixels, original: Pixels) -> _Values:
+        file = pairs.pictures.files[number]
+        _same_size(f"{file}", picture, f"its original {pairs.names[number]}", original)
+        if min(picture.shape[:2]) < least:
+            raise DataError(f"{file}: has {_size(picture)} pixels, {metric} needs {least} on a side")
+        if pairs.holes is None:
+            return _Values(measure(picture, original, None))
+        hole = read_hole(pairs.holes[number], inverted=pairs.inverted)
+        _same_size(f"{file}", picture, f"its hole {pairs.holes[number]}", hole)
+        check_hole(hole, str(pairs.holes[number]))
+        return _Values(
+            measure(picture, original, hole),
+            measure(mean_fill(original, hole), original, hole),
+            float(hole.mean()),
+            np.array_equal(picture[~hole], original[~hole]),
+        )
+
+    done: list[_Values] = []
+    count = len(pairs.pictures)
+    batches = zip(pairs.pictures.batches(batch), pairs.originals.batches(batch), strict=True)
+    with ThreadPoolExecutor() as pool:
+        for pictures, originals in batches:
+            done += pool.map(values, range(len(done), count), pictures, originals)
+            if progress is not None:
+                progress(len(done), count)
+    common = []
+    if left := pairs.pool - len(set(pairs.names)):
+        common.append(f"{left:,} of {pairs.pool:,} originals have no picture")
+    if pairs.holes is not None:
+        common.append(f"{100 * np.mean([each.share for each in done]):.3g} % of the pixels are hole")
+    notes = list(common)
+    if others := sum(not each.composite for each in done):
+        notes.append(
+            f"the known pixels of {others:,} pictures are not the original's: blended, compressed, or of another one"
+        )
+    rows = _rows(metric, rule, pairs, origin_of(pairs.pictures), [each.filled for each in done], notes)
+    if pairs.holes is not None:
+        fill = Origin(MEAN_FILL, pairs.originals.name, pairs.originals.fingerprint, pairs.pictures.side)
+        notes = [*common, "no model: what a score is to be compared with"]
+        rows += _rows(metric, rule, pairs, fill, [each.mean_fill for each in done], notes)
+    return tuple(rows)
+
+
+def _rows(
+    metric: str,
+    rule: str,
+    pairs: _Pairs,
+    origin: Origin,
+    values: Sequence[tuple[float, ...]],
+    notes: Sequence[str],
+) -> list[ScoreRow]:
+    """A row for the whole pictures and, where the values (N, 1 or 2) have it, one for the holes."""
+    rows = []
+    regions = ((metric, "the whole picture"), (f"{metric}_hole", "the hole alone"))
+    for (name, region), scores in zip(regions, np.array(values).T, strict=False):
+        capped = int((scores == CAP).sum()) if metric == "psnr" else 0
+        cap = [f"{capped:,} at the cap of {CAP:g} dB, which identical pictures are given"] if capped else []
+        rows.append(
+            ScoreRow(
+                dataset=pairs.dataset,
+                split=pairs.split,
+                metric=name,
+                value=float(scores.mean()),
+                std=float(scores.std()),
+                n_real=len(set(pairs.names)),
+                n_fake=len(scores),
+                protocol=f"{rule.format(region=region)}; mean and std over pictures{pairs.cut}",
+                network="",
+                network_sha256="",
+                resize="",
+                note="; ".join([*notes, *cap]),
+                **dataclasses.asdict(origin),
+            )
+        )
+    return rows
+
+
+def _same_size(name: str, picture: Pixels, other_name: str, other: Pixels | Hole) -> None:
+    if picture.shape[:2] != other.shape[:2]:
+        raise DataError(
+            f"{name}: has {_size(picture)} pixels, {other_name} {_size(other)}",
+            "They are compared pixel by pixel, and nothing is resized.",
+        )
+
+
+def _size(picture: Pixels | Hole) -> str:
+    return f"{picture.shape[1]} x {picture.shape[0]}"
