@@ -326,6 +326,131 @@ def test_a_spoken_score_of_the_papers_protocol_is_compared(score):
     assert PAPERS["fusion-s2igan"].why_not_comparable(score) == ""
 
 
+# --- CSF-GAN --------------------------------------------------------------------------------------------------
+
+FILLED = {"method": "CSF-GAN", "network": "", "network_sha256": "", "resize": "", "n_fake": 2933}
+PSNR = {
+    **FILLED,
+    "metric": "psnr",
+    "protocol": "PSNR of the whole picture; holes: center 0.5",
+    "value": 21.0,
+    "std": 3.0,
+}
+SSIM = {
+    **FILLED,
+    "metric": "ssim",
+    "protocol": "SSIM of the whole picture: uniform 7x7 window; holes: center 0.5",
+    "value": 0.8315,
+    "std": 0.04,
+}
+FILLED_FID = {**FID, "method": "CSF-GAN", "n_fake": 2933, "protocol": "Frechet distance; holes: center 0.5"}
+COST = {**FILLED, "split": "", "n_fake": 0, "n_real": 0, "protocol": "of csfgan", "std": None, "seed": None}
+PARAMETERS = {**COST, "metric": "parameters_million", "value": 82.285971}
+HOURS = {**COST, "metric": "training_hours", "value": 30.0, "note": "trained on a CPU"}
+
+
+def test_csfgans_numbers():
+    values = {(r.table, r.method, r.dataset, r.metric): r.value for r in read_paper("csfgan")}
+    assert values["1", "CSF-GAN", "oxford102", "ssim"] == 0.834
+    assert values["2", "ALMR", "cub", "parameters_million"] == 175.87
+    assert values["3", "baseline+WLD", "cub", "fid"] == 19.56
+    assert values["4", "no edge loss", "cub", "fid"] == 30.23
+    assert len(values) == 83
+
+
+def test_csfgans_tables_keep_the_papers_misprint_and_contradiction_in_notes(tables):
+    report = tables(row(PSNR), paper="csfgan")
+    texts = {path.stem[-1]: path.read_text() for path in report.files if path.suffix == ".md"}
+    assert sorted(texts) == ["1", "2", "3", "4"]
+    assert "misprint in the paper" in texts["1"]
+    assert "| MMFL (text) | 31.82 | 20.49 | 0.826 |" in texts["1"]
+    assert "| RFR (image) |" in texts["1"]
+    assert "a modified MMFL that the paper does not describe" in texts["3"]
+    assert "taken to include the edge loss" in texts["3"] + texts["4"]
+
+
+def test_filled_pictures_of_the_papers_protocol_are_compared_in_their_units(tables):
+    report = tables(row(PSNR), row(SSIM), row(FILLED_FID), row(PARAMETERS), row(HOURS), paper="csfgan")
+    deltas = {line.metric: line.delta for line in ours(report, "1")}
+    assert deltas == {
+        "psnr": pytest.approx(0.25),
+        "ssim": pytest.approx(0.0025),
+        "fid": pytest.approx(17.13 - 13.5),
+    }
+    assert "**0.832 ± 0.040** (+0.003)" in report.markdown
+    assert "**21.00 ± 3.00** (+0.25)" in report.markdown
+    parameters, hours = ours(report, "2")
+    assert parameters.delta == pytest.approx(-0.004029)
+    assert hours.delta is None
+    assert "another machine" in hours.not_comparable
+    assert hours.note == "trained on a CPU"
+    assert {line.metric for line in ours(report, "3")} == {"psnr", "ssim", "fid"}
+    (edge,) = ours(report, "4")
+    assert edge.delta == pytest.approx(17.13 - 13.5)
+
+
+@pytest.mark.parametrize(
+    ("method", "number", "published"),
+    [
+        ("baseline", "3", 32.39),
+        ("baseline+SFM", "3", 18.23),
+        ("baseline+WLD", "3", 19.56),
+        ("CSF-GAN, sentence fusion", "3", None),
+        ("CSF-GAN, word fusion", "3", None),
+        ("CSF-GAN, lambda_edge 0", "4", 30.23),
+        ("CSF-GAN, lambda_edge 0.1", "4", 15.87),
+        ("CSF-GAN, lambda_edge 0.2", "4", 19.23),
+        ("CSF-GAN, lambda_edge 1", "4", 16.31),
+        ("CSF-GAN, lambda_edge 2", "4", None),
+        ("CSF-GAN, untrained", "1", None),
+        ("hole filled with the mean colour of its surroundings", "1", None),
+    ],
+)
+def test_an_ablation_stands_in_its_own_table(tables, method, number, published):
+    report = tables(row(FILLED_FID, method=method), paper="csfgan")
+    (line,) = [line for line in report.rows if line.source == "gancli"]
+    assert line.table == number
+    assert line.delta == (None if published is None else pytest.approx(17.13 - published))
+    if published is None:
+        assert "the paper gives no value" in line.not_comparable
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "reason"),
+    [
+        (PSNR, {"dataset": "demo"}, "dataset demo"),
+        (PSNR, {"split": "train"}, "split train"),
+        (PSNR, {"n_fake": 2932}, "2,932 pictures, not the 2,933 test images"),
+        (PSNR, {"dataset": "oxford102"}, "not the 1,155 test images"),
+        (PSNR, {"picture_size": 64}, "64 pixels"),
+        (PSNR, {"protocol": "PSNR; holes: center 0.25"}, "holes center 0.25, not center 0.5"),
+        (PSNR, {"protocol": "PSNR; holes: irregular 0.1 to 0.5, seed 3"}, "holes irregular"),
+        (PSNR, {"protocol": "PSNR"}, "holes unknown"),
+        (SSIM, {"protocol": SSIM["protocol"].replace("uniform 7x7", "Gaussian 11x11")}, "another window"),
+        (FILLED_FID, {"network": "encoder:a (small)"}, "features of encoder:a"),
+        (PARAMETERS, {"picture_size": 128}, "128 pixels"),
+        (HOURS, {}, "another machine"),
+    ],
+)
+def test_a_score_of_filled_pictures_that_cannot_be_compared_says_why(kind, changes, reason):
+    assert reason in PAPERS["csfgan"].why_not_comparable(row(kind, **changes))
+
+
+def test_filled_pictures_and_pictures_drawn_whole_share_no_table(tables):
+    drawn = row(FID, method="baseline")
+    filled = row(FILLED_FID, method="baseline", n_fake=30_000)
+    for paper in ("ffgan", "fusion-s2igan"):
+        lines = [line for line in tables(drawn, filled, paper=paper).rows if line.source == "gancli"]
+        assert {line.score.protocol for line in lines} == {"Frechet distance"}
+    lines = [line for line in tables(drawn, filled, paper="csfgan").rows if line.source == "gancli"]
+    assert {line.score.protocol for line in lines} == {"Frechet distance; holes: center 0.5"}
+
+
+def test_scores_of_holes_alone_are_in_no_table(tables):
+    report = tables(row(PSNR, metric="psnr_hole"), row(SSIM, metric="ssim_hole"), paper="csfgan")
+    assert all(line.source == "paper" for line in report.rows)
+
+
 def test_every_paper_with_tables_has_its_numbers_and_metrics_have_names():
     for name, paper in PAPERS.items():
         numbers = {each.number: set(each.metrics) for each in paper.tables}

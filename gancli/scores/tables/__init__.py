@@ -17,13 +17,18 @@ from gancli.config import recipes_folder
 from gancli.errors import DataError, UsageError
 from gancli.files import atomic_file
 from gancli.scores.results import ScoreRow, read_rows
-from gancli.scores.tables import ffgan, fusion_s2igan, stackgan
+from gancli.scores.tables import csfgan, ffgan, fusion_s2igan, stackgan
 from gancli.scores.tables.paper import Paper, PaperTable
 from gancli.scores.tables.writing import DATASETS, METRICS, TableRow, csv_text, markdown
 
 __all__ = ["DATASETS", "METRICS", "PAPERS", "TableReport", "TableRow", "read_paper", "table"]
 
-PAPERS = {"ffgan": ffgan.PAPER, "stackgan": stackgan.PAPER, "fusion-s2igan": fusion_s2igan.PAPER}
+PAPERS = {
+    "ffgan": ffgan.PAPER,
+    "stackgan": stackgan.PAPER,
+    "fusion-s2igan": fusion_s2igan.PAPER,
+    "csfgan": csfgan.PAPER,
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ def table(paper: str, results: Path, out: Path) -> TableReport:
 
     Args:
         paper: A key of `PAPERS`: "ffgan" for its Tables 1 and 2 and the numbers of its Fig. 7, "stackgan" for the
-            table of Inception scores and human ranks, "fusion-s2igan" for its six tables.
+            table of Inception scores and human ranks, "fusion-s2igan" for its six tables, "csfgan" for its four.
         results: A results.csv; of several scores of the same thing the last one counts.
         out: Folder for a CSV and a Markdown file of each table; made if need be.
 
@@ -67,7 +72,7 @@ def table(paper: str, results: Path, out: Path) -> TableReport:
         elsewhere = everywhere - {row.dataset for row in lines}  # a score of such a dataset has its own table
         wanted = [
             score
-            for score in scores
+            for score in filter(PAPERS[paper].takes, scores)
             if score.metric in each.metrics and each.takes(score.method) and score.dataset not in elsewhere
         ]
         lines += [_ours(each, score, lines, PAPERS[paper]) for score in wanted]

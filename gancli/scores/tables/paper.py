@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from gancli.scores.results import ScoreRow
+from gancli.scores.results import HOLES, ScoreRow
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,14 @@ class Paper:
         tables: In order.
         why_not_comparable: What keeps a score from being compared with the published one; empty where nothing does.
         caveats: By metric, what to know of a difference where there is one.
+        takes: Whether a score is of the kind of pictures it is about: drawn whole, unless said otherwise. FID and the
+            others are measured of filled pictures, too, and the two have nothing to do with each other.
     """
 
     tables: tuple[PaperTable, ...]
     why_not_comparable: Callable[[ScoreRow], str]
     caveats: Mapping[str, str] = field(default_factory=dict)
+    takes: Callable[[ScoreRow], bool] = lambda score: HOLES not in score.protocol
 
 
 def other_classes(score: ScoreRow) -> str:

@@ -25,7 +25,12 @@ METRICS = {
     "map": "mAP ↑",
     "recall_at_50": "R@50 ↑",
     "human_rank": "human rank ↓",
+    "psnr": "PSNR ↑",
+    "ssim": "SSIM ↑",
+    "parameters_million": "parameters (million) ↓",
+    "training_hours": "training (hours) ↓",
 }
+_DIGITS = {"ssim": 3}  # after the point, where it is not 2
 _SCORE_COLUMNS = (
     "model",
     "model_hash",
@@ -58,7 +63,7 @@ class TableRow:
         delta: Ours minus the paper's value of the same method; None where the two cannot be compared.
         not_comparable: Why there is no delta; empty for the paper's rows and where there is one.
         note: The note of the paper's table, or of the score.
-        input: What the paper's method draws from, "text" or "speech"; empty for ours.
+        input: What the paper's method draws from, "text", "speech" or "image"; empty for ours.
         score: Where our number comes from; None for the paper's rows.
     """
 
@@ -124,7 +129,7 @@ def markdown(title: str, rows: Sequence[TableRow]) -> str:
             continue
         value = f"**{_value(row)}**"
         if row.delta is not None:
-            value += f" ({row.delta:+.2f})" + mark(row.note)
+            value += f" ({row.delta:+.{_digits(row)}f})" + mark(row.note)
         else:
             value += mark(f"not comparable with the paper: {row.not_comparable}") + mark(row.note)
         cells = {(row.dataset, row.metric): value + mark(_provenance(row.score))}
@@ -137,19 +142,28 @@ def markdown(title: str, rows: Sequence[TableRow]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _digits(row: TableRow) -> int:
+    return _DIGITS.get(row.metric, 2)
+
+
 def _value(row: TableRow) -> str:
-    return f"{row.value:.2f}" + ("" if row.std is None else f" ± {row.std:.2f}")
+    digits = _digits(row)
+    return f"{row.value:.{digits}f}" + ("" if row.std is None else f" ± {row.std:.{digits}f}")
 
 
 def _provenance(score: ScoreRow) -> str:
-    network = f"{score.network} ({score.network_sha256[:12]}), " if score.network else ""
-    return (
-        f"model {score.model} ({score.model_hash[:12]}), {score.dataset} {score.split}, "
-        f"{count(score.n_fake)} generated and {count(score.n_real)} real pictures, "
-        f"seed {'unknown' if score.seed is None else score.seed}; {score.protocol}; "
-        f"{network}{score.resize}; "
-        f"gancli {score.gancli_version}, {score.date}"
+    network = f"{score.network} ({score.network_sha256[:12]})" if score.network else ""
+    seed = "unknown" if score.seed is None else score.seed
+    pictures = f"{count(score.n_fake)} generated and {count(score.n_real)} real pictures, seed {seed}"
+    if (score.n_fake, score.n_real) == (0, 0):
+        pictures = "a measure of the run"
+    parts = (
+        f"model {score.model} ({score.model_hash[:12]}), {score.dataset} {score.split}, {pictures}",
+        score.protocol,
+        ", ".join(filter(None, (network, score.resize))),
+        f"gancli {score.gancli_version}, {score.date}",
     )
+    return "; ".join(filter(None, parts))
 
 
 def _cell(text: str) -> str:
