@@ -24,6 +24,14 @@ class Paper(StrEnum):
     FFGAN = "ffgan"
     STACKGAN = "stackgan"
     FUSION_S2IGAN = "fusion-s2igan"
+    CSFGAN = "csfgan"
+
+
+class Window(StrEnum):
+    """Windows of SSIM."""
+
+    UNIFORM = "uniform"
+    WANG = "wang"
 
 
 Samples = Annotated[
@@ -324,6 +332,138 @@ def recall(
             progress=advance,
         )
     _report(out, rows, results)
+
+
+Filled = Annotated[
+    str,
+    typer.Argument(
+        metavar="PICTURES",
+        help="Folder of gancli inpaint --data, or any folder of filled pictures with --real.",
+        show_default=False,
+    ),
+]
+PicturesOf = Annotated[
+    str | None,
+    typer.Option(
+        "--data", metavar="DIR:SPLIT", help="What the pictures are of.", show_default="as inpainted"
+    ),
+]
+Originals = Annotated[
+    str | None,
+    typer.Option(
+        "--real", metavar="DIR", help="Folder of the originals, with the same names but for their ends."
+    ),
+]
+Masks = Annotated[
+    str | None,
+    typer.Option(
+        "--mask",
+        metavar="FILE|DIR",
+        help="White where the pictures were filled: one for all, or a folder with one for each.",
+        show_default="as inpainted",
+    ),
+]
+InvertMask = Annotated[bool, typer.Option("--invert-mask", help="White is what was kept.")]
+
+
+@command(
+    score_app,
+    "psnr",
+    examples=(
+        "gancli score psnr filled",
+        "gancli score psnr results --real photos --mask hole.png --json",
+    ),
+    progress=True,
+)
+def psnr(
+    out: Output,
+    pictures: Filled,
+    data: PicturesOf = None,
+    real: Originals = None,
+    mask: Masks = None,
+    invert_mask: InvertMask = False,
+    batch: Batch = 50,
+    results: Results = Path("results.csv"),
+) -> None:
+    """How close filled pictures are to their originals, in dB: the whole pictures, and their holes alone.
+
+    Beside it stands that of holes filled with the mean colour of their surroundings.
+    """
+    from gancli.scores.reconstruction import score_psnr
+
+    with out.progress("comparing", "pictures") as advance:
+        rows = score_psnr(
+            pictures,
+            data=data,
+            real=real,
+            mask=mask,
+            invert_mask=invert_mask,
+            batch=batch,
+            progress=advance,
+        )
+    _report(out, rows, results)
+
+
+@command(
+    score_app,
+    "ssim",
+    examples=(
+        "gancli score ssim filled",
+        "gancli score ssim results --real photos --mask masks --window wang --json",
+    ),
+    progress=True,
+)
+def ssim(
+    out: Output,
+    pictures: Filled,
+    window: Annotated[
+        Window,
+        typer.Option(
+            "--window", help="uniform, 7 x 7, as the public code of this family has it, or wang, Gaussian."
+        ),
+    ] = Window.UNIFORM,
+    data: PicturesOf = None,
+    real: Originals = None,
+    mask: Masks = None,
+    invert_mask: InvertMask = False,
+    batch: Batch = 50,
+    results: Results = Path("results.csv"),
+) -> None:
+    """How alike in structure filled pictures and their originals are, at most 1: whole, and their holes alone.
+
+    Beside it stands that of holes filled with the mean colour of their surroundings. Values of different windows
+    cannot be compared.
+    """
+    from gancli.scores.reconstruction import score_ssim
+
+    with out.progress("comparing", "pictures") as advance:
+        rows = score_ssim(
+            pictures,
+            window=window.value,
+            data=data,
+            real=real,
+            mask=mask,
+            invert_mask=invert_mask,
+            batch=batch,
+            progress=advance,
+        )
+    _report(out, rows, results)
+
+
+@command(
+    score_app,
+    "cost",
+    examples=("gancli score cost runs/0001-csfgan-cub", "gancli score cost runs/0002-ffgan-cub --json"),
+)
+def cost(
+    out: Output,
+    run: Annotated[Path, typer.Argument(help="Run folder of gancli train.", show_default=False)],
+    results: Results = Path("results.csv"),
+) -> None:
+    """Parameters of the generator in millions, and hours of training; the note names the machine."""
+    from gancli.scores.cost import score_cost
+
+    _report(out, score_cost(run), results)
 
 
 @command(

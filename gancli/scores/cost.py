@@ -1,0 +1,124 @@
+"""What a model costs: parameters of its generator, and hours of training, as CSF-GAN's Table 2 has them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+from gancli.engine.checkpoint import RunFolder
+from gancli.errors import DataError, UsageError
+from gancli.folders import read_settings
+from gancli.inference.inpainter import Inpainter, load_inpainter
+from gancli.inference.model_folder import load_model
+from gancli.scores.results import ScoreRow
+
+# Networks in a model folder that draw, and what of them in its weights is no parameter but batch norm's statistics
+_GENERATORS = ("generator.", "stage1.", "stage2.")
+_STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
+
+
+def score_cost(run: Path) -> tuple[ScoreRow, ScoreRow]:
+    """Parameters and training time of a run.
+
+    Args:
+        run: Run folder of `gancli train`, of any model.
+
+    Returns:
+        `parameters_million`: trainable parameters of the generator, in millions (of both generators where there are two
+        stages); without discriminators and encoders. `training_hours`: of the training loop, all sessions of the run
+        together, on the machine that the note names.
+
+    Raises:
+        DataError: The run has no model or no row in log.csv yet, or a file is broken.
+        UsageError: It is no run folder.
+    """
+    folder = RunFolder.open(Path(run))
+    if not folder.model.is_dir():
+        raise UsageError(
+            f"{run}: has no model/ in it yet", "Name a run folder of gancli train after its first checkpoint."
+        )
+    fills = read_settings(folder.model)["kind"] == "csfgan"
+    model = load_inpainter(folder.model) if fills else load_model(folder.model)
+    shared: dict[str, Any] = {
+        "dataset": str(model.settings.get("dataset", "")),
+        "split": "",
+        "method": model.method,
+        "model": str(folder.path),
+        "model_hash": model.hash,
+        "n_real": 0,
+        "n_fake": 0,
+        "network": "",
+        "network_sha256": "",
+        "resize": "",
+        "picture_size": model.size if isinstance(model, Inpainter) else model.stages[-1],
+    }
+    step, seconds = _last_row(folder.log)
+    return (
+        ScoreRow(
+            metric="parameters_million",
+            value=generator_parameters(folder.model) / 1e6,
+            protocol=f"trainable parameters of {model.name}'s generator in millions, with its conditioning "
+            "augmentation, without discriminators and encoders",
+            **shared,
+        ),
+        ScoreRow(
+            metric="training_hours",
+            value=seconds / 3600,
+            protocol=f"hours of {model.name}'s training loop to step {step:,}, all sessions, with checkpoints and "
+            "sample pictures; without what was trained before: encoders, an earlier stage, weights to start from",
+            note=_machines(folder.path / "environment.json"),
+            **shared,
+        ),
+    )
+
+
+def generator_parameters(folder: Path) -> int:
+    """Trainable parameters of the generators in a model folder, counted in its weights file.
+
+    Raises:
+        DataError: The file is missing or broken.
+    """
+    path = folder / "weights.safetensors"
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return sum(
+                math.prod(file.get_slice(name).get_shape())
+                for name in file.keys()  # noqa: SIM118 - no mapping
+                if name.startswith(_GENERATORS) and not name.endswith(_STATISTICS)
+            )
+    except Exception as error:  # safetensors raises its own SafetensorError, not exported as a stable name
+        raise DataError(f"{path}: broken or cut short ({error})", "Copy the folder again.") from error
+
+
+def _last_row(log: Path) -> tuple[int, float]:
+    """Step and seconds of the last whole row of log.csv."""
+    try:
+        text = log.read_text(encoding="utf-8")
+        rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
+        return int(rows[-1]["step"]), float(rows[-1]["seconds"])
+    except (FileNotFoundError, IndexError):
+        raise DataError(f"{log}: has no row yet", "One is written every train.log_every steps.") from None
+    except (UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{log}: cannot be read ({error!r})") from error
+
+
+def _machines(path: Path) -> str:
+    """On what a run was trained, as environment.json says."""
+    try:
+        sessions = json.loads(path.read_text(encoding="utf-8"))["sessions"]
+        names = dict.fromkeys(_machine(session) for session in sessions)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "machine not known: environment.json is missing or broken"
+    again = f", {len(sessions)} sessions" if len(sessions) > 1 else ""
+    return f"trained on {' and on '.join(names)}{again}"
+
+
+def _machine(session: dict[str, Any]) -> str:
+    gpus = ", ".join(dict.fromkeys(session["gpus"]))
+    beside = f"{len(session['gpus'])} GPU ({gpus})" if gpus else "no GPU"
+    return f"{session['cpu']}, {session['threads']} threads, {beside}"

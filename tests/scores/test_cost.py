@@ -1,0 +1,77 @@
+"""What a run costs: parameters counted in the file as in the network, and time as the log has it."""
+
+import json
+import shutil
+
+import pytest
+from torch import nn
+
+from gancli.errors import DataError, UsageError
+from gancli.inference.model_folder import load_model
+from gancli.scores.cost import generator_parameters, score_cost
+
+SESSION = {"cpu": "Some CPU", "threads": 2, "gpus": []}
+
+
+@pytest.fixture
+def run(tiny_model, tmp_path):
+    """A run folder around the untrained FF-GAN, of two sessions."""
+    folder = tmp_path / "0001-ffgan-cub"
+    shutil.copytree(tiny_model, folder / "model")
+    (folder / "recipe.yaml").write_text("model: {name: ffgan}\n")
+    (folder / "log.csv").write_text(
+        "step,images_seen,seconds\n10,40,1800.5\n20,80,5400\n30,120,66"
+    )  # cut short
+    sessions = [SESSION, {**SESSION, "gpus": ["Fast", "Fast"]}]
+    (folder / "environment.json").write_text(json.dumps({"sessions": sessions}))
+    return folder
+
+
+@pytest.mark.parametrize("model", ["tiny_model", "tiny_stackgan", "tiny_fusion_s2igan"])
+def test_parameters_in_the_file_are_those_of_the_networks_that_draw(model, request):
+    folder = request.getfixturevalue(model)
+    parts = vars(load_model(folder)).items()
+    drawing = [part for name, part in parts if name in ("generator", "stage1", "stage2")]
+    assert all(isinstance(network, nn.Module) for network in drawing)
+    parameters = sum(weight.numel() for network in drawing for weight in network.parameters())
+    assert generator_parameters(folder) == parameters > 0
+
+
+def test_rows_name_run_and_machines(run):
+    parameters, hours = score_cost(run)
+    assert parameters.metric == "parameters_million"
+    assert parameters.value == generator_parameters(run / "model") / 1e6
+    assert hours.metric == "training_hours"
+    assert hours.value == 1.5
+    assert "to step 20" in hours.protocol
+    assert hours.note == (
+        "trained on Some CPU, 2 threads, no GPU and on Some CPU, 2 threads, 2 GPU (Fast), 2 sessions"
+    )
+    for row in (parameters, hours):
+        assert (row.method, row.dataset, row.model, row.picture_size) == ("FF-GAN", "cub", str(run), 32)
+        assert row.model_hash == load_model(run).hash
+        assert "ffgan" in row.protocol
+    assert score_cost(run)[1].value == 1.5
+
+
+def test_what_is_missing_is_named(run):
+    (run / "environment.json").unlink()
+    assert "machine not known" in score_cost(run)[1].note
+    (run / "log.csv").write_text("step,images_seen,seconds\n")
+    with pytest.raises(DataError, match=r"log\.csv: has no row yet"):
+        score_cost(run)
+    (run / "log.csv").write_text("step,images_seen\n1,2\n")
+    with pytest.raises(DataError, match=r"log\.csv: cannot be read"):
+        score_cost(run)
+    weights = run / "model/weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-9])
+    with pytest.raises(DataError, match="broken or cut short"):
+        generator_parameters(run / "model")
+
+
+def test_what_is_no_run(run, tiny_model):
+    with pytest.raises(UsageError, match="no run folder"):
+        score_cost(tiny_model)
+    shutil.rmtree(run / "model")
+    with pytest.raises(UsageError, match="has no model/"):
+        score_cost(run)
