@@ -350,9 +350,7 @@ PicturesOf = Annotated[
 ]
 Originals = Annotated[
     str | None,
-    typer.Option(
-        "--real", metavar="DIR", help="Folder of the originals, with the same names but for their ends."
-    ),
+    typer.Option("--real", metavar="DIR", help="Folder of the originals, of the same names."),
 ]
 Masks = Annotated[
     str | None,

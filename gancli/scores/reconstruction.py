@@ -9,6 +9,7 @@ mean colour of the hole's surroundings.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ CAP = 100.0  # dB; identical pictures have no PSNR
 MEAN_FILL = "hole filled with the mean colour of its surroundings"
 _LEVELS = 255  # range of the pixels
 _LISTED = 10  # files named in a message
+_MASK = re.compile(r"[_-]mask\d*$")  # what may end a mask's name, as gancli inpaint takes it
 
 
 class Window(StrEnum):
@@ -145,8 +147,9 @@ def score_psnr(
     Args:
         pictures: A folder of `gancli inpaint` with pictures of a dataset, or with `real` any folder of pictures.
         data: "DIR:split" the pictures are of; None: where sampling.json says.
-        real: Folder of the originals, matched with the pictures by the files' names without their ends.
-        mask: Picture of the hole of all, or a folder of one for each, matched likewise; None: those of samples.csv.
+        real: Folder of the originals: of the same names as the pictures, whatever both end in.
+        mask: Picture of the hole of all, or a folder of one for each, of the same names or these with _mask behind;
+            None: those of samples.csv.
         invert_mask: The masks are white where the picture is known.
         batch: Pictures held in memory at once.
         progress: Called after each batch with pictures done and in all.
@@ -250,7 +253,7 @@ def _pair(pictures: str, data: str | None, real: str | None, mask: str | None, i
     originals: SplitPictures | FilePictures
     if real is not None:
         filled, files = _open_files(pictures), _open_files(real)
-        matched = _same_stem(filled, files)
+        matched = _same_name(filled, files)
         originals, pool = dataclasses.replace(files, files=matched), len(files)
         names, dataset, split = [str(file) for file in matched], real, ""
     else:
@@ -290,28 +293,39 @@ def _holes(pictures: FilePictures, mask: str | None, inverted: bool) -> tuple[Se
         return [pictures.folder / hole for hole in recorded], holes_of(pictures)
     if any(recorded):
         raise UsageError(f"{table}: says already which holes were cut", "Leave --mask out.")
-    files = _same_stem(pictures, _open_files(mask)) if Path(mask).is_dir() else [Path(mask)] * len(pictures)
+    files: Sequence[Path] = [Path(mask)] * len(pictures)
+    if Path(mask).is_dir():
+        files = _same_name(pictures, _open_files(mask), masks=True)
     return files, f"{HOLES}{mask}{', inverted' if inverted else ''}"
 
 
-def _same_stem(pictures: FilePictures, others: FilePictures) -> tuple[Path, ...]:
-    """The file of the same name, but for its end, as each picture; in the pictures' order."""
-    by_stem: dict[str, list[Path]] = {}
+def _same_name(pictures: FilePictures, others: FilePictures, *, masks: bool = False) -> tuple[Path, ...]:
+    """The file of the same path as each picture, but for its ending; of masks also with _mask behind it."""
+    named: dict[str, list[Path]] = {}
+    marked: dict[str, list[Path]] = {}
     for file in others.files:
-        by_stem.setdefault(file.stem, []).append(file)
-    found = [by_stem.get(file.stem, []) for file in pictures.files]
+        name = _name(file, others)
+        named.setdefault(name, []).append(file)
+        if masks and (bare := _MASK.sub("", name)) != name:
+            marked.setdefault(bare, []).append(file)
+    names = [_name(file, pictures) for file in pictures.files]
+    found = [marked.get(name) or named.get(name, []) for name in names]
     for wrong, what in (
-        ([file.name for file, each in zip(pictures.files, found, strict=True) if not each], "no file"),
-        ([each[0].stem for each in found if len(each) > 1], "several files"),
+        ([name for name, files in zip(names, found, strict=True) if not files], "no file"),
+        ([name for name, files in zip(names, found, strict=True) if len(files) > 1], "several files"),
     ):
         if wrong:
-            rest = f" … and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
+            rest = f" and {len(wrong) - _LISTED:,} more" if len(wrong) > _LISTED else ""
             raise DataError(
-                f"{others.name}: has {what} for {len(wrong)} of the {len(pictures)} pictures of {pictures.name}: "
+                f"{others.name}: has {what} for {len(wrong):,} of the {len(names):,} pictures of {pictures.name}: "
                 f"{', '.join(wrong[:_LISTED])}{rest}",
-                "A picture belongs to the one file whose name is the same but for its end.",
+                "It takes one file of the picture's name, whatever both end in; a mask may have _mask behind it.",
             )
-    return tuple(file for each in found for file in each)
+    return tuple(file for files in found for file in files)
+
+
+def _name(file: Path, pictures: FilePictures) -> str:
+    return file.relative_to(pictures.folder).with_suffix("").as_posix().casefold()
 
 
 # --- measuring ------------------------------------------------------------------------------------------------

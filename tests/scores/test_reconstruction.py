@@ -406,6 +406,23 @@ def test_files_belong_together_by_their_names(folders):
     assert "holes" not in row.protocol
 
 
+def test_names_are_those_below_the_folders_and_masks_may_be_marked(folders):
+    for folder, end in (("filled", "png"), ("real", "bmp"), ("masks", "PNG")):
+        (folders / folder / "more").mkdir()
+        mark = "_mask" if folder == "masks" else ""
+        (folders / folder / f"c.{end}").rename(folders / folder / f"more/a{mark}.{end}")
+    arguments = {"pictures": str(folders / "filled"), "real": str(folders / "real")}
+    rows = score_psnr(mask=str(folders / "masks"), **arguments)
+    assert rows[0].n_real == 3
+    assert "not the original's" not in rows[0].note
+    # masks among the originals, as gancli inpaint takes them too
+    for file in (folders / "masks").rglob("*.PNG"):
+        place = folders / "real" / file.relative_to(folders / "masks")
+        file.rename(place.with_name(f"{file.stem.removesuffix('_mask')}-mask.png"))
+    beside = score_psnr(mask=str(folders / "real"), **arguments)
+    assert [row.value for row in beside] == [row.value for row in rows]
+
+
 def test_an_inverted_mask_is_the_same_hole(folders):
     (folders / "inverted").mkdir()
     for file in (folders / "masks").iterdir():
@@ -435,11 +452,11 @@ def test_one_mask_for_all_has_to_have_the_size_of_all(folders):
 def test_what_does_not_match_is_listed(folders):
     (folders / "real/a.bmp").unlink()
     arguments = {"pictures": str(folders / "filled"), "real": str(folders / "real")}
-    with pytest.raises(DataError, match=r"real: has no file for 1 of the 3 pictures of .*filled: a\.png"):
+    with pytest.raises(DataError, match=r"real: has no file for 1 of the 3 pictures of .*filled: a$"):
         score_psnr(**arguments)
     (folders / "masks/c.PNG").unlink()
     Image.new("RGB", (23, 21)).save(folders / "real/a.jpg")
-    with pytest.raises(DataError, match=r"masks: has no file for 1 .*: c\.png"):
+    with pytest.raises(DataError, match=r"masks: has no file for 1 .*: c$"):
         score_psnr(mask=str(folders / "masks"), **arguments)
     Image.new("RGB", (23, 21)).save(folders / "real/a.png")
     with pytest.raises(DataError, match="several files for 1 of the 3"):
