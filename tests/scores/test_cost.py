@@ -6,9 +6,12 @@ import shutil
 import pytest
 from torch import nn
 
+from gancli.config import load_recipe
 from gancli.errors import DataError, UsageError
+from gancli.inference.inpainter import load_inpainter
 from gancli.inference.model_folder import load_model
 from gancli.scores.cost import generator_parameters, score_cost
+from gancli.training import train
 
 SESSION = {"cpu": "Some CPU", "threads": 2, "gpus": []}
 
@@ -52,6 +55,18 @@ def test_rows_name_run_and_machines(run):
         assert row.model_hash == load_model(run).hash
         assert "ffgan" in row.protocol
     assert score_cost(run)[1].value == 1.5
+
+
+def test_a_run_of_csfgan(tiny_dataset, tiny_encoder, tmp_path):
+    small = ("size=32", "generator_width=2", "discriminator_width=2", "noise_dim=6", "condition_dim=5")
+    changes = [f"data={tiny_dataset}", f"encoder={tiny_encoder}", *(f"model.{each}" for each in small)]
+    changes += ["loader.batch=2", "loader.workers=0", "train.minutes=null", "train.steps=1"]
+    result = train(load_recipe("csfgan/demo", changes), runs=tmp_path)
+    parameters, hours = score_cost(result.run)
+    generator = load_inpainter(result.run).generator
+    assert parameters.value == sum(weight.numel() for weight in generator.parameters()) / 1e6
+    assert (parameters.method, parameters.dataset, parameters.picture_size) == ("CSF-GAN", "cub", 32)
+    assert 0 < hours.value < 0.1
 
 
 def test_what_is_missing_is_named(run):
