@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -44,10 +46,21 @@ def load_image(path: Path) -> Image.Image:
 
 
 def _load(path: Path) -> Image.Image:
+    with opened(path) as file:
+        image = ImageOps.exif_transpose(file)
+    return to_rgb(eight_bit(image, path.name))
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """A picture file while it is open; what Pillow says of a broken one, at whatever point, becomes a reason.
+
+    Raises:
+        UnusableImage: The file is missing, no picture, cut short or too large.
+    """
     try:
         with Image.open(path) as file:
-            file.load()
-            image = ImageOps.exif_transpose(file)
+            yield file
     except FileNotFoundError:
         raise UnusableImage(f"image file {path.name} is missing") from None
     except Image.UnidentifiedImageError:
@@ -62,10 +75,23 @@ def _load(path: Path) -> Image.Image:
     ) as error:  # Pillow raises all of these on broken files
         reason = getattr(error, "strerror", None) or str(error)
         raise UnusableImage(f"{path.name} cannot be decoded ({reason})") from None
+
+
+def eight_bit(image: Image.Image, name: str) -> Image.Image:
+    """A picture with 8 bits a channel: of 16-bit grey the upper ones.
+
+    Raises:
+        UnusableImage: Its pixels have 32 bits and no defined range; the reason calls it `name`.
+    """
     if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
-        raise UnusableImage(f"{path.name} has 32-bit pixels of unknown range; save it with 8 bits a channel")
+        raise UnusableImage(f"{name} has 32-bit pixels of unknown range; save it with 8 bits a channel")
+    return image
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A picture of any mode with 8 bits a channel as RGB; what is transparent is laid over white."""
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
