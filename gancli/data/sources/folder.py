@@ -79,15 +79,7 @@ def read(
     if not root.is_dir():
         raise DataError(f"{root} is not a folder")
     image_root = root / "images" if (root / "images").is_dir() else root
-    images = _list_images(image_root)
-    table_or_folder = _find_captions(root, image_root, captions)
-    if table_or_folder is not None and table_or_folder.is_file():
-        records = _read_table(table_or_folder, root, image_root, images)
-        defining = [table_or_folder]
-    else:
-        records = _read_text_files(root, table_or_folder, image_root, images)
-        defining = []
-
+    records, defining = _read_records(root, image_root, list_images(image_root), captions)
     records = dict(sorted(records.items(), key=lambda item: item[0].as_posix()))
     has_parts = (image_root / "train").is_dir() and (image_root / "test").is_dir()
     _assign_splits(records, has_parts, test_share, seed)
@@ -115,6 +107,28 @@ def read(
         class_names=class_names,
         fingerprint=fingerprint(defining, root),
     )
+
+
+def captions_of(
+    folder: Path, images: set[PurePosixPath], captions: Path | None = None
+) -> tuple[dict[PurePosixPath, list[str]], dict[PurePosixPath, str]]:
+    """The captions of some pictures of a folder, from where `read` looks for them.
+
+    Args:
+        folder: Where the pictures lie.
+        images: Paths of at least one picture below it.
+        captions: As `read` takes it.
+
+    Returns:
+        The captions of each picture in order; and of those that have none, the reason.
+
+    Raises:
+        DataError: No picture has a caption file, or a table is malformed.
+        UsageError: `captions` is neither a table nor a folder.
+    """
+    records, _ = _read_records(folder, folder, images, captions)
+    problems = {path: "; ".join(records[path].problems) for path in images if records[path].problems}
+    return {path: records[path].captions for path in images - problems.keys()}, problems
 
 
 @dataclass(slots=True)
@@ -148,8 +162,12 @@ def _key(path: PurePosixPath) -> str:
     return path.with_suffix("").as_posix()
 
 
-def _list_images(folder: Path) -> set[PurePosixPath]:
-    """Paths of the pictures below `folder`, relative to it."""
+def list_images(folder: Path) -> set[PurePosixPath]:
+    """Paths of the pictures below `folder`, relative to it; nothing hidden.
+
+    Raises:
+        DataError: There are none; the message says what was found instead.
+    """
     files = list(list_files(folder))
     images = {path for path in files if path.suffix.lower() in IMAGE_SUFFIXES}
     if not images:
@@ -160,6 +178,16 @@ def _list_images(folder: Path) -> set[PurePosixPath]:
             f"{folder} holds no picture: looked for *{', *'.join(IMAGE_SUFFIXES)}; found {listed}"
         )
     return images
+
+
+def _read_records(
+    root: Path, image_root: Path, images: set[PurePosixPath], captions: Path | None
+) -> tuple[_Records, list[Path]]:
+    """What the captions' files say of each image, and the table where there is one."""
+    table_or_folder = _find_captions(root, image_root, captions)
+    if table_or_folder is not None and table_or_folder.is_file():
+        return _read_table(table_or_folder, root, image_root, images), [table_or_folder]
+    return _read_text_files(root, table_or_folder, image_root, images), []
 
 
 def _find_captions(root: Path, image_root: Path, captions: Path | None) -> Path | None:
