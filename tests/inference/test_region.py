@@ -1,0 +1,110 @@
+"""The region around a hole: what the model sees holds nothing of the hole, and what is pasted changes nothing else."""
+
+import numpy as np
+import pytest
+
+from gancli.inference.region import paste, region_around, shrink
+
+
+def hole_of(height, width, top, left, bottom, right):
+    hole = np.zeros((height, width), bool)
+    hole[top:bottom, left:right] = True
+    return hole
+
+
+def noise(height, width, channels=3, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
+
+
+def box(region):
+    return tuple((part.start, part.stop) for part in region)
+
+
+@pytest.mark.parametrize(
+    ("hole", "share", "feather", "expected"),
+    [
+        ((40, 50, 80, 90), 0.5, 0, ((20, 100), (30, 110))),  # twice the hole, around its centre
+        ((40, 50, 60, 90), 0.5, 0, ((10, 90), (30, 110))),  # its longer side counts
+        ((40, 50, 76, 86), 0.75, 0, ((34, 82), (44, 92))),  # as large a share as in training
+        ((40, 50, 44, 54), 0.5, 0, ((26, 58), (36, 68))),  # at least the model's side
+        ((0, 190, 20, 200), 0.5, 0, ((0, 40), (160, 200))),  # moved into the picture
+        ((10, 20, 130, 140), 0.5, 0, ((0, 150), (0, 200))),  # clipped to it: no square
+        ((40, 50, 80, 90), 0.75, 30, ((10, 110), (20, 120))),  # all that is blended is in it
+    ],
+)
+def test_where_the_region_lies(hole, share, feather, expected):
+    region = region_around(hole_of(150, 200, *hole), 32, share, feather)
+    assert box(region) == expected
+    covered = np.zeros((150, 200), bool)
+    covered[region] = True
+    assert covered[hole_of(150, 200, *hole)].all()
+
+
+def test_the_hole_of_training_is_seen_as_in_training():
+    """A picture of the model's side with its central half missing comes to the model as it is, and back."""
+    picture, hole = noise(32, 32), hole_of(32, 32, 8, 8, 24, 24)
+    region = region_around(hole, 32, 0.5)
+    square, small = shrink(picture[region], hole[region], 32)
+    assert (square == picture).all()
+    assert (small == hole).all()
+    painted = noise(32, 32, seed=1)
+    result = paste(picture, region, hole, painted)
+    assert (result[hole] == painted[hole]).all()
+    assert (result[~hole] == picture[~hole]).all()
+
+
+def random_cases():
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        height, width = rng.integers(1, 150, 2)
+        hole = rng.random((height, width)) < 0.05 if rng.random() < 0.3 else np.zeros((height, width), bool)
+        top, left = rng.integers(0, height), rng.integers(0, width)
+        hole[top : top + rng.integers(1, 60), left : left + rng.integers(1, 60)] = True
+        yield noise(height, width, seed=int(rng.integers(1000))), hole
+
+
+def test_what_was_in_the_hole_leaves_no_trace():
+    for picture, hole in random_cases():
+        other = picture.copy()
+        other[hole] = 255 - other[hole]
+        region = region_around(hole, 32, 0.5)
+        first, second = (shrink(each[region], hole[region], 32) for each in (picture, other))
+        assert (first[1] == second[1]).all()
+        assert (first[0][~first[1]] == second[0][~second[1]]).all()
+
+
+def test_nothing_but_the_hole_changes():
+    painted = np.full((32, 32, 3), 77, np.uint8)
+    for picture, hole in random_cases():
+        result = paste(picture, region_around(hole, 32, 0.5), hole, painted)
+        assert (result[~hole] == picture[~hole]).all()
+        assert (result[hole] == 77).all()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_grey_and_alpha_stay_what_they_are(channels):
+    picture, hole = noise(60, 80, channels), hole_of(60, 80, 20, 20, 40, 50)
+    result = paste(picture, region_around(hole, 32, 0.5), hole, np.full((32, 32, 3), 200, np.uint8))
+    assert result.shape == picture.shape
+    colours = channels - (channels + 1) % 2
+    assert (result[hole][:, :colours] == 200).all()
+    assert (result[..., colours:] == picture[..., colours:]).all()
+
+
+def test_feather_fades_over_its_width_and_no_further():
+    picture, hole = np.zeros((100, 100, 3), np.uint8), hole_of(100, 100, 40, 40, 60, 60)
+    result = paste(picture, region_around(hole, 32, 0.5, 8), hole, np.full((32, 32, 3), 240, np.uint8), 8)
+    row = result[50, :, 0].astype(int)
+    assert (row[40:60] == 240).all()
+    assert row[60:68].tolist() == [210, 180, 150, 120, 90, 60, 30, 0]
+    assert (row[:32] == 0).all()
+    assert (row[68:] == 0).all()
+
+
+def test_one_row_of_pixels():
+    picture, hole = noise(1, 90), hole_of(1, 90, 0, 40, 1, 50)
+    region = region_around(hole, 32, 0.5)
+    square, small = shrink(picture[region], hole[region], 32)
+    assert square.shape == (32, 32, 3)
+    assert not small.all()
+    assert paste(picture, region, hole, square).shape == picture.shape
