@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
 Pixels = NDArray[np.uint8]
@@ -20,6 +20,9 @@ BACKGROUND = (255, 255, 255)
 INK = (20, 20, 20)
 MARGIN = 3  # pixels between a picture and its label
 SMALLEST_PANEL = 64  # side in figures of many pictures; smaller ones are enlarged
+SMALLEST_FILLING = 128  # side of a filled picture beside its attention
+PANELS = 6  # most pictures in a row of a figure of several texts
+HOLE = (128, 128, 128)  # what the network sees in a hole
 # Dark violet over red to pale yellow at even steps of attention 0, 0.25, 0.5, 0.75, 1: brightness rises throughout,
 # so the map still reads in grey.
 HEAT = np.array([(12, 8, 38), (101, 21, 110), (203, 65, 73), (249, 155, 21), (252, 255, 164)], np.float32)
@@ -168,6 +171,82 @@ def interpolation_figure(
     pictures = [_enlarge(picture, side) for row in rows for picture in row]
     sheet = grid(pictures, len(weights), labels=labels, label_lines=1)
     return _captioned(_captioned(sheet, f"1.00: {second}"), f"0.00: {first}")
+
+
+def texts_figure(
+    picture: Pixels,
+    hole: NDArray[np.bool_],
+    results: Sequence[Pixels],
+    texts: Sequence[str],
+    *,
+    size: int = 256,
+) -> Image.Image:
+    """A picture with its hole in grey, then what several texts make of it, side by side (CSF-GAN Fig. 1).
+
+    Args:
+        picture: (H, W, 3).
+        hole: (H, W).
+        results: (H, W, 3) per text.
+        texts: One below each result.
+        size: Longer side of a panel in pixels.
+    """
+    empty = picture.copy()
+    empty[hole] = HOLE
+    panels = [
+        np.asarray(ImageOps.contain(Image.fromarray(panel), (size, size))) for panel in (empty, *results)
+    ]
+    return grid(panels, min(len(panels), PANELS), pad=6, labels=["", *texts])
+
+
+def filling_figure(
+    picture: Pixels,
+    hole: NDArray[np.bool_],
+    attention: NDArray[np.float32],
+    words: Sequence[str],
+    caption: str,
+    *,
+    most: int = 4,
+) -> Image.Image:
+    """A filled picture, and where each of its most attended words is looked for (CSF-GAN Fig. 8).
+
+    A word's number is its mean weight over the hole; each map is stretched from its smallest to its largest weight, so
+    it says where a word counts more, not how much it counts.
+
+    Args:
+        picture: (S, S, 3), filled.
+        hole: (S, S).
+        attention: (L, H, W), H and W divide S; each place's weights sum to 1 over the L words.
+        words: The L words, without padding.
+        caption: What was asked for.
+        most: Words to show.
+    """
+    side = max(SMALLEST_FILLING, picture.shape[0])
+    large = _enlarge(picture, side)
+    scores = attention_in_hole(attention[: len(words)], hole)
+    panels, labels = [large], ["filled"]
+    for index in np.argsort(-scores, kind="stable")[:most]:
+        weights = attention[index] - attention[index].min()
+        panels.append(heat_overlay(large, weights / max(float(weights.max()), 1e-12)))
+        labels.append(f"{words[index]} {scores[index]:.2f}")
+    sheet = grid(panels, len(panels), pad=4, labels=labels, label_lines=2)
+    return _captioned(sheet, f"{caption}  (number: the word's mean weight in the hole)")
+
+
+def attention_in_hole(attention: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The mean weight of each word over the hole; a place counts by its share that is hole.
+
+    Args:
+        attention: (L, H, W).
+        hole: (S, S), not empty; H and W divide S.
+
+    Returns:
+        (L,).
+    """
+    _, height, width = attention.shape
+    cells = hole.reshape(height, hole.shape[0] // height, width, hole.shape[1] // width)
+    share = cells.mean(axis=(1, 3), dtype=np.float32)
+    mean: NDArray[np.float32] = (attention * share).sum(axis=(1, 2)) / share.sum()
+    return mean
 
 
 def heat_overlay(picture: Pixels, weights: NDArray[np.float32]) -> Pixels:

@@ -7,10 +7,13 @@ import torch
 from gancli.inference.figures import (
     BACKGROUND,
     attention_figure,
+    attention_in_hole,
+    filling_figure,
     grid,
     heat_overlay,
     interpolation_figure,
     stages_figure,
+    texts_figure,
     to_uint8,
     variants_figure,
 )
@@ -141,3 +144,48 @@ def test_an_interpolation_goes_from_left_to_right():
 def test_small_pictures_are_enlarged_on_sheets():
     figure = variants_figure([[plain(16, 90), plain(16, 91)]], ["a bird"])
     assert figure.width == 2 * (64 + 2) + 2
+
+
+# --- filled pictures ----------------------------------------------------------------------------------------------
+
+
+def hole_in(height, width, box):
+    hole = np.zeros((height, width), bool)
+    hole[box[0] : box[2], box[1] : box[3]] = True
+    return hole
+
+
+def test_texts_stand_beside_the_picture_with_its_hole():
+    picture, hole = plain(64, 10), hole_in(64, 64, (16, 16, 48, 48))
+    results = [np.where(hole[..., None], level, picture).astype(np.uint8) for level in (100, 200)]
+    sheet = np.asarray(texts_figure(picture, hole, results, ["a bird", "another"], size=64))
+    assert sheet.shape[1] == 3 * 64 + 4 * 6
+    assert [int(sheet[38, 6 + number * 70 + 32, 0]) for number in range(3)] == [128, 100, 200]
+    assert (picture == 10).all(), "what is given is not changed"
+    wide = texts_figure(
+        plain(8, 10)[:4], hole_in(4, 8, (1, 1, 3, 3)), [plain(8, 0)[:4]] * 9, ["a"] * 9, size=64
+    )
+    assert wide.width == 6 * 70 + 6, "long rows are broken"
+
+
+def test_words_are_ranked_by_what_they_weigh_in_the_hole():
+    """Two places: the left one is the hole and heeds the second word, the right one the first."""
+    attention = np.array([[[0.1, 0.9]], [[0.7, 0.05]], [[0.2, 0.05]]], np.float32).repeat(2, axis=1)
+    hole = hole_in(8, 8, (0, 0, 8, 4))
+    np.testing.assert_allclose(attention_in_hole(attention, hole), [0.1, 0.7, 0.2], rtol=1e-6)
+    np.testing.assert_allclose(
+        attention_in_hole(attention, hole_in(8, 8, (0, 0, 8, 6)))[0], 1.1 / 3, rtol=1e-6
+    )
+    figure = np.asarray(
+        filling_figure(plain(8, 10), hole, attention, ["a", "red", "bird"], "a red bird", most=2)
+    )
+    assert figure.shape[1] == 3 * 128 + 4 * 4
+    first = figure[-80:-60, 4 + 132 : 4 + 132 + 128]  # the panel of "red", bright in the hole
+    assert first[:, :32].mean() > 2 * first[:, -32:].mean()
+
+
+def test_a_word_that_counts_the_same_everywhere():
+    figure = filling_figure(
+        plain(8, 10), hole_in(8, 8, (2, 2, 6, 6)), np.ones((1, 2, 2), np.float32), ["bird"], "bird"
+    )
+    assert figure.width == 2 * 128 + 3 * 4
