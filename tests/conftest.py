@@ -321,3 +321,48 @@ def tiny_dfgan(tiny_sentence_encoder: Path, tmp_path_factory: pytest.TempPathFac
 
     encoder = load_sentence_encoder(tiny_sentence_encoder)
     return build_fusion_s2igan(encoder, tmp_path_factory.mktemp("tiny") / "dfgan", block="dfgan")
+
+
+def build_csfgan(encoder: Path, folder: Path, *, holes: str = "center 0.5", **arguments: object) -> Path:
+    """Write an untrained CSF-GAN folder of 32 pixels that reads captions with the text half of a DAMSM."""
+    from gancli.encoders.damsm import load_damsm
+    from gancli.folders import write_folder
+    from gancli.models.csfgan import Generator
+
+    damsm = load_damsm(encoder)
+    dim = int(damsm.settings["text"]["dim"])
+    arguments = {
+        "size": 32, "text_dim": dim, "width": 4, "noise_dim": 6, "condition_dim": 5, "fusion": "both", **arguments,
+    }  # fmt: skip
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(6)
+        generator = Generator(**arguments)
+        for parameter in generator.parameters():  # fresh ones hardly heed the condition
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        words, mask = torch.randn(8, dim, 16), torch.ones(8, 16, dtype=torch.bool)
+        side = generator.size
+        hole = torch.zeros(8, 1, side, side)
+        hole[:, :, side // 4 : -side // 4, side // 4 : -side // 4] = 1
+        for _ in range(20):  # batch statistics
+            pictures, noise = torch.rand(8, 3, side, side) * 2 - 1, torch.randn(8, 11)
+            generator(pictures, hole, torch.randn(8, dim), words, mask, noise[:, :6], noise[:, 6:])
+    settings = {
+        "kind": "csfgan",
+        "dataset": "cub",
+        "words": 16,
+        "step": 7,
+        "encoder_hash": damsm.hash,
+        "holes": holes,
+        "word_discriminator": True,
+        "edge_weight": 0.5,
+        "generator": arguments,
+        "text": dict(damsm.settings["text"]),
+    }
+    write_folder(folder, {"generator": generator, "text_encoder": damsm.text}, damsm.vocabulary, settings)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_csfgan(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained CSF-GAN folder of 32 pixels; not to be changed."""
+    return build_csfgan(tiny_encoder, tmp_path_factory.mktemp("tiny") / "csfgan")

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from gancli.cli import data, doctor, embed, human, prepare, pretrain_encoder, recipes, sample, score, train
+from gancli.cli import (
+    data,
+    doctor,
+    embed,
+    human,
+    inpaint,
+    prepare,
+    pretrain_encoder,
+    recipes,
+    sample,
+    score,
+    train,
+)
 from gancli.cli.app import app
 
 __all__ = [
@@ -11,6 +23,7 @@ __all__ = [
     "doctor",
     "embed",
     "human",
+    "inpaint",
     "main",
     "prepare",
     "pretrain_encoder",

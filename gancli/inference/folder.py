@@ -24,7 +24,7 @@ def open_folder(out: Path, sampling: Sampling, overwrite: bool) -> None:
     if out.is_dir() and any(out.iterdir()):
         earlier = read_sampling(out)
         if earlier is None:
-            raise UsageError(f"{out}: is not empty, and gancli sample did not write it", "Name a new folder.")
+            raise UsageError(f"{out}: is not empty, and gancli did not write it", "Name a new folder.")
         if overwrite:
             shutil.rmtree(out)
         elif earlier != sampling or (out / SAMPLES).exists():
