@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -38,14 +39,22 @@ WAIT = 20  # seconds within which the browser has to have done what it was told
 Driver = Any  # selenium has no complete types
 
 
+seeds = itertools.count()
+
+
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> PageReport:
+def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     root = tmp_path_factory.mktemp("human")
     captions = (*CAPTIONS[1:], HOSTILE)
-    folders = [
+    return [
         write_folder(root / name, captions, method=name, level=level) for level, name in enumerate(MODELS)
     ]
-    return make_page(folders, out=root / "page", n=4)
+
+
+@pytest.fixture
+def report(folders: list[Path], tmp_path: Path) -> PageReport:
+    """A study of the test's own: the browser keeps nothing of it yet, so nothing has to be cleared."""
+    return make_page(folders, out=tmp_path / "page", n=4, seed=next(seeds))
 
 
 @pytest.fixture(scope="module")
@@ -84,16 +93,22 @@ class Judge:
             "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)}
         )
         self.url = report.page.as_uri()
-        self.open("localStorage.clear()")
+        self.slot = f"gancli-human-{self.study.study}"
+        self.open()
         driver.get_log("browser")
 
     def open(self, before: str = "") -> None:
-        """Leaves the page (whether it asks is not looked at) and comes back; a script may run before the page's own."""
+        """Leaves the page (whether it asks is not looked at) and comes back; a script may run before the page's own.
+
+        That script must not open localStorage: it could be so early that Chromium cuts it off, for the page too.
+        """
         source = {"source": f"if (location.protocol === 'file:') {{ {before} }}"}
         script = self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", source)
         self.driver.get("about:blank")
         self.driver.get(self.url)
         self.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+        # The page starts once the browser has answered it, which may be after it is loaded
+        WebDriverWait(self.driver, WAIT, poll_frequency=0.05).until(lambda _: self.text("#count"))
 
     def find(self, selector: str) -> Any:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
@@ -280,12 +295,32 @@ def test_the_next_judge_starts_anew(judge: Judge) -> None:
 @pytest.mark.parametrize(
     "kept", ["{", "[]", "3", '{"answers": {"q1": {"ranking": ["x"]}, "q2": 3}, "judge": 4}', "null"]
 )
-def test_what_is_kept_may_be_damaged(judge: Judge, report: PageReport, kept: str) -> None:
-    judge.open(f"localStorage.setItem('gancli-human-{report.study.study}', {json.dumps(kept)})")
+def test_what_is_kept_may_be_damaged(judge: Judge, kept: str) -> None:
+    # Nor may the page write over it when it is left
+    damage = "localStorage.setItem(...arguments); Storage.prototype.setItem = () => {}"
+    judge.driver.execute_script(damage, judge.slot, kept)
+    judge.open()
+    assert judge.driver.execute_script("return localStorage.getItem(arguments[0])", judge.slot) == kept
     assert judge.text("#count") == "Sentence 1 of 4, 0 ranked"
     judge.press("1", "2")
     assert judge.find("#next").is_enabled()
     assert judge.driver.get_log("browser") == []
+
+
+def test_what_is_kept_is_opened_once_the_browser_has_answered(judge: Judge) -> None:
+    # Opened earlier, localStorage may be cut off from the browser: rarely, and only on a busy machine
+    judge.open("""
+        window.done = [];
+        const query = Permissions.prototype.query;
+        Permissions.prototype.query = async function (...asked) {
+          const answer = await query.apply(this, asked);
+          done.push("answered");
+          return answer;
+        };
+        const {get} = Object.getOwnPropertyDescriptor(window, "localStorage");
+        Object.defineProperty(window, "localStorage", {get() { done.push("opened"); return get.call(window); }});
+    """)
+    assert judge.driver.execute_script("return done.slice(0, 2)") == ["answered", "opened"]
 
 
 def test_it_works_where_nothing_can_be_kept(judge: Judge, report: PageReport) -> None:
