@@ -8,6 +8,7 @@ compared by a perceptual loss. torchvision is imported only when one of its netw
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -223,7 +224,7 @@ class Vgg16(nn.Module):
             CSF-GAN does not.
     """
 
-    POOLS = (4, 9, 16)  # of `features`: pool1, pool2, pool3
+    POOLS = (5, 10, 17)  # layers of `features` up to and with pool1, pool2, pool3
     mean: Tensor
     std: Tensor
 
@@ -233,9 +234,7 @@ class Vgg16(nn.Module):
 
         self.normalise = normalise
         layers = vgg16(weights=None, init_weights=False).features
-        self.blocks = nn.ModuleList(
-            layers[start : pool + 1] for start, pool in zip((0, 5, 10), self.POOLS, strict=True)
-        )
+        self.blocks = nn.ModuleList(layers[start:end] for start, end in itertools.pairwise((0, *self.POOLS)))
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 
@@ -251,18 +250,8 @@ class Vgg16(nn.Module):
     def load_imagenet(self, path: Path) -> None:
         """Loads torchvision's ImageNet weights; the later blocks and the classifier are left out."""
         state = torch.load(path, map_location="cpu", weights_only=True)
-        start = 0
-        for block, pool in zip(self.blocks, self.POOLS, strict=True):
-            numbers = range(start, pool + 1)
-            block.load_state_dict(
-                {
-                    f"{number - start}.{what}": state[f"features.{number}.{what}"]
-                    for number in numbers
-                    for what in ("weight", "bias")
-                    if f"features.{number}.{what}" in state
-                }
-            )
-            start = pool + 1
+        for block in self.blocks:  # whose layers have kept their numbers
+            block.load_state_dict({name: state[f"features.{name}"] for name in block.state_dict()})
 
 
 def load_vgg16(weights: Path | None = None, *, normalise: bool = True) -> Vgg16:

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from gancli.data.loader import Batch, BatchSource, batches, evaluation_batches, pyramid
+from gancli.data.masks import Holes
 from gancli.data.prepare import prepare
 from gancli.data.shards import Dataset, Split
 from gancli.data.sources import cub
@@ -316,3 +317,51 @@ def test_some_images_of_a_split(split: Split) -> None:
     assert held_out[0].tokens.shape == (4, 0)
     with pytest.raises(DataError, match=f"holds {len(split)} images, 6 of them to train on, a batch takes 7"):
         source(split, images=images, batch=7)
+
+
+def test_holes_are_a_function_of_the_step(split: Split) -> None:
+    cut = source(split, holes=Holes("irregular"))
+    first, again, next_one = cut[2].holes, source(split, holes=Holes("irregular"))[2].holes, cut[3].holes
+    assert first is not None
+    assert again is not None
+    assert next_one is not None
+    assert first.shape == (4, 1, 32, 32), "at the largest size"
+    assert set(first.unique().tolist()) == {0, 1}
+    assert torch.equal(first, again)
+    assert not torch.equal(first, next_one)
+    assert len({hole.numpy().tobytes() for hole in first}) == 4, "each image has its own"
+    assert source(split)[2].holes is None
+
+
+def test_two_processes_cut_the_holes_of_one(split: Split) -> None:
+    whole = source(split, holes=Holes("irregular"))[1].holes
+    parts = [source(split, holes=Holes("irregular"), batch=2, rank=rank, world=2)[1].holes for rank in (0, 1)]
+    assert torch.equal(whole, torch.cat(parts))  # type: ignore[arg-type]
+
+
+def test_evaluation_holes_belong_to_their_image(split: Split) -> None:
+    def holes(batch: int, images: list[int]) -> torch.Tensor:
+        order = np.array(images, np.int64)
+        found = evaluation_batches(
+            split, sizes=[16], batch=batch, words=6, images=order, holes=Holes("irregular"), seed=3
+        )
+        return torch.cat([each.holes for each in found if each.holes is not None])
+
+    straight = holes(4, [0, 1, 2, 3, 4])
+    assert straight.shape == (5, 1, 16, 16)
+    assert torch.equal(holes(2, [4, 2]), straight[[4, 2]])
+
+
+def test_some_images_lose_their_colours(split: Split) -> None:
+    plain, faded = source(split, sizes=(32,)), source(split, sizes=(32,), grayscale=0.5)
+    lost = 0
+    for step in range(6):
+        for colourful, picture in zip(plain[step].images[0], faded[step].images[0], strict=True):
+            if torch.equal(colourful, picture):
+                continue
+            lost += 1
+            levels = ((colourful + 1) * 127.5).permute(1, 2, 0)
+            luma = (levels @ torch.tensor([0.299, 0.587, 0.114])).round()
+            for channel in (picture + 1) * 127.5:
+                torch.testing.assert_close(channel, luma, atol=1e-3, rtol=0)
+    assert 4 <= lost <= 20

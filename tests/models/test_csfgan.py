@@ -41,8 +41,14 @@ def parameters(network: nn.Module) -> int:
 
 
 def small_generator(size: int = SIZE, **changes) -> Generator:
+    """One whose fusion has left the identity, where it starts and hears nothing."""
     arguments = {"text_dim": TEXT_DIM, "width": 4, "noise_dim": 5, "condition_dim": 6}
-    return Generator(size, **(arguments | changes))
+    generator = Generator(size, **(arguments | changes))
+    for block in generator.encoder:
+        if block.fusion is not None:
+            for layer in (block.fusion.scale, block.fusion.shift):
+                nn.init.normal_(layer.weight, std=0.3)
+    return generator
 
 
 def center(size: int = SIZE, batch: int = 3) -> torch.Tensor:
@@ -209,8 +215,31 @@ def test_the_dilated_convolution_is_one():
     torch.testing.assert_close(layer(x), nn.Conv2d.forward(layer, x), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("fusion", [SentenceFusion(4, 11), WordFusion(4, TEXT_DIM)], ids=["sentence", "word"])
+def test_fusion_starts_as_the_identity_and_learns_at_once(fusion):
+    c = inputs()
+    x = torch.randn(3, 4, 5, 5)
+    if isinstance(fusion, SentenceFusion):
+        fused = fusion(x, torch.randn(3, 11))
+    else:
+        fused = fusion(x, c["words"], c["mask"])[0]
+    torch.testing.assert_close(fused, x)
+    fused.square().sum().backward()
+    assert fusion.scale.weight.grad.abs().sum() > 0
+    assert fusion.shift.weight.grad.abs().sum() > 0
+
+
+def test_the_augmented_sentence_starts_with_little_noise():
+    augmentation = Generator(SIZE, text_dim=256).augmentation
+    _, mean, log_variance = augmentation(0.1 * torch.randn(64, 256), torch.randn(64, 100))
+    assert log_variance.mean().item() == pytest.approx(-4, abs=0.3)
+    assert mean.abs().mean() < 0.1, "as before"
+
+
 def test_the_sentence_scales_and_shifts_each_channel():
     fusion = SentenceFusion(4, 11)
+    nn.init.normal_(fusion.scale.weight)
+    nn.init.normal_(fusion.shift.weight)
     x, condition = torch.randn(3, 4, 5, 5), torch.randn(3, 11)
     scale, shift = fusion.scale(condition), fusion.shift(condition)
     expected = x * scale[:, :, None, None] + shift[:, :, None, None]
@@ -220,6 +249,8 @@ def test_the_sentence_scales_and_shifts_each_channel():
 def test_each_place_has_its_own_word_context():
     """Eqs. 3 and 2 in float64, place by place."""
     fusion = WordFusion(4, TEXT_DIM)
+    nn.init.normal_(fusion.scale.weight)
+    nn.init.normal_(fusion.shift.weight)
     c = inputs()
     x = torch.randn(3, 4, 2, 3)
     fused, attention = fusion(x, c["words"], c["mask"])

@@ -8,6 +8,7 @@ import pytest
 
 from gancli.build import parameter_table
 from gancli.config import (
+    CSFGANRecipe,
     DamsmRecipe,
     FFGANRecipe,
     FusionS2iGanRecipe,
@@ -138,3 +139,25 @@ def test_fusion_s2igans_published_values() -> None:
         "generator": 9_744_131,
         "discriminator": 6_717_766,
     }
+
+
+@pytest.mark.parametrize("dataset", ["cub", "oxford102", "demo"])
+def test_csfgan_reads_with_the_encoder_of_its_dataset(dataset: str) -> None:
+    gan, encoder = load_recipe(f"csfgan/{dataset}"), load_recipe(f"damsm/{dataset}")
+    assert isinstance(gan, CSFGANRecipe)
+    assert gan.data == encoder.data
+    assert gan.encoder == Path(f"encoders/damsm-{dataset}"), "where pretrain-encoder writes it"
+
+
+def test_csfgans_published_values() -> None:
+    for dataset in ("cub", "oxford102"):
+        recipe = load_recipe(f"csfgan/{dataset}")
+        assert isinstance(recipe, CSFGANRecipe)
+        loss, optim = recipe.loss, recipe.optim
+        assert (loss.reconstruction, loss.perceptual, loss.variation) == (1.0, 0.5, 0.1)
+        assert (loss.edge, loss.adversarial) == (0.5, 0.002)
+        assert (optim.generator_lr, optim.discriminator_lr, optim.betas) == (2e-4, 2e-4, (0.5, 0.999))
+        assert (recipe.model.size, recipe.holes.kind, recipe.holes.center) == (256, "center", 0.5)
+        counts = dict(parameter_table(recipe))
+        assert counts.pop("generator") == 82_285_971
+        assert sum(counts.values()) == 2_767_809 + 2_888_385
