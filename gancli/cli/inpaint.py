@@ -306,9 +306,7 @@ def _show(out: Output, report: InpaintReport, seed: int) -> None:
     whole = report.seconds / report.made if report.made else None
     in_model = report.model_seconds / report.made if report.made else None
     there = len(report.files) - report.made
-    lines = [
-        f"{report.out}: {report.made:,} of {len(report.files):,} pictures made, {there:,} were there already"
-    ]
+    lines = [f"{report.out}: {report.made:,} made, {there:,} there already"]
     if not there:
         sampling = report.sampling
         what = f" of {sampling.stages[-1]} pixels, holes {sampling.holes}, samples.csv" if sampling else ""

@@ -229,7 +229,7 @@ def to_do(
         overwrite: Replace what is there.
 
     Raises:
-        UsageError: Two results have one name, or something is there already.
+        UsageError: Two results have one name, something is there already, or a file is where a folder is needed.
     """
     if skip_existing and overwrite:
         raise UsageError(
@@ -238,12 +238,16 @@ def to_do(
     every = [file for each in files for file in each]
     if twice := sorted(file for file, count in Counter(every).items() if count > 1):
         raise UsageError(f"several results have one name: {some(twice)}", "Rename a picture.")
+    for folder in {file.parent for file in every}:
+        above = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+        if above.exists() and not above.is_dir():
+            raise UsageError(f"{above}: is a file", "Name a folder for the results.")
     existing = {file for file in every if file.exists()}
     read = {path.resolve() for path in inputs}
     own = [file for file in every if file in existing and file.resolve() in read]
     if own and not overwrite:
         raise UsageError(
-            f"{some(own)}: to be written, and read as well", "Name another --out, or say --overwrite."
+            f"{some(own)}: is read, and would be replaced", "Name another --out, or say --overwrite."
         )
     if existing and not overwrite and not skip_existing:
         raise UsageError(

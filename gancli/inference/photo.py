@@ -187,7 +187,8 @@ def write_photo(photo: Photo, pixels: Pixels, path: Path) -> None:
     if name == "JPEG":
         options |= photo.jpeg or {"quality": JPEG_QUALITY, "subsampling": 0}
     elif name == "PNG":
-        options["compress_level"] = 3  # half the time of the usual 6 for a large photograph, and a tenth more bytes
+        # Of a large photograph half the time of the usual 6, and a tenth more bytes
+        options["compress_level"] = 3
     elif name == "WEBP":
         options |= {"lossless": True, "exact": True}  # exact: colours that transparency hides stay, too
     elif name == "TIFF" and photo.compression:

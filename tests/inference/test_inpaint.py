@@ -364,7 +364,7 @@ def test_several_texts_are_made_together(painter, photo, hole, tmp_path):
 
 def test_the_picture_itself_is_only_replaced_when_asked(painter, photo, hole):
     for more in ({}, {"skip_existing": True}):
-        with pytest.raises(UsageError, match="read as well"):
+        with pytest.raises(UsageError, match="is read, and would be replaced"):
             fill(photo, hole, photo, **more)
     assert (pixels(photo) == noise()).all()
     assert fill(photo, hole, photo, overwrite=True).made == 1

@@ -201,7 +201,7 @@ def test_what_is_read_is_not_skipped_as_if_it_were_finished(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     (tmp_path / "link.png").symlink_to(tmp_path / "a.png")
     for skip in (False, True):
-        with pytest.raises(UsageError, match="read as well"):
+        with pytest.raises(UsageError, match="is read, and would be replaced"):
             to_do([[tmp_path / "link.png"]], [tmp_path / "a.png"], skip_existing=skip, overwrite=False)
     assert to_do([[tmp_path / "a.png"]], [tmp_path / "a.png"], skip_existing=False, overwrite=True) == [0]
 
