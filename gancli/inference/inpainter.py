@@ -40,7 +40,7 @@ class Filling:
 
 @dataclass(frozen=True)
 class Inpainter:
-    """CSF-GAN ready to fill holes: networks in eval mode, frozen.
+    """CSF-GAN ready to fill holes: its networks are put into eval mode and frozen.
 
     Attributes:
         generator: EMA weights where the run averaged them.
@@ -60,6 +60,11 @@ class Inpainter:
     hash: str
     folder: Path
     name: str = "csfgan"
+
+    def __post_init__(self) -> None:
+        for network in (self.generator, self.text_encoder):
+            network.eval().requires_grad_(False)
+        self.generator.to(memory_format=torch.channels_last)  # two thirds of the time on a CPU
 
     @property
     def method(self) -> str:
@@ -119,7 +124,7 @@ class Inpainter:
         lengths_tensor = torch.from_numpy(lengths).to(device)
         words, sentence = self.text_encoder(torch.from_numpy(tokens).to(device), lengths_tensor)
         output = self.generator(
-            images.to(device),
+            images.to(device, memory_format=torch.channels_last),
             holes.to(device),
             sentence,
             words,
@@ -152,6 +157,6 @@ def load_inpainter(folder: Path, device: str | torch.device = "cpu") -> Inpainte
             settings[name]
     load_part(generator, tensors, "generator.", folder)
     load_part(text_encoder, tensors, "text_encoder.", folder)
-    for network in (generator, text_encoder):
-        network.to(device).eval().requires_grad_(False)
-    return Inpainter(generator, text_encoder, vocabulary, words, settings, digest, folder)
+    return Inpainter(
+        generator.to(device), text_encoder.to(device), vocabulary, words, settings, digest, folder
+    )

@@ -110,12 +110,12 @@ def test_the_perceptual_loss_needs_vgg16(
     recipe = csfgan(tiny_dataset, tiny_encoder, "train.steps=1", "loss.perceptual=0.5", "loss.style=3")
     monkeypatch.setenv("GANCLI_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("GANCLI_OFFLINE", "1")
-    with pytest.raises(DataError, match="vgg16-397923af.pth") as error:
+    with pytest.raises(DataError, match=r"vgg16-397923af\.pth") as error:
         train(recipe, runs=tmp_path / "runs")
     assert "loss.perceptual=0" in str(error.value.hint)
     assert not (tmp_path / "runs").exists()
+    (tmp_path / "other.pth").write_bytes(b"no weights")
     with pytest.raises(DataError, match="not vgg16"):
-        (tmp_path / "other.pth").write_bytes(b"no weights")
         train(recipe, runs=tmp_path / "runs", weights=tmp_path / "other.pth")
 
     torch.manual_seed(0)

@@ -1,0 +1,60 @@
+"""Seconds that CSF-GAN takes for one picture of 256 pixels at full size, as `gancli inpaint` calls it.
+
+Run: python -m tests.benchmarks.bench_inpaint [--repeats N]
+
+The weights are random: time does not depend on them. The public code took 0.35 s on two cores where it was tried.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from gancli.data.masks import central_hole
+from gancli.data.text import Vocabulary
+from gancli.encoders.damsm import TextEncoder
+from gancli.inference.inpainter import Inpainter
+from gancli.models.csfgan import Generator
+
+CAPTION = "a small red bird with blue wings and a white belly"
+
+
+def bench_inpaint(repeats: int = 10) -> dict[str, float]:
+    """Best and median seconds of a picture, and the GFLOP/s reached."""
+    torch.manual_seed(0)
+    vocabulary = Vocabulary.build(CAPTION.split())
+    inpainter = Inpainter(Generator(), TextEncoder(len(vocabulary)), vocabulary, 16, {}, "", Path())
+    size = inpainter.size
+    images = torch.rand(1, 3, size, size) * 2 - 1
+    holes = torch.from_numpy(central_hole(size))[None, None].float()
+    noises = {name: torch.randn(1, dim) for name, dim in inpainter.noise_dims.items()}
+    with FlopCounterMode(display=False) as counter:
+        inpainter.fill(images, holes, [CAPTION], noises)
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        inpainter.fill(images, holes, [CAPTION], noises)
+        seconds.append(time.perf_counter() - start)
+    best, middle = min(seconds), sorted(seconds)[len(seconds) // 2]
+    flop = counter.get_total_flops() / 1e9
+    return {"best seconds": best, "median seconds": middle, "GFLOP": flop, "GFLOP/s": flop / best}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Prints one line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=10)
+    options = parser.parse_args(arguments or [])
+    result = bench_inpaint(options.repeats)
+    print(f"csfgan/cub, one picture of 256 pixels, float32, {torch.get_num_threads()} threads")
+    print("  " + ", ".join(f"{key} {value:.3g}" for key, value in result.items()))
+
+
+if __name__ == "__main__":
+    import sys
+
+    main(sys.argv[1:])
