@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections import Counter
-from collections.abc import Iterator
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
 import numpy as np
@@ -49,6 +50,8 @@ _SUSPECT_BORDER = 0.75
 _SUSPECT_HOLE = 0.4
 
 _POLARITY = "A mask is white where the picture is to be filled and black where it is kept; --invert-mask swaps the two."
+# What may end a mask's name where it is not the picture's own: photo_mask001.png
+_MARK = re.compile(r"[_-]mask\d*$")
 _TINT = np.array([255, 0, 255], np.uint8)
 
 
@@ -306,6 +309,34 @@ def _with_pixels(hole: Hole, count: int) -> Hole:
     changed = np.zeros(hole.size, np.bool_)
     changed[np.argsort(-depth, axis=None, kind="stable")[:count]] = True
     return changed.reshape(hole.shape)
+
+
+def picture_name(path: PurePosixPath) -> str:
+    """What pictures, masks and originals that belong together share: the path without ending, in lower case."""
+    return path.with_suffix("").as_posix().casefold()
+
+
+def unmarked(path: PurePosixPath) -> str:
+    """The name of the picture whose mask a file is where it is marked so, as photo_mask001.png; else its own."""
+    return _MARK.sub("", picture_name(path))
+
+
+def masks_by_picture(masks: Iterable[PurePosixPath]) -> dict[str, list[PurePosixPath]]:
+    """The masks for each name of a picture: those that are marked as its masks, else those of that very name.
+
+    Args:
+        masks: Paths below a folder.
+
+    Returns:
+        By `picture_name`.
+    """
+    named: dict[str, list[PurePosixPath]] = defaultdict(list)
+    marked: dict[str, list[PurePosixPath]] = defaultdict(list)
+    for path in sorted(masks):
+        named[picture_name(path)].append(path)
+        if (bare := unmarked(path)) != picture_name(path):
+            marked[bare].append(path)
+    return {**named, **marked}
 
 
 def read_hole(path: Path, *, inverted: bool = False) -> Hole:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from gancli.data.masks import Hole, check_hole, grow_hole, polarity_warning, read_hole
+from gancli.data.masks import (
+    Hole,
+    check_hole,
+    grow_hole,
+    masks_by_picture,
+    picture_name,
+    polarity_warning,
+    read_hole,
+    unmarked,
+)
 from gancli.data.sources.folder import captions_of, list_images
 from gancli.errors import DataError, UsageError
 from gancli.inference.photo import FORMATS, check_format, read_header
 
-_MASK = re.compile(
-    r"[_-]mask\d*$"
-)  # what ends a mask's name where it is not the picture's own: photo_mask001.png
 _LISTED = 10  # of a list of files
 _HINT = (
     "A mask has its picture's name, or that with _mask or -mask behind it, whatever both end in; "
@@ -150,47 +155,24 @@ def _masks_of(
     if mask.is_file():
         return dict.fromkeys((path for path in images if not mask.samefile(folder / path)), mask), []
     if mask.samefile(folder):
-        masks: Collection[PurePosixPath] = {path for path in images if _MASK.search(_name(path))}
+        masks: Collection[PurePosixPath] = {path for path in images if unmarked(path) != picture_name(path)}
         images = [path for path in images if path not in masks]
     else:
         masks = _outside(mask, list_images(mask), (out,))
-    by_picture, names = masks_by_picture(masks), {_name(path) for path in images}
+    by_picture, names = masks_by_picture(masks), {picture_name(path) for path in images}
     found: dict[PurePosixPath, Path] = {}
     problems = []
     for path in sorted(images):
-        fitting = by_picture.get(_name(path), [])
+        fitting = by_picture.get(picture_name(path), [])
         if len(fitting) == 1:
             found[path] = mask / fitting[0]
         elif fitting:
             problems.append(f"{path}: has several masks, {', '.join(map(str, fitting))}")
         else:
             problems.append(f"{path}: has no mask")
-    unused = sorted(path for path in masks if not {_name(path), _MASK.sub("", _name(path))} & names)
+    unused = sorted(path for path in masks if not {picture_name(path), unmarked(path)} & names)
     problems += [f"{path}: is a mask without picture" for path in unused]
     return found, problems
-
-
-def masks_by_picture(masks: Iterable[PurePosixPath]) -> dict[str, list[PurePosixPath]]:
-    """The masks for each name of a picture: those that are marked as its masks, else those of that very name.
-
-    Args:
-        masks: Paths below a folder.
-
-    Returns:
-        By the picture's path below its folder, without ending and in lower case.
-    """
-    named: dict[str, list[PurePosixPath]] = defaultdict(list)
-    marked: dict[str, list[PurePosixPath]] = defaultdict(list)
-    for path in sorted(masks):
-        name = _name(path)
-        named[name].append(path)
-        if (bare := _MASK.sub("", name)) != name:
-            marked[bare].append(path)
-    return {**named, **marked}
-
-
-def _name(path: PurePosixPath) -> str:
-    return path.with_suffix("").as_posix().casefold()
 
 
 def beside(path: Path, name: str, suffix: str | None = None) -> Path:

@@ -9,18 +9,18 @@ mean colour of the hole's surroundings.
 from __future__ import annotations
 
 import dataclasses
-import re
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from gancli.data.masks import Hole, check_hole, grow_hole, read_hole
+from gancli.data.masks import Hole, check_hole, grow_hole, masks_by_picture, picture_name, read_hole
 from gancli.errors import DataError, UsageError
 from gancli.samples import SAMPLES, read_samples, read_sampling
 from gancli.scores.pictures import (
@@ -41,7 +41,6 @@ CAP = 100.0  # dB; identical pictures have no PSNR
 MEAN_FILL = "hole filled with the mean colour of its surroundings"
 _LEVELS = 255  # range of the pixels
 _LISTED = 10  # files named in a message
-_MASK = re.compile(r"[_-]mask\d*$")  # what may end a mask's name, as gancli inpaint takes it
 
 
 class Window(StrEnum):
@@ -301,15 +300,14 @@ def _holes(pictures: FilePictures, mask: str | None, inverted: bool) -> tuple[Se
 
 def _same_name(pictures: FilePictures, others: FilePictures, *, masks: bool = False) -> tuple[Path, ...]:
     """The file of the same path as each picture, but for its ending; of masks also with _mask behind it."""
-    named: dict[str, list[Path]] = {}
-    marked: dict[str, list[Path]] = {}
-    for file in others.files:
-        name = _name(file, others)
-        named.setdefault(name, []).append(file)
-        if masks and (bare := _MASK.sub("", name)) != name:
-            marked.setdefault(bare, []).append(file)
-    names = [_name(file, pictures) for file in pictures.files]
-    found = [marked.get(name) or named.get(name, []) for name in names]
+    by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
+    if masks:
+        by_name |= masks_by_picture(_path(file, others) for file in others.files)
+    else:
+        for file in others.files:
+            by_name[picture_name(_path(file, others))].append(_path(file, others))
+    names = [picture_name(_path(file, pictures)) for file in pictures.files]
+    found = [by_name.get(name, []) for name in names]
     for wrong, what in (
         ([name for name, files in zip(names, found, strict=True) if not files], "no file"),
         ([name for name, files in zip(names, found, strict=True) if len(files) > 1], "several files"),
@@ -321,11 +319,11 @@ def _same_name(pictures: FilePictures, others: FilePictures, *, masks: bool = Fa
                 f"{', '.join(wrong[:_LISTED])}{rest}",
                 "It takes one file of the picture's name, whatever both end in; a mask may have _mask behind it.",
             )
-    return tuple(file for files in found for file in files)
+    return tuple(others.folder / path for paths in found for path in paths)
 
 
-def _name(file: Path, pictures: FilePictures) -> str:
-    return file.relative_to(pictures.folder).with_suffix("").as_posix().casefold()
+def _path(file: Path, pictures: FilePictures) -> PurePosixPath:
+    return PurePosixPath(file.relative_to(pictures.folder).as_posix())
 
 
 # --- measuring ------------------------------------------------------------------------------------------------

@@ -30,14 +30,10 @@ from gancli.models.csfgan import (
     hole_boxes,
     word_importance,
 )
+from tests.models.toy import TEXT_DIM, ImageEncoder, TextEncoder, gradient_norms, parameters
 
-TEXT_DIM = 12
 SIZE = 32
 LISTING = Path(__file__).parents[2].parent / "shared" / "checkpoints" / "csfgan_InpaintNet.json"
-
-
-def parameters(network: nn.Module) -> int:
-    return sum(p.numel() for p in network.parameters())
 
 
 def small_generator(size: int = SIZE, **changes) -> Generator:
@@ -356,26 +352,6 @@ def test_importance_leaves_padding_out():
 # --- training ---------------------------------------------------------------------------------------------------
 
 
-class ToyTextEncoder(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.embedding = nn.Embedding(20, TEXT_DIM)
-
-    def forward(self, tokens, lengths):
-        words = self.embedding(tokens).transpose(1, 2)
-        return words, words.mean(2)
-
-
-class ToyImageEncoder(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, TEXT_DIM, 4, stride=4)
-
-    def forward(self, images):
-        regions = self.conv(images)
-        return regions, regions.mean((2, 3))
-
-
 class ToyPerceptualNetwork(nn.Module):
     def __init__(self):
         super().__init__()
@@ -392,8 +368,8 @@ def build(**changes) -> CSFGAN:
         small_generator(fusion=changes.pop("fusion", "both")),
         Discriminator(width=4, paired=changes.pop("paired", True)),
         word_discriminator if changes.pop("local", True) else None,
-        ToyTextEncoder().requires_grad_(False),
-        ToyImageEncoder().requires_grad_(False),
+        TextEncoder().requires_grad_(False),
+        ImageEncoder().requires_grad_(False),
         ToyPerceptualNetwork().requires_grad_(False),
         **changes,
     )
@@ -409,15 +385,6 @@ def batch() -> Batch:
         indices=torch.arange(3),
         holes=center(),
     )
-
-
-def gradient_norms(network: nn.Module) -> dict[str, float]:
-    return {name: 0.0 if p.grad is None else p.grad.norm().item() for name, p in network.named_parameters()}
-
-
-def moved(norms: dict[str, float]) -> set[str]:
-    """Without the biases that a normalisation takes away again."""
-    return {name for name, norm in norms.items() if norm > 1e-9}
 
 
 @pytest.mark.parametrize("gan", ["lsgan-ra", "bce"])
@@ -481,6 +448,6 @@ def test_the_generators_adversarial_terms_have_the_weight():
 
 def test_networks_that_a_weight_needs():
     for missing in ({"image_encoder": None}, {"perceptual": None}):
-        arguments = {"image_encoder": ToyImageEncoder(), "perceptual": ToyPerceptualNetwork()} | missing
+        arguments = {"image_encoder": ImageEncoder(), "perceptual": ToyPerceptualNetwork()} | missing
         with pytest.raises(ValueError, match="here is n"):
-            CSFGAN(small_generator(), Discriminator(width=4), None, ToyTextEncoder(), **arguments)
+            CSFGAN(small_generator(), Discriminator(width=4), None, TextEncoder(), **arguments)

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from gancli.data.loader import Batch
-from gancli.engine.phases import train_only
 from gancli.losses.matching import word_mask
 from gancli.models.csfgan import CSFGAN, Discriminator, Generator, Weights, WordLocalDiscriminator
+from tests.models.toy import train
 
 COLOURS = torch.tensor([[0.8, -0.8, -0.8], [-0.8, 0.8, -0.8], [-0.8, -0.8, 0.8]])
 BATCH, SIZE, TEXT_DIM, NOISE = 16, 32, 32, 4
@@ -46,19 +46,6 @@ def batch_of(generator: torch.Generator, labels: Tensor | None = None) -> Batch:
     return Batch((images,), tokens, lengths, labels, labels, holes=hole(len(labels)))
 
 
-def train(model: CSFGAN, steps: int) -> None:
-    everything = [p for network in model.networks.values() for p in network.parameters()]
-    chance = torch.Generator().manual_seed(0)
-    for _ in range(steps):
-        step = model.begin(batch_of(chance))
-        for phase in model.phases:
-            train_only([p for n in phase.networks.values() for p in n.parameters()], everything)
-            phase.optimizer.zero_grad()
-            sum(phase.loss(step).values()).backward()
-            phase.optimizer.step()
-        train_only(everything, everything)
-
-
 @torch.no_grad()
 def share_right(generator: Generator) -> float:
     """Of holes filled in the colour asked for, in pictures whose own square had another."""
@@ -88,5 +75,5 @@ def test_it_fills_in_the_colour_that_the_text_names():
         discriminator_lr=1e-3,
     )
     assert share_right(model.generator) < 0.5, "at the start the colours are chance"
-    train(model, 120)
+    train(model, batch_of, 120)
     assert share_right(model.generator) > 0.8

@@ -21,12 +21,7 @@ from gancli.models.ffgan import (
     discriminator_loss,
 )
 from gancli.models.layers import UpsampleConv2d, WordAttention, augmentation_kl, glu
-
-TEXT_DIM = 12
-
-
-def parameters(network: nn.Module) -> int:
-    return sum(p.numel() for p in network.parameters())
+from tests.models.toy import TEXT_DIM, ImageEncoder, TextEncoder, gradient_norms, parameters
 
 
 def small_generator(**changes) -> Generator:
@@ -195,34 +190,14 @@ def test_spectral_norm_everywhere_but_the_logits():
             assert hasattr(module, "parametrizations") != name.endswith("logit"), name
 
 
-class ToyTextEncoder(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.embedding = nn.Embedding(20, TEXT_DIM)
-
-    def forward(self, tokens, lengths):
-        words = self.embedding(tokens).transpose(1, 2)
-        return words, words.mean(2)
-
-
-class ToyImageEncoder(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, TEXT_DIM, 4, stride=4)
-
-    def forward(self, images):
-        regions = self.conv(images)
-        return regions, regions.mean((2, 3))
-
-
 @pytest.fixture
 def model_and_batch():
     torch.manual_seed(0)
     model = FFGAN(
         small_generator(),
         {size: Discriminator(size, width=4, text_dim=TEXT_DIM) for size in (8, 16)},
-        ToyTextEncoder().requires_grad_(False),
-        ToyImageEncoder().requires_grad_(False),
+        TextEncoder().requires_grad_(False),
+        ImageEncoder().requires_grad_(False),
     )
     tokens = torch.tensor([[3, 4, 5, 0], [6, 7, 0, 0], [8, 9, 1, 2]])
     batch = Batch(
@@ -233,10 +208,6 @@ def model_and_batch():
         indices=torch.arange(3),
     )
     return model, batch
-
-
-def gradient_norms(network: nn.Module) -> dict[str, float]:
-    return {name: 0.0 if p.grad is None else p.grad.norm().item() for name, p in network.named_parameters()}
 
 
 def test_adversarial_gradient_reaches_the_whole_generator(model_and_batch):

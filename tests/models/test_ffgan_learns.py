@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from gancli.data.loader import Batch
-from gancli.engine.phases import train_only
 from gancli.losses.matching import word_mask
 from gancli.models.ffgan import FFGAN, Discriminator, Generator
+from tests.models.toy import train
 
 COLOURS = torch.tensor([[0.8, -0.8, -0.8], [-0.8, 0.8, -0.8], [-0.8, -0.8, 0.8], [0.8, 0.8, -0.8]])
 STAGES = (8, 16)
@@ -50,8 +50,6 @@ def test_adversarial_training_alone_teaches_the_condition():
         generator_lr=1e-3,
         discriminator_lr=1e-3,
     )
-    everything = [p for network in model.networks.values() for p in network.parameters()]
-    chance = torch.Generator().manual_seed(0)
 
     def share_right() -> float:
         tokens = torch.arange(len(COLOURS)).repeat(25)[:, None] + 1
@@ -63,12 +61,5 @@ def test_adversarial_training_alone_teaches_the_condition():
         return (nearest == tokens[:, 0] - 1).float().mean().item()
 
     assert share_right() < 0.6, "at the start the colours are chance"
-    for _ in range(250):
-        train_only(everything, everything)
-        step = model.begin(batch_of(chance))
-        for phase in model.phases:
-            train_only([p for n in phase.networks.values() for p in n.parameters()], everything)
-            phase.optimizer.zero_grad()
-            sum(phase.loss(step).values()).backward()
-            phase.optimizer.step()
+    train(model, batch_of, 250)
     assert share_right() > 0.9

@@ -30,6 +30,7 @@ from gancli.models.fusion_s2igan import (
     WeightedFusion,
 )
 from tests.conftest import SHARED_DATA
+from tests.models.toy import parameters
 
 E, Z, WIDTH = 6, 5, 8
 ATTENTIONS = ["pam", "bam", "bam-product", "polarized", "polarized-sequential", "cot", "cot-lite"]
@@ -40,10 +41,6 @@ DF_GAN = {
     "first_block": False,
     "modulation_hidden": None,
 }
-
-
-def parameters(network: nn.Module) -> int:
-    return sum(p.numel() for p in network.parameters())
 
 
 def generator(size: int = 16, **changes: Any) -> Generator:

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from gancli.data.loader import Batch
-from gancli.engine.phases import train_only
 from gancli.models.fusion_s2igan import Discriminator, FusionS2iGan, Generator
+from tests.models.toy import train
 
 COLOURS = torch.tensor([[0.8, -0.8, -0.8], [-0.8, 0.8, -0.8], [-0.8, -0.8, 0.8], [0.8, 0.8, -0.8]])
 CONDITIONS = torch.eye(len(COLOURS))  # unit vectors, as those of speech
@@ -21,20 +21,6 @@ def batch_of(generator: torch.Generator) -> Batch:
     images = (COLOURS[labels][:, :, None, None] + shade).clamp(-1, 1).expand(-1, -1, SIZE, SIZE)
     nothing = torch.zeros(BATCH, 0, dtype=torch.long)
     return Batch((images,), nothing, labels, labels, labels, CONDITIONS[labels], (), CONDITIONS[others])
-
-
-def train(model: FusionS2iGan, steps: int) -> None:
-    everything = [p for network in model.networks.values() for p in network.parameters()]
-    chance = torch.Generator().manual_seed(0)
-    for _ in range(steps):
-        step = model.begin(batch_of(chance))
-        for phase in model.phases:
-            train_only([p for n in phase.networks.values() for p in n.parameters()], everything)
-            phase.optimizer.zero_grad()
-            terms = phase.loss(step)
-            sum(term for name, term in terms.items() if name not in phase.watched).backward()
-            phase.optimizer.step()
-        train_only(everything, everything)
 
 
 def share_right(generator: Generator) -> float:
@@ -62,5 +48,5 @@ def test_it_learns_the_condition(block):
         betas=(0.5, 0.999),
     )
     assert share_right(model.generator) < 0.6, "at the start the colours are chance"
-    train(model, 120)
+    train(model, batch_of, 120)
     assert share_right(model.generator) > 0.9

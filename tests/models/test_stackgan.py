@@ -7,7 +7,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 
 from gancli.data.loader import Batch
 from gancli.engine.phases import train_only
@@ -23,12 +22,9 @@ from gancli.models.stackgan import (
     stage_two_discriminator,
     truncated_normal,
 )
+from tests.models.toy import parameters
 
 TEXT_DIM, NOISE_DIM, CONDITION_DIM = 12, 5, 6
-
-
-def parameters(network: nn.Module) -> int:
-    return sum(p.numel() for p in network.parameters())
 
 
 def stage_one(size: int = 16) -> StageOneGenerator:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
 from gancli.data.loader import Batch
-from gancli.engine.phases import train_only
 from gancli.models.stackgan import (
     StackGAN,
     StageOneGenerator,
@@ -14,6 +15,7 @@ from gancli.models.stackgan import (
     stage_one_discriminator,
     stage_two_discriminator,
 )
+from tests.models.toy import train
 
 COLOURS = torch.tensor([[0.8, -0.8, -0.8], [-0.8, 0.8, -0.8], [-0.8, -0.8, 0.8], [0.8, 0.8, -0.8]])
 SENTENCES = 10 * torch.eye(len(COLOURS))  # as long as trained embeddings are; the layers start at 0.02
@@ -27,19 +29,6 @@ def batch_of(generator: torch.Generator, size: int) -> Batch:
     images = (COLOURS[labels][:, :, None, None] + shade).clamp(-1, 1).expand(-1, -1, size, size)
     nothing = torch.zeros(BATCH, 0, dtype=torch.long)
     return Batch((images,), nothing, labels, labels, labels, SENTENCES[labels], (), SENTENCES[others])
-
-
-def train(model: StackGAN, size: int, steps: int) -> None:
-    everything = [p for network in model.networks.values() for p in network.parameters()]
-    chance = torch.Generator().manual_seed(0)
-    for _ in range(steps):
-        step = model.begin(batch_of(chance, size))
-        for phase in model.phases:
-            train_only([p for n in phase.networks.values() for p in n.parameters()], everything)
-            phase.optimizer.zero_grad()
-            sum(phase.loss(step).values()).backward()
-            phase.optimizer.step()
-        train_only(everything, everything)
 
 
 def share_right(model: StackGAN) -> float:
@@ -61,7 +50,7 @@ def test_both_stages_learn_the_condition():
         **rates,
     )
     assert share_right(first) < 0.6, "at the start the colours are chance"
-    train(first, 16, 250)
+    train(first, partial(batch_of, size=16), 250)
     assert share_right(first) > 0.9
 
     second = StackGAN(
@@ -71,5 +60,5 @@ def test_both_stages_learn_the_condition():
         **rates,
     )
     assert share_right(second) < 0.6
-    train(second, 32, 150)
+    train(second, partial(batch_of, size=32), 150)
     assert share_right(second) > 0.9
