@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from gancli.config import FFGANRecipe, StackGANRecipe, load_recipe
+from gancli.config import CSFGANRecipe, FFGANRecipe, StackGANRecipe, load_recipe
 from gancli.data.prepare import prepare
 from gancli.data.sources import demo
 from gancli.engine.events import Event, Events
@@ -38,23 +38,36 @@ def drawn_birds(folder: Path) -> Path:
 def encoder(recipe: str, folder: Path, out: str, *changes: str, events: Events | None = None) -> RunResult:
     """An encoder trained below a folder."""
     found = load_recipe(recipe, changes)
-    assert not isinstance(found, FFGANRecipe | StackGANRecipe)
+    assert not isinstance(found, FFGANRecipe | StackGANRecipe | CSFGANRecipe)
     return pretrain_encoder(found, out=folder / out, runs=folder / "runs", events=events or Events(report))
 
 
 def model(recipe: str, folder: Path, *changes: str) -> RunResult:
     """A model trained below a folder."""
     found = load_recipe(recipe, changes)
-    assert isinstance(found, FFGANRecipe | StackGANRecipe)
+    assert isinstance(found, FFGANRecipe | StackGANRecipe | CSFGANRecipe)
     return train(found, runs=folder / "runs", events=Events(report))
 
 
-def measured(run: RunResult, data: Path, features: FeatureNetwork) -> dict[str, float]:
+def measured(
+    run: RunResult,
+    data: Path,
+    features: FeatureNetwork,
+    draw: Callable[[Path, Path], object] | None = None,
+) -> dict[str, float]:
     """Minutes and steps of a model's training, agreement of primary and belly colour in per cent, and FID before and
-    after; the pictures are in the run's folder under `before` and `after`."""
+    after; the pictures are in the run's folder under `before` and `after`.
+
+    Args:
+        run: The training.
+        data: Whose test split is drawn.
+        features: Of the FID.
+        draw: From a model folder to a folder of pictures; None: `sample`, with a caption of each test image.
+    """
+    draw = draw or (lambda model, out: sample(model, data=data, out=out))
     result = {"minutes": run.loop.seconds / 60, "steps": float(run.loop.step)}
     for name, weights in (("before", run.run / "initial"), ("after", run.output)):
-        sample(weights, data=data, out=run.run / name)
+        draw(weights, run.run / name)
         result[f"fid_{name}"] = score_fid(f"{data}:test", str(run.run / name), features).value
     agreement = score_agreement(open_pictures(str(run.run / "after")))
     assert agreement.primary is not None
