@@ -190,10 +190,10 @@ def _pretrain(
     export: Path | None = None,
 ) -> None:
     """What every encoder's command does; `export` names a file for the vectors of all captions."""
-    from gancli.config import CharCnnRnnRecipe, ClassifierRecipe, DamsmRecipe, SpeechRecipe
+    from gancli.config import ClassifierRecipe, EncoderRecipe
 
     name, found = find_recipe(kind, recipe, resume, overrides, device, seed)
-    resolved = cast(DamsmRecipe | CharCnnRnnRecipe | SpeechRecipe | ClassifierRecipe, found)
+    resolved = cast(EncoderRecipe, found)
     # "cub-small" of the recipe damsm/cub-small or of the run runs/0003-damsm-cub-small
     short = Path(name).stem if resume is None else resume.name.partition(f"-{kind}-")[2] or resume.name
     if isinstance(resolved, ClassifierRecipe):

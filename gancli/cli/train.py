@@ -186,13 +186,13 @@ def _train(
     if dry_run:
         show_plan(out, name, resolved, {"run": resume or runs})
         return
-    from gancli.config import CSFGANRecipe, FFGANRecipe, FusionS2iGanRecipe, StackGANRecipe
+    from gancli.config import ModelRecipe
     from gancli.training import train
 
     out.note(f"recipe {name}")
     with followed(out) as events:
         result = train(
-            cast(FFGANRecipe | StackGANRecipe | FusionS2iGanRecipe | CSFGANRecipe, resolved),
+            cast(ModelRecipe, resolved),
             runs=runs,
             resume=resume,
             init_from=init_from,

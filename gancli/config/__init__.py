@@ -11,6 +11,8 @@ from gancli.config.ffgan import FFGANLoss, FFGANModel, FFGANOptim, FFGANRecipe
 from gancli.config.fusion_s2igan import FusionS2iGanModel, FusionS2iGanRecipe
 from gancli.config.load import (
     RECIPES,
+    EncoderRecipe,
+    ModelRecipe,
     Recipe,
     diff_recipes,
     dump_recipe,
@@ -37,6 +39,7 @@ __all__ = [
     "DamsmModel",
     "DamsmOptim",
     "DamsmRecipe",
+    "EncoderRecipe",
     "FFGANLoss",
     "FFGANModel",
     "FFGANOptim",
@@ -45,6 +48,7 @@ __all__ = [
     "FusionS2iGanRecipe",
     "HolesSection",
     "LoaderSection",
+    "ModelRecipe",
     "Recipe",
     "Section",
     "SpeechModel",

@@ -29,16 +29,9 @@ from gancli.config.speech import SpeechRecipe
 from gancli.config.stackgan import StackGANRecipe
 from gancli.errors import ConfigError
 
-Recipe = (
-    FFGANRecipe
-    | StackGANRecipe
-    | FusionS2iGanRecipe
-    | CSFGANRecipe
-    | DamsmRecipe
-    | CharCnnRnnRecipe
-    | SpeechRecipe
-    | ClassifierRecipe
-)
+ModelRecipe = FFGANRecipe | StackGANRecipe | FusionS2iGanRecipe | CSFGANRecipe
+EncoderRecipe = DamsmRecipe | CharCnnRnnRecipe | SpeechRecipe | ClassifierRecipe
+Recipe = ModelRecipe | EncoderRecipe
 RECIPES: dict[str, type[Recipe]] = {
     "ffgan": FFGANRecipe,
     "stackgan": StackGANRecipe,

@@ -11,9 +11,9 @@ from gancli.config import (
     CharCnnRnnRecipe,
     ClassifierRecipe,
     CSFGANRecipe,
-    DamsmRecipe,
-    FFGANRecipe,
+    EncoderRecipe,
     FusionS2iGanRecipe,
+    ModelRecipe,
     SpeechRecipe,
     StackGANRecipe,
 )
@@ -32,7 +32,7 @@ __all__ = ["RunResult", "pretrain_encoder", "train"]
 
 
 def train(
-    recipe: FFGANRecipe | StackGANRecipe | FusionS2iGanRecipe | CSFGANRecipe,
+    recipe: ModelRecipe,
     *,
     runs: Path = Path("runs"),
     resume: Path | None = None,
@@ -72,7 +72,7 @@ def train(
 
 
 def pretrain_encoder(
-    recipe: DamsmRecipe | CharCnnRnnRecipe | SpeechRecipe | ClassifierRecipe,
+    recipe: EncoderRecipe,
     *,
     out: Path,
     runs: Path = Path("runs"),

@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
+from PIL import Image
 from torch import nn
 
-from gancli.config import Recipe, TrainSection, dump_recipe
+from gancli.config import ModelRecipe, Recipe, TrainSection, dump_recipe
+from gancli.data.loader import BatchSource, batches
 from gancli.data.shards import Dataset, Split
 from gancli.engine.checkpoint import RunFolder, load_tensors, read_checkpoint, refuse_changes
 from gancli.engine.events import Events
-from gancli.engine.loop import LoopResult, LoopSettings
+from gancli.engine.loop import Loop, LoopResult, LoopSettings, Networks
+from gancli.engine.phases import Trainable
 from gancli.errors import DataError, UsageError
 from gancli.folders import read_folder
 
@@ -79,6 +82,52 @@ def loop_settings(
         steps_per_epoch=steps_per_epoch,
         batch=batch,
     )
+
+
+def train_model(
+    recipe: ModelRecipe,
+    model: Trainable,
+    source: BatchSource,
+    device: torch.device,
+    *,
+    runs: Path,
+    label: str,
+    resume: Path | None,
+    sample: Callable[[Networks, int], Image.Image],
+    export: Callable[[Networks, Path, int], None],
+    events: Events | None,
+    on_epoch: Callable[[int], None] | None = None,
+) -> RunResult:
+    """The run itself, the same for all models once networks and data are there.
+
+    Args:
+        recipe: Of any model.
+        model: As the engine trains it.
+        source: Its batches.
+        device: Where to.
+        runs: A new numbered run folder is made here.
+        label: What the folder's name ends in.
+        resume: Continue this run folder instead.
+        sample: From the networks and the step to a sample grid.
+        export: Writes a model folder; called with the networks, an empty folder and the step.
+        events: Where progress goes.
+        on_epoch: As `Loop` takes it.
+    """
+    run = open_run(recipe, runs, label, resume)
+    if resume is None:
+        export(model.networks, run.path / "initial", 0)  # to score "before training" with
+    loop = Loop(
+        model,
+        lambda start: batches(source, start, None, recipe.loader.workers),
+        run,
+        loop_settings(recipe.train, len(source), recipe.loader.batch, recipe.optim.ema_decay or None),
+        device,
+        sample=sample,
+        export=export,
+        on_epoch=on_epoch,
+        events=events,
+    )
+    return RunResult(run.path, run.path / "model", loop.run())
 
 
 def load_initial_weights(

@@ -14,19 +14,18 @@ from torch import Tensor, nn
 import gancli
 from gancli.build import build_csfgan, build_holes, csfgan_arguments, pick_device
 from gancli.config import CSFGANRecipe
-from gancli.data.loader import Batch, BatchSource, batches, evaluation_batches
+from gancli.data.loader import Batch, BatchSource, evaluation_batches
 from gancli.data.masks import Holes
 from gancli.data.shards import Dataset
 from gancli.encoders.backbones import Vgg16, load_vgg16
 from gancli.encoders.damsm import TextEncoder, load_damsm
 from gancli.engine.checkpoint import seed_everything
 from gancli.engine.events import Events
-from gancli.engine.loop import Loop
 from gancli.errors import ConfigError, DataError
 from gancli.folders import write_folder
 from gancli.inference.figures import grid
 from gancli.losses.matching import word_mask
-from gancli.training.common import RunResult, grid_images, load_initial_weights, loop_settings, open_run
+from gancli.training.common import RunResult, grid_images, load_initial_weights, train_model
 
 GRID_PICTURES = 12  # each with its hole, filled, and as it was
 GRID_COLUMNS = 6
@@ -90,20 +89,18 @@ def train_csfgan(
         parts = {"generator": networks["generator"], "text_encoder": encoder.text}
         write_folder(folder, parts, encoder.vocabulary, settings)
 
-    run = open_run(recipe, runs, f"{recipe.model.name}-{dataset.name}", resume)
-    if resume is None:
-        export(model.networks, run.path / "initial", 0)  # to score "before training" with
-    loop = Loop(
+    return train_model(
+        recipe,
         model,
-        lambda start: batches(source, start, None, recipe.loader.workers),
-        run,
-        loop_settings(recipe.train, len(source), recipe.loader.batch, recipe.optim.ema_decay or None),
+        source,
         device,
+        runs=runs,
+        label=f"{recipe.model.name}-{dataset.name}",
+        resume=resume,
         sample=sample,
         export=export,
         events=events,
     )
-    return RunResult(run.path, run.path / "model", loop.run())
 
 
 def perceptual_network(recipe: CSFGANRecipe, weights: Path | None) -> Vgg16 | None:

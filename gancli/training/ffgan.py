@@ -13,17 +13,16 @@ from torch import Tensor, nn
 import gancli
 from gancli.build import build_ffgan, generator_arguments, pick_device
 from gancli.config import FFGANRecipe
-from gancli.data.loader import BatchSource, batches
+from gancli.data.loader import BatchSource
 from gancli.data.shards import Dataset
 from gancli.data.text import pad_tokens
 from gancli.encoders.damsm import load_damsm
 from gancli.engine.checkpoint import seed_everything
 from gancli.engine.events import Events
-from gancli.engine.loop import Loop
 from gancli.inference.figures import grid
 from gancli.inference.model_folder import save_model
 from gancli.losses.matching import word_mask
-from gancli.training.common import RunResult, grid_images, load_initial_weights, loop_settings, open_run
+from gancli.training.common import RunResult, grid_images, load_initial_weights, train_model
 
 
 def train_ffgan(
@@ -69,20 +68,18 @@ def train_ffgan(
         }
         save_model(folder, networks["generator"], encoder.text, encoder.vocabulary, settings)
 
-    run = open_run(recipe, runs, f"ffgan-{dataset.name}", resume)
-    if resume is None:
-        export(model.networks, run.path / "initial", 0)  # to score "before training" with
-    loop = Loop(
+    return train_model(
+        recipe,
         model,
-        lambda start: batches(source, start, None, recipe.loader.workers),
-        run,
-        loop_settings(recipe.train, len(source), recipe.loader.batch, recipe.optim.ema_decay),
+        source,
         device,
+        runs=runs,
+        label=f"ffgan-{dataset.name}",
+        resume=resume,
         sample=sample,
         export=export,
-        events=events or Events(),
+        events=events,
     )
-    return RunResult(run.path, run.path / "model", loop.run())
 
 
 @dataclass(frozen=True)

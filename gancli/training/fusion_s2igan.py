@@ -12,19 +12,18 @@ from torch import Tensor, nn
 import gancli
 from gancli.build import build_fusion_s2igan, fusion_s2igan_arguments, pick_device
 from gancli.config import FusionS2iGanRecipe
-from gancli.data.loader import BatchSource, batches
+from gancli.data.loader import BatchSource
 from gancli.data.shards import Dataset
 from gancli.encoders.damsm import load_damsm
 from gancli.encoders.sentence import SentenceEncoder, load_sentence_encoder
 from gancli.encoders.speech import Speech, load_speech
 from gancli.engine.checkpoint import RunFolder, seed_everything
 from gancli.engine.events import Events
-from gancli.engine.loop import Loop
 from gancli.errors import ConfigError
 from gancli.folders import read_settings
 from gancli.inference.figures import grid
 from gancli.inference.model_folder import save_fusion_s2igan
-from gancli.training.common import RunResult, load_initial_weights, loop_settings, open_run
+from gancli.training.common import RunResult, load_initial_weights, train_model
 from gancli.training.conditions import (
     Conditions,
     refuse_other_encoder,
@@ -86,20 +85,18 @@ def train_fusion_s2igan(
         }
         save_fusion_s2igan(folder, networks["generator"], encoder, settings)
 
-    run = open_run(recipe, runs, f"{recipe.model.name}-{dataset.name}", resume)
-    if resume is None:
-        export(model.networks, run.path / "initial", 0)  # to score "before training" with
-    loop = Loop(
+    return train_model(
+        recipe,
         model,
-        lambda start: batches(source, start, None, recipe.loader.workers),
-        run,
-        loop_settings(recipe.train, len(source), recipe.loader.batch, recipe.optim.ema_decay or None),
+        source,
         device,
+        runs=runs,
+        label=f"{recipe.model.name}-{dataset.name}",
+        resume=resume,
         sample=sample,
         export=export,
         events=events,
     )
-    return RunResult(run.path, run.path / "model", loop.run())
 
 
 def open_encoder(recipe: FusionS2iGanRecipe, device: torch.device) -> SentenceEncoder | Speech:

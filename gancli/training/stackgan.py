@@ -14,19 +14,18 @@ from torch import Tensor, nn
 import gancli
 from gancli.build import build_stackgan, pick_device, stackgan_arguments
 from gancli.config import StackGANRecipe
-from gancli.data.loader import BatchSource, batches
+from gancli.data.loader import BatchSource
 from gancli.data.shards import Dataset
 from gancli.encoders.sentence import SentenceEncoder, load_sentence_encoder
 from gancli.engine.checkpoint import RunFolder, seed_everything
 from gancli.engine.events import Events
-from gancli.engine.loop import Loop
 from gancli.engine.phases import Phase
 from gancli.errors import ConfigError, DataError
 from gancli.folders import load_part, model_folder_of, read_folder, read_settings, reading_settings
 from gancli.inference.figures import grid
 from gancli.inference.model_folder import save_stackgan
 from gancli.models.stackgan import StageOneGenerator, StageTwoGenerator
-from gancli.training.common import RunResult, load_initial_weights, loop_settings, open_run, set_rate
+from gancli.training.common import RunResult, load_initial_weights, set_rate, train_model
 from gancli.training.conditions import (
     Conditions,
     precomputed_conditions,
@@ -85,22 +84,19 @@ def train_stackgan(
         )
         save_stackgan(folder, stage1, stage2, text.encoder or text.train, settings)
 
-    run = open_run(recipe, runs, f"stackgan-{dataset.name}-stage{recipe.stage}", resume)
-    if resume is None:
-        export(model.networks, run.path / "initial", 0)  # to score "before training" with
-    schedule = StepDecay(model.phases, recipe)
-    loop = Loop(
+    return train_model(
+        recipe,
         model,
-        lambda start: batches(source, start, None, recipe.loader.workers),
-        run,
-        loop_settings(recipe.train, len(source), recipe.loader.batch, recipe.optim.ema_decay or None),
+        source,
         device,
+        runs=runs,
+        label=f"stackgan-{dataset.name}-stage{recipe.stage}",
+        resume=resume,
         sample=sample,
         export=export,
-        on_epoch=schedule,
         events=events,
+        on_epoch=StepDecay(model.phases, recipe),
     )
-    return RunResult(run.path, run.path / "model", loop.run())
 
 
 class StepDecay:

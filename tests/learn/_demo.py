@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from gancli.config import CSFGANRecipe, FFGANRecipe, StackGANRecipe, load_recipe
+from gancli.config import ModelRecipe, load_recipe
 from gancli.data.prepare import prepare
 from gancli.data.sources import demo
 from gancli.engine.events import Event, Events
@@ -38,14 +38,14 @@ def drawn_birds(folder: Path) -> Path:
 def encoder(recipe: str, folder: Path, out: str, *changes: str, events: Events | None = None) -> RunResult:
     """An encoder trained below a folder."""
     found = load_recipe(recipe, changes)
-    assert not isinstance(found, FFGANRecipe | StackGANRecipe | CSFGANRecipe)
+    assert not isinstance(found, ModelRecipe)
     return pretrain_encoder(found, out=folder / out, runs=folder / "runs", events=events or Events(report))
 
 
 def model(recipe: str, folder: Path, *changes: str) -> RunResult:
     """A model trained below a folder."""
     found = load_recipe(recipe, changes)
-    assert isinstance(found, FFGANRecipe | StackGANRecipe | CSFGANRecipe)
+    assert isinstance(found, ModelRecipe)
     return train(found, runs=folder / "runs", events=Events(report))
 
 

@@ -135,10 +135,9 @@ def test_holes_from_a_folder(tiny_dataset: Path, tiny_encoder: Path, tmp_path: P
     changes = ("holes.kind=folder", f"holes.folder={tmp_path / 'masks'}")
     result = train(csfgan(tiny_dataset, tiny_encoder, "train.steps=1", *changes), runs=tmp_path / "runs")
     assert load_inpainter(result.run).settings["holes"].startswith("folder masks")
+    missing = ("train.steps=1", "holes.kind=folder", f"holes.folder={tmp_path / 'elsewhere'}")
     with pytest.raises(DataError, match="elsewhere"):
-        train(
-            csfgan(tiny_dataset, tiny_encoder, "holes.kind=folder", f"holes.folder={tmp_path / 'elsewhere'}")
-        )
+        train(csfgan(tiny_dataset, tiny_encoder, *missing))
 
 
 def test_init_from_takes_the_generator(tiny_dataset: Path, tiny_encoder: Path, tmp_path: Path) -> None:
