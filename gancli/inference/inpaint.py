@@ -29,7 +29,7 @@ from gancli.inference.inpainter import Inpainter, load_inpainter
 from gancli.inference.noise import picture_noise
 from gancli.inference.pairs import Task, beside, check_inputs, find_tasks, open_hole, some, to_do
 from gancli.inference.photo import FORMATS, Photo, read_photo, rgb, write_photo
-from gancli.inference.region import Region, paste, region_around, shrink
+from gancli.inference.region import Region, central_region, central_view, paste, region_around, shrink
 from gancli.samples import Sampling
 
 Progress = Callable[[int, int], None]  # pictures done, pictures in all
@@ -355,7 +355,7 @@ def _fill_photos(
     Returns:
         The seconds that the model took, and what to warn of.
     """
-    share = central_share(inpainter) or CENTER
+    share = central_share(inpainter)
     unseen: set[Path] = set()
 
     def open_one(files: tuple[Path, Path]) -> _Opened:
@@ -363,11 +363,17 @@ def _fill_photos(
         photo, hole = read_photo(image), open_hole(mask, inverted, dilate)
         if photo.alpha is not None and not photo.alpha[hole].any():
             unseen.add(image)
-        region = region_around(hole, inpainter.size, share, feather)
-        square, small = shrink(rgb(photo.pixels[region]), hole[region], inpainter.size)
+        side = inpainter.size
+        if share is None:
+            region = region_around(hole, side, CENTER, feather)
+            square, small = shrink(rgb(photo.pixels[region.inside]), hole[region.inside], side)
+        else:
+            region = central_region(hole, side, share, feather)
+            part = rgb(photo.pixels[region.inside])
+            square, small = central_view(part, hole[region.inside], region, side, share)
         if small.all():
             raise DataError(
-                f"{mask}: of {image} nothing is left beside the hole at the model's {inpainter.size} pixels",
+                f"{mask}: of {image} nothing is left beside the hole at the model's {side} pixels",
                 "What is kept is too thin, or mixed too finely with the hole, to be seen at that size.",
             )
         return _Opened(photo, hole, region, square, small)
@@ -377,7 +383,7 @@ def _fill_photos(
         write_photo(view.photo, result, task.out)
         if attention:
             save_attention(inpainter, filled, row, view.small_hole, task.caption, attention_files(task.out))
-        return None if sheet is None else rgb(result[view.region])
+        return None if sheet is None else rgb(result[view.region.inside])
 
     seconds = 0.0
     panels: list[Pixels] = []
@@ -401,8 +407,10 @@ def _fill_photos(
                 progress(start + len(part), len(tasks))
     if sheet is not None:
         view = views[0]  # of one picture, in any batch
-        picture = rgb(view.photo.pixels[view.region])
-        figure = texts_figure(picture, view.hole[view.region], panels, [task.caption for task in tasks])
+        picture = rgb(view.photo.pixels[view.region.inside])
+        figure = texts_figure(
+            picture, view.hole[view.region.inside], panels, [task.caption for task in tasks]
+        )
         save_image(figure, sheet)
     warnings = []
     if unseen:

@@ -109,6 +109,12 @@ def inpaint_split(
         )
     requests = in_turn(opened, np.arange(len(opened))[:n], 1)
     warnings = inpainter.check([request.caption for request in requests])
+    trained = central_share(inpainter)
+    if trained is not None and holes != Holes(center=trained):
+        warnings.append(
+            f"{model}: was trained with one hole, center {trained:g}, and fills others badly; train with "
+            "holes.kind=irregular or mix for holes of other shapes"
+        )
     sampling = Sampling(
         model=str(model),
         model_hash=inpainter.hash,

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gancli.data.masks import central_hole
 from gancli.errors import DataError, UsageError
 from gancli.inference import inpaint as module
 from gancli.inference.inpaint import attention_files, central_share, inpaint, preview_holes
@@ -131,8 +132,12 @@ def test_a_filling_that_cannot_be_seen(painter, hole, tmp_path):
     assert "does not show" in warning
 
 
+IRREGULAR = "irregular 0.1 to 0.5"
+
+
 def test_the_model_sees_the_region_around_the_hole(painter, photo, hole, tmp_path):
     """Twice the hole's longer side, 70 pixels, around its centre."""
+    painter.settings["holes"] = IRREGULAR
     fill(photo, hole, tmp_path / "out.png")
     ((images, holes, captions, _),) = painter.seen
     assert captions == ["a bird"]
@@ -143,13 +148,23 @@ def test_the_model_sees_the_region_around_the_hole(painter, photo, hole, tmp_pat
     assert np.abs(seen.numpy() - np.asarray(region))[known].max() < 1e-3
     across = ~known[16]
     assert abs(int(across.sum()) - 16) <= 2, "the hole takes half of it"
+    assert abs(int((~known[:, 16]).sum()) - 14) <= 2, "and keeps its shape"
 
 
-def test_a_model_of_another_central_hole_sees_a_smaller_region(painter, photo, hole, tmp_path):
-    painter.settings["holes"] = "center 0.75"
-    fill(photo, hole, tmp_path / "out.png")
-    ((_, holes, _, _),) = painter.seen
-    assert abs(int(holes[0, 0, 16].sum()) - 24) <= 2
+@pytest.mark.parametrize("share", [0.5, 0.75])
+def test_a_model_of_central_holes_sees_its_own(painter, photo, hole, tmp_path, share):
+    """Whatever the hole's shape, and where the region leaves the picture, too."""
+    painter.settings["holes"] = f"center {share}"
+    corner = Image.new("L", (200, 150))
+    corner.paste(255, (150, 0, 200, 30))
+    corner.save(tmp_path / "corner.png")
+    for number, mask in enumerate((hole, tmp_path / "corner.png")):
+        result = pixels(fill(photo, mask, tmp_path / f"{number}.png").out)
+        (_, holes, _, _) = painter.seen[-1]
+        assert (holes[0, 0].numpy() == central_hole(32, share)).all()
+        outside = np.asarray(Image.open(mask)) == 0
+        assert (result[outside] == noise()[outside]).all()
+        assert (result[~outside] != noise()[~outside]).mean() > 0.9
 
 
 @pytest.mark.parametrize(
@@ -157,7 +172,7 @@ def test_a_model_of_another_central_hole_sees_a_smaller_region(painter, photo, h
     [
         ("center 0.75", 0.75),
         ("mix of center 0.5 and irregular 0.1 to 0.5", None),
-        ("irregular 0.1 to 0.5", None),
+        (IRREGULAR, None),
     ],
 )
 def test_which_central_hole_a_model_knows(said, share):
@@ -203,6 +218,7 @@ def test_odd_sizes(painter, tmp_path, width, height, box):
 
 
 def test_a_hole_mixed_too_finely_with_the_picture(painter, photo, tmp_path):
+    painter.settings["holes"] = IRREGULAR
     checkers = (np.indices((150, 200)).sum(axis=0) % 2 * 255).astype(np.uint8)
     Image.fromarray(checkers).save(tmp_path / "checkers.png")
     with pytest.raises(DataError, match="nothing is left beside the hole at the model's 32 pixels"):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from gancli.inference.region import paste, region_around, shrink
+from gancli.data.masks import central_hole
+from gancli.inference.region import central_region, central_view, paste, region_around, shrink
 
 
 def hole_of(height, width, top, left, bottom, right):
@@ -17,7 +18,7 @@ def noise(height, width, channels=3, seed=0):
 
 
 def box(region):
-    return tuple((part.start, part.stop) for part in region)
+    return tuple((part.start, part.stop) for part in region.inside)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,7 @@ def test_where_the_region_lies(hole, share, feather, expected):
     region = region_around(hole_of(150, 200, *hole), 32, share, feather)
     assert box(region) == expected
     covered = np.zeros((150, 200), bool)
-    covered[region] = True
+    covered[region.inside] = True
     assert covered[hole_of(150, 200, *hole)].all()
 
 
@@ -44,7 +45,7 @@ def test_the_hole_of_training_is_seen_as_in_training():
     """A picture of the model's side with its central half missing comes to the model as it is, and back."""
     picture, hole = noise(32, 32), hole_of(32, 32, 8, 8, 24, 24)
     region = region_around(hole, 32, 0.5)
-    square, small = shrink(picture[region], hole[region], 32)
+    square, small = shrink(picture[region.inside], hole[region.inside], 32)
     assert (square == picture).all()
     assert (small == hole).all()
     painted = noise(32, 32, seed=1)
@@ -68,7 +69,7 @@ def test_what_was_in_the_hole_leaves_no_trace():
         other = picture.copy()
         other[hole] = 255 - other[hole]
         region = region_around(hole, 32, 0.5)
-        first, second = (shrink(each[region], hole[region], 32) for each in (picture, other))
+        first, second = (shrink(each[region.inside], hole[region.inside], 32) for each in (picture, other))
         assert (first[1] == second[1]).all()
         assert (first[0][~first[1]] == second[0][~second[1]]).all()
 
@@ -104,7 +105,73 @@ def test_feather_fades_over_its_width_and_no_further():
 def test_one_row_of_pixels():
     picture, hole = noise(1, 90), hole_of(1, 90, 0, 40, 1, 50)
     region = region_around(hole, 32, 0.5)
-    square, small = shrink(picture[region], hole[region], 32)
+    square, small = shrink(picture[region.inside], hole[region.inside], 32)
     assert square.shape == (32, 32, 3)
     assert not small.all()
     assert paste(picture, region, hole, square).shape == picture.shape
+
+
+# --- models of central holes ------------------------------------------------------------------------------------
+
+
+def seen(picture, hole, share, feather=0):
+    region = central_region(hole, 32, share, feather)
+    return central_view(picture[region.inside], hole[region.inside], region, 32, share)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.75])
+def test_a_model_of_central_holes_is_given_no_other(share):
+    """And what it paints covers all of the hole: nothing outside its hole has a part of the picture's in it."""
+    for picture, hole in random_cases():
+        if hole.all():  # which is refused before
+            continue
+        square, small = seen(picture, hole, share)
+        assert (small == central_hole(32, share)).all()
+        other = picture.copy()
+        other[hole] = 255 - other[hole]
+        assert (square[~small] == seen(other, hole, share)[0][~small]).all()
+
+
+def test_the_central_hole_itself_is_not_resized():
+    picture, hole = noise(32, 32), central_hole(32, 0.5)
+    region = central_region(hole, 32, 0.5)
+    assert (box(region), region.outside) == (((0, 32), (0, 32)), ((0, 0), (0, 0)))
+    assert (seen(picture, hole, 0.5)[0] == picture).all()
+
+
+def test_a_region_that_leaves_the_picture():
+    """A hole in the corner lies in the middle of what the model sees; beside the picture is its mirror image."""
+    picture, hole = noise(100, 100), hole_of(100, 100, 0, 70, 20, 100)
+    region = central_region(hole, 32, 0.5)
+    assert region.size[0] == region.size[1] > 60
+    assert region.outside[0][0] > 0
+    assert region.outside[1][1] > 0
+    painted = np.full((32, 32, 3), 77, np.uint8)
+    result = paste(picture, region, hole, painted)
+    assert (result[hole] == 77).all()
+    assert (result[~hole] == picture[~hole]).all()
+
+
+def test_the_filling_lies_where_it_was_seen():
+    """What the model paints at a place of its hole comes to that place of the picture, padded or not."""
+    for top, left in ((40, 40), (0, 5), (75, 80)):
+        picture, hole = np.zeros((120, 120, 3), np.uint8), hole_of(120, 120, top, left, top + 40, left + 40)
+        region = central_region(hole, 32, 0.5)
+        ramp = np.zeros((32, 32, 3), np.uint8)
+        ramp[..., 0], ramp[..., 1] = np.meshgrid(np.arange(32) * 4, np.arange(32) * 4)
+        filled = paste(picture, region, hole, ramp)[hole].reshape(40, 40, 3).astype(int)
+        scale = region.size[0] / 32
+        middle = filled[20, 20, :2] / 4
+        assert middle == pytest.approx([16, 16], abs=1)
+        assert (np.diff(filled[20, :, 0]) >= 0).all()
+        assert filled[20, 39, 0] - filled[20, 0, 0] == pytest.approx(4 * 39 / scale, abs=4)
+
+
+def test_feather_is_in_the_region():
+    hole = hole_of(100, 100, 40, 40, 60, 60)
+    region = central_region(hole, 32, 0.75, 20)
+    rows, columns = region.inside
+    assert rows.start <= 20
+    assert rows.stop >= 80
+    assert columns.start <= 20
+    assert columns.stop >= 80
