@@ -50,7 +50,7 @@ def test_a_run_leaves_a_model_that_fills(tiny_dataset: Path, tiny_encoder: Path,
     assert (before.method, after.method) == ("CSF-GAN, untrained", "CSF-GAN")
     assert after.hash != before.hash
     assert after.settings["encoder_hash"] == load_damsm(tiny_encoder).hash
-    assert after.settings["holes"] == "center 0.8125"
+    assert after.settings["holes"] == "center 0.75"
     grid = Image.open(result.run / "samples" / "step-0000002.png")
     assert grid.width > 6 * 32, "each picture three times"
     images = torch.rand(2, 3, 32, 32) * 2 - 1
