@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from gancli.encoders.embeddings import CaptionEmbeddings
     from gancli.encoders.sentence import SentenceEncoder
     from gancli.encoders.speech import Speech
+
+# No test looks at the time: a busy machine is slow, not wrong
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 torch.set_num_threads(1)  # pytest -n already keeps every core busy; more threads than cores only wait
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gancli.config import (
@@ -220,7 +220,6 @@ def test_diff_names_every_changed_value() -> None:
     ]
 
 
-@settings(deadline=None)  # files are written: slow on a busy machine
 @given(
     rate=st.floats(1e-12, 1e3),
     batch=st.integers(2, 10_000),

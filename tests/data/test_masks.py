@@ -85,7 +85,7 @@ def test_no_central_hole(side: int, share: float) -> None:
         central_hole(side, share)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(2, 80), st.integers(0, 2**32), st.floats(0, 1), st.floats(0, 1))
 def test_an_irregular_hole_covers_what_was_asked_for(side: int, seed: int, one: float, other: float) -> None:
     least, most = sorted((one, other))

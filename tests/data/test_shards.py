@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -76,7 +76,7 @@ def items(draw: st.DrawFn) -> list[Item]:
     return drawn
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(items(), st.integers(1, 4))
 def test_round_trip(tmp_path_factory: pytest.TempPathFactory, written: list[Item], per_shard: int) -> None:
     split = write_dataset(tmp_path_factory.mktemp("round"), written, per_shard).split("train")

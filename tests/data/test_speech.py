@@ -99,7 +99,7 @@ def test_threads_make_no_difference() -> None:
         torch.set_num_threads(before)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     samples=st.integers(1, 6000),
     rate=st.sampled_from([4000, 8000, 11025, 22050, 96000]),

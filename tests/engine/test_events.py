@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gancli.engine.events import Event, Events, LogFile, progress_line
@@ -50,7 +50,6 @@ def test_rows_are_appended_with_columns_as_they_turn_up(tmp_path: Path) -> None:
     ]
 
 
-@settings(deadline=None)  # files are written: slow on a busy machine
 @given(
     last=st.integers(0, 12),
     resumed=st.integers(0, 12),

@@ -24,7 +24,7 @@ def rule(seed, caption, key, variant, total):
     return np.random.Generator(np.random.PCG64(number)).standard_normal(total, dtype=np.float32)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.integers(0, 2**40),
     st.lists(st.tuples(st.text(), st.text(), st.integers(0, 10**6)), min_size=1, max_size=4),

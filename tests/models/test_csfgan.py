@@ -282,7 +282,7 @@ def test_a_larger_region_is_averaged():
     torch.testing.assert_close(crop_boxes(images, whole, 16), F.avg_pool2d(images, 2), atol=1e-6, rtol=0)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([16, 32, 48]))
 def test_boxes_hold_their_holes(seed, side):
     hole = Holes("irregular", least=0.05, most=0.6).draw(side, np.random.default_rng(seed))

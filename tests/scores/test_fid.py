@@ -6,7 +6,7 @@ import hypothesis.extra.numpy as arrays
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from pytorch_fid import fid_score
@@ -65,7 +65,6 @@ def test_fewer_pictures_than_features_agrees_with_the_centred_data_itself():
     assert frechet_distance(statistics(first), statistics(second)) == pytest.approx(exact, abs=1e-9)
 
 
-@settings(deadline=None)
 @given(
     arrays.arrays(np.float64, (2, 5), elements=st.floats(0, 100)),
     # A variance below the rounding of the largest one counts as zero, so between the two there is nothing to test.
@@ -96,7 +95,6 @@ def test_features_of_different_length_are_refused():
         frechet_distance(statistics(correlated(9, 3, 0)), statistics(correlated(9, 4, 0)))
 
 
-@settings(deadline=None)
 @given(
     features=arrays.arrays(
         np.float32, st.tuples(st.integers(2, 40), st.integers(1, 6)), elements=st.floats(-1e3, 1e3, width=32)

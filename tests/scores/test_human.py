@@ -353,7 +353,7 @@ hostile = st.sampled_from(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(caption=st.lists(texts | hostile, min_size=1, max_size=4).map("".join), asked=texts | hostile)
 def test_any_text_survives_and_breaks_nothing(caption: str, asked: str) -> None:
     with tempfile.TemporaryDirectory() as temporary:

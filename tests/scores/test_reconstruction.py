@@ -94,7 +94,7 @@ def slow_window(window):
     return np.outer(line, line) / line.sum() ** 2, False
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(first=pictures(7, 9), second=pictures(7, 9), hole=arrays(np.bool_, (7, 9)))
 def test_psnr_is_its_equation(first, second, hole):
     hole[0, 0] = True
@@ -103,7 +103,7 @@ def test_psnr_is_its_equation(first, second, hole):
 
 
 @pytest.mark.parametrize("window", Window)
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(first=pictures(12, 13), second=pictures(12, 13), nearly=st.booleans())
 def test_ssim_is_its_equation_in_every_window(window, first, second, nearly):
     if nearly:
@@ -128,7 +128,7 @@ def test_identical_pictures_get_the_cap_and_nothing_gets_more():
     assert psnr(first, second) == CAP
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(original=pictures(16, 16), filled=pictures(16, 16), seed=st.integers(0, 100))
 def test_a_hole_scores_lower_than_the_picture_by_its_share(original, filled, seed):
     hole = np.random.default_rng(seed).random((16, 16)) < 0.25

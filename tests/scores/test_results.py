@@ -39,7 +39,7 @@ text = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters=
 number = st.none() | st.integers(0, 10**9)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     rows=st.lists(
         st.builds(

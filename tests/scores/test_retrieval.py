@@ -77,7 +77,6 @@ def test_agrees_with_a_loop():
         assert result.hits[i] == float(all(cosine[0] > each for each in cosine[1:]))
 
 
-@settings(deadline=None)
 @given(data=st.data(), classes=st.integers(2, 6), size=st.integers(3, 40))
 def test_rivals_are_different_and_of_other_groups(data, classes, size):
     rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
@@ -154,7 +153,7 @@ def slow_average_precision(ranking, group, groups):
     return total / found
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 40), asking=st.integers(1, 9), coarse=st.booleans())
 def test_rankings_agree_with_a_loop(seed, size, asking, coarse):
     rng = np.random.default_rng(seed)

@@ -148,7 +148,7 @@ def test_prepare_takes_all_of_it(raw: Path, tmp_path: Path) -> None:
 
 
 @given(seed=st.integers(0, 2**31), image_size=st.integers(16, 96), background=st.sampled_from(BACKGROUNDS))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_crop_is_whole_and_never_enlarged(seed: int, image_size: int, background: str) -> None:
     plumage = demo.species(1, seed)[0].plumage
     drawing = draw_bird(plumage, background, image_size, np.random.default_rng(seed))
@@ -263,7 +263,7 @@ def test_species_are_distinct_and_balanced() -> None:
 
 
 @given(seed=st.integers(0, 2**31), background=st.sampled_from(BACKGROUNDS))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_captions_say_what_is_drawn_and_are_understood(seed: int, background: str) -> None:
     plumage = demo.species(1, seed)[0].plumage
     captions = write_captions(plumage, background, np.random.default_rng(seed))
@@ -313,6 +313,6 @@ def test_asked_colors_of_free_text(caption: str, asked: dict[str, str]) -> None:
     st.text(max_size=80)
     | st.lists(st.sampled_from([*COLORS, "and", "of", "is", "bird", "belly", "a"])).map(" ".join)
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_asked_colors_takes_any_text(text: str) -> None:
     assert set(demo.asked_colors(text).values()) <= set(COLORS)

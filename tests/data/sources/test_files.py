@@ -45,7 +45,7 @@ def test_a_pickle_of_something_else(tmp_path: Path, listed: Any, message: str) -
         read_names(path)
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 100), value=st.integers(0, 255), end=st.integers(0, 200))
 def test_any_damage_gives_a_message(tmp_path: Path, place: int, value: int, end: int) -> None:
     content = bytearray(pickle.dumps(["one", "two", "three"], protocol=2))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gancli.data.sample import BadSample, BoundingBox, Sample, Source
@@ -119,7 +119,7 @@ def write_table(path: Path, data: Mapping[str, Picture], suffix: str) -> None:
                 )
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30)
 @given(
     data=pictures(),
     form=st.sampled_from(["csv", "jsonl", "beside", "text"]),
@@ -527,7 +527,7 @@ TABLES = st.lists(
 ).map(lambda pieces: "".join(pieces).encode())
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(
     content=TABLES | st.binary(max_size=30),
     header=st.booleans(),

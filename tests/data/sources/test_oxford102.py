@@ -304,7 +304,7 @@ def test_labels_as_a_column_of_floating_point_numbers(root: Path) -> None:
     assert len(splits(root)) == len(LABELS)
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     changes=st.lists(st.tuples(st.integers(132, 10_000), st.integers(0, 255)), max_size=4),
     end=st.integers(0, 10_000),

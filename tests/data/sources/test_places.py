@@ -282,7 +282,7 @@ def test_what_is_missing(root: Path, tmp_path: Path) -> None:
         places.read(root, train=root / "nothing.json")
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(max_size=20), image=st.text(max_size=20), wav=st.text(max_size=20))
 def test_any_names_give_a_sample_or_a_message(root: Path, text: str, image: str, wav: str) -> None:
     entry = {"asr_text": text, "image": image, "wav": wav}
