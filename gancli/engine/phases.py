@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import Adam, Optimizer
 
 
 @dataclass
@@ -37,6 +37,21 @@ class Phase:
     interval: int = 1
     clip: Mapping[str, float] = field(default_factory=dict)
     watched: Collection[str] = ()
+
+    @classmethod
+    def adam(
+        cls,
+        name: str,
+        networks: Mapping[str, nn.Module],
+        loss: Callable[[Any], Mapping[str, Tensor]],
+        *,
+        lr: float,
+        betas: tuple[float, float],
+        watched: Collection[str] = (),
+    ) -> Phase:
+        """A phase that steps all parameters of its networks together by Adam."""
+        parameters = [parameter for network in networks.values() for parameter in network.parameters()]
+        return cls(name, networks, Adam(parameters, lr=lr, betas=betas), loss, watched=watched)
 
     def trained(self) -> list[nn.Parameter]:
         """Parameters of the optimizer that require a gradient now."""

@@ -591,19 +591,20 @@ class CSFGAN:
         if word_discriminator is not None:
             judges["word_discriminator"] = word_discriminator
         self.networks: dict[str, nn.Module] = {"generator": generator, **judges}
-        judge_parameters = [p for network in judges.values() for p in network.parameters()]
         self.phases = [
-            Phase(
+            Phase.adam(
                 "generator",
                 {"generator": generator},
-                torch.optim.Adam(generator.parameters(), lr=generator_lr, betas=betas),
                 self.generator_terms,
+                lr=generator_lr,
+                betas=betas,
             ),
-            Phase(
+            Phase.adam(
                 "discriminator",
                 judges,
-                torch.optim.Adam(judge_parameters, lr=discriminator_lr, betas=betas),
                 self.discriminator_terms,
+                lr=discriminator_lr,
+                betas=betas,
             ),
         ]
 

@@ -564,18 +564,20 @@ class FusionS2iGan:
         self.penalty_form: PenaltyForm = penalty_form
         self.networks: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator}
         self.phases = [
-            Phase(
+            Phase.adam(
                 "discriminator",
                 {"discriminator": discriminator},
-                torch.optim.Adam(discriminator.parameters(), lr=discriminator_lr, betas=betas),
                 self.discriminator_terms,
+                lr=discriminator_lr,
+                betas=betas,
                 watched=("image_gradient", "condition_gradient"),
             ),
-            Phase(
+            Phase.adam(
                 "generator",
                 {"generator": generator},
-                torch.optim.Adam(generator.parameters(), lr=generator_lr, betas=betas),
                 self.generator_terms,
+                lr=generator_lr,
+                betas=betas,
             ),
         ]
         clamped = [module for module in generator.modules() if isinstance(module, DualAttentionFusion)]

@@ -449,17 +449,19 @@ class StackGAN:
         self.kl_weight = kl_weight
         self.networks: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator}
         self.phases = [
-            Phase(
+            Phase.adam(
                 "discriminator",
                 {"discriminator": discriminator},
-                torch.optim.Adam(discriminator.parameters(), lr=discriminator_lr, betas=betas),
                 self.discriminator_terms,
+                lr=discriminator_lr,
+                betas=betas,
             ),
-            Phase(
+            Phase.adam(
                 "generator",
                 {"generator": generator},
-                torch.optim.Adam(generator.parameters(), lr=generator_lr, betas=betas),
                 self.generator_terms,
+                lr=generator_lr,
+                betas=betas,
             ),
         ]
 
