@@ -15,6 +15,7 @@ from gancli.errors import UsageError
 if TYPE_CHECKING:
     from gancli.inference.inpaint import InpaintReport
 
+NAMED = 6  # results that are named one by one; of more only the folder is
 PICTURES, HOLE, DATASET = "Pictures of your own", "Their holes", "Pictures of a dataset, to score them"
 
 
@@ -310,7 +311,9 @@ def _show(out: Output, report: InpaintReport, seed: int) -> None:
     if not there:
         sampling = report.sampling
         what = f" of {sampling.stages[-1]} pixels, holes {sampling.holes}, samples.csv" if sampling else ""
-        lines = [f"{report.out}: {report.made:,} picture{'s' * (report.made != 1)}{what}"]
+        few = sampling is None and len(report.files) <= NAMED
+        where = ", ".join(map(str, report.files)) if few else report.out
+        lines = [f"{where}: {report.made:,} picture{'s' * (report.made != 1)}{what}"]
     if report.figures:
         more = f" and {len(report.figures) - 1:,} more" if len(report.figures) > 1 else ""
         lines.append(f"figures: {report.figures[0]}{more}")

@@ -67,6 +67,8 @@ def test_one_picture(gancli: Gancli, tiny_csfgan: Path, folder: Path) -> None:
     answer = gancli(*arguments, "--text", "a white bird", "--out", "two.png", "-q")
     assert answer.stdout == "two-1.png\ntwo-2.png\n"
     assert Path("two-texts.png").is_file()
+    answer = gancli(*arguments, "--text", "a white bird", "--out", "both.png")
+    assert answer.stdout.startswith("both-1.png, both-2.png: 2 pictures")
 
 
 def test_a_folder(gancli: Gancli, tiny_csfgan: Path, folder: Path) -> None:
