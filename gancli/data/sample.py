@@ -34,6 +34,17 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
+class PartLocations:
+    """Where the visible parts of an object lie, from which its outline is estimated.
+
+    Attributes:
+        points: (x, y) of each in pixels of the original image; there may be none.
+    """
+
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One image with everything its dataset says about it.
 
@@ -44,7 +55,9 @@ class Sample:
         captions: At least one sentence, in file order.
         class_id: Index into `Source.class_names`, None where the dataset has no classes.
         box: The object, None to keep the whole picture.
-        attributes: (A,) uint8 in {0, 1}, in the order of `Source.attribute_names`.
+        attributes: (A,) float32 in [0, 1], in the order of `Source.attribute_names`.
+        segmentation: A picture of the same size whose grey levels are the probability of the object, or what an
+            outline is estimated from; None where neither is wanted.
         recordings: Of the captions, in their order, several of a caption one after the other; empty where nobody
             recorded them.
     """
@@ -55,7 +68,8 @@ class Sample:
     captions: tuple[str, ...]
     class_id: int | None = None
     box: BoundingBox | None = None
-    attributes: NDArray[np.uint8] | None = None
+    attributes: NDArray[np.float32] | None = None
+    segmentation: Path | PartLocations | None = None
     recordings: tuple[Recording, ...] = ()
 
 
