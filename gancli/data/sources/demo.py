@@ -29,7 +29,7 @@ from gancli.errors import DataError, RunError, UsageError
 
 __all__ = ["ATTRIBUTES", "Species", "asked_colors", "read", "species", "write_demo"]
 
-VERSION = 1  # of the drawing and the captions; a folder of another version is not taken for the same
+VERSION = 2  # of the drawing and the captions; a folder of another version is not taken for the same
 SETTINGS_FILE = "demo.json"
 TEST_CLASSES_FILE = "test_classes.txt"
 

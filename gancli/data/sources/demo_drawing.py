@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,12 +168,28 @@ _STONE = np.array(
     [(-0.62, 0.55), (-0.5, 0.18), (-0.26, 0.02), (0.0, -0.005), (0.28, 0.02), (0.46, 0.2), (0.64, 0.55)]
 )
 
-_PROPORTIONS: Mapping[
-    str, tuple[float, float, float]
-] = {  # head, leg length, scale of the scenery around the bird
-    "small_(5_-_9_in)": (1.20, 0.16, 1.5),
-    "medium_(9_-_16_in)": (1.05, 0.20, 1.0),
-    "large_(16_-_32_in)": (0.90, 0.28, 0.6),
+
+
+class _Proportions(NamedTuple):
+    """What a size looks like, which the crop to the bird's box takes away: a small bird is slender, a large one stout.
+
+    Attributes:
+        head: Scale of the head.
+        leg: Length of the legs.
+        stout: Scale of the body's height.
+        scenery: Scale of the scenery around the bird.
+    """
+
+    head: float
+    leg: float
+    stout: float
+    scenery: float
+
+
+_PROPORTIONS: Mapping[str, _Proportions] = {
+    "small_(5_-_9_in)": _Proportions(1.20, 0.16, 0.80, 1.5),
+    "medium_(9_-_16_in)": _Proportions(1.05, 0.20, 1.02, 1.0),
+    "large_(16_-_32_in)": _Proportions(0.90, 0.28, 1.28, 0.6),
 }
 _BILL_LENGTHS: Mapping[str, float] = {
     "shorter_than_head": 0.14,
@@ -253,9 +270,9 @@ def _moved(shapes: Shapes, move: Callable[[Points], Points]) -> Shapes:
 
 def _shapes(plumage: Plumage, rng: np.random.Generator) -> Shapes:
     """The outlines of one bird of a species in its own frame, with small random differences in proportion."""
-    head, leg, _ = _PROPORTIONS[plumage.size]
-    head *= rng.uniform(0.96, 1.04)
-    plump = rng.uniform(0.95, 1.05)
+    proportions = _PROPORTIONS[plumage.size]
+    head = proportions.head * rng.uniform(0.96, 1.04)
+    plump = proportions.stout * rng.uniform(0.95, 1.05)
     bill_length = _BILL_LENGTHS[plumage.bill_length] * rng.uniform(0.93, 1.07)
 
     def grow_head(points: Points, share: float | NDArray[np.float64] = 1.0) -> Points:
@@ -267,17 +284,17 @@ def _shapes(plumage: Plumage, rng: np.random.Generator) -> Shapes:
     bill = _turn(_bill(plumage.bill_shape, bill_length) * (1, head), 0.10) + bill_base - (0.035, 0)
     tail = _tail(plumage.tail_shape) * (rng.uniform(0.94, 1.06), 1)
     angle = np.arctan2(_TAIL_DIRECTION[1], _TAIL_DIRECTION[0]) + rng.uniform(-0.10, 0.10)
-    tail = _turn(tail, angle) + _TAIL_BASE
+    tail = _turn(tail, angle) + _TAIL_BASE * (1, plump)
     legs, feet = [], []
     for x, top in _LEGS:
-        foot = np.array([x, 0.43 + leg])
-        legs.append(np.array([(x, top), foot]))
+        foot = np.array([x, 0.43 * plump + proportions.leg])
+        legs.append(np.array([(x, top * plump), foot]))
         feet.append(foot + np.array([(-0.07, 0.015), (0, 0), (0.10, 0.015)]))
     eye = grow_head(_EYE)
     places = [
-        (-0.18, -0.19), bill_base + np.array([0.05, 0.005]), (0.08, 0.34), (0.46, 0.05), body[2] + (0, 0.04),
-        body[1] + (-0.02, 0.03), body[5] + (0.05, 0.02), body[-2] + (-0.05, 0), tail.mean(0), eye[0],
-        legs[1].mean(0), (-0.15, 0.03),
+        (-0.18, -0.19 * plump), bill_base + np.array([0.05, 0.005]), (0.08, 0.34 * plump), (0.46, 0.05 * plump),
+        body[2] + (0, 0.04), body[1] + (-0.02, 0.03), body[5] + (0.05, 0.02), body[-2] + (-0.05, 0), tail.mean(0),
+        eye[0], legs[1].mean(0), (-0.15, 0.03 * plump),
     ]  # fmt: skip
     return {
         "body": [_smooth(body)],
@@ -497,7 +514,7 @@ def draw_bird(plumage: Plumage, background: str, image_size: int, rng: np.random
     canvas = _Canvas(width, height)
     feet = np.concatenate(shapes["feet"])
     stand = np.array([feet[:, 0].mean(), feet[:, 1].max()])
-    _paint_scenery(canvas, background, stand, unit * _PROPORTIONS[plumage.size][2], rng)
+    _paint_scenery(canvas, background, stand, unit * _PROPORTIONS[plumage.size].scenery, rng)
     _paint_bird(canvas, shapes, plumage, unit)
     image, mask = canvas.image.reduce(OVERSAMPLING), canvas.mask.reduce(OVERSAMPLING)
     box = _box(mask)
