@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gancli.config import (
+    Attr2ImageRecipe,
     BackboneSection,
     CharCnnRnnModel,
     CharCnnRnnRecipe,
@@ -37,8 +38,9 @@ from gancli.encoders.classifier import Classifier, ClassifierTraining
 from gancli.encoders.damsm import Damsm, DamsmPretraining, ImageEncoder, TextEncoder
 from gancli.encoders.speech import ImageBranch, SpeechEncoder, SpeechPretraining
 from gancli.errors import ConfigError
-from gancli.models import csfgan, fusion_s2igan, stackgan
+from gancli.models import attr2image, csfgan, fusion_s2igan, stackgan
 from gancli.models.ffgan import FFGAN, Discriminator, Generator
+from gancli.models.layers import MatchingDiscriminator
 
 CUB_VOCABULARY = (
     5450  # entries of the public CUB vocabulary, for counting parameters where no data are at hand
@@ -49,6 +51,7 @@ TEXT_DIMS = {
     "damsm": 256,
     "precomputed": 1024,
 }  # likewise: widths of published sentence vectors
+CUB_ATTRIBUTES = {"shape": 42, "image": 270}  # likewise, of the stages of attr2image
 CONDITION_DIMS = {"speech": 1024, "sentence": TEXT_DIMS["damsm"]}  # likewise, of Fusion-S2iGan and DF-GAN
 
 
@@ -347,6 +350,126 @@ def build_csfgan(
     )
 
 
+def attr2image_arguments(recipe: Attr2ImageRecipe, attributes: int) -> dict[str, Any]:
+    """The arguments of the generator that the recipe's stage trains, as they are also kept in a model folder.
+
+    Args:
+        recipe: Of either stage.
+        attributes: A, number of the stage's own attributes.
+    """
+    model = recipe.model
+    shared = {
+        "size": model.size,
+        "attributes": attributes,
+        "width": model.generator_width,
+        "condition_dim": model.condition_dim,
+    }
+    if recipe.stage == "shape":
+        return {**shared, "noise_dim": model.noise_dim, "conditional": model.conditional}
+    return {
+        **shared,
+        "dropout": model.dropout,
+        "inject": model.inject,
+        "inference_dropout": model.inference_dropout,
+    }
+
+
+def attr2image_networks(
+    recipe: Attr2ImageRecipe, arguments: dict[str, Any]
+) -> tuple[
+    attr2image.ShapeGenerator | attr2image.ImageGenerator,
+    dict[str, nn.Module],
+    MatchingDiscriminator | None,
+]:
+    """Generator, discriminators of the picture alone by name, and conditional discriminator, with fresh weights.
+
+    Args:
+        recipe: Of either stage.
+        arguments: From `attr2image_arguments`.
+    """
+    model, loss = recipe.model, recipe.loss
+    shape = recipe.stage == "shape"
+    generator = attr2image.ShapeGenerator(**arguments) if shape else attr2image.ImageGenerator(**arguments)
+    width = model.discriminator_width
+    channels = 1 if shape else 3 + model.d_sees_shape
+    judges: dict[str, nn.Module] = {}
+    if loss.global_weight > 0:
+        judges["global"] = (
+            attr2image.pixel_discriminator(channels=channels, width=width)
+            if model.pixel
+            else attr2image.global_discriminator(size=model.size, channels=channels, width=width)
+        )
+    if shape and model.local:
+        judges["local"] = attr2image.local_discriminator(size=model.size, channels=channels, width=width)
+    conditional = None
+    if model.conditional:
+        conditional = attr2image.conditional_discriminator(
+            attributes=arguments["attributes"],
+            size=model.size,
+            channels=channels,
+            width=width,
+            compressed_dim=model.condition_dim,
+            residual=model.residual,
+        )
+    return generator, judges, conditional
+
+
+def build_attr2shape(
+    recipe: Attr2ImageRecipe, arguments: dict[str, Any], device: torch.device
+) -> attr2image.Attr2Shape:
+    """Stage I of attr2image with fresh weights on a device, ready for the engine.
+
+    Args:
+        recipe: Of stage "shape".
+        arguments: From `attr2image_arguments`.
+        device: Where to.
+    """
+    generator, judges, conditional = attr2image_networks(recipe, arguments)
+    assert isinstance(generator, attr2image.ShapeGenerator)
+    loss, optim = recipe.loss, recipe.optim
+    return attr2image.Attr2Shape(
+        generator.to(device),
+        {name: judge.to(device) for name, judge in judges.items()},
+        None if conditional is None else conditional.to(device),
+        weights={"global": loss.global_weight, "local": loss.local_weight},
+        kl_weight=loss.kl,
+        negative_weight=loss.negative_weight,
+        generator_lr=optim.generator_lr,
+        discriminator_lr=optim.discriminator_lr,
+        betas=optim.betas,
+    )
+
+
+def build_shape2image(
+    recipe: Attr2ImageRecipe, arguments: dict[str, Any], device: torch.device
+) -> attr2image.Shape2Image:
+    """Stage II of attr2image with fresh weights on a device, ready for the engine.
+
+    Args:
+        recipe: Of stage "image".
+        arguments: From `attr2image_arguments`.
+        device: Where to.
+    """
+    generator, judges, conditional = attr2image_networks(recipe, arguments)
+    assert isinstance(generator, attr2image.ImageGenerator)
+    assert conditional is not None
+    loss, optim = recipe.loss, recipe.optim
+    return attr2image.Shape2Image(
+        generator.to(device),
+        {name: judge.to(device) for name, judge in judges.items()},
+        conditional.to(device),
+        weights={"global": loss.global_weight},
+        l1_weight=loss.l1,
+        d_sees_shape=recipe.model.d_sees_shape,
+        shape_noise=recipe.loader.shape_noise,
+        kl_weight=loss.kl,
+        negative_weight=loss.negative_weight,
+        generator_lr=optim.generator_lr,
+        discriminator_lr=optim.discriminator_lr,
+        betas=optim.betas,
+    )
+
+
 def build_holes(section: HolesSection) -> Holes:
     """The holes that a recipe's section describes.
 
@@ -592,6 +715,12 @@ def parameter_table(recipe: Recipe) -> list[tuple[str, int]]:
             networks["generator"], networks["discriminator"], words = csfgan_networks(recipe, arguments)
             if words is not None:
                 networks["word_discriminator"] = words
+        elif isinstance(recipe, Attr2ImageRecipe):
+            arguments = attr2image_arguments(recipe, CUB_ATTRIBUTES[recipe.stage])
+            networks["generator"], judges, conditional = attr2image_networks(recipe, arguments)
+            networks |= {f"discriminator_{name}": judge for name, judge in judges.items()}
+            if conditional is not None:
+                networks["discriminator_conditional"] = conditional
         elif isinstance(recipe, CharCnnRnnRecipe):
             networks["text"] = CharCnnRnn(**char_cnn_rnn_arguments(recipe.model))
         elif isinstance(recipe, SpeechRecipe):
@@ -618,6 +747,9 @@ def assumptions(recipe: Recipe) -> str:
         return f"{recipe.condition} vectors of {CONDITION_DIMS[recipe.condition]:,} numbers"
     if isinstance(recipe, CSFGANRecipe):
         return f"word and sentence features of {TEXT_DIMS['damsm']:,} numbers"
+    if isinstance(recipe, Attr2ImageRecipe):
+        kind = "of shape" if recipe.stage == "shape" else "other than shape"
+        return f"{CUB_ATTRIBUTES[recipe.stage]} attributes {kind}" if recipe.model.conditional else ""
     if isinstance(recipe, SpeechRecipe):
         return f"{MelSettings().bands} mel bands"
     if isinstance(recipe, DamsmRecipe):

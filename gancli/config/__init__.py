@@ -3,6 +3,7 @@
 No torch is imported here: the command line lists recipes with it.
 """
 
+from gancli.config.attr2image import Attr2ImageAttributes, Attr2ImageModel, Attr2ImageRecipe
 from gancli.config.char_cnn_rnn import CharCnnRnnModel, CharCnnRnnRecipe
 from gancli.config.classifier import ClassifierModel, ClassifierRecipe
 from gancli.config.csfgan import CSFGANModel, CSFGANRecipe, HolesSection
@@ -28,6 +29,9 @@ from gancli.config.stackgan import StackGANModel, StackGANRecipe
 
 __all__ = [
     "RECIPES",
+    "Attr2ImageAttributes",
+    "Attr2ImageModel",
+    "Attr2ImageRecipe",
     "BackboneSection",
     "CSFGANModel",
     "CSFGANRecipe",

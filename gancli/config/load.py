@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from gancli.config.attr2image import Attr2ImageRecipe
 from gancli.config.char_cnn_rnn import CharCnnRnnRecipe
 from gancli.config.classifier import ClassifierRecipe
 from gancli.config.csfgan import CSFGANRecipe
@@ -29,7 +30,7 @@ from gancli.config.speech import SpeechRecipe
 from gancli.config.stackgan import StackGANRecipe
 from gancli.errors import ConfigError
 
-ModelRecipe = FFGANRecipe | StackGANRecipe | FusionS2iGanRecipe | CSFGANRecipe
+ModelRecipe = FFGANRecipe | StackGANRecipe | FusionS2iGanRecipe | CSFGANRecipe | Attr2ImageRecipe
 EncoderRecipe = DamsmRecipe | CharCnnRnnRecipe | SpeechRecipe | ClassifierRecipe
 Recipe = ModelRecipe | EncoderRecipe
 RECIPES: dict[str, type[Recipe]] = {
@@ -37,6 +38,7 @@ RECIPES: dict[str, type[Recipe]] = {
     "stackgan": StackGANRecipe,
     "fusion-s2igan": FusionS2iGanRecipe,
     "csfgan": CSFGANRecipe,
+    "attr2image": Attr2ImageRecipe,
     "damsm": DamsmRecipe,
     "char-cnn-rnn": CharCnnRnnRecipe,
     "speech": SpeechRecipe,

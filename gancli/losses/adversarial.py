@@ -32,6 +32,28 @@ def bce_fake(logits: Tensor) -> Tensor:
     return F.softplus(logits.float()).mean()
 
 
+def lsgan_real(scores: Tensor) -> Tensor:
+    """Least squares against the label "real": mean of (score - 1)^2, in float32 (attr2image, sections 3.2 and 3.3).
+
+    The discriminator's term for real pictures and the generator's for its own. The paper has no factor 1/2.
+
+    Args:
+        scores: Any shape, unbounded.
+    """
+    return (scores.float() - 1).square().mean()
+
+
+def lsgan_fake(scores: Tensor) -> Tensor:
+    """Least squares against the label "fake": mean of score^2, in float32.
+
+    The discriminator's term for generated pictures and for real pictures under wrong attributes.
+
+    Args:
+        scores: Any shape, unbounded.
+    """
+    return scores.float().square().mean()
+
+
 def hinge_real(scores: Tensor) -> Tensor:
     """The discriminator's hinge term for real pictures: mean of max(0, 1 - score), in float32 (Fusion-S2iGan eq. 19).
 

@@ -78,11 +78,40 @@ class UpsampleConv2d(nn.Conv2d):
         return F.conv_transpose2d(x, folded, stride=2, padding=1)
 
 
-class ConditioningAugmentation(nn.Module):
-    """Draws the augmented sentence from a Gaussian that the sentence predicts, through a gate (FF-GAN eq. 2).
+class Residual(nn.Module):
+    """A stack of layers added to its input, then an activation. (B, C, H, W) -> same."""
 
-    StackGAN's own, which predicts through a ReLU, is in its file.
-    """
+    def __init__(self, *layers: nn.Module, activation: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.activation(x + self.layers(x))
+        return result
+
+
+def bottleneck(channels: int, inner: int, activation: type[nn.ReLU] | type[nn.LeakyReLU]) -> Residual:
+    """1x1 to fewer channels, 3x3, 3x3 back to all, added to the input."""
+
+    def activate() -> nn.Module:
+        return leaky() if activation is nn.LeakyReLU else nn.ReLU()
+
+    return Residual(
+        conv1x1(channels, inner),
+        nn.BatchNorm2d(inner),
+        activate(),
+        conv3x3(inner, inner),
+        nn.BatchNorm2d(inner),
+        activate(),
+        conv3x3(inner, channels),
+        nn.BatchNorm2d(channels),
+        activation=activate(),
+    )
+
+
+class ConditioningAugmentation(nn.Module):
+    """Draws the augmented sentence from a Gaussian that the sentence predicts, through a gate (FF-GAN eq. 2)."""
 
     def __init__(self, sentence_dim: int, condition_dim: int) -> None:
         super().__init__()
@@ -92,6 +121,28 @@ class ConditioningAugmentation(nn.Module):
         """Sentence (B, D) and standard normal noise (B, Z) to the sample, mean and log-variance, each (B, Z)."""
         mean, log_variance = glu(self.linear(sentence)).chunk(2, dim=1)
         return mean + torch.exp(0.5 * log_variance) * noise, mean, log_variance
+
+
+class LeakyConditioningAugmentation(nn.Module):
+    """Draws the condition from a Gaussian that a text or attributes predict, through a leaky ReLU (StackGAN, 3.2).
+
+    The second half of the output is the logarithm of the standard deviation, as in StackGAN's public code:
+    `augmentation_kl` takes twice it.
+
+    Args:
+        text_dim: E, width of what is given.
+        condition_dim: C.
+    """
+
+    def __init__(self, text_dim: int, condition_dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(text_dim, 2 * condition_dim)
+        self.activation = leaky()
+
+    def forward(self, text: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What is given (B, E) and standard normal noise (B, C) to the condition, mean and log sigma, each (B, C)."""
+        mean, log_sigma = self.activation(self.linear(text)).chunk(2, dim=1)
+        return mean + torch.exp(log_sigma) * noise, mean, log_sigma
 
 
 def augmentation_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -137,3 +188,43 @@ class WordAttention(nn.Module):
         context = attention @ projected.transpose(1, 2)  # (B, H*W, C)
         context = context.view(batch, height, width, channels).permute(0, 3, 1, 2)  # (B, C, H, W)
         return context, attention.transpose(1, 2).unflatten(2, (height, width))
+
+
+class MatchingDiscriminator(nn.Module):
+    """Judges from a 4x4 map whether a picture is real and belongs to its text or attributes (StackGAN's layout).
+
+    The text, compressed by a layer that is not the generator's, is repeated at all 4x4 places beside the picture's
+    features.
+
+    Args:
+        encoder: Pictures (B, C, S, S) to features (B, F, 4, 4).
+        features: F.
+        text_dim: E, width of the sentence vectors or number of attributes.
+        compressed_dim: Of the text in the head.
+    """
+
+    def __init__(self, encoder: nn.Module, features: int, *, text_dim: int, compressed_dim: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.compress = nn.Sequential(nn.Linear(text_dim, compressed_dim), leaky())
+        self.head = nn.Sequential(
+            conv1x1(features + compressed_dim, features),
+            nn.BatchNorm2d(features),
+            leaky(),
+            nn.Conv2d(features, 1, SMALLEST_MAP, stride=SMALLEST_MAP, bias=False),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Pictures (B, C, S, S) in [-1, 1] to features (B, F, 4, 4)."""
+        features: Tensor = self.encoder(images)
+        return features
+
+    def logits(self, features: Tensor, text: Tensor) -> Tensor:
+        """Features (B, F, 4, 4) and texts (B, E) to the unbounded score that they are real and belong together, (B,).
+
+        It is a logit where the loss is a cross-entropy.
+        """
+        compressed = self.compress(text)[:, :, None, None]
+        tiled = compressed.expand(-1, -1, SMALLEST_MAP, SMALLEST_MAP).to(features.dtype)
+        logits: Tensor = self.head(torch.cat([features, tiled], dim=1))
+        return logits.flatten()

@@ -22,8 +22,12 @@ from gancli.engine.phases import Phase
 from gancli.losses.adversarial import bce_fake, bce_real
 from gancli.models.layers import (
     SMALLEST_MAP,
+    LeakyConditioningAugmentation,
+    MatchingDiscriminator,
+    Residual,
     UpsampleConv2d,
     augmentation_kl,
+    bottleneck,
     conv1x1,
     conv3x3,
     conv4x4,
@@ -62,42 +66,8 @@ def initialise_weights(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-class Residual(nn.Module):
-    """A stack of layers added to its input, then an activation. (B, C, H, W) -> same."""
-
-    def __init__(self, *layers: nn.Module, activation: nn.Module) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(*layers)
-        self.activation = activation
-
-    def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.activation(x + self.layers(x))
-        return result
-
-
-def bottleneck(channels: int, inner: int, activation: type[nn.ReLU] | type[nn.LeakyReLU]) -> Residual:
-    """1x1 to fewer channels, 3x3, 3x3 back to all, added to the input."""
-
-    def activate() -> nn.Module:
-        return leaky() if activation is nn.LeakyReLU else nn.ReLU()
-
-    return Residual(
-        conv1x1(channels, inner),
-        nn.BatchNorm2d(inner),
-        activate(),
-        conv3x3(inner, inner),
-        nn.BatchNorm2d(inner),
-        activate(),
-        conv3x3(inner, channels),
-        nn.BatchNorm2d(channels),
-        activation=activate(),
-    )
-
-
-class ConditioningAugmentation(nn.Module):
+class ConditioningAugmentation(LeakyConditioningAugmentation):
     """Draws the condition from a Gaussian that the sentence predicts (section 3.2 of the paper).
-
-    The second half of the output is the logarithm of the standard deviation, as in the public code.
 
     Args:
         text_dim: E.
@@ -106,17 +76,12 @@ class ConditioningAugmentation(nn.Module):
     """
 
     def __init__(self, text_dim: int, condition_dim: int, *, truncate: bool) -> None:
-        super().__init__()
-        self.linear = nn.Linear(text_dim, 2 * condition_dim)
-        self.activation = leaky()
+        super().__init__(text_dim, condition_dim)
         self.truncate = truncate
 
     def forward(self, sentence: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Sentence (B, E) and standard normal noise (B, C) to the condition, mean and log sigma, each (B, C)."""
-        mean, log_sigma = self.activation(self.linear(sentence)).chunk(2, dim=1)
-        if self.truncate:
-            noise = truncated_normal(noise)
-        return mean + torch.exp(log_sigma) * noise, mean, log_sigma
+        return super().forward(sentence, truncated_normal(noise) if self.truncate else noise)
 
 
 @dataclass(frozen=True)
@@ -194,42 +159,12 @@ class StageOneGenerator(nn.Module):
         return GeneratorOutput(self.layers(x), mean, log_sigma)
 
 
-class Discriminator(nn.Module):
-    """Judges from a 4x4 map whether a picture is real and belongs to its sentence.
-
-    Both stages have this head on an image encoder of their own: the sentence, compressed by a layer that is not the
-    generator's, is repeated at all 4x4 places beside the picture's features.
-
-    Args:
-        encoder: Pictures (B, 3, S, S) to features (B, F, 4, 4).
-        features: F.
-        text_dim: E.
-        compressed_dim: Of the sentence in the head.
-    """
+class Discriminator(MatchingDiscriminator):
+    """The head that both stages have, on an image encoder of their own, with the public code's initial weights."""
 
     def __init__(self, encoder: nn.Module, features: int, *, text_dim: int, compressed_dim: int) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.compress = nn.Sequential(nn.Linear(text_dim, compressed_dim), leaky())
-        self.head = nn.Sequential(
-            conv1x1(features + compressed_dim, features),
-            nn.BatchNorm2d(features),
-            leaky(),
-            nn.Conv2d(features, 1, SMALLEST_MAP, stride=SMALLEST_MAP, bias=False),
-        )
+        super().__init__(encoder, features, text_dim=text_dim, compressed_dim=compressed_dim)
         self.apply(initialise_weights)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Pictures (B, 3, S, S) in [-1, 1] to features (B, F, 4, 4)."""
-        features: Tensor = self.encoder(images)
-        return features
-
-    def logits(self, features: Tensor, sentence: Tensor) -> Tensor:
-        """Features (B, F, 4, 4) and sentences (B, E) to the logit that they are real and belong together, (B,)."""
-        compressed = self.compress(sentence)[:, :, None, None]
-        tiled = compressed.expand(-1, -1, SMALLEST_MAP, SMALLEST_MAP).to(features.dtype)
-        logits: Tensor = self.head(torch.cat([features, tiled], dim=1))
-        return logits.flatten()
 
 
 def stage_one_discriminator(

@@ -14,6 +14,8 @@ from gancli.losses.adversarial import (
     hinge_real,
     log_probability_fake,
     log_probability_real,
+    lsgan_fake,
+    lsgan_real,
     relativistic_discriminator,
     relativistic_generator,
 )
@@ -30,6 +32,19 @@ def test_extreme_logits_stay_finite():
     logits = torch.tensor([-1e4, 1e4])
     assert bce_real(logits).item() == pytest.approx(5e3)
     assert bce_fake(logits).item() == pytest.approx(5e3)
+
+
+def test_least_squares():
+    scores = np.array([[-3.0, -0.5], [0.0, 2.0]])
+    tensor = torch.tensor(scores)
+    assert lsgan_real(tensor).item() == pytest.approx(((scores - 1) ** 2).mean(), rel=1e-6)
+    assert lsgan_fake(tensor).item() == pytest.approx((scores**2).mean(), rel=1e-6)
+
+
+def test_least_squares_of_half_precision_scores_do_not_overflow():
+    scores = torch.tensor([400.0, -400.0], dtype=torch.float16)  # the square is beyond float16
+    assert lsgan_real(scores).item() == pytest.approx((399**2 + 401**2) / 2)
+    assert lsgan_fake(scores).item() == pytest.approx(400**2)
 
 
 def test_the_hinge_terms():

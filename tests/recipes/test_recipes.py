@@ -8,6 +8,7 @@ import pytest
 
 from gancli.build import parameter_table
 from gancli.config import (
+    Attr2ImageRecipe,
     CSFGANRecipe,
     DamsmRecipe,
     FFGANRecipe,
@@ -161,3 +162,43 @@ def test_csfgans_published_values() -> None:
         counts = dict(parameter_table(recipe))
         assert counts.pop("generator") == 82_285_971
         assert sum(counts.values()) == 2_767_809 + 2_888_385
+
+
+@pytest.mark.parametrize(
+    ("shape", "image"),
+    [("cub-shape", "cub-image"), ("cub-small-shape", "cub-64-image"), ("demo-shape", "demo-image")],
+)
+def test_both_stages_of_attr2image_share_data_and_attributes(shape: str, image: str) -> None:
+    first, second = load_recipe(f"attr2image/{shape}"), load_recipe(f"attr2image/{image}")
+    assert isinstance(first, Attr2ImageRecipe)
+    assert isinstance(second, Attr2ImageRecipe)
+    assert (first.stage, second.stage) == ("shape", "image")
+    assert (first.data, first.attributes) == (second.data, second.attributes)
+    assert (first.loader.filtered, second.loader.filtered) == (True, False)
+    assert (first.loader.shape_noise, second.loader.shape_noise) == (0, 0.25)
+
+
+def test_attr2images_chosen_values() -> None:
+    for stage, size, batch, epochs in (("shape", 64, 64, 600), ("image", 256, 16, 200)):
+        recipe = load_recipe(f"attr2image/cub-{stage}")
+        assert isinstance(recipe, Attr2ImageRecipe)
+        loss, optim = recipe.loss, recipe.optim
+        assert (recipe.model.size, recipe.loader.batch, recipe.train.epochs) == (size, batch, epochs)
+        assert (loss.kl, loss.global_weight, loss.local_weight, loss.negative_weight) == (1, 1, 1, 1)
+        assert loss.l1 == 100
+        assert (optim.generator_lr, optim.discriminator_lr, optim.betas) == (2e-4, 2e-4, (0.5, 0.999))
+        assert (optim.lr_decay, optim.lr_decay_epochs, optim.ema_decay) == (0.5, 100, 0)
+    count = {
+        stage: dict(parameter_table(load_recipe(f"attr2image/cub-{stage}"))) for stage in ("shape", "image")
+    }
+    assert count["shape"] == {
+        "generator": 4_634_240,
+        "discriminator_global": 2_763_520,
+        "discriminator_local": 661_248,
+        "discriminator_conditional": 3_097_728,
+    }
+    assert count["image"] == {
+        "generator": 55_530_435,
+        "discriminator_global": 11_156_224,
+        "discriminator_conditional": 11_519_616,
+    }

@@ -1,0 +1,162 @@
+"""The recipe of attr2image, for either stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from gancli.config.sections import Count, Positive, Rate, Section, Share, TrainSection, Weight
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class Attr2ImageModel(Section):
+    """Generator and discriminators of the stage that is trained."""
+
+    name: Literal["attr2image"] = "attr2image"
+    size: Annotated[int, Field(ge=32)]  # side of the silhouettes or pictures; the depth follows it
+    generator_width: Positive = 64  # channels of Stage I's last but one layer, of Stage II's first
+    discriminator_width: Positive = 64  # channels of the first layer; none has more than eight times as many
+    condition_dim: Positive = 128  # conditioning augmentation, and the attributes in the discriminator
+    residual: bool = False  # a residual block in the conditional discriminator (Dong et al. 2017)
+    pixel: bool = False  # experiment: pix2pix's PixelGAN in place of the global discriminator
+    noise_dim: Positive = 100  # Stage I, as the next two; Stage II has no noise of its own
+    conditional: bool = True  # false: no attributes, Fig. 2
+    local: bool = True  # the discriminator of 3x3 patches, Fig. 2
+    d_sees_shape: bool = False  # Stage II, as the next three: the silhouette beside the picture (pix2pix)
+    inject: Literal["bottleneck", "all"] = (
+        "bottleneck"  # where the condition joins: there, or at every decoder layer
+    )
+    dropout: Share = 0.5  # of the innermost decoder layers
+    inference_dropout: bool = False  # when pictures are drawn too (pix2pix): they are no longer repeatable
+
+    @field_validator("size")
+    @classmethod
+    def _power_of_two(cls, size: int) -> int:
+        if size & (size - 1):
+            raise PydanticCustomError("side", "a side is a power of two, at least 32")
+        return size
+
+
+class Attr2ImageAttributes(Section):
+    """Which attributes are Stage I's; Stage II has all others."""
+
+    shape_groups: tuple[str, ...] | None = None  # none: what a silhouette shows of the dataset's own groups
+    crest_is_shape: bool = False  # CUB: a crested head too
+    drop_size: bool = False  # CUB: without the bird's size, which its crop does not show
+
+
+class Attr2ImageInit(Section):
+    """What a Stage II is put together with."""
+
+    shape: Path | None = None  # run or model folder of a Stage I: one model folder then draws with both
+
+
+class Attr2ImageLoader(Section):
+    """What a batch holds."""
+
+    batch: Annotated[int, Field(ge=2)]  # images per step and process
+    filtered: bool  # only images whose silhouette passes the quality filter
+    shape_noise: Probability = 0.0  # Stage II: of a silhouette being coarsened to what Stage I draws
+    workers: Count = 1  # loader processes; 0 loads in the training process
+
+
+class Attr2ImageLoss(Section):
+    """Weights of the losses."""
+
+    kl: Weight = 1.0  # lambda_0, on the mean over dimensions
+    global_weight: Weight = 1.0  # lambda_1 of the global discriminator; at 0 there is none
+    negative_weight: Rate = (
+        1.0  # of the conditional discriminator's two negative terms; 0.5 in Dong et al.'s code
+    )
+    local_weight: Rate = 1.0  # Stage I: lambda_2 of the local discriminator
+    l1: Weight = 100.0  # Stage II: of the mean difference from the picture
+
+
+class Attr2ImageOptim(Section):
+    """Adam for all networks and its decay, and the average of the generator's weights."""
+
+    generator_lr: Rate = 2e-4
+    discriminator_lr: Rate = 2e-4
+    betas: tuple[Share, Share] = (0.5, 0.999)
+    lr_decay: Annotated[float, Field(gt=0, le=1)] = 0.5
+    lr_decay_epochs: Positive = 100  # epochs from one decay to the next
+    ema_decay: Share = 0.0  # 0: the trained weights themselves
+
+
+ONE_STAGE_ONLY = {  # section -> keys that one stage alone looks at
+    "shape": {"model": ("noise_dim", "conditional", "local"), "loader": (), "loss": ("local_weight",)},
+    "image": {
+        "model": ("d_sees_shape", "inject", "dropout", "inference_dropout"),
+        "loader": ("shape_noise",),
+        "loss": ("l1",),
+    },
+}
+
+AnySection = TypeVar("AnySection", Attr2ImageModel, Attr2ImageLoader, Attr2ImageLoss)
+
+
+class Attr2ImageRecipe(Section):
+    """Everything that `gancli train attr2image` needs to know."""
+
+    stage: Literal["shape", "image"]
+    model: Attr2ImageModel
+    attributes: Attr2ImageAttributes = Attr2ImageAttributes()
+    data: Path  # dataset folder
+    init: Attr2ImageInit = Attr2ImageInit()
+    loader: Attr2ImageLoader
+    loss: Attr2ImageLoss = Attr2ImageLoss()
+    optim: Attr2ImageOptim = Attr2ImageOptim()
+    train: TrainSection
+
+    @field_validator("model", "loader", "loss")
+    @classmethod
+    def _only_of_this_stage(cls, section: AnySection, info: ValidationInfo) -> AnySection:
+        stage = info.data.get("stage")
+        if stage is None:
+            return section
+        other = "image" if stage == "shape" else "shape"
+        assert info.field_name is not None
+        _refuse(
+            section, ONE_STAGE_ONLY[other][info.field_name], f"only stage={other} looks at it: leave it out"
+        )
+        return section
+
+    @field_validator("init")
+    @classmethod
+    def _stage_one_starts_from_nothing(cls, init: Attr2ImageInit, info: ValidationInfo) -> Attr2ImageInit:
+        if info.data.get("stage") == "shape":
+            _refuse(init, ("shape",), "only stage=image is put together with a stage=shape: leave it out")
+        return init
+
+    @field_validator("loss")
+    @classmethod
+    def _someone_judges(cls, loss: Attr2ImageLoss, info: ValidationInfo) -> Attr2ImageLoss:
+        model = info.data.get("model")
+        if model is not None and not (model.conditional or model.local) and loss.global_weight == 0:
+            raise PydanticCustomError(
+                "judges",
+                "no discriminator is left: model.conditional and model.local are false, loss.global_weight is 0",
+            )
+        return loss
+
+
+def _refuse(section: Section, keys: Sequence[str], message: str) -> None:
+    """Reports each of the keys whose value is not its default, under the key's own name."""
+    changed = [key for key in keys if getattr(section, key) != type(section).model_fields[key].default]
+    if changed:
+        raise ValidationError.from_exception_data(
+            type(section).__name__,
+            [
+                InitErrorDetails(
+                    type=PydanticCustomError("stage", message),
+                    loc=(key,),
+                    input=str(value) if isinstance(value := getattr(section, key), Path) else value,
+                )
+                for key in changed
+            ],
+        )

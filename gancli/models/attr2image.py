@@ -1,0 +1,676 @@
+"""Realistic Image Generation via Cross-domain Information (Zhao), here attr2image.
+
+Stage I (attribute2shape, section 3.2) draws a silhouette from the attributes that a silhouette shows. Stage II
+(shape2image, section 3.3) paints a picture on a silhouette from the other attributes. The paper has no code and no
+table of layers: they are DCGAN's, pix2pix's and StackGAN's, which it builds on, and docs/attr2image.md lists what was
+chosen.
+
+B is the batch, S the side of the pictures, A the number of the stage's own attributes, C the length of the augmented
+condition, Z of the noise, W a network's width. A silhouette is +1 on the bird and -1 around it.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gancli.data.loader import Batch
+from gancli.engine.phases import Phase
+from gancli.losses.adversarial import lsgan_fake, lsgan_real
+from gancli.models.layers import (
+    SMALLEST_MAP,
+    LeakyConditioningAugmentation,
+    MatchingDiscriminator,
+    augmentation_kl,
+    bottleneck,
+    conv1x1,
+    conv4x4,
+    doublings,
+    leaky,
+)
+
+Injection = Literal["bottleneck", "all"]
+
+MOST = 8  # times the first channels: no layer has more
+INITIAL_STD = 0.02
+
+
+def initialise_weights(module: nn.Module) -> None:
+    """Normal weights of deviation 0.02 without bias, batch-norm weights N(1, 0.02) (DCGAN, pix2pix)."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        nn.init.normal_(module.weight, std=INITIAL_STD)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, INITIAL_STD)
+        nn.init.zeros_(module.bias)
+
+
+# --- Stage I: generator (section 3.2) ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ShapeOutput:
+    """What one pass of Stage I's generator gives.
+
+    Attributes:
+        shapes: (B, 1, S, S) in [-1, 1].
+        mean: (B, C) of the conditioning augmentation; None of an unconditional generator.
+        log_sigma: Likewise.
+    """
+
+    shapes: Tensor
+    mean: Tensor | None
+    log_sigma: Tensor | None
+
+
+class ShapeGenerator(nn.Module):
+    """Condition and noise to a silhouette: DCGAN's transposed convolutions.
+
+    Args:
+        size: S, 4 * 2^k with k >= 2.
+        attributes: A.
+        width: W; the 4x4 map has 8W channels, and each doubling halves them.
+        noise_dim: Z.
+        condition_dim: C.
+        conditional: False leaves attributes and augmentation out: the input is the noise alone (Fig. 2).
+
+    Raises:
+        ValueError: `size` is no such side.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int = 64,
+        attributes: int = 42,
+        width: int = 64,
+        noise_dim: int = 100,
+        condition_dim: int = 128,
+        conditional: bool = True,
+    ) -> None:
+        super().__init__()
+        steps = doublings(SMALLEST_MAP, size)
+        if steps < 2:
+            raise ValueError(f"the smallest silhouette has {4 * SMALLEST_MAP} pixels a side, not {size}")
+        self.size = size
+        self.attributes = attributes
+        self.noise_dim = noise_dim
+        self.condition_dim = condition_dim
+        self.augmentation = LeakyConditioningAugmentation(attributes, condition_dim) if conditional else None
+        widths = [max(MOST * width // 2**i, 1) for i in range(steps)]  # 8W, 4W, 2W, W at 64 pixels
+        inputs = noise_dim + condition_dim if conditional else noise_dim
+        layers: list[nn.Module] = [
+            nn.ConvTranspose2d(inputs, widths[0], SMALLEST_MAP, bias=False),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(),
+        ]
+        for before, after in itertools.pairwise(widths):
+            layers += [deconv4x4(before, after), nn.BatchNorm2d(after), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, deconv4x4(widths[-1], 1), nn.Tanh())
+        self.apply(initialise_weights)
+
+    @property
+    def conditional(self) -> bool:
+        """Whether it looks at attributes."""
+        return self.augmentation is not None
+
+    def forward(
+        self, attributes: Tensor | None, noise: Tensor, condition_noise: Tensor | None
+    ) -> ShapeOutput:
+        """Draws silhouettes.
+
+        Args:
+            attributes: (B, A) in [0, 1]; an unconditional generator does not look at them.
+            noise: (B, Z) standard normal.
+            condition_noise: (B, C) standard normal, of the conditioning augmentation; likewise.
+        """
+        mean, log_sigma = None, None
+        if self.augmentation is not None:
+            assert attributes is not None
+            assert condition_noise is not None
+            condition, mean, log_sigma = self.augmentation(attributes, condition_noise)
+            noise = torch.cat([condition, noise], dim=1)
+        shapes: Tensor = self.layers(noise[:, :, None, None])
+        return ShapeOutput(shapes.float(), mean, log_sigma)
+
+
+def deconv4x4(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:
+    """4x4 transposed convolution that doubles the side, without bias."""
+    return nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False)
+
+
+# --- discriminators (section 3.2; Stage II has the same) --------------------------------------------------------
+
+
+def trunk(channels: int, size: int, width: int, smallest: int = SMALLEST_MAP) -> tuple[list[nn.Module], int]:
+    """Halvings of a picture down to a small feature map: the layers and the channels of the last one.
+
+    Args:
+        channels: Of the picture.
+        size: Its side.
+        width: Channels of the first layer; each next one doubles them, up to eight times as many.
+        smallest: Side of the feature map.
+
+    Raises:
+        ValueError: The side is no power of two times `smallest`, or not larger.
+    """
+    halvings = doublings(smallest, size)
+    if halvings < 1:
+        raise ValueError(f"a side of {size} leaves nothing to halve before {smallest}")
+    layers: list[nn.Module] = [conv4x4(channels, width), leaky()]
+    widths = [width * min(2**i, MOST) for i in range(halvings)]
+    for before, after in itertools.pairwise(widths):
+        layers += [conv4x4(before, after), nn.BatchNorm2d(after), leaky()]
+    return layers, widths[-1]
+
+
+def global_discriminator(*, size: int = 64, channels: int = 1, width: int = 64) -> nn.Sequential:
+    """D_i with N_i = 1: one score for the whole picture. (B, channels, S, S) -> (B, 1, 1, 1), unbounded.
+
+    Args:
+        size: S.
+        channels: 1 of silhouettes, 3 of pictures, 4 of pictures beside their silhouettes.
+        width: W.
+    """
+    layers, features = trunk(channels, size, width)
+    return _initialised(*layers, nn.Conv2d(features, 1, SMALLEST_MAP, bias=False))
+
+
+def local_discriminator(*, size: int = 64, channels: int = 1, width: int = 64) -> nn.Sequential:
+    """D_i with N_i = 3: a score for each of 3x3 patches. (B, channels, S, S) -> (B, 1, 3, 3), unbounded.
+
+    At 64 pixels a patch has 46 a side. A padded convolution on the 4x4 map would give as many scores, but each would
+    see the whole picture.
+
+    Args:
+        size: S.
+        channels: Of the pictures.
+        width: W.
+    """
+    layers, features = trunk(channels, size, width, smallest=2 * SMALLEST_MAP)
+    return _initialised(*layers, nn.Conv2d(features, 1, 4, stride=2, bias=False))
+
+
+def pixel_discriminator(*, channels: int = 1, width: int = 64) -> nn.Sequential:
+    """pix2pix's PixelGAN, which judges each pixel by itself. (B, channels, S, S) -> (B, 1, S, S), unbounded.
+
+    An experiment: the paper's words "1x1 PixelGAN" taken literally, where its definition of N_i means the whole
+    picture.
+
+    Args:
+        channels: Of the pictures.
+        width: W.
+    """
+    return _initialised(
+        conv1x1(channels, width),
+        leaky(),
+        conv1x1(width, 2 * width),
+        nn.BatchNorm2d(2 * width),
+        leaky(),
+        conv1x1(2 * width, 1),
+    )
+
+
+def _initialised(*layers: nn.Module) -> nn.Sequential:
+    return nn.Sequential(*layers).apply(initialise_weights)
+
+
+def conditional_discriminator(
+    *,
+    attributes: int,
+    size: int = 64,
+    channels: int = 1,
+    width: int = 64,
+    compressed_dim: int = 128,
+    residual: bool = False,
+) -> MatchingDiscriminator:
+    """D_cGAN: whether a picture is real and has its attributes.
+
+    Args:
+        attributes: A.
+        size: S.
+        channels: Of the pictures.
+        width: W.
+        compressed_dim: Of the attributes in the head.
+        residual: A residual block before the attributes join, as in StackGAN and Dong et al. (2017).
+    """
+    layers, features = trunk(channels, size, width)
+    if residual:
+        layers[-1] = bottleneck(features, features // 4, nn.LeakyReLU)  # it activates its sum
+    network = MatchingDiscriminator(
+        nn.Sequential(*layers), features, text_dim=attributes, compressed_dim=compressed_dim
+    )
+    return network.apply(initialise_weights)
+
+
+# --- objective and training step (sections 3.2 and 3.3) ---------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Step:
+    """What all phases of one training step share.
+
+    Attributes:
+        real: (B, C, S, S), as the discriminators see them: silhouettes, pictures, or pictures beside silhouettes.
+        fake: Likewise, generated, with their graph.
+        attributes: (B, A), of both; None where nothing is conditional.
+        wrong_attributes: (B, A), of other pictures; likewise.
+        output: Of the generator.
+    """
+
+    real: Tensor
+    fake: Tensor
+    attributes: Tensor | None
+    wrong_attributes: Tensor | None
+    output: ShapeOutput | ImageOutput
+
+
+class Stage:
+    """What both stages are to the engine: each discriminator takes a step of its own, then the generator.
+
+    The generator draws once per step; the discriminators learn from that detached, the generator from the
+    discriminators just updated. Real and generated pictures pass a discriminator one after the other: its batch norm
+    must not tell them apart by mixing them. A weight on the whole loss of a discriminator would change nothing, as
+    each has its own Adam, so lambda_i weighs the generator's terms only.
+
+    Args:
+        generator: To be trained.
+        judges: The D_i, which look at the picture alone, by name: "global", "local".
+        conditional: D_cGAN; None where attributes take no part.
+        weights: lambda_i of each judge.
+        kl_weight: lambda_0, on the mean over dimensions.
+        negative_weight: Of both negative terms of D_cGAN: 1 in the paper, 0.5 in Dong et al.'s code.
+        generator_lr: Of Adam.
+        discriminator_lr: Of Adam.
+        betas: Of Adam, for all.
+
+    Raises:
+        ValueError: There is no discriminator, or a judge without a weight.
+    """
+
+    averaged = ("generator",)
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        judges: Mapping[str, nn.Module],
+        conditional: MatchingDiscriminator | None,
+        *,
+        weights: Mapping[str, float],
+        kl_weight: float,
+        negative_weight: float,
+        generator_lr: float,
+        discriminator_lr: float,
+        betas: tuple[float, float],
+    ) -> None:
+        if not judges and conditional is None:
+            raise ValueError("there is no discriminator")
+        if missing := judges.keys() - weights.keys():
+            raise ValueError(f"no weight for the discriminator {', '.join(sorted(missing))}")
+        self.generator = generator
+        self.judges = dict(judges)
+        self.conditional = conditional
+        self.weights = dict(weights)
+        self.kl_weight = kl_weight
+        self.negative_weight = negative_weight
+        self.networks: dict[str, nn.Module] = {"generator": generator}
+        self.phases: list[Phase] = []
+        for kind, judge in self.judges.items():
+            name = f"discriminator_{kind}"
+            self.networks[name] = judge
+            loss = functools.partial(self.judge_terms, judge)
+            self.phases.append(Phase.adam(name, {name: judge}, loss, lr=discriminator_lr, betas=betas))
+        if conditional is not None:
+            name = "discriminator_conditional"
+            self.networks[name] = conditional
+            self.phases.append(
+                Phase.adam(
+                    name, {name: conditional}, self.conditional_terms, lr=discriminator_lr, betas=betas
+                )
+            )
+        self.phases.append(
+            Phase.adam(
+                "generator", {"generator": generator}, self.generator_terms, lr=generator_lr, betas=betas
+            )
+        )
+
+    def judge_terms(self, judge: nn.Module, step: Step) -> dict[str, Tensor]:
+        """A summand of L_D_GAN; the scores of a map are averaged."""
+        return {"real": lsgan_real(judge(step.real)), "fake": lsgan_fake(judge(step.fake.detach()))}
+
+    def conditional_terms(self, step: Step) -> dict[str, Tensor]:
+        """L_D_cGAN: real with its attributes against real with others' and generated."""
+        judge = self.conditional
+        assert judge is not None
+        assert step.attributes is not None
+        assert step.wrong_attributes is not None
+        real = judge(step.real)
+        fake = judge(step.fake.detach())
+        return {
+            "match": lsgan_real(judge.logits(real, step.attributes)),
+            "mismatch": self.negative_weight * lsgan_fake(judge.logits(real, step.wrong_attributes)),
+            "fake": self.negative_weight * lsgan_fake(judge.logits(fake, step.attributes)),
+        }
+
+    def generator_terms(self, step: Step) -> dict[str, Tensor]:
+        """L_G: a term for each discriminator and the KL of the augmentation, each with its weight."""
+        terms = {}
+        if self.conditional is not None:
+            assert step.attributes is not None
+            scores = self.conditional.logits(self.conditional(step.fake), step.attributes)
+            terms["conditional"] = lsgan_real(scores)
+        for kind, judge in self.judges.items():
+            terms[kind] = self.weights[kind] * lsgan_real(judge(step.fake))
+        if step.output.mean is not None and step.output.log_sigma is not None:
+            terms["kl"] = self.kl_weight * augmentation_kl(step.output.mean, 2 * step.output.log_sigma)
+        return terms
+
+
+class Attr2Shape(Stage):
+    """Stage I as the engine trains it. Arguments as of `Stage`.
+
+    Raises:
+        ValueError: As `Stage`, or the generator and D_cGAN do not agree on whether there are attributes.
+    """
+
+    generator: ShapeGenerator
+
+    def __init__(
+        self,
+        generator: ShapeGenerator,
+        judges: Mapping[str, nn.Module],
+        conditional: MatchingDiscriminator | None,
+        *,
+        weights: Mapping[str, float],
+        kl_weight: float = 1.0,
+        negative_weight: float = 1.0,
+        generator_lr: float = 2e-4,
+        discriminator_lr: float = 2e-4,
+        betas: tuple[float, float] = (0.5, 0.999),
+    ) -> None:
+        if generator.conditional != (conditional is not None):
+            raise ValueError("a conditional generator, and only one, has a conditional discriminator")
+        super().__init__(
+            generator,
+            judges,
+            conditional,
+            weights=weights,
+            kl_weight=kl_weight,
+            negative_weight=negative_weight,
+            generator_lr=generator_lr,
+            discriminator_lr=discriminator_lr,
+            betas=betas,
+        )
+
+    def begin(self, batch: Batch) -> Step:
+        """Draws silhouettes with the attributes of the batch, once for all phases."""
+        real = batch.masks[-1]
+        attributes = batch.attributes if self.generator.conditional else None
+        noise = torch.randn(len(real), self.generator.noise_dim, device=real.device)
+        condition_noise = torch.randn(len(real), self.generator.condition_dim, device=real.device)
+        output = self.generator(attributes, noise, condition_noise)
+        return Step(real, output.shapes, attributes, batch.wrong_attributes, output)
+
+
+# --- Stage II: generator (section 3.3) --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ImageOutput:
+    """What one pass of Stage II's generator gives.
+
+    Attributes:
+        images: (B, 3, S, S) in [-1, 1].
+        mean: (B, C) of the conditioning augmentation.
+        log_sigma: (B, C) of the conditioning augmentation.
+    """
+
+    images: Tensor
+    mean: Tensor
+    log_sigma: Tensor
+
+
+class EncoderLevel(nn.Module):
+    """Leaky ReLU, halving, batch norm. (B, in, H, W) -> (B, out, H/2, W/2).
+
+    Args:
+        in_channels, out_channels: Of the features.
+        activate: False at the input of the network.
+        norm: False there and at the single innermost place. Where there is none, the convolution has a bias.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, activate: bool, norm: bool) -> None:
+        super().__init__()
+        self.activation = leaky() if activate else nn.Identity()
+        self.conv = nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1, bias=not norm)
+        self.norm = nn.BatchNorm2d(out_channels) if norm else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in, H, W) -> (B, out, H/2, W/2)."""
+        result: Tensor = self.norm(self.conv(self.activation(x)))
+        return result
+
+
+class DecoderLevel(nn.Module):
+    """ReLU, the condition beside it, doubling, batch norm, dropout. (B, in, H, W) -> (B, out, 2H, 2W).
+
+    The condition joins behind the ReLU, which would cut its negative half off.
+
+    Args:
+        in_channels: Of the features, the skipped ones included.
+        out_channels: Of the features, or 3.
+        condition_dim: C of a condition that is repeated at every place; 0 for none.
+        norm: False at the output of the network, whose convolution has a bias instead.
+        dropout: Share of the features that is dropped.
+        inference_dropout: In eval mode too.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        condition_dim: int,
+        norm: bool,
+        dropout: float,
+        inference_dropout: bool,
+    ) -> None:
+        super().__init__()
+        self.conditional = condition_dim > 0
+        self.conv = nn.ConvTranspose2d(
+            in_channels + condition_dim, out_channels, 4, stride=2, padding=1, bias=not norm
+        )
+        self.norm = nn.BatchNorm2d(out_channels) if norm else nn.Identity()
+        self.dropout = dropout
+        self.inference_dropout = inference_dropout
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Features (B, in, H, W) and condition (B, C) -> (B, out, 2H, 2W)."""
+        h = F.relu(x)
+        if self.conditional:
+            tiled = condition[:, :, None, None].expand(-1, -1, *h.shape[2:]).to(h.dtype)
+            h = torch.cat([h, tiled], dim=1)
+        h = self.norm(self.conv(h))
+        return F.dropout(h, self.dropout, training=self.training or self.inference_dropout)
+
+
+class ImageGenerator(nn.Module):
+    """Silhouette and condition to a picture: pix2pix's U-Net, as deep as the side allows.
+
+    Layer i of the encoder is skipped to layer n - i of the decoder (section 3.3). There is no noise but that of the
+    augmentation and of dropout.
+
+    Args:
+        size: S, a power of two from 16 on.
+        attributes: A.
+        width: W, channels of the first layer; each next one doubles them, up to eight times as many.
+        condition_dim: C.
+        dropout: In the first three decoder layers that have all 8W channels.
+        inject: Where the condition joins: at the bottleneck, which is a single place, or at every decoder layer.
+        inference_dropout: Dropout is the noise of eval mode too, as in pix2pix.
+
+    Raises:
+        ValueError: `size` is no such side.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int = 256,
+        attributes: int = 270,
+        width: int = 64,
+        condition_dim: int = 128,
+        dropout: float = 0.5,
+        inject: Injection = "bottleneck",
+        inference_dropout: bool = False,
+    ) -> None:
+        super().__init__()
+        if size < 16:
+            raise ValueError(f"a side of {size} is less than 16")
+        self.size = size
+        self.attributes = attributes
+        self.condition_dim = condition_dim
+        depth = doublings(1, size)
+        widths = [width * min(2**i, MOST) for i in range(depth)]
+        self.augmentation = LeakyConditioningAugmentation(attributes, condition_dim)
+        self.encoder = nn.ModuleList(
+            EncoderLevel(1 if i == 0 else widths[i - 1], widths[i], activate=i > 0, norm=0 < i < depth - 1)
+            for i in range(depth)
+        )
+        full = [i for i in range(depth - 1, 0, -1) if widths[i - 1] == MOST * width]
+        self.decoder = nn.ModuleList(  # of the mirrored encoder layer's number, innermost first
+            DecoderLevel(
+                widths[i] if i == depth - 1 else 2 * widths[i],
+                widths[i - 1] if i > 0 else 3,
+                condition_dim=condition_dim if i == depth - 1 or inject == "all" else 0,
+                norm=i > 0,
+                dropout=dropout if i in full[:3] else 0.0,
+                inference_dropout=inference_dropout,
+            )
+            for i in range(depth - 1, -1, -1)
+        )
+        self.apply(initialise_weights)
+
+    def forward(self, shapes: Tensor, attributes: Tensor, condition_noise: Tensor) -> ImageOutput:
+        """Paints pictures.
+
+        Args:
+            shapes: (B, 1, S, S) in [-1, 1].
+            attributes: (B, A) in [0, 1].
+            condition_noise: (B, C) standard normal, of the conditioning augmentation.
+        """
+        condition, mean, log_sigma = self.augmentation(attributes, condition_noise)
+        skips = []
+        h = shapes
+        for level in self.encoder:
+            h = level(h)
+            skips.append(h)
+        innermost, *outer = self.decoder
+        h = innermost(skips.pop(), condition)
+        for level in outer:
+            h = level(torch.cat([h, skips.pop()], dim=1), condition)
+        return ImageOutput(torch.tanh(h).float(), mean, log_sigma)
+
+
+# --- Stage II: silhouettes and training step --------------------------------------------------------------------
+
+STAGE_ONE_SIZE = 64
+
+
+def enlarge_shapes(shapes: Tensor, size: int, *, soft: bool = False) -> Tensor:
+    """Silhouettes at Stage II's side, as it is given those of Stage I.
+
+    Args:
+        shapes: (B, 1, s, s) in [-1, 1].
+        size: S.
+        soft: Leaves out the threshold at 0, after which a silhouette is -1 or +1 everywhere.
+
+    Returns:
+        (B, 1, S, S), bilinear.
+    """
+    enlarged = F.interpolate(shapes, size=(size, size), mode="bilinear", align_corners=False)
+    return enlarged if soft else torch.where(enlarged >= 0, 1.0, -1.0).to(shapes.dtype)
+
+
+def coarsen_shapes(shapes: Tensor) -> Tensor:
+    """Silhouettes (B, 1, S, S) as Stage I would have drawn them: through 64 pixels, or S/4 where S is no more."""
+    size = shapes.shape[-1]
+    small = STAGE_ONE_SIZE if size > STAGE_ONE_SIZE else size // 4
+    return enlarge_shapes(F.interpolate(shapes, size=(small, small), mode="area"), size)
+
+
+class Shape2Image(Stage):
+    """Stage II as the engine trains it, on silhouettes of the data: only those have a picture to compare with.
+
+    Args:
+        generator: To be trained.
+        judges: {"global": D}, or empty for the paper's equations, which leave out what its Fig. 1 shows.
+        conditional: D_cGAN.
+        weights: As of `Stage`.
+        l1_weight: Of the mean absolute difference from the picture. The paper writes a sum.
+        d_sees_shape: The discriminators are given the silhouette beside the picture, as in pix2pix.
+        shape_noise: Probability with which a silhouette is coarsened to what Stage I draws.
+        kl_weight, negative_weight, generator_lr, discriminator_lr, betas: As of `Stage`.
+    """
+
+    generator: ImageGenerator
+
+    def __init__(
+        self,
+        generator: ImageGenerator,
+        judges: Mapping[str, nn.Module],
+        conditional: MatchingDiscriminator,
+        *,
+        weights: Mapping[str, float],
+        l1_weight: float = 100.0,
+        d_sees_shape: bool = False,
+        shape_noise: float = 0.0,
+        kl_weight: float = 1.0,
+        negative_weight: float = 1.0,
+        generator_lr: float = 2e-4,
+        discriminator_lr: float = 2e-4,
+        betas: tuple[float, float] = (0.5, 0.999),
+    ) -> None:
+        super().__init__(
+            generator,
+            judges,
+            conditional,
+            weights=weights,
+            kl_weight=kl_weight,
+            negative_weight=negative_weight,
+            generator_lr=generator_lr,
+            discriminator_lr=discriminator_lr,
+            betas=betas,
+        )
+        self.l1_weight = l1_weight
+        self.d_sees_shape = d_sees_shape
+        self.shape_noise = shape_noise
+
+    def begin(self, batch: Batch) -> Step:
+        """Paints the silhouettes of the batch with its attributes, once for all phases."""
+        images, shapes = batch.images[-1], batch.masks[-1]
+        assert batch.attributes is not None
+        if self.shape_noise > 0:
+            coarse = torch.rand(len(shapes), 1, 1, 1, device=shapes.device) < self.shape_noise
+            shapes = torch.where(coarse, coarsen_shapes(shapes), shapes)
+        condition_noise = torch.randn(len(images), self.generator.condition_dim, device=images.device)
+        output = self.generator(shapes, batch.attributes, condition_noise)
+        real, fake = images, output.images
+        if self.d_sees_shape:  # the silhouette that the generator was given, of both
+            real, fake = (torch.cat([pictures, shapes], dim=1) for pictures in (real, fake))
+        return Step(real, fake, batch.attributes, batch.wrong_attributes, output)
+
+    def generator_terms(self, step: Step) -> dict[str, Tensor]:
+        """L_G of section 3.3: that of `Stage`, and L_sup with its weight."""
+        assert isinstance(step.output, ImageOutput)
+        terms = super().generator_terms(step)
+        terms["l1"] = self.l1_weight * F.l1_loss(step.output.images, step.real[:, :3].float())
+        return terms
