@@ -90,6 +90,7 @@ class Source:
         samples: Read lazily and once. A record that is wrong becomes a `BadSample`.
         class_names: Empty where there are no classes.
         attribute_names: Empty where there are no attributes.
+        attribute_encoding: What an attribute's number means: "binary", "soft" or "class"; "" where there are none.
         fingerprint: Hashes of the files that define the dataset, for the manifest: {relative path: sha256}.
     """
 
@@ -97,4 +98,5 @@ class Source:
     samples: Iterator[Sample | BadSample]
     class_names: tuple[str, ...] = ()
     attribute_names: tuple[str, ...] = ()
+    attribute_encoding: str = ""
     fingerprint: Mapping[str, str] = field(default_factory=dict)

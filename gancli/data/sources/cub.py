@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gancli.data.sample import BadSample, BoundingBox, Sample, Source
+from gancli.data.sample import BadSample, BoundingBox, PartLocations, Sample, Source
 from gancli.data.sources.files import (
     fingerprint,
     inner_path,
@@ -40,8 +40,20 @@ CAPTIONS_PAGE = (
     " or text_c10 (<class>/<image>.txt, one caption per line) beside CUB_200_2011"
 )
 
-# Certainties: 1 not visible, 2 guessing, 3 probably, 4 definitely. What cannot be seen is not present.
-_LEAST_CERTAINTY = 2
+SEGMENTATIONS_PAGE = (
+    "the masks are a download of their own, https://data.caltech.edu/records/w9d68-gec53: unpack segmentations.tgz"
+    " beside CUB_200_2011; or make masks from the locations of the parts with --segmentations estimate"
+)
+
+Encoding = Literal["binary", "soft", "class"]
+Segmentations = Literal["official", "estimate", "none"]
+
+# {present 0 or 1, then certainty 1 not visible, 2 guessing, 3 probably, 4 definitely: number in quarters}. What
+# cannot be seen is not present.
+_QUARTERS: dict[Encoding, dict[bytes, int]] = {
+    "binary": {b"01": 0, b"02": 0, b"03": 0, b"04": 0, b"11": 0, b"12": 4, b"13": 4, b"14": 4},
+    "soft": {b"01": 0, b"02": 2, b"03": 1, b"04": 0, b"11": 0, b"12": 2, b"13": 3, b"14": 4},
+}
 _UNSEEN = 255
 
 
@@ -51,6 +63,8 @@ def read(
     split: Literal["zero-shot", "official"] = "zero-shot",
     name: str = "cub",
     test_classes: Path | None = None,
+    attributes: Encoding | None = None,
+    segmentations: Segmentations | None = None,
 ) -> Source:
     """Opens a copy of CUB-200-2011, whole or in part.
 
@@ -61,21 +75,39 @@ def read(
             same classes.
         name: Short name of the dataset.
         test_classes: For "zero-shot": another list of test classes, one name of `classes.txt` per line.
+        attributes: What an attribute's number means. "binary": 1 where an annotator of the picture saw it, be
+            it at a guess. "soft": 1, .75, .5 where it is definitely, probably, at a guess present, 0, .25, .5
+            where it is absent, 0 where it is out of sight. "class": the share of annotators who saw it in
+            pictures of the class, the same for all of them. None: "binary" where there is
+            `attributes/image_attribute_labels.txt`, else "class" where there are the percentages of the classes
+            and the names, else no attributes.
+        segmentations: "official": the masks of `segmentations/`, inside CUB_200_2011 or beside it; a single one
+            may be absent, which `prepare` notes. "estimate": the visible parts of `parts/part_locs.txt`, for
+            `prepare` to estimate a mask from. "none": neither. None: "official" where there is the folder.
 
     Returns:
-        Samples in the order of `images.txt`, classes and attribute names in the order of their ids.
-        Attributes are 1 where an annotator saw them (present, certainty of at least "guessing"); there are
-        none in the whole dataset without `attributes/image_attribute_labels.txt`. Boxes are passed on as
-        they stand in the file.
+        Samples in the order of `images.txt`, classes and attribute names in the order of their ids. Boxes are
+        passed on as they stand in the file.
 
     Raises:
         DataError: A file that describes the whole dataset is missing or malformed.
-        UsageError: `split` is unknown, or `test_classes` comes with the official split.
+        UsageError: `split`, `attributes` or `segmentations` is unknown, or `test_classes` comes with the official
+            split.
     """
     if split not in ("zero-shot", "official"):
         raise UsageError(f"unknown split {split!r} of {name}", hint="choose zero-shot or official")
     if test_classes is not None and split == "official":
         raise UsageError("a list of test classes goes with the zero-shot split, not with the official one")
+
+    for what, choice, choices in (
+        ("attributes", attributes, get_args(Encoding)),
+        ("segmentations", segmentations, get_args(Segmentations)),
+    ):
+        if choice is not None and choice not in choices:
+            raise UsageError(
+                f"unknown {what} {choice!r} of {name}",
+                hint=f"choose {', '.join(choices[:-1])} or {choices[-1]}",
+            )
 
     base = _find_base(root)
     captions = _find_captions(base)
@@ -88,10 +120,17 @@ def read(
     class_ids, class_names = _read_classes(classes_file)
     labels = _read_labels(labels_file, class_ids)
     boxes = _read_boxes(boxes_file)
-    attribute_files = _find_attributes(base)
-    attributes = _read_attributes(*attribute_files, images) if attribute_files else None
+    attribute_files = _find_attributes(base, attributes)
+    table = _read_attributes(attribute_files, images, labels, len(class_names)) if attribute_files else None
+    masks = _find_segmentations(base, required=True) if segmentations == "official" else None
+    if segmentations is None:
+        masks = _find_segmentations(base, required=False)
+    parts_file = base / "parts" / "part_locs.txt"
+    parts = _read_parts(parts_file, images) if segmentations == "estimate" else None
 
     tables: dict[str, Container[int]] = {labels_file.name: labels, boxes_file.name: boxes}
+    if parts is not None:
+        tables["parts/part_locs.txt"] = parts
     if split == "official":
         split_file = _required(base / "train_test_split.txt")
         image_splits = _read_image_splits(split_file)
@@ -115,8 +154,8 @@ def read(
                 sentences = read_captions(captions / f"{key}.txt")
             except DataError as error:
                 missing.append(reason(error, captions.parent))
-            row = attributes.row(image_id) if attributes else None
-            if row is not None and (count := int((row == _UNSEEN).sum())):
+            row = table.row(image_id) if table else None
+            if row is not None and (count := int(np.isnan(row).sum())):
                 missing.append(f"{count} of its {row.size} attributes are not in image_attribute_labels.txt")
             if missing:
                 yield BadSample(key, "; ".join(missing))
@@ -129,28 +168,46 @@ def read(
                 class_id=labels[image_id],
                 box=boxes[image_id],
                 attributes=row,
+                segmentation=parts[image_id]
+                if parts is not None
+                else masks and masks / relative.with_suffix(".png"),
             )
 
-    defining = [images_file, classes_file, labels_file, boxes_file, split_file, *(attribute_files or ())]
+    defining = [images_file, classes_file, labels_file, boxes_file, split_file]
+    if attribute_files:
+        defining += [attribute_files.values, attribute_files.names]
+    if parts is not None:
+        defining.append(parts_file)
     return Source(
         name=name,
         samples=samples(),
         class_names=class_names,
-        attribute_names=attributes.names if attributes else (),
+        attribute_names=table.names if table else (),
+        attribute_encoding=attribute_files.encoding if attribute_files else "",
         fingerprint=fingerprint(defining, base),
     )
 
 
 @dataclass(frozen=True, slots=True)
+class _AttributeFiles:
+    """Where attributes come from: the labels of the images, or for "class" the percentages, and the names."""
+
+    encoding: Encoding
+    values: Path
+    names: Path
+
+
+@dataclass(frozen=True, slots=True)
 class _Attributes:
-    """Attributes of all images: `values` is (N, A) uint8 in {0, 1}, `_UNSEEN` where the file says nothing."""
+    """`values` is (images or classes, A) float32 in [0, 1], NaN where the file says nothing."""
 
     names: tuple[str, ...]
-    rows: dict[int, int]
-    values: NDArray[np.uint8]
+    rows: Mapping[int, int]  # {image id: row}
+    values: NDArray[np.float32]
 
-    def row(self, image_id: int) -> NDArray[np.uint8]:
-        return self.values[self.rows[image_id]]  # (A,)
+    def row(self, image_id: int) -> NDArray[np.float32] | None:
+        row = self.rows.get(image_id)
+        return None if row is None else self.values[row]  # (A,)
 
 
 def _find_base(root: Path) -> Path:
@@ -272,47 +329,169 @@ def _read_test_classes(
     return listed
 
 
-def _find_attributes(base: Path) -> tuple[Path, Path] | None:
-    """The files of attribute labels and attribute names; None where the copy has no labels."""
-    labels_file = base / "attributes" / "image_attribute_labels.txt"
-    if not labels_file.is_file():
-        return None
-    candidates = [folder / "attributes.txt" for folder in (base.absolute().parent, base, labels_file.parent)]
+def _find_attributes(base: Path, encoding: Encoding | None) -> _AttributeFiles | None:
+    """The files of attributes as `encoding` asks; None where it does not ask and there are none."""
+    folder = base / "attributes"
+    labels_file = folder / "image_attribute_labels.txt"
+    shares_file = folder / "class_attribute_labels_continuous.txt"
+    candidates = [parent / "attributes.txt" for parent in (base.absolute().parent, base, folder)]
     names_file = next((candidate for candidate in candidates if candidate.is_file()), None)
+    asked = encoding is not None
+    if encoding is None:
+        encoding = "binary" if labels_file.is_file() else "class"
+    values_file = shares_file if encoding == "class" else labels_file
+    if not values_file.is_file():
+        if not asked:
+            return None
+        other = labels_file if encoding == "class" else shares_file
+        alternative = "binary (or soft)" if encoding == "class" else "class"
+        raise DataError(
+            f"{values_file} is missing, which {encoding} attributes are read from",
+            hint=f"there is {other.name}: choose --attributes {alternative}" if other.is_file() else CUB_PAGE,
+        )
     if names_file is None:
+        if encoding == "class" and not asked:
+            return None
         looked = " and no ".join(map(str, candidates))
-        raise DataError(f"{labels_file} comes without the attributes' names: no {looked}", hint=CUB_PAGE)
-    return labels_file, names_file
+        raise DataError(f"{values_file} comes without the attributes' names: no {looked}", hint=CUB_PAGE)
+    return _AttributeFiles(encoding, values_file, names_file)
 
 
-def _read_attributes(labels_file: Path, names_file: Path, images: Iterable[int]) -> _Attributes:
-    """The attributes of `images`, given by their ids; lines about other images are passed over."""
-    names = {}
-    for number, (identity, name) in read_fields(names_file, 2):
-        names[_integer(identity, names_file, number, "the attribute id")] = name
-    ordered = sorted(names)
-    columns = {attribute_id: column for column, attribute_id in enumerate(ordered)}
+def _read_attributes(
+    files: _AttributeFiles, images: Iterable[int], labels: Mapping[int, int], classes: int
+) -> _Attributes:
+    """The attributes of `images`, given by their ids, which are of the classes that `labels` says."""
+    names = _read_attribute_names(files.names)
+    if files.encoding == "class":
+        shares = _read_shares(files.values, classes, files.names, len(names))
+        return _Attributes(tuple(names.values()), labels, shares)
     rows = {image_id: row for row, image_id in enumerate(images)}
-    # 3.7 million lines: assigning an item of a bytearray is several times faster than one of a NumPy array.
+    quarters = _read_image_labels(files, rows, {identity: column for column, identity in enumerate(names)})
+    values = np.where(quarters == _UNSEEN, np.float32(np.nan), quarters / np.float32(4))
+    return _Attributes(tuple(names.values()), rows, values)
+
+
+def _read_attribute_names(path: Path) -> dict[int, str]:
+    """{attribute id: name} of `attributes.txt`, in the order of the ids."""
+    names: dict[int, str] = {}
+    listed = set()
+    for number, (attribute_id, name) in read_fields(path, 2):
+        identity = _integer(attribute_id, path, number, "the attribute id")
+        if identity in names or name in listed:
+            raise DataError(f"{path}:{number}: attribute {identity} ({name}) is listed twice")
+        names[identity] = name
+        listed.add(name)
+    if not names:
+        raise DataError(f"{path} lists no attribute", hint=CUB_PAGE)
+    return dict(sorted(names.items()))
+
+
+def _read_image_labels(
+    files: _AttributeFiles, rows: Mapping[int, int], columns: Mapping[int, int]
+) -> NDArray[np.uint8]:
+    """Quarters of each attribute of each image: (N, A), `_UNSEEN` where the file says nothing.
+
+    Args:
+        rows: {image id: row}; lines about other images are passed over.
+        columns: {attribute id: column}.
+    """
+    # 3.7 million lines: comparing the text of a field is faster than making a number of it, and assigning an item
+    # of a bytearray is several times faster than one of a NumPy array.
+    offsets = {b"%d" % image_id: row * len(columns) for image_id, row in rows.items()}
+    column_of = {b"%d" % identity: column for identity, column in columns.items()}
+    quarters_of = _QUARTERS[files.encoding]
     values = bytearray([_UNSEEN]) * (len(rows) * len(columns))
-    with open_bytes(labels_file) as stream:
+    with open_bytes(files.values) as stream:
         for number, line in enumerate(stream, 1):
             # image id, attribute id, is present, certainty, seconds; a few lines of CUB have more columns.
             fields = line.split(maxsplit=4)
-            if not fields:
-                continue
             try:
-                image_id, attribute_id, present, certainty = map(int, fields[:4])
-                column = columns[attribute_id]
-            except (ValueError, KeyError):
-                column = present = certainty = -1
-            if column < 0 or present not in (0, 1) or not 1 <= certainty <= 4:
-                text = line.decode(errors="replace").strip()
-                raise DataError(
-                    f"{labels_file}:{number}: expected image id, attribute id (of {names_file.name}),"
-                    f" 0 or 1, certainty 1 to 4; found {text!r}"
-                )
-            if (row := rows.get(image_id)) is not None:
-                values[row * len(columns) + column] = present and certainty >= _LEAST_CERTAINTY
-    table = np.frombuffer(values, dtype=np.uint8).reshape(len(rows), len(columns))  # (N, A)
-    return _Attributes(tuple(names[attribute_id] for attribute_id in ordered), rows, table)
+                values[offsets[fields[0]] + column_of[fields[1]]] = quarters_of[fields[2] + fields[3]]
+            except (KeyError, IndexError):
+                if not fields:
+                    continue
+                # Of an image that is not here, of numbers written otherwise ("01"), or wrong
+                try:
+                    image_id, *others = (b"%d" % int(field) for field in fields[:4])
+                    attribute_id, present, certainty = others
+                    column, quarters = column_of[attribute_id], quarters_of[present + certainty]
+                except (ValueError, KeyError):
+                    text = line.decode(errors="replace").strip()
+                    raise DataError(
+                        f"{files.values}:{number}: expected image id, attribute id (of {files.names.name}),"
+                        f" 0 or 1, certainty 1 to 4; found {text!r}"
+                    ) from None
+                if image_id in offsets:
+                    values[offsets[image_id] + column] = quarters
+    table = np.frombuffer(values, dtype=np.uint8).reshape(len(rows), len(columns))
+    held = int((table != _UNSEEN).any(axis=0).sum())
+    if 0 < held < len(columns):
+        raise DataError(
+            f"{files.values} holds {held} attributes, {files.names} names {len(columns)}",
+            hint="the two files come from different versions of CUB: take both from one archive",
+        )
+    return table
+
+
+def _read_shares(path: Path, classes: int, names_file: Path, count: int) -> NDArray[np.float32]:
+    """(classes, count) in [0, 1]: a line for each class in the order of their ids, with a percentage of each name."""
+    shares: list[list[float]] = []
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        fields = line.split()
+        if not fields:
+            continue
+        if len(fields) != count:
+            raise DataError(
+                f"{path}:{number}: holds {len(fields)} attributes, {names_file} names {count}",
+                hint="the two files come from different versions of CUB: take both from one archive",
+            )
+        try:
+            row = [float(field) for field in fields]
+        except ValueError as error:
+            raise DataError(f"{path}:{number}: percentages expected ({error})") from None
+        for share in row:
+            if not 0 <= share <= 100:  # nor is NaN
+                raise DataError(f"{path}:{number}: percentages of 0 to 100 expected, found {share:g}")
+        shares.append(row)
+    if len(shares) != classes:
+        raise DataError(
+            f"{path} holds {len(shares)} classes, classes.txt lists {classes}",
+            hint="its lines are the classes in the order of their ids: take both files from one archive",
+        )
+    return (np.array(shares) / 100).astype(np.float32)
+
+
+def _find_segmentations(base: Path, *, required: bool) -> Path | None:
+    """The folder of masks, inside `base` or beside it; None where there is none and it is not `required`."""
+    candidates = [parent / "segmentations" for parent in (base, base.absolute().parent)]
+    for candidate in candidates:
+        if candidate.is_dir():
+            return candidate
+    if not required:
+        return None
+    looked = " nor ".join(map(str, candidates))
+    raise DataError(f"no segmentations: neither {looked} exists", hint=SEGMENTATIONS_PAGE)
+
+
+def _read_parts(path: Path, images: Container[int]) -> dict[int, PartLocations]:
+    """{image id: its visible parts} of `parts/part_locs.txt`; lines about other images are passed over."""
+    if not path.is_file():
+        raise DataError(f"{path} is missing, which masks are estimated from", hint=CUB_PAGE)
+    points: dict[int, list[tuple[float, float]]] = {}
+    for number, (image_id, part_id, *place, visible) in read_fields(path, 5):
+        identity = _integer(image_id, path, number, "the image id")
+        _integer(part_id, path, number, "the part id")
+        try:
+            x, y = map(float, place)
+        except ValueError:
+            found = " ".join(place)
+            raise DataError(f"{path}:{number}: x and y expected, found {found!r}") from None
+        if not (math.isfinite(x) and math.isfinite(y)):
+            raise DataError(f"{path}:{number}: the location is not finite: {x} {y}")
+        if visible not in ("0", "1"):
+            raise DataError(f"{path}:{number}: 1 (visible) or 0 expected, found {visible!r}")
+        if identity in images:
+            places = points.setdefault(identity, [])
+            if visible == "1":
+                places.append((x, y))
+    return {identity: PartLocations(tuple(places)) for identity, places in points.items()}

@@ -73,8 +73,17 @@ class Species:
     test: bool
 
 
-def read(root: Path) -> Source:
+def read(
+    root: Path,
+    *,
+    attributes: cub.Encoding | None = None,
+    segmentations: cub.Segmentations | None = None,
+) -> Source:
     """The demo dataset below `root`, which `write_demo` wrote, through the reader of CUB.
+
+    Args:
+        attributes: As `cub.read` takes it. The pictures' own are certain: "soft" is the same as "binary".
+        segmentations: As `cub.read` takes it. There are official ones.
 
     Raises:
         DataError: `root` holds no complete demo dataset.
@@ -83,7 +92,13 @@ def read(root: Path) -> Source:
         raise DataError(
             f"{root / SETTINGS_FILE}: no such file", "write_demo makes the folder whole, or not at all."
         )
-    return cub.read(root, name="demo", test_classes=root / TEST_CLASSES_FILE)
+    return cub.read(
+        root,
+        name="demo",
+        test_classes=root / TEST_CLASSES_FILE,
+        attributes=attributes,
+        segmentations=segmentations,
+    )
 
 
 def species(count: int, seed: int) -> list[Species]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gancli.data.sample import BadSample, BoundingBox, Sample, Source
+from gancli.data.sample import BadSample, BoundingBox, PartLocations, Sample, Source
 from gancli.data.sources import cub
 from gancli.errors import DataError, UsageError
 
@@ -53,7 +53,11 @@ def test_sample_holds_what_the_files_say(tiny_raw_cub: Path) -> None:
     assert first.class_id == 0
     x, y, width, height = (tiny_raw_cub / "CUB_200_2011/bounding_boxes.txt").read_text().split()[1:5]
     assert first.box == BoundingBox(float(x), float(y), float(width), float(height))
-    np.testing.assert_array_equal(first.attributes, np.array([1, 0, 1], np.uint8))
+    assert first.attributes is not None
+    assert first.attributes.dtype == np.float32
+    np.testing.assert_array_equal(first.attributes, [1, 0, 1])
+    assert source.attribute_encoding == "binary"
+    assert first.segmentation is None
 
 
 def test_zero_shot_split_sends_whole_classes_to_test(tiny_raw_cub: Path) -> None:
@@ -238,6 +242,9 @@ def test_missing_captions_list_the_folders_looked_for(tiny_raw_cub: Path) -> Non
         ("attributes/image_attribute_labels.txt", "1 2 2 4 1.0", "0 or 1"),
         ("attributes/image_attribute_labels.txt", "1 2 1 5 1.0", "certainty 1 to 4"),
         ("attributes/image_attribute_labels.txt", "1 9 1 4 1.0", "attribute id"),
+        ("attributes/image_attribute_labels.txt", "1 2 14 1.0", "certainty 1 to 4"),
+        ("attributes/image_attribute_labels.txt", "x 2 1 4 1.0", "image id"),
+        ("attributes/image_attribute_labels.txt", "999 9 1 4 1.0", "attribute id"),
     ],
 )
 def test_malformed_line_is_named(tiny_raw_cub: Path, file: str, text: str, message: str) -> None:
@@ -291,6 +298,250 @@ def test_labels_without_names_are_an_error(tiny_raw_cub: Path) -> None:
         cub.read(tiny_raw_cub)
 
 
+def test_numbers_of_labels_may_be_written_otherwise(tiny_raw_cub: Path) -> None:
+    labels = tiny_raw_cub / "CUB_200_2011" / "attributes" / "image_attribute_labels.txt"
+    edit(labels, 1, "01 +1 00 04 3.5")
+    edit(labels, 2, "1\t2  1 04")
+    np.testing.assert_array_equal(good(cub.read(tiny_raw_cub))[0].attributes, [0, 1, 1])
+
+
+def test_soft_attributes_heed_the_certainty(tiny_raw_cub: Path) -> None:
+    labels = tiny_raw_cub / "CUB_200_2011" / "attributes" / "image_attribute_labels.txt"
+    for line, (present, certainty) in enumerate([(p, c) for p in (1, 0) for c in (4, 3, 2, 1, 4, 3)], 1):
+        image, attribute = (line - 1) // 3 + 1, (line - 1) % 3 + 1
+        edit(labels, line, f"{image} {attribute} {present} {certainty} 2.0")
+    source = cub.read(tiny_raw_cub, attributes="soft")
+    rows = [sample.attributes for sample in good(source)[:4]]
+    assert source.attribute_encoding == "soft"
+    assert all(row is not None and row.dtype == np.float32 for row in rows)
+    np.testing.assert_array_equal(rows, [[1, 0.75, 0.5], [0, 1, 0.75], [0, 0.25, 0.5], [0, 0, 0.25]])
+    binary = [sample.attributes for sample in good(cub.read(tiny_raw_cub, attributes="binary"))[:4]]
+    np.testing.assert_array_equal(binary, [[1, 1, 1], [0, 1, 1], [0, 0, 0], [0, 0, 0]])
+
+
+@pytest.fixture
+def raw_with_shares(tiny_raw_cub: Path) -> Path:
+    """The tiny dataset with percentages of its classes beside the labels of its images."""
+    shares = "0.0 100.0 25\n12.5 50 1e2\n0 0 0\n33.333333 2 3\n"
+    (tiny_raw_cub / SHARES).write_text(shares)
+    return tiny_raw_cub
+
+
+SHARES = "CUB_200_2011/attributes/class_attribute_labels_continuous.txt"
+
+
+def test_class_attributes_are_shares_of_the_class(raw_with_shares: Path) -> None:
+    assert cub.read(raw_with_shares).attribute_encoding == "binary"
+    classes = raw_with_shares / "CUB_200_2011" / "classes.txt"
+    classes.write_text("\n".join(reversed(classes.read_text().split("\n"))))  # the rows go by id
+    source = cub.read(raw_with_shares, attributes="class")
+    assert source.attribute_encoding == "class"
+    expected = np.float32([[0, 1, 0.25], [0.125, 0.5, 1], [0, 0, 0], [0.33333333, 0.02, 0.03]])
+    for sample in good(source):
+        assert sample.attributes is not None
+        assert sample.class_id is not None
+        assert sample.attributes.dtype == np.float32
+        np.testing.assert_array_equal(sample.attributes, expected[sample.class_id])
+
+
+def test_class_attributes_stand_in_where_images_have_no_labels(raw_with_shares: Path) -> None:
+    (raw_with_shares / "CUB_200_2011" / "attributes" / "image_attribute_labels.txt").unlink()
+    source = cub.read(raw_with_shares)
+    assert source.attribute_encoding == "class"
+    assert len(source.attribute_names) == 3
+    assert good(source)[0].attributes is not None
+    (raw_with_shares / "attributes.txt").unlink()  # such a copy has always been read, without attributes
+    source = cub.read(raw_with_shares)
+    assert (source.attribute_encoding, source.attribute_names) == ("", ())
+    with pytest.raises(DataError, match="without the attributes' names"):
+        cub.read(raw_with_shares, attributes="class")
+
+
+def test_class_attributes_of_an_image_without_class(raw_with_shares: Path) -> None:
+    edit(raw_with_shares / "CUB_200_2011" / "image_class_labels.txt", 1, None)
+    reasons = bad(cub.read(raw_with_shares, attributes="class"))
+    assert reasons == {ALBATROSS: "image 1 is not in image_class_labels.txt"}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "absent", "present"),
+    [
+        (
+            "binary",
+            "image_attribute_labels",
+            "class_attribute_labels_continuous.txt: choose --attributes class",
+        ),
+        (
+            "soft",
+            "image_attribute_labels",
+            "class_attribute_labels_continuous.txt: choose --attributes class",
+        ),
+        (
+            "class",
+            "class_attribute_labels_continuous",
+            "image_attribute_labels.txt: choose --attributes binary (or soft)",
+        ),
+    ],
+)
+def test_an_encoding_without_its_file_names_the_other(
+    raw_with_shares: Path, encoding: cub.Encoding, absent: str, present: str
+) -> None:
+    folder = raw_with_shares / "CUB_200_2011" / "attributes"
+    (folder / f"{absent}.txt").unlink()
+    with pytest.raises(DataError, match=f"{absent}.txt is missing, which {encoding} attributes") as caught:
+        cub.read(raw_with_shares, attributes=encoding)
+    assert present in str(caught.value.hint)
+    for file in folder.iterdir():
+        file.unlink()
+    with pytest.raises(DataError, match="is missing") as caught:
+        cub.read(raw_with_shares, attributes=encoding)
+    assert "data.caltech.edu" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "message"),
+    [
+        (2, "12.5 50", ":2: holds 2 attributes, .*attributes.txt names 3"),
+        (2, "12.5 50 1 2", ":2: holds 4 attributes"),
+        (3, "0 0 100.5", ":3: percentages of 0 to 100 expected, found 100.5"),
+        (3, "0 -1 0", ":3: .* found -1"),
+        (3, "0 nan 0", ":3: .* found nan"),
+        (3, "0 0 inf", ":3: .* found inf"),
+        (3, "0 0 half", ":3: percentages expected .*'half'"),
+        (4, None, " holds 3 classes, classes.txt lists 4"),
+        (4, "0 0 0\n0 0 0", " holds 5 classes, classes.txt lists 4"),
+    ],
+)
+def test_malformed_percentages(raw_with_shares: Path, line: int, text: str | None, message: str) -> None:
+    edit(raw_with_shares / SHARES, line, text)
+    assert len(good(cub.read(raw_with_shares))) == 24
+    with pytest.raises(DataError, match=f"class_attribute_labels_continuous.txt{message}"):
+        cub.read(raw_with_shares, attributes="class")
+
+
+def test_labels_of_another_version_are_named_once(tiny_raw_cub: Path) -> None:
+    names = tiny_raw_cub / "attributes.txt"
+    names.write_text(names.read_text() + "4 has_size::large\n5 has_size::medium\n")
+    with pytest.raises(
+        DataError, match=r"labels\.txt holds 3 attributes, .*attributes\.txt names 5"
+    ) as caught:
+        cub.read(tiny_raw_cub)
+    assert "different versions" in str(caught.value.hint)
+
+
+def test_images_that_the_labels_do_not_know_are_bad(tiny_raw_cub: Path) -> None:
+    labels = tiny_raw_cub / "CUB_200_2011" / "attributes" / "image_attribute_labels.txt"
+    labels.write_text("".join(labels.read_text().splitlines(keepends=True)[3:]))
+    reason = "3 of its 3 attributes are not in image_attribute_labels.txt"
+    assert bad(cub.read(tiny_raw_cub)) == {ALBATROSS: reason}
+    labels.write_text("")
+    assert set(bad(cub.read(tiny_raw_cub)).values()) == {reason}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 has_a::b\n1 has_a::c\n", r"attributes\.txt:2: attribute 1 \(has_a::c\) is listed twice"),
+        ("1 has_a::b\n2 has_a::b\n", r"attributes\.txt:2: attribute 2 \(has_a::b\) is listed twice"),
+        ("one has_a::b\n", r"attributes\.txt:1: the attribute id should be a whole number, not 'one'"),
+        ("1\n", r"attributes\.txt:1: 2 fields expected"),
+        ("\n", r"attributes\.txt lists no attribute"),
+    ],
+)
+def test_malformed_names_of_attributes(tiny_raw_cub: Path, text: str, message: str) -> None:
+    (tiny_raw_cub / "attributes.txt").write_text(text)
+    with pytest.raises(DataError, match=message):
+        cub.read(tiny_raw_cub)
+
+
+def test_unknown_choices_name_the_known(tiny_raw_cub: Path) -> None:
+    with pytest.raises(UsageError, match="unknown attributes 'hard'") as caught:
+        cub.read(tiny_raw_cub, attributes="hard")  # type: ignore[arg-type]
+    assert caught.value.hint == "choose binary, soft or class"
+    with pytest.raises(UsageError, match="unknown segmentations 'own'") as caught:
+        cub.read(tiny_raw_cub, segmentations="own")  # type: ignore[arg-type]
+    assert caught.value.hint == "choose official, estimate or none"
+
+
+@pytest.mark.parametrize("place", ["CUB_200_2011/segmentations", "segmentations"])
+@pytest.mark.parametrize("root", ["", "CUB_200_2011"])
+def test_official_segmentations_lie_inside_or_beside(tiny_raw_cub: Path, place: str, root: str) -> None:
+    folder = tiny_raw_cub / place
+    folder.mkdir()
+    choices: tuple[cub.Segmentations | None, ...] = (None, "official")
+    for choice in choices:
+        samples = good(cub.read(tiny_raw_cub / root, segmentations=choice))
+        # whether the file is there is for `prepare` to see
+        assert [sample.segmentation for sample in samples] == [folder / f"{s.key}.png" for s in samples]
+    assert {s.segmentation for s in good(cub.read(tiny_raw_cub / root, segmentations="none"))} == {None}
+
+
+def test_official_segmentations_that_are_absent(tiny_raw_cub: Path) -> None:
+    assert {sample.segmentation for sample in good(cub.read(tiny_raw_cub))} == {None}
+    with pytest.raises(DataError, match=r"CUB_200_2011/segmentations nor .*raw/segmentations") as caught:
+        cub.read(tiny_raw_cub, segmentations="official")
+    assert "https://data.caltech.edu/records/w9d68-gec53" in str(caught.value.hint)
+    assert "estimate" in str(caught.value.hint)
+
+
+@pytest.fixture
+def raw_with_parts(tiny_raw_cub: Path) -> Path:
+    """The tiny dataset with two parts of each image, of which the first image shows none, the second one."""
+    lines = ["1 1 0.0 0.0 0", "1 2 0.0 0.0 0", "2 1 12.0 7.5 1", "2 2 0.0 0.0 0"]
+    lines += [f"{image} {part} {image} {part}.5 1" for image in (*range(3, 25), 999) for part in (1, 2)]
+    (tiny_raw_cub / PARTS).parent.mkdir()
+    (tiny_raw_cub / PARTS).write_text("\n".join(lines) + "\n")
+    return tiny_raw_cub
+
+
+PARTS = "CUB_200_2011/parts/part_locs.txt"
+
+
+def test_estimates_are_made_of_the_visible_parts(raw_with_parts: Path) -> None:
+    source = cub.read(raw_with_parts, segmentations="estimate")
+    first, second, third = (sample.segmentation for sample in good(source)[:3])
+    assert first == PartLocations(())
+    assert second == PartLocations(((12.0, 7.5),))
+    assert third == PartLocations(((3.0, 1.5), (3.0, 2.5)))
+    assert "parts/part_locs.txt" in source.fingerprint
+    plain = cub.read(raw_with_parts)
+    assert "parts/part_locs.txt" not in plain.fingerprint
+    assert good(plain)[1].segmentation is None
+
+
+def test_images_without_parts_are_bad_where_parts_are_needed(raw_with_parts: Path) -> None:
+    edit(raw_with_parts / PARTS, 1, None)
+    edit(raw_with_parts / PARTS, 1, None)
+    assert bad(cub.read(raw_with_parts, segmentations="estimate")) == {
+        ALBATROSS: "image 1 is not in parts/part_locs.txt"
+    }
+    assert bad(cub.read(raw_with_parts)) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 2 3.0 1", "5 fields expected"),
+        ("one 2 3.0 4.0 1", "the image id should be a whole number, not 'one'"),
+        ("1 two 3.0 4.0 1", "the part id should be a whole number, not 'two'"),
+        ("1 2 3.0 y 1", "x and y expected, found '3.0 y'"),
+        ("1 2 3.0 nan 1", "not finite"),
+        ("1 2 3.0 4.0 2", r"1 \(visible\) or 0 expected, found '2'"),
+    ],
+)
+def test_malformed_parts(raw_with_parts: Path, text: str, message: str) -> None:
+    edit(raw_with_parts / PARTS, 2, text)
+    with pytest.raises(DataError, match=rf"part_locs\.txt:2: .*{message}"):
+        cub.read(raw_with_parts, segmentations="estimate")
+    assert len(good(cub.read(raw_with_parts))) == 24
+
+
+def test_parts_that_are_absent(tiny_raw_cub: Path) -> None:
+    with pytest.raises(DataError, match=r"part_locs\.txt is missing") as caught:
+        cub.read(tiny_raw_cub, segmentations="estimate")
+    assert "data.caltech.edu" in str(caught.value.hint)
+
+
 def test_fingerprint_tells_splits_and_files_apart(tiny_raw_cub: Path) -> None:
     zero_shot = cub.read(tiny_raw_cub).fingerprint
     assert zero_shot == cub.read(tiny_raw_cub).fingerprint
@@ -307,6 +558,12 @@ def test_fingerprint_tells_splits_and_files_apart(tiny_raw_cub: Path) -> None:
     edit(tiny_raw_cub / "CUB_200_2011" / "bounding_boxes.txt", 1, "1 1 1 9 9")
     changed = cub.read(tiny_raw_cub).fingerprint
     assert {name for name in zero_shot if zero_shot[name] != changed[name]} == {"bounding_boxes.txt"}
+    (tiny_raw_cub / SHARES).write_text("1 2 3\n" * 4)
+    shares = cub.read(tiny_raw_cub, attributes="class").fingerprint
+    assert zero_shot.keys() ^ shares.keys() == {
+        "attributes/image_attribute_labels.txt",
+        "attributes/class_attribute_labels_continuous.txt",
+    }
 
 
 def test_shipped_list_gives_the_published_split(shared_data: Path) -> None:
@@ -331,5 +588,19 @@ def test_real_partial_copies(shared_data: Path) -> None:
         test_classes = {sample.class_id for sample in samples if sample.split == "test"}
         assert len(test_classes) == 17
         assert not test_classes & {sample.class_id for sample in samples if sample.split == "train"}
+        assert source.attribute_encoding == "class"
+        assert len(source.attribute_names) == 312
+        rows = np.stack([sample.attributes for sample in samples if sample.attributes is not None])
+        assert len(rows) == images
+        assert (rows.min(), rows.max()) == (0, 1)
+        for sample in good(cub.read(shared_data / folder, segmentations="estimate")):
+            parts, box = sample.segmentation, sample.box
+            assert isinstance(parts, PartLocations)
+            assert box is not None
+            assert parts.points
+            assert all(
+                -1 <= x - box.x <= box.width + 1 and -1 <= y - box.y <= box.height + 1
+                for x, y in parts.points
+            )
     official = good(cub.read(shared_data / "cub", split="official"))
     assert Counter(sample.split for sample in official) == {"train": 100, "test": 100}

@@ -6,7 +6,7 @@ import errno
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from gancli.data.prepare import prepare
-from gancli.data.sample import Sample
+from gancli.data.sample import PartLocations, Sample
 from gancli.data.shards import Dataset
-from gancli.data.sources import demo
+from gancli.data.sources import cub, demo
 from gancli.data.sources.demo_captions import BELLY_SHARE, MAX_WORDS, write_captions
 from gancli.data.sources.demo_drawing import BACKGROUNDS, COLORS, draw_bird
 from gancli.data.text import tokenize
@@ -101,6 +101,35 @@ def test_one_value_of_each_attribute_group_holds(raw: Path) -> None:
         assert sample.attributes is not None
         present = [group for group, holds in zip(groups, sample.attributes, strict=True) if holds]
         assert sorted(present) == sorted(set(groups))
+
+
+def test_the_choices_of_the_reader_of_cub(raw: Path) -> None:
+    binary, soft, shares = (list(demo.read(raw, attributes=e).samples) for e in get_args(cub.Encoding))
+    for one, same, of_class in zip(binary, soft, shares, strict=True):
+        assert isinstance(one, Sample)
+        assert isinstance(same, Sample)
+        assert isinstance(of_class, Sample)
+        assert one.attributes is not None
+        assert of_class.attributes is not None
+        np.testing.assert_array_equal(one.attributes, same.attributes)
+        background = [name.startswith("has_background") for name in demo.ATTRIBUTES]
+        differ = one.attributes != of_class.attributes  # pictures of a class differ in their background alone
+        assert not differ[np.logical_not(background)].any()
+    assert demo.read(raw).attribute_encoding == "binary"
+    assert demo.read(raw, attributes="class").attribute_encoding == "class"
+
+
+def test_segmentations_are_official_or_estimated(raw: Path) -> None:
+    for official in samples_of(raw):
+        assert isinstance(official.segmentation, Path)
+        assert official.segmentation.is_file()
+    for estimated in demo.read(raw, segmentations="estimate").samples:
+        assert isinstance(estimated, Sample)
+        assert isinstance(estimated.segmentation, PartLocations)
+        assert len(estimated.segmentation.points) > 3
+    for plain in demo.read(raw, segmentations="none").samples:
+        assert isinstance(plain, Sample)
+        assert plain.segmentation is None
 
 
 def test_attributes_agree_with_the_captions(raw: Path) -> None:

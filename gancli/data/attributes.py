@@ -1,0 +1,287 @@
+"""Binary attributes of a picture: their names, which of them a silhouette shows, and what users write for them.
+
+Names are those of CUB-200-2011's attributes.txt, `has_<group>::<value>`. What is known of each group stands in
+attribute_groups.csv: whether the silhouette or the inside of the picture shows it, and whether a bird has one of its
+values or any number of them.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gancli.data.sources.files import read_text
+from gancli.errors import DataError, UsageError
+
+GROUPS_FILE = Path(__file__).with_name("attribute_groups.csv")
+"""A row per group, in CUB's order: `group`, `part` (shape or appearance), `values` (one or any)."""
+
+PRESENT = 0.5
+"""The least number that counts as present where an attribute is more than yes or no."""
+
+_CREST = ("head_pattern", "crested")
+_YES = "yes"  # the one value of a name that has none
+
+
+@dataclass(frozen=True)
+class AttributeSplit:
+    """Columns of the attributes that a silhouette shows and of the others, each ascending."""
+
+    shape: tuple[int, ...]
+    appearance: tuple[int, ...]
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Group and value of an attribute's name.
+
+    `has_size::small_(5_-_9_in)` is ("size", "small_(5_-_9_in)"). A name without `::` is a group of its own, with
+    "yes" as its only value: `has_long_legs` is ("long_legs", "yes").
+    """
+    group, _, value = name.removeprefix("has_").partition("::")
+    return group, value or _YES
+
+
+def split_attributes(
+    names: Sequence[str],
+    *,
+    crest_is_shape: bool = False,
+    drop_size: bool = False,
+    shape_groups: Sequence[str] | None = None,
+) -> AttributeSplit:
+    """Which attributes the stage of shapes reads, and which the stage of pictures.
+
+    Args:
+        names: Of all attributes, in the order of their columns.
+        crest_is_shape: Move `head_pattern::crested` to the shape, where there is such an attribute.
+        drop_size: Leave out the group `size`, which a picture cropped to the bird no longer shows.
+        shape_groups: Groups that a silhouette shows, in place of those of attribute_groups.csv: 42 of CUB's 312
+            attributes. A group that the file does not know is appearance.
+
+    Raises:
+        DataError: No shape attribute is left.
+        UsageError: `shape_groups` names a group that is neither among `names` nor in the file.
+    """
+    columns = _columns_of(names)
+    if shape_groups is None:
+        shaped = {group for group, (part, _) in _groups().items() if part == "shape"}
+    else:
+        known = [*columns, *(group for group in _groups() if group not in columns)]
+        shaped = {_find_group(group, known, "shape groups") for group in shape_groups}
+    shape: list[int] = []
+    appearance: list[int] = []
+    for column, name in enumerate(names):
+        group, value = split_name(name)
+        if drop_size and group == "size":
+            continue
+        is_shape = group in shaped or (crest_is_shape and (group, value) == _CREST)
+        (shape if is_shape else appearance).append(column)
+    if not shape:
+        raise DataError(
+            f"none of the {len(names)} attributes describes a shape: the groups of shape are"
+            f" {', '.join(sorted(shaped)) or 'none'}{', without size' if drop_size else ''},"
+            f" those of the dataset {', '.join(columns) or 'none'}",
+            hint="choose the groups that a silhouette shows with shape_groups",
+        )
+    return AttributeSplit(tuple(shape), tuple(appearance))
+
+
+def attributes_text(values: NDArray[np.float32], names: Sequence[str]) -> str:
+    """What `parse_attributes` reads back: "bill_shape=cone, size=small_(5_-_9_in)".
+
+    Args:
+        values: (A,) in [0, 1]; from 0.5 on an attribute is present.
+        names: The A names, without commas.
+
+    Returns:
+        The present attributes in the order of `names`; "" where there are none.
+    """
+    pairs = (split_name(name) for name, value in zip(names, values, strict=True) if value >= PRESENT)
+    return ", ".join(f"{group}={value}" for group, value in pairs)
+
+
+def parse_attributes(requests: Sequence[str], names: Sequence[str]) -> NDArray[np.float32]:
+    """The attributes that a user asks for.
+
+    Args:
+        requests: Each `group=value`, or several with commas between. Case, a leading `has_`, British or American
+            spelling and the choice of blank, `-` or `_` do not matter. A value may be cut short as long as it stays
+            unambiguous, and one such as `small_(5_-_9_in)` may go without its brackets.
+        names: Of all A attributes.
+
+    Returns:
+        (A,) 1 for what is asked for, 0 for all others.
+
+    Raises:
+        UsageError: A request is not of that form, or names a group or a value that there is not.
+    """
+    columns = _columns_of(names)
+    values = np.zeros(len(names), np.float32)
+    for request in (part.strip() for text in requests for part in text.split(",")):
+        if request:
+            values[_find_column(request, columns)] = 1
+    return values
+
+
+def contradictions(values: NDArray[np.float32], names: Sequence[str]) -> list[str]:
+    """Values that no bird has together: "size: small_(5_-_9_in) and large_(16_-_32_in)".
+
+    Args:
+        values: (A,) in [0, 1]; from 0.5 on an attribute is present.
+        names: The A names.
+
+    Returns:
+        A line for each group with several values present of which a bird has one; a bird may well have two colours.
+    """
+    present: dict[str, list[str]] = {}
+    for name, value in zip(names, values, strict=True):
+        group, meaning = split_name(name)
+        if value >= PRESENT and _groups().get(group, ("", ""))[1] == "one":
+            present.setdefault(group, []).append(meaning)
+    return [
+        f"{group}: {', '.join(several[:-1])} and {several[-1]}"
+        for group, several in present.items()
+        if len(several) > 1
+    ]
+
+
+def contradictory_groups(values: NDArray[np.float32], names: Sequence[str]) -> dict[str, int]:
+    """How many of many pictures contradict themselves, as `contradictions` tells of one.
+
+    Args:
+        values: (N, A) in [0, 1].
+        names: The A names.
+
+    Returns:
+        {group: pictures with several of its values}, in the order of `names`; only groups with such pictures.
+    """
+    counts = {}
+    for group, columns in _columns_of(names).items():
+        if _groups().get(group, ("", ""))[1] == "one":
+            present = values[:, list(columns.values())] >= PRESENT  # (N, values of the group)
+            counts[group] = int((present.sum(axis=1) > 1).sum())
+    return {group: count for group, count in counts.items() if count}
+
+
+def read_attribute_file(path: Path, names: Sequence[str]) -> list[NDArray[np.float32]]:
+    """The attributes of one picture a line, as `parse_attributes` reads them: "primary_color=red, size=small".
+
+    Args:
+        path: UTF-8 text. Blank lines and those that start with # are passed over.
+        names: Of all A attributes.
+
+    Returns:
+        (A,) of each picture, in file order; at least one.
+
+    Raises:
+        DataError: The file cannot be read, a line is wrong, or none is left.
+    """
+    pictures = []
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        try:
+            pictures.append(parse_attributes([line], names))
+        except UsageError as error:
+            raise DataError(f"{path}:{number}: {error}", error.hint) from None
+    if not pictures:
+        raise DataError(
+            f"{path}: holds no attributes",
+            "write those of one picture on each line, such as primary_color=red, size=small",
+        )
+    return pictures
+
+
+@cache
+def _groups() -> Mapping[str, tuple[str, str]]:
+    """{group: (part, values)} of `GROUPS_FILE`."""
+    with GROUPS_FILE.open(encoding="utf-8", newline="") as stream:
+        return {row["group"]: (row["part"], row["values"]) for row in csv.DictReader(stream)}
+
+
+def _columns_of(names: Sequence[str]) -> dict[str, dict[str, int]]:
+    """{group: {value: column}}, in the order of `names`."""
+    columns: dict[str, dict[str, int]] = {}
+    for column, name in enumerate(names):
+        group, value = split_name(name)
+        columns.setdefault(group, {})[value] = column
+    return columns
+
+
+def _plain(text: str) -> str:
+    """`text` without the differences in spelling that do not matter."""
+    text = re.sub(r"[-_\s]+", "_", text.strip().casefold())
+    return text.replace("colour", "color").replace("gray", "grey")
+
+
+def _find_column(request: str, columns: Mapping[str, Mapping[str, int]]) -> int:
+    """The column that `request` ("size=small") means."""
+    group, equals, value = (part.strip() for part in request.partition("="))
+    if not equals:
+        raise _without_value(request, columns)
+    group = _find_group(group, list(columns), f"the attribute {request!r}")
+    values = columns[group]
+    if value in values:
+        return values[value]
+    asked = _plain(value)
+    plain = {known: _plain(known) for known in values}
+    # In this order: hooked is a value of its own, though hooked_seabird starts like it
+    exact = [known for known, text in plain.items() if text == asked]
+    unbracketed = [known for known, text in plain.items() if text.partition("_(")[0] == asked]
+    shortened = [known for known, text in plain.items() if text.startswith(asked)]
+    found = exact or unbracketed or (shortened if asked else [])
+    if len(found) == 1:
+        return values[found[0]]
+    if found:
+        raise UsageError(
+            f"the attribute {request!r} could be {group}={f' or {group}='.join(found)}",
+            "write out more of it",
+        )
+    near = _nearest(asked, plain)
+    raise UsageError(
+        f"the attribute {request!r}: {group} has no value {value!r}",
+        f"{f'did you mean {group}={near}? ' if near else ''}{group} is one of {', '.join(values)}",
+    )
+
+
+def _find_group(asked: str, known: Sequence[str], what: str) -> str:
+    """The one of `known` groups that `asked` means; `what` begins the message where there is none."""
+    if asked in known:
+        return asked
+    plain = {group: _plain(group) for group in known}
+    wanted = _plain(asked).removeprefix("has_")
+    for group, text in plain.items():
+        if text == wanted:
+            return group
+    near = _nearest(wanted, plain)
+    raise UsageError(
+        f"{what}: there is no group {asked!r}",
+        f"{f'did you mean {near}? ' if near else ''}the groups are {', '.join(known) or 'none: no attributes'}",
+    )
+
+
+def _without_value(request: str, columns: Mapping[str, Mapping[str, int]]) -> UsageError:
+    """The error for a request without "=": what could stand on its other side."""
+    message = f"the attribute {request!r} has no '='"
+    asked = _plain(request).removeprefix("has_")
+    for group, values in columns.items():
+        if _plain(group) == asked:
+            return UsageError(message, f"write {group}=VALUE; {group} is one of {', '.join(values)}")
+    meant = [
+        f"{group}={value}" for group, values in columns.items() for value in values if _plain(value) == asked
+    ]
+    examples = meant or [f"{group}={next(iter(values))}" for group, values in columns.items()]
+    return UsageError(message, f"write GROUP=VALUE, such as {' or '.join(examples[:3])}")
+
+
+def _nearest(asked: str, plain: Mapping[str, str]) -> str | None:
+    """The key of `plain` whose spelling is nearest to `asked`, None where none is near."""
+    close = difflib.get_close_matches(asked, list(plain.values()), n=1)
+    return next((known for known, text in plain.items() if text in close), None)
