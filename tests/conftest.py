@@ -66,6 +66,7 @@ def write_raw_cub(root: Path, images_per_class: int = IMAGES_PER_CLASS) -> Path:
     identity = 0
     for class_number, (name, colour) in enumerate(zip(CLASSES, COLOURS, strict=True), start=1):
         (base / "images" / name).mkdir(parents=True)
+        (base / "segmentations" / name).mkdir(parents=True)
         (root / "text" / name).mkdir(parents=True)
         for number in range(images_per_class):
             identity += 1
@@ -75,9 +76,12 @@ def write_raw_cub(root: Path, images_per_class: int = IMAGES_PER_CLASS) -> Path:
             picture = Image.new(
                 "RGB", (width, height), tuple(int(level) for level in rng.integers(90, 200, 3))
             )
-            draw = ImageDraw.Draw(picture)
-            draw.ellipse((box[0], box[1], box[0] + box[2], box[1] + box[3]), fill=colour)
+            mask = Image.new("L", picture.size)
+            corners = (box[0], box[1], box[0] + box[2], box[1] + box[3])
+            ImageDraw.Draw(picture).ellipse(corners, fill=colour)
+            ImageDraw.Draw(mask).ellipse(corners, fill=255)
             picture.save(base / "images" / name / f"{stem}.jpg", quality=95)
+            mask.save(base / "segmentations" / name / f"{stem}.png")
             size = ("small", "large")[number % 2]
             sentences = [
                 f"this is a {size} {colour} bird, number {identity}.",
@@ -141,14 +145,15 @@ def write_spoken(dataset: Path, folder: Path, settings: MelSettings | None = Non
                 attributes[index], spoken,
             )  # fmt: skip
         folder.mkdir(exist_ok=True)
-        shard = writer.write(folder / f"{name}-00000-of-00001.h5")
+        shard = writer.write(folder / f"{name}-00000-of-00001.h5").entry
         splits[name] = entry.model_copy(update={"shards": (shard,)})
         utterances[name] = shard.captions
     shutil.copy(dataset / VOCABULARY, folder / VOCABULARY)
     speech = SpeechEntry(
         mel=mel, backend="recorded", version="", voices=(), speeds=(), audio=False, utterances=utterances
     )
-    write_manifest(folder, manifest.model_copy(update={"splits": splits, "speech": speech}))
+    update = {"splits": splits, "speech": speech, "segmentations": None}
+    write_manifest(folder, manifest.model_copy(update=update))
     return folder
 
 
@@ -247,6 +252,35 @@ def build_stackgan(encoder: SentenceEncoder | CaptionEmbeddings, folder: Path, *
         save_stackgan(folder, stage1, stage2, encoder, {**settings, "stage2": second})
     else:
         save_stackgan(folder, stage1, None, encoder, settings)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_attr2image(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained attr2image folder of both stages, 16 and 32 pixels, that heeds its attributes; not to be changed."""
+    from gancli.inference.attr2image import save_attr2image
+    from gancli.models.attr2image import ImageGenerator, ShapeGenerator
+
+    shape = {"size": 16, "attributes": 1, "width": 2, "noise_dim": 6, "condition_dim": 5}
+    image = {"size": 32, "attributes": 2, "width": 4, "condition_dim": 5}
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(8)
+        networks = ShapeGenerator(**shape), ImageGenerator(**image)
+        for network in networks:
+            for parameter in network.parameters():
+                parameter.add_(0.2 * torch.randn_like(parameter))
+    folder = tmp_path_factory.mktemp("tiny") / "attr2image"
+    settings = {
+        "dataset": "cub",
+        "step": 7,
+        "judges": ["global", "local"],
+        "shape": shape,
+        "image": image,
+        "attribute_names": list(Dataset.open(tiny_dataset).attribute_names),
+        "shape_columns": [2],
+        "image_columns": [0, 1],
+    }
+    save_attr2image(folder, *networks, settings)
     return folder
 
 

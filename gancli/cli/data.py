@@ -57,6 +57,10 @@ def show(
         Path | None,
         typer.Option("--sheet", help="The contact sheet's file.", show_default="DIR/contact-sheet.png"),
     ] = None,
+    outlines: Annotated[
+        bool,
+        typer.Option("--outlines", help="Also where each bird ends: yellow, or red where that is no good."),
+    ] = False,
 ) -> None:
     """What is in a dataset folder, and a contact sheet of its pictures with a caption each."""
     from dataclasses import asdict
@@ -69,7 +73,7 @@ def show(
     summary = describe(dataset)
     sheet = sheet or folder / "contact-sheet.png"
     with atomic_file(sheet) as temporary:
-        contact_sheet(dataset, split=split, images=count).save(temporary, format="PNG")
+        contact_sheet(dataset, split=split, images=count, outlines=outlines).save(temporary, format="PNG")
 
     rows = [
         (
@@ -90,6 +94,7 @@ def show(
         f"{summary.classes:,} classes, {summary.attributes:,} attributes, vocabulary of {summary.vocabulary:,}, "
         f"{summary.rejected:,} images rejected\n"
         f"{_speech(summary)}"
+        f"{_silhouettes(summary)}"
         f"contact sheet: {sheet}"
     )
     out.result({**asdict(summary), "sheet": sheet}, text, quiet=str(sheet))
@@ -104,3 +109,14 @@ def _speech(summary: Summary) -> str:
         for name, part in summary.splits.items()
     ]
     return f"captions {summary.speech}: {', '.join(clips)} on average\n"
+
+
+def _silhouettes(summary: Summary) -> str:
+    """A line about segmentations; empty where there are none."""
+    if not summary.silhouettes:
+        return ""
+    usable = [
+        f"{number:,} of {summary.splits[name].images:,} {name}"
+        for name, number in summary.usable_silhouettes.items()
+    ]
+    return f"silhouettes ({summary.silhouettes}): {', '.join(usable)} are good\n"

@@ -38,6 +38,29 @@ class CubSplit(StrEnum):
     OFFICIAL = "official"
 
 
+class Crop(StrEnum):
+    """What is cut out around a bird."""
+
+    STACKGAN = "stackgan"
+    RATIO75 = "ratio75"
+
+
+class Segmentations(StrEnum):
+    """Where it comes from which pixels are the bird's."""
+
+    OFFICIAL = "official"
+    ESTIMATE = "estimate"
+    NONE = "none"
+
+
+class Encoding(StrEnum):
+    """What the number of an attribute means."""
+
+    BINARY = "binary"
+    SOFT = "soft"
+    CLASS = "class"
+
+
 class OxfordSplit(StrEnum):
     """The splits of Oxford-102: two by class, one by image."""
 
@@ -77,6 +100,38 @@ VocabularyOption = Annotated[
         show_default="all words of the captions",
     ),
 ]
+CropOption = Annotated[
+    Crop,
+    typer.Option(
+        "--crop",
+        help="stackgan: the bird takes about 2/3 of the side, as published; ratio75: 3/4, always square.",
+    ),
+]
+SegmentationsOption = Annotated[
+    Segmentations | None,
+    typer.Option(
+        "--segmentations",
+        help="Silhouettes for attr2image: official files, or estimate them from box, parts and colours.",
+        show_default="official where they are there, else none",
+    ),
+]
+EncodingOption = Annotated[
+    Encoding | None,
+    typer.Option(
+        "--attributes",
+        help="binary or soft (with certainties): of each picture; class: percentages of its class.",
+        show_default="binary where there are labels of each picture, else class",
+    ),
+]
+MaskListOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--mask-list",
+        metavar="FILE",
+        help="Names of the pictures whose silhouettes are good, a line each.",
+        show_default="the quality filter judges",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would be written; touch nothing.")]
 
 
@@ -101,6 +156,9 @@ def demo(
         typer.Option("--raw", help="Where the drawn pictures go, in CUB's layout.", show_default="OUT-raw"),
     ] = None,
     codec: CodecOption = Codec.RAW,
+    crop: CropOption = Crop.STACKGAN,
+    segmentations: SegmentationsOption = None,
+    attributes: EncodingOption = None,
     *,
     jobs: Jobs,
     dry_run: DryRun = False,
@@ -129,8 +187,9 @@ def demo(
     refuse_foreign(folder)
     with out.progress("drawing") as advance:
         write_demo(raw, images=images, image_size=image_size, seed=seed, jobs=jobs, progress=advance)
-    source = speech.recorded(read(raw), raw / "audio")
-    _prepare(out, source, folder, image_size, codec, jobs, speech=speech)
+    source = read(raw, attributes=_value(attributes), segmentations=_value(segmentations))
+    source = speech.recorded(source, raw / "audio")
+    _prepare(out, source, folder, image_size, codec, jobs, speech=speech, crop=crop)
 
 
 @command(
@@ -139,6 +198,7 @@ def demo(
     examples=(
         "gancli prepare cub --root raw/CUB_200_2011 --out data/cub",
         "gancli prepare cub --root raw --out data/cub64 --image-size 64 --split official --jobs 4",
+        "gancli prepare cub --root raw --out data/cub75 --split official --crop ratio75 --segmentations estimate",
     ),
     progress=True,
 )
@@ -152,6 +212,10 @@ def cub(
         CubSplit, typer.Option("--split", help="zero-shot: 150 classes train, 50 other classes test.")
     ] = CubSplit.ZERO_SHOT,
     codec: CodecOption = Codec.RAW,
+    crop: CropOption = Crop.STACKGAN,
+    segmentations: SegmentationsOption = None,
+    mask_list: MaskListOption = None,
+    attributes: EncodingOption = None,
     *,
     jobs: Jobs,
     skip_bad: SkipBad = False,
@@ -161,13 +225,27 @@ def cub(
 ) -> None:
     """Caltech-UCSD Birds 200-2011 with ten captions a picture.
 
-    The captions (text/ or text_c10/, one .txt a picture) lie beside or inside CUB_200_2011.
+    The captions (text/ or text_c10/, one .txt a picture) and the folder segmentations/ lie beside or inside
+    CUB_200_2011. For attr2image: --split official --crop ratio75 --segmentations official or estimate.
     """
     from gancli.data.sources.cub import read
 
-    source = read(root, split=split.value)
+    source = read(root, split=split.value, attributes=_value(attributes), segmentations=_value(segmentations))
     source = speech.recorded(source, root / "CUB_200_2011" / "audio", root / "audio")
-    _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run, speech=speech)
+    _prepare(
+        out,
+        source,
+        folder,
+        image_size,
+        codec,
+        jobs,
+        skip_bad,
+        vocabulary,
+        dry_run,
+        speech=speech,
+        crop=crop,
+        mask_list=mask_list,
+    )
 
 
 @command(
@@ -488,13 +566,24 @@ def _prepare(
     dry_run: bool = False,
     *,
     speech: SpeechArguments,
+    crop: Crop = Crop.STACKGAN,
+    mask_list: Path | None = None,
 ) -> None:
-    from gancli.data.prepare import make_plan, prepare
+    from gancli.data.prepare import make_plan, prepare, read_mask_list
 
     words = _vocabulary(vocabulary) if vocabulary else None
     options = speech.options
+    listed = None if mask_list is None else read_mask_list(mask_list)
     if dry_run:
-        plan = make_plan(source, image_size=image_size, codec=codec.value, vocabulary=words, speech=options)
+        plan = make_plan(
+            source,
+            image_size=image_size,
+            codec=codec.value,
+            vocabulary=words,
+            speech=options,
+            crop=crop.value,
+            mask_list=listed,
+        )
         out.result(*_planned(plan, folder))
         return
     with out.progress("preparing") as advance:
@@ -507,12 +596,21 @@ def _prepare(
             skip_bad=skip_bad,
             vocabulary=words,
             speech=options,
+            crop=crop.value,
+            mask_list=listed,
             progress=advance,
         )
+    for warning in report.warnings:
+        out.warn(warning)
     for sample in report.bad:
         out.detail(f"left out: {sample.key}: {sample.reason}")
     data, text = _done(report)
     out.result(data, text, quiet=str(report.out))
+
+
+def _value(choice: Any) -> Any:
+    """The text of a choice; None where the user left it open."""
+    return None if choice is None else choice.value
 
 
 def _vocabulary(path: Path) -> Vocabulary:
@@ -557,6 +655,8 @@ def _done(report: PrepareReport) -> tuple[dict[str, Any], str]:
         "images_per_second": round(report.images_per_second, 1),
         "reused_shards": report.reused_shards,
         "already_complete": report.already_complete,
+        "segmentations": report.segmentations and report.segmentations.model_dump(),
+        "warnings": report.warnings,
     }
     if report.already_complete:
         how = "was complete already"
@@ -567,9 +667,28 @@ def _done(report: PrepareReport) -> tuple[dict[str, Any], str]:
     spoken = sum(report.utterances.values())
     speech = f", {spoken:,} spoken captions" if spoken else ""
     text = f"{report.out}: {_counts(report.counts)}, {report.vocabulary:,} words{speech} ({how})"
+    if report.segmentations is not None:
+        text += f"\nsilhouettes ({report.segmentations.method}): {_silhouettes(report)}"
     if report.bad:
         text += f"\n{len(report.bad)} left out, listed in {report.out / 'rejected.csv'}"
     return data, text
+
+
+def _silhouettes(report: PrepareReport) -> str:
+    """How many silhouettes of each split shapes can be learned from, and what is wrong with the others."""
+    from gancli.data.segmentation import REASONS, Fault
+
+    entry = report.segmentations
+    assert entry is not None
+    parts = []
+    for split, usable in entry.usable.items():
+        faults = ", ".join(
+            f"{number:,} {REASONS[Fault[name.upper()]]}" for name, number in entry.faults[split].items()
+        )
+        parts.append(
+            f"{usable:,} of {report.counts[split]:,} {split} are good" + (f" ({faults})" if faults else "")
+        )
+    return "; ".join(parts)
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +18,19 @@ from gancli.data.sample import BoundingBox
 from gancli.data.shards import Codec
 from gancli.errors import DataError
 
-CROP_RULE = (
-    "square of half side int(0.75 max(w, h)) around the centre of the bounding box, clipped to the picture, "
-    "where there is a box; then the shorter side to int(76/64 image_size), Pillow bilinear"
-)
+Crop = Literal["stackgan", "ratio75"]
+_RESIZED = "where there is a box; then the shorter side to int(76/64 image_size), Pillow bilinear"
+CROP_RULES: Mapping[Crop, str] = {
+    "stackgan": "square of half side int(0.75 max(w, h)) around the centre of the bounding box, clipped to the "
+    f"picture, {_RESIZED}",
+    "ratio75": "square of side max(w, h) / 0.75 around the centre of the bounding box, shifted into the picture and "
+    f"mirrored beyond it where it does not fit, {_RESIZED}",
+}
+OBJECT_SHARE = 0.75  # of the object's longer side in the crop of ratio75
 JPEG_QUALITY = 95  # without chroma subsampling
 LONGEST = 16  # times as long as wide: beyond that, one picture would take the memory of a shard
 
-Rendered = tuple[NDArray[np.uint8], tuple[int, int]]  # the stored bytes, (H, W)
+Window = tuple[int, int, int, int]  # left, top, right, bottom in pixels; may reach beyond the picture
 
 
 class UnusableImage(Exception):
@@ -40,12 +47,17 @@ def load_image(path: Path) -> Image.Image:
         DataError: The file is missing, no picture, cut short, too large or of a mode without defined range.
     """
     try:
-        return _load(path)
+        return decode(path)
     except UnusableImage as error:
         raise DataError(f"{path}: {error}") from None
 
 
-def _load(path: Path) -> Image.Image:
+def decode(path: Path) -> Image.Image:
+    """The same as `load_image`, with the reason alone.
+
+    Raises:
+        UnusableImage: As it raises DataError.
+    """
     with opened(path) as file:
         image = ImageOps.exif_transpose(file)
     return to_rgb(eight_bit(image, path.name))
@@ -98,11 +110,17 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def crop_to_box(image: Image.Image, box: BoundingBox) -> Image.Image:
-    """The square of half side int(0.75 max(w, h)) around the box's centre, clipped to the picture.
+def crop_window(size: tuple[int, int], box: BoundingBox, crop: Crop = "stackgan") -> Window:
+    """What is cut out of a picture around the box of its object.
 
-    The crop of StackGAN's and AttnGAN's public code (get_imgs): the object takes about two thirds of the
-    side. Clipped crops are not square.
+    "stackgan" is the crop of StackGAN's and AttnGAN's public code (get_imgs): the object takes about two thirds of
+    the side, and a window that is clipped to the picture is not square. "ratio75" is the one of the attribute GAN's
+    paper: three quarters or more, always square, for which it may reach beyond the picture.
+
+    Args:
+        size: Width and height of the picture.
+        box: In its pixels.
+        crop: The rule.
 
     Raises:
         UnusableImage: The box has no area or lies outside the picture, or nothing is left after rounding.
@@ -113,42 +131,110 @@ def crop_to_box(image: Image.Image, box: BoundingBox) -> Image.Image:
     ):
         raise UnusableImage(f"bounding box {numbers} has no area")
     x, y, width, height = int(box.x), int(box.y), int(box.width), int(box.height)
-    if x >= image.width or y >= image.height or x + width <= 0 or y + height <= 0:
+    if x >= size[0] or y >= size[1] or x + width <= 0 or y + height <= 0:
         raise UnusableImage(
-            f"bounding box {numbers} lies outside the picture of {image.width} x {image.height} pixels"
+            f"bounding box {numbers} lies outside the picture of {size[0]} x {size[1]} pixels"
         )
-    half = int(max(width, height) * 0.75)
-    centre_x, centre_y = int((2 * x + width) / 2), int((2 * y + height) / 2)
-    left, top = max(0, centre_x - half), max(0, centre_y - half)
-    right, bottom = min(image.width, centre_x + half), min(image.height, centre_y + half)
+    if crop == "ratio75":
+        x, width = _clipped(x, width, size[0])
+        y, height = _clipped(y, height, size[1])
+        side = round(max(width, height) / OBJECT_SHARE)
+        left, right = _shifted(x + width / 2, side, size[0])
+        top, bottom = _shifted(y + height / 2, side, size[1])
+    else:
+        half = int(max(width, height) * 0.75)
+        centre_x, centre_y = int((2 * x + width) / 2), int((2 * y + height) / 2)
+        left, top = max(0, centre_x - half), max(0, centre_y - half)
+        right, bottom = min(size[0], centre_x + half), min(size[1], centre_y + half)
     if right - left < 2 or bottom - top < 2:
         raise UnusableImage(f"bounding box {numbers} leaves less than 2 pixels on a side")
-    return image.crop((left, top, right, bottom))
+    return left, top, right, bottom
 
 
-def render(path: Path, box: BoundingBox | None, side: int, codec: Codec) -> Rendered:
-    """Decode a picture, crop it to the box and resize its shorter side.
+def _clipped(first: int, length: int, end: int) -> tuple[int, int]:
+    """First and length of what of a stretch lies inside [0, end]."""
+    return max(0, first), min(end, first + length) - max(0, first)
 
-    Returns:
-        The bytes as they are stored (H * W * 3 pixels, or a JPEG file) and (H, W).
+
+def _shifted(centre: float, side: int, length: int) -> tuple[int, int]:
+    """A stretch around `centre` inside [0, length], or around all of it where it is longer."""
+    first = round(centre - side / 2)
+    first = max(min(first, max(0, length - side)), min(0, length - side))
+    return first, first + side
+
+
+def cut(image: Image.Image, window: Window) -> Image.Image:
+    """The window of a picture; beyond its edges it is mirrored."""
+    left, top, right, bottom = window
+    if left >= 0 and top >= 0 and right <= image.width and bottom <= image.height:
+        return image.crop(window)
+    rows = _mirrored(np.arange(top, bottom), image.height)
+    columns = _mirrored(np.arange(left, right), image.width)
+    return Image.fromarray(np.asarray(image)[rows][:, columns])
+
+
+def _mirrored(places: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Places on a line that is mirrored at both of its ends, again and again: each as a place in [0, length)."""
+    folded = places % (2 * length)
+    return np.where(folded < length, folded, 2 * length - 1 - folded)
+
+
+def crop_to_box(image: Image.Image, box: BoundingBox, crop: Crop = "stackgan") -> Image.Image:
+    """What `crop_window` says, cut out.
 
     Raises:
-        UnusableImage: It cannot be decoded, or too little of it is left.
+        UnusableImage: As `crop_window`.
     """
-    image = _load(path)
-    size = f"{path.name} is {image.width} x {image.height} pixels"
-    if min(image.size) < 2:
-        raise UnusableImage(f"{size}, less than 2 on a side")
-    if box is not None:
-        image = crop_to_box(image, box)
-    short, long = sorted(image.size)
-    if long > LONGEST * short:
-        raise UnusableImage(f"{size}, {long} x {short} of which are used: more than {LONGEST} to 1")
-    long = int(side * long / short)
-    width, height = (side, long) if image.width <= image.height else (long, side)
-    image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return cut(image, crop_window(image.size, box, crop))
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What of a picture is stored: a window of it, and the size that it is brought to.
+
+    Attributes:
+        window: None for the whole picture.
+        size: Width and height.
+    """
+
+    window: Window | None
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, name: str, size: tuple[int, int], box: BoundingBox | None, side: int, crop: Crop) -> Frame:
+        """The frame of a picture.
+
+        Args:
+            name: Of its file, for the reason.
+            size: Width and height.
+            box: Of its object, None to keep the whole picture.
+            side: Stored shorter side.
+            crop: How the box is cut out.
+
+        Raises:
+            UnusableImage: Too little of it is left.
+        """
+        said = f"{name} is {size[0]} x {size[1]} pixels"
+        if min(size) < 2:
+            raise UnusableImage(f"{said}, less than 2 on a side")
+        window = None if box is None else crop_window(size, box, crop)
+        width, height = size if window is None else (window[2] - window[0], window[3] - window[1])
+        short, long = sorted((width, height))
+        if long > LONGEST * short:
+            raise UnusableImage(f"{said}, {long} x {short} of which are used: more than {LONGEST} to 1")
+        long = int(side * long / short)
+        return cls(window, (side, long) if width <= height else (long, side))
+
+    def apply(self, image: Image.Image) -> Image.Image:
+        """The stored part of a picture, or of its segmentation."""
+        part = image if self.window is None else cut(image, self.window)
+        return part.resize(self.size, Image.Resampling.BILINEAR)
+
+
+def encode(image: Image.Image, codec: Codec) -> NDArray[np.uint8]:
+    """The bytes as they are stored: H * W * 3 pixels, or a JPEG file."""
     if codec == "raw":
-        return np.asarray(image).reshape(-1), (height, width)
+        return np.asarray(image).reshape(-1)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return np.frombuffer(buffer.getvalue(), np.uint8), (height, width)
+    return np.frombuffer(buffer.getvalue(), np.uint8)

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from gancli.data.shards import Dataset, stored_side
+from gancli.data.shards import FOREGROUND, Dataset, Split, stored_side
 from gancli.errors import DataError, UsageError
 
 MARGIN = 6  # pixels around every tile
 LINES = 3  # of text below it
+GOOD, FAULTY = (255, 230, 0), (255, 40, 40)  # outlines
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class SplitSummary:
 class Summary:
     """A dataset folder in numbers. Sides are in pixels; `vocabulary` counts entries with index 0.
 
-    `speech` says who speaks the captions, "" where nobody does.
+    `speech` says who speaks the captions, "" where nobody does. `silhouettes` says where segmentations come from,
+    likewise, and `usable_silhouettes` how many of each split shapes can be learned from.
     """
 
     name: str
@@ -56,6 +58,8 @@ class Summary:
     rejected: int
     crop: str
     speech: str
+    silhouettes: str
+    usable_silhouettes: dict[str, int]
     gancli_version: str
 
 
@@ -98,12 +102,20 @@ def describe(dataset: Dataset) -> Summary:
         rejected=manifest.rejected,
         crop=manifest.crop,
         speech=manifest.speech.speaker if manifest.speech else "",
+        silhouettes=manifest.segmentations.method if manifest.segmentations else "",
+        usable_silhouettes=manifest.segmentations.usable if manifest.segmentations else {},
         gancli_version=manifest.gancli_version,
     )
 
 
 def contact_sheet(
-    dataset: Dataset, *, split: str | None = None, images: int = 24, columns: int = 6, tile: int = 160
+    dataset: Dataset,
+    *,
+    split: str | None = None,
+    images: int = 24,
+    columns: int = 6,
+    tile: int = 160,
+    outlines: bool = False,
 ) -> Image.Image:
     """Draw images spread evenly over a split, each with its class or name and its first caption.
 
@@ -112,12 +124,13 @@ def contact_sheet(
         images: How many; fewer where the split holds fewer.
         columns: Tiles in a row.
         tile: Side of the square that a picture is fitted into, pixels.
+        outlines: Also where the segmentation says the object ends: in yellow, in red where it has a fault.
 
     Returns:
         An RGB picture.
 
     Raises:
-        DataError: There is no such split, or it is empty.
+        DataError: There is no such split, or it is empty, or has no segmentations to outline.
         UsageError: A number is out of range.
     """
     if images < 1 or columns < 1 or tile < 32:
@@ -141,6 +154,8 @@ def contact_sheet(
         top = position // columns * cell_height + MARGIN
         picture = Image.fromarray(chosen.image(index))
         picture.thumbnail((tile, tile))
+        if outlines:
+            picture = _outlined(picture, chosen, index)
         sheet.paste(picture, (left + (tile - picture.width) // 2, top + (tile - picture.height) // 2))
         title = dataset.class_names[chosen.class_ids[index]] if dataset.class_names else chosen.keys[index]
         draw.text((left, top + tile), title[:letters], fill="black", font=font)
@@ -148,3 +163,14 @@ def contact_sheet(
         for number, text in enumerate(caption, start=1):
             draw.text((left, top + tile + number * line), text, fill="dimgray", font=font)
     return sheet
+
+
+def _outlined(picture: Image.Image, split: Split, index: int) -> Image.Image:
+    """A picture, made smaller or not, with the outline of its segmentation."""
+    mask = Image.fromarray(split.segmentation(index)).resize(picture.size, Image.Resampling.BILINEAR)
+    object_pixels = np.asarray(mask) >= FOREGROUND
+    inside = np.pad(object_pixels, 1)
+    kept = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
+    pixels = np.array(picture)
+    pixels[object_pixels & ~kept] = FAULTY if split.segmentation_faults[index] else GOOD
+    return Image.fromarray(pixels)

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from gancli.data.masks import Hole, Holes
-from gancli.data.shards import Split
+from gancli.data.shards import FOREGROUND, Split
 from gancli.data.text import crop_tokens, pad_tokens
 from gancli.errors import DataError, GancliError
 
@@ -54,6 +54,10 @@ class Batch:
         wrong_images: As `images`, of other classes, where the source draws wrong pairs by image.
         wrong_sentences: (B, E), of images of other classes, where it draws them by text.
         holes: (B, 1, S, S) float32 of the largest size S, 1 in the hole and 0 elsewhere, where the source cuts holes.
+        masks: Per size S of the masks (B, 1, S, S) float32, 1 on the object and -1 elsewhere, of the same windows as
+            the images.
+        attributes: (B, A) float32 in [0, 1], where the source has attributes.
+        wrong_attributes: (B, A), of images whose attributes are others.
     """
 
     images: tuple[Tensor, ...]
@@ -65,6 +69,9 @@ class Batch:
     wrong_images: tuple[Tensor, ...] = ()
     wrong_sentences: Tensor | None = None
     holes: Tensor | None = None
+    masks: tuple[Tensor, ...] = ()
+    attributes: Tensor | None = None
+    wrong_attributes: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -103,6 +110,19 @@ def pyramid(windows: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
     return tuple(_resize(windows, size).float().div_(127.5).sub_(1.0) for size in sizes)
 
 
+def mask_pyramid(windows: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
+    """Resize probabilities as `pyramid` does pictures, then decide: 1 where the object is as likely as not, else -1.
+
+    Args:
+        windows: (B, 1, W, W) uint8.
+        sizes: Sides to resize to.
+
+    Returns:
+        Per size (B, 1, S, S) float32.
+    """
+    return tuple((_resize(windows, size) >= FOREGROUND).float().mul_(2).sub_(1) for size in sizes)
+
+
 def _resize(windows: Tensor, size: int) -> Tensor:
     if windows.shape[-1] == size:
         return windows
@@ -119,7 +139,7 @@ class BatchSource(TorchDataset[Batch]):
     Args:
         split: The images.
         sizes: Sides of the image pyramid in pixels, in the order of `Batch.images`. The window is the same
-            for all: sizes below or above the dataset's image size are resized from it.
+            for all: sizes below or above the dataset's image size are resized from it. None reads no pixels.
         batch: Images per step of this process.
         words: Most words of a caption, and the width L of `Batch.tokens`; 0 reads no captions (L = 0).
         seed: Of order, windows, flips and captions.
@@ -132,9 +152,13 @@ class BatchSource(TorchDataset[Batch]):
         images: The images to take, by their index in the split; None takes all.
         holes: Which holes to cut, anew for each image and step.
         grayscale: Share of the images that lose their colours.
+        mask_sizes: Sides of the masks, in the order of `Batch.masks`.
+        attributes: (N, A) of the images of the split, those that the model is to know; each image also gets the
+            attributes of another one that differ from its own, uniformly among all of them.
 
     Raises:
-        DataError: The split holds fewer images than one batch of all processes, or, with `wrong`, a single class.
+        DataError: The split holds fewer images than one batch of all processes, or, with `wrong`, a single class, or
+            no two images with different attributes, or masks are asked for and there are none.
     """
 
     def __init__(
@@ -154,6 +178,8 @@ class BatchSource(TorchDataset[Batch]):
         images: NDArray[np.int64] | None = None,
         holes: Holes | None = None,
         grayscale: float = 0.0,
+        mask_sizes: Sequence[int] = (),
+        attributes: NDArray[np.float32] | None = None,
     ) -> None:
         self.images = np.arange(len(split)) if images is None else images
         if len(self.images) < batch * world:
@@ -177,7 +203,28 @@ class BatchSource(TorchDataset[Batch]):
         self.wrong = wrong
         self.holes = holes
         self.grayscale = grayscale
-        self._others = _Others(split) if wrong else None
+        self.mask_sizes = tuple(mask_sizes)
+        self.attributes = attributes
+        if self.mask_sizes:
+            split.need_segmentations()
+        self._others = self._strangers = None
+        if wrong:
+            self._others = _Others(split.class_ids, np.arange(len(split)))
+            if not self._others.possible:
+                raise DataError(
+                    f"{split.folder}: all images of split {split.name!r} are of one class, so there is no wrong image "
+                    "for a sentence",
+                    hint="prepare a dataset with two classes or more, or without classes",
+                )
+        if attributes is not None:
+            _, kinds = np.unique(attributes, axis=0, return_inverse=True)
+            self._kinds: NDArray[np.int64] = kinds.reshape(-1)  # images of one kind have the same attributes
+            self._strangers = _Others(self._kinds, self.images)
+            if not self._strangers.possible:
+                raise DataError(
+                    f"{split.folder}: all images of split {split.name!r} have the same attributes: none is wrong",
+                    hint="gancli data show says what is in the dataset; name other groups with attributes.shape_groups",
+                )
         self._epoch = -1
         self._order: NDArray[np.int64] = np.empty(0, np.int64)
 
@@ -199,8 +246,8 @@ class BatchSource(TorchDataset[Batch]):
         indices = self._permutation(epoch)[position * everyone : (position + 1) * everyone][mine]
         # top, left, flip, caption: uniform in [0, 1)
         chances = np.random.default_rng([_VIEW, self.seed, step]).random((everyone, 4))[mine]
-        windows = self._view(indices, chances)
-        if self.grayscale:
+        windows = self._view(indices, chances) if self.sizes else None
+        if self.grayscale and windows is not None:
             grey = np.random.default_rng([_GREY, self.seed, step]).random(everyone)[mine] < self.grayscale
             windows[torch.from_numpy(grey)] = _without_colour(windows[torch.from_numpy(grey)])
         captions = []
@@ -223,6 +270,18 @@ class BatchSource(TorchDataset[Batch]):
                 batch = replace(batch, wrong_images=pyramid(self._view(others, chances), self.sizes))
             else:
                 batch = replace(batch, wrong_sentences=self._vectors(_WRONG_SENTENCE, step, others))
+        if self.mask_sizes:
+            masks = self._view(indices, chances, masks=True)
+            batch = replace(batch, masks=mask_pyramid(masks, self.mask_sizes))
+        if self.attributes is not None and self._strangers is not None:
+            # the chances of a wrong class: no model draws both
+            chances = np.random.default_rng([_WRONG, self.seed, step]).random((everyone, 4))[mine]
+            strangers = self._strangers.draw(self._kinds[indices], chances[:, 3])
+            batch = replace(
+                batch,
+                attributes=torch.from_numpy(self.attributes[indices]),
+                wrong_attributes=torch.from_numpy(self.attributes[strangers]),
+            )
         if self.holes is not None:
             side = max(self.sizes)
             drawn = [
@@ -232,11 +291,13 @@ class BatchSource(TorchDataset[Batch]):
             batch = replace(batch, holes=_stack(drawn))
         return batch
 
-    def _view(self, indices: NDArray[np.int64], chances: NDArray[np.float64]) -> Tensor:
-        """Windows (B, 3, W, W) uint8; `chances` (B, 3 or more) say top, left and flip."""
+    def _view(
+        self, indices: NDArray[np.int64], chances: NDArray[np.float64], *, masks: bool = False
+    ) -> Tensor:
+        """Windows as `_windows`, flipped or not; `chances` (B, 3 or more) say top, left and flip."""
         if not self.augment:
-            return _windows(self.split, indices, None)
-        windows = _windows(self.split, indices, chances[:, :2])
+            return _windows(self.split, indices, None, masks=masks)
+        windows = _windows(self.split, indices, chances[:, :2], masks=masks)
         flipped = torch.from_numpy(chances[:, 2] < 0.5)
         windows[flipped] = windows[flipped].flip(-1)
         return windows
@@ -261,22 +322,24 @@ def _without_colour(windows: Tensor) -> Tensor:
 
 
 class _Others:
-    """Draws images of other classes, each as likely as any other.
+    """Draws images of another class than a given one, each as likely as any other.
 
     With the images in order of their class those of one class are one run: a number among the rest becomes a position
     by stepping over that run, so that no draw has to be repeated.
+
+    Args:
+        classes: (N,) of all images.
+        images: Those to draw from, by their index.
     """
 
-    def __init__(self, split: Split) -> None:
-        self._by_class = np.argsort(split.class_ids, kind="stable")
-        ordered = split.class_ids[self._by_class]
-        if ordered[0] == ordered[-1]:
-            raise DataError(
-                f"{split.folder}: all images of split {split.name!r} are of one class, so there is no wrong image "
-                "for a sentence",
-                hint="prepare a dataset with two classes or more, or without classes",
-            )
-        self._ordered = ordered
+    def __init__(self, classes: NDArray[np.int64], images: NDArray[np.int64]) -> None:
+        self._by_class = images[np.argsort(classes[images], kind="stable")]
+        self._ordered = classes[self._by_class]
+
+    @property
+    def possible(self) -> bool:
+        """Whether there are two classes at all."""
+        return bool(self._ordered[0] != self._ordered[-1])
 
     def draw(self, class_ids: NDArray[np.int64], chances: NDArray[np.float64]) -> NDArray[np.int64]:
         """Indices (B,) of images of other classes than `class_ids` (B,), by `chances` (B,) in [0, 1)."""
@@ -288,17 +351,28 @@ class _Others:
         return drawn
 
 
-def _windows(split: Split, indices: NDArray[np.int64], chances: NDArray[np.float64] | None) -> Tensor:
-    """Windows of `image_size` pixels, at random or (`chances` None) in the centre: (B, 3, W, W) uint8."""
+def _windows(
+    split: Split,
+    indices: NDArray[np.int64],
+    chances: NDArray[np.float64] | None,
+    *,
+    masks: bool = False,
+) -> Tensor:
+    """Windows of `image_size` pixels, at random or (`chances` None) in the centre.
+
+    Returns:
+        (B, 3, W, W) uint8, or with `masks` the probabilities of the same windows, (B, 1, W, W) uint8; channels_last.
+    """
     size = split.image_size
-    windows = np.empty((len(indices), size, size, 3), dtype=np.uint8)
+    crop = split.segmentation_crop if masks else split.crop
+    windows = np.empty((len(indices), size, size, 1 if masks else 3), dtype=np.uint8)
     for row, index in enumerate(indices.tolist()):
         height, width = split.shape(index)
         if chances is None:
             top, left = (height - size) // 2, (width - size) // 2
         else:
             top, left = int(chances[row, 0] * (height - size + 1)), int(chances[row, 1] * (width - size + 1))
-        windows[row] = split.crop(index, top, left, size)
+        windows[row] = crop(index, top, left, size).reshape(windows.shape[1:])
     return torch.from_numpy(windows).permute(0, 3, 1, 2)  # channels_last, as the memory lies
 
 
@@ -307,12 +381,12 @@ def _assemble(
     sizes: Sequence[int],
     words: int,
     indices: NDArray[np.int64],
-    windows: Tensor,
+    windows: Tensor | None,
     captions: Sequence[NDArray[np.int32]],
 ) -> Batch:
     tokens, lengths = pad_tokens(captions or [np.empty(0, np.int32)] * len(indices), words)
     return Batch(
-        images=pyramid(windows, sizes),
+        images=() if windows is None else pyramid(windows, sizes),
         tokens=torch.from_numpy(tokens),
         lengths=torch.from_numpy(lengths),
         class_ids=torch.from_numpy(split.class_ids[indices]),
@@ -363,6 +437,7 @@ def evaluation_batches(
     images: NDArray[np.int64] | None = None,
     holes: Holes | None = None,
     seed: int = 0,
+    mask_sizes: Sequence[int] = (),
 ) -> Iterator[Batch]:
     """Every image of the split once, in order, without chance: centre window, no flip, first `words` words.
 
@@ -374,13 +449,18 @@ def evaluation_batches(
         images: As in `BatchSource`, in the order to take them.
         holes: Which holes to cut; each image gets the same one whatever else is evaluated with it.
         seed: Of the holes.
+        mask_sizes: As in `BatchSource`.
     """
     taken = (np.arange(len(split)) if images is None else images)[:limit]
     for number in range(math.ceil(len(taken) / batch)):
         indices = taken[number * batch : (number + 1) * batch]
-        sentences = [split.tokens(index) for index in indices.tolist()]
+        sentences = [split.tokens(index) for index in indices.tolist()] if words else []
         captions = [crop_tokens(tokens[caption % len(tokens)], words, None) for tokens in sentences]
-        taken_now = _assemble(split, sizes, words, indices, _windows(split, indices, None), captions)
+        windows = _windows(split, indices, None) if sizes else None
+        taken_now = _assemble(split, sizes, words, indices, windows, captions)
+        if mask_sizes:
+            masks = mask_pyramid(_windows(split, indices, None, masks=True), mask_sizes)
+            taken_now = replace(taken_now, masks=masks)
         if holes is not None:
             drawn = [holes.for_image(max(sizes), seed, split.keys[index]) for index in indices.tolist()]
             taken_now = replace(taken_now, holes=_stack(drawn))

@@ -16,10 +16,10 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -27,18 +27,21 @@ from numpy.typing import NDArray
 
 from gancli import __version__
 from gancli.data import shards
-from gancli.data.images import CROP_RULE
+from gancli.data.images import CROP_RULES, Crop
 from gancli.data.rendering import Renderer, Result, SpeechOptions, Work
-from gancli.data.sample import BadSample, Recording, Sample, Source
+from gancli.data.sample import BadSample, PartLocations, Recording, Sample, Source
+from gancli.data.segmentation import METHOD, Fault
 from gancli.data.shards import (
     Codec,
     Manifest,
+    SegmentationEntry,
     ShardEntry,
     ShardWriter,
     SpeechEntry,
     SplitEntry,
     TokenizerEntry,
 )
+from gancli.data.sources.files import read_text
 from gancli.data.text import RULE, Vocabulary, clean_caption, tokenize
 from gancli.errors import DataError, RunError, UsageError
 from gancli.files import atomic_file
@@ -63,6 +66,8 @@ class PrepareReport:
         images_per_second: Of the images decoded in this run; 0 where none was.
         reused_shards: Shards that an earlier run had finished.
         already_complete: The folder was finished before, nothing was written.
+        segmentations: What the images' segmentations are and how many have which fault; None where there are none.
+        warnings: What the user should know of the source: attributes that contradict each other.
     """
 
     out: Path
@@ -74,13 +79,16 @@ class PrepareReport:
     images_per_second: float
     reused_shards: int
     already_complete: bool
+    segmentations: SegmentationEntry | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """An image of the plan: its sample with captions cleaned and those without a known word left out.
 
-    `recordings` count these captions; there are none where recordings are not asked for.
+    `recordings` count these captions; there are none where recordings are not asked for. `listed` says whether the
+    list of good segmentations names the image; None where there is no list.
     """
 
     sample: Sample
@@ -88,6 +96,7 @@ class Record:
     tokens: tuple[NDArray[np.int32], ...]
     class_id: int
     recordings: tuple[Recording, ...] = ()
+    listed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +115,9 @@ class Plan:
 
     Attributes:
         bad: Records the source could not use; images that cannot be decoded are only known later.
+        crop: What is cut out around a box.
         speech: How captions are spoken; None where they are not.
+        segmentations: Where segmentations come from: "official", or how they are estimated; None where there are none.
         bytes: Size of the shards for raw pixels of the usual 4:3, as an estimate; JPEG takes about a sixth. Speech
             counts with four seconds a clip.
     """
@@ -117,8 +128,24 @@ class Plan:
     shard_images: int
     vocabulary: Vocabulary
     shards: tuple[ShardPlan, ...]
+    crop: Crop = "stackgan"
     bad: list[BadSample] = field(default_factory=list)
+    segmentations: str | None = None
     speech: SpeechOptions | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Attributes that contradict each other."""
+        from gancli.data.attributes import contradictory_groups
+
+        rows = [record.sample.attributes for shard in self.shards for record in shard.records]
+        if not self.source.attribute_names:
+            return ()
+        found = contradictory_groups(
+            np.stack([row for row in rows if row is not None]), self.source.attribute_names
+        )
+        said = ", ".join(f"{group} ({number:,})" for group, number in found.items())
+        return (f"images with two values of an attribute that has one: {said}",) if said else ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -131,6 +158,8 @@ class Plan:
     @property
     def bytes(self) -> int:
         pixels = sum(self.counts.values()) * image_bytes(self.image_size)
+        if self.segmentations is not None:
+            pixels += pixels // 3
         return pixels + sum(self.utterances.values()) * clip_bytes(self.speech)
 
     @property
@@ -154,8 +183,20 @@ class Plan:
             "image_size": self.image_size,
             "codec": self.codec,
             "shard_images": self.shard_images,
-            "crop": CROP_RULE,
+            "crop": CROP_RULES[self.crop],
         }
+
+
+def read_mask_list(path: Path) -> frozenset[str]:
+    """Names of images, a line each, with or without extension; empty lines are skipped.
+
+    Raises:
+        DataError: The file is missing, not UTF-8, or names nothing.
+    """
+    names = [name for line in read_text(path).split("\n") if (name := line.strip())]
+    if not names:
+        raise DataError(f"{path}: names no image", hint="write names as in images.txt, one a line")
+    return frozenset(names) | {str(PurePosixPath(name).with_suffix("")) for name in names}
 
 
 def image_bytes(image_size: int) -> int:
@@ -185,6 +226,8 @@ def make_plan(
     shard_images: int | None = None,
     vocabulary: Vocabulary | None = None,
     speech: SpeechOptions | None = None,
+    crop: Crop = "stackgan",
+    mask_list: Collection[str] | None = None,
 ) -> Plan:
     """Read the source's records (no pixels) and lay out the shards; nothing is written.
 
@@ -195,15 +238,19 @@ def make_plan(
         vocabulary: Encode captions with this one, for example that of an existing encoder; None builds it
             from all captions, of every split, in the order of the source.
         speech: How captions are spoken. Without a synthesizer the source has to bring a recording of each.
+        crop: What is cut out around a box, see `images.crop_window`.
+        mask_list: Names of the images whose segmentations are good; None lets the quality filter judge.
 
     Raises:
         UsageError: A setting is out of range.
-        DataError: The source holds no usable image.
+        DataError: The source holds no usable image, or none of those that the list names.
     """
     if image_size < 4:
         raise UsageError(f"image size {image_size}: at least 4 pixels")
     if codec not in ("raw", "jpeg"):
         raise UsageError(f"codec {codec!r}: has to be raw or jpeg")
+    if crop not in CROP_RULES:
+        raise UsageError(f"crop {crop!r}: has to be {' or '.join(CROP_RULES)}")
     if shard_images is not None and shard_images < 1:
         raise UsageError(f"{shard_images} images in a shard: at least 1")
 
@@ -224,7 +271,8 @@ def make_plan(
     recorded = speech is not None and speech.synthesizer is None
     by_split: dict[str, list[Record]] = {}
     for index, sample in enumerate(samples):
-        record = _encode(sample, vocabulary, index, recorded=recorded)
+        listed = None if mask_list is None else sample.key in mask_list
+        record = _encode(sample, vocabulary, index, recorded=recorded, listed=listed)
         if isinstance(record, BadSample):
             bad.append(record)
         else:
@@ -235,6 +283,20 @@ def make_plan(
             f"{source.name}: no usable image among {len(bad)} records{first}",
             hint="name the folder of recordings with --speech-root" if recorded else None,
         )
+    if mask_list is not None and not any(record.listed for block in by_split.values() for record in block):
+        raise DataError(
+            f"{source.name}: the list of masks names none of its images",
+            hint="write names as in images.txt, one a line, with or without extension",
+        )
+    segmented = [sample.segmentation for sample in samples if sample.segmentation is not None]
+    segmentations = None
+    if segmented:
+        segmentations = METHOD if isinstance(segmented[0], PartLocations) else "official"
+    elif mask_list is not None:
+        raise UsageError(
+            f"{source.name}: a list of masks is given, but no masks are asked for",
+            hint="say --segmentations official or --segmentations estimate beside --mask-list",
+        )
     if shard_images is None:
         records = [record for block in by_split.values() for record in block]
         spoken = sum(_utterances(record, speech) for record in records) * clip_bytes(speech)
@@ -244,12 +306,14 @@ def make_plan(
         shards.SCHEMA_VERSION,
         image_size,
         codec,
-        CROP_RULE,
+        CROP_RULES[crop],
         vocabulary.hash,
         list(source.attribute_names),
     ]
     if speech is not None:
         common.append(speech.entry({}).model_dump(mode="json"))
+    if segmentations is not None:
+        common.append(segmentations)
     layout: list[ShardPlan] = []
     for split, records in sorted(by_split.items(), key=lambda item: (item[0] != "train", item[0])):
         number = math.ceil(len(records) / shard_images)
@@ -264,7 +328,18 @@ def make_plan(
                     plan=_hash([common, [_describe(record) for record in block]]),
                 )
             )
-    return Plan(source, image_size, codec, shard_images, vocabulary, tuple(layout), bad, speech)
+    return Plan(
+        source,
+        image_size,
+        codec,
+        shard_images,
+        vocabulary,
+        tuple(layout),
+        crop=crop,
+        bad=bad,
+        segmentations=segmentations,
+        speech=speech,
+    )
 
 
 def _fault(sample: Sample, source: Source, keys: set[str]) -> str | None:
@@ -284,7 +359,9 @@ def _fault(sample: Sample, source: Source, keys: set[str]) -> str | None:
     return None
 
 
-def _encode(sample: Sample, vocabulary: Vocabulary, index: int, *, recorded: bool) -> Record | BadSample:
+def _encode(
+    sample: Sample, vocabulary: Vocabulary, index: int, *, recorded: bool, listed: bool | None
+) -> Record | BadSample:
     encoded = [(clean_caption(caption), vocabulary.encode(tokenize(caption))) for caption in sample.captions]
     usable = [number for number, (_, tokens) in enumerate(encoded) if len(tokens)]
     if not usable:
@@ -306,7 +383,7 @@ def _encode(sample: Sample, vocabulary: Vocabulary, index: int, *, recorded: boo
         ]
     captions, tokens = zip(*(encoded[number] for number in usable), strict=True)
     class_id = index if sample.class_id is None else sample.class_id
-    return Record(sample, captions, tokens, class_id, tuple(recordings))
+    return Record(sample, captions, tokens, class_id, tuple(recordings), listed)
 
 
 def _describe(record: Record) -> list[Any]:
@@ -314,7 +391,7 @@ def _describe(record: Record) -> list[Any]:
     sample = record.sample
     box = sample.box and [sample.box.x, sample.box.y, sample.box.width, sample.box.height]
     attributes = (
-        None if sample.attributes is None else np.asarray(sample.attributes, np.uint8).tobytes().hex()
+        None if sample.attributes is None else np.asarray(sample.attributes, np.float32).tobytes().hex()
     )
     described = [
         sample.key,
@@ -327,6 +404,10 @@ def _describe(record: Record) -> list[Any]:
     ]
     if record.recordings:
         described.append([[each.caption, each.path.name, _size(each.path)] for each in record.recordings])
+    if isinstance(sample.segmentation, PartLocations):
+        described.append([sample.segmentation.points, record.listed])
+    elif sample.segmentation is not None:
+        described.append([_size(sample.segmentation), record.listed])
     return described
 
 
@@ -352,6 +433,8 @@ def prepare(
     shard_images: int | None = None,
     vocabulary: Vocabulary | None = None,
     speech: SpeechOptions | None = None,
+    crop: Crop = "stackgan",
+    mask_list: Collection[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PrepareReport:
     """Write the dataset folder of a source; continue it where an earlier run was stopped.
@@ -364,7 +447,7 @@ def prepare(
         jobs: Processes that decode and speak. More than 1 starts fresh interpreters, so a script needs the usual
             `if __name__ == "__main__":`.
         skip_bad: Leave out images that cannot be used instead of failing at the end.
-        shard_images, vocabulary, speech: As in `make_plan`.
+        shard_images, vocabulary, speech, crop, mask_list: As in `make_plan`.
         progress: Called with (images done, images in all).
 
     Returns:
@@ -386,6 +469,8 @@ def prepare(
         shard_images=shard_images,
         vocabulary=vocabulary,
         speech=speech,
+        crop=crop,
+        mask_list=mask_list,
     )
     finished = _existing(out, plan)
     if finished is not None:
@@ -394,7 +479,17 @@ def prepare(
         bad = _read_rejected(out) if finished.rejected else []
         utterances = finished.speech.utterances if finished.speech else {}
         return PrepareReport(
-            out, counts, captions, utterances, bad, len(plan.vocabulary), 0.0, len(plan.shards), True
+            out,
+            counts,
+            captions,
+            utterances,
+            bad,
+            len(plan.vocabulary),
+            0.0,
+            len(plan.shards),
+            True,
+            finished.segmentations,
+            plan.warnings,
         )
 
     _begin(out, plan)
@@ -403,12 +498,12 @@ def prepare(
     entries: dict[str, list[ShardEntry]] = {split: [] for split in plan.counts}
     bad = list(plan.bad)
     utterances = dict.fromkeys(plan.counts, 0)
+    faults: dict[str, list[int]] = {split: [] for split in plan.counts}
     keep_audio = speech is not None and speech.keep_audio
-    with Renderer(shards.stored_side(image_size), codec, jobs, speech) as renderer:
+    with Renderer(shards.stored_side(image_size), codec, jobs, crop, speech) as renderer:
         for shard in plan.shards:
             summary = shards.shard_summary(out / shard.file, shard.plan)
             if summary is not None:
-                entry, spoken, rejected = summary
                 reused += 1
                 done += len(shard.records)
                 if progress:
@@ -420,25 +515,35 @@ def prepare(
                     len(source.attribute_names),
                     speech=speech is not None,
                     audio=keep_audio,
+                    segmentations=plan.segmentations is not None,
                 )
-                work = (Work(record.sample, record.captions, record.recordings) for record in shard.records)
+                work = (
+                    Work(record.sample, record.captions, record.recordings, record.listed)
+                    for record in shard.records
+                )
                 for record, rendered in zip(shard.records, renderer.render(work), strict=True):
                     _add(writer, record, rendered)
                     decoded += 1
                     done += 1
                     if progress:
                         progress(done, total)
-                entry, rejected = writer.write(out / shard.file), writer.rejected
-                spoken = writer.utterances
-            entries[shard.split].append(entry)
-            utterances[shard.split] += spoken
-            bad += rejected
+                summary = writer.write(out / shard.file)
+            entries[shard.split].append(summary.entry)
+            utterances[shard.split] += summary.utterances
+            faults[shard.split] += summary.faults
+            bad += summary.rejected
     seconds = time.perf_counter() - started
 
     _write_rejected(out, bad)
     if bad and not skip_bad:
         raise _bad_images(out, bad, total + len(plan.bad))
-    manifest = _manifest(plan, entries, len(bad), speech.entry(utterances) if speech else None)
+    manifest = _manifest(
+        plan,
+        entries,
+        len(bad),
+        speech.entry(utterances) if speech else None,
+        _segmentation_entry(plan.segmentations, faults),
+    )
     plan.vocabulary.save(out / shards.VOCABULARY)
     shards.write_manifest(out, manifest)
     (out / PLAN).unlink(missing_ok=True)
@@ -452,6 +557,8 @@ def prepare(
         images_per_second=decoded / seconds if decoded else 0.0,
         reused_shards=reused,
         already_complete=False,
+        segmentations=manifest.segmentations,
+        warnings=plan.warnings,
     )
 
 
@@ -459,21 +566,44 @@ def _add(writer: ShardWriter, record: Record, rendered: Result | str) -> None:
     if isinstance(rendered, str):
         writer.rejected.append(BadSample(record.sample.key, rendered))
         return
-    (image, shape), utterances = rendered
     writer.add(
         record.sample.key,
-        image,
-        shape,
+        rendered.image,
+        rendered.shape,
         record.captions,
         record.tokens,
         record.class_id,
         record.sample.attributes,
-        utterances,
+        rendered.utterances,
+        rendered.segmentation,
+    )
+
+
+def _segmentation_entry(method: str | None, faults: Mapping[str, Sequence[int]]) -> SegmentationEntry | None:
+    """What the manifest says of the segmentations of each split."""
+    if method is None:
+        return None
+    counts = {split: np.array(bits, np.uint8) for split, bits in faults.items()}
+    return SegmentationEntry(
+        method=method,
+        usable={split: int((bits == 0).sum()) for split, bits in counts.items()},
+        faults={
+            split: {
+                str(fault.name).lower(): number
+                for fault in Fault
+                if (number := int((bits & fault.value > 0).sum()))
+            }
+            for split, bits in counts.items()
+        },
     )
 
 
 def _manifest(
-    plan: Plan, entries: dict[str, list[ShardEntry]], rejected: int, speech: SpeechEntry | None
+    plan: Plan,
+    entries: dict[str, list[ShardEntry]],
+    rejected: int,
+    speech: SpeechEntry | None,
+    segmentations: SegmentationEntry | None,
 ) -> Manifest:
     splits = {
         name: SplitEntry(
@@ -497,6 +627,8 @@ def _manifest(
         plan=plan.hash,
         gancli_version=__version__,
         speech=speech,
+        attribute_encoding=plan.source.attribute_encoding or None,
+        segmentations=segmentations,
     )
 
 
@@ -521,7 +653,13 @@ def _existing(out: Path, plan: Plan) -> Manifest | None:
     refuse_foreign(out)
     if (out / shards.MANIFEST).exists():
         manifest = shards.read_manifest(out)
-        differences = _differences({**manifest.model_dump(), **_speech_settings(manifest.speech)}, plan)
+        there = {
+            **manifest.model_dump(),
+            "attribute_encoding": manifest.attribute_encoding or "none",
+            "segmentations": manifest.segmentations.method if manifest.segmentations else "none",
+            **_speech_settings(manifest.speech),
+        }
+        differences = _differences(there, plan)
         if manifest.tokenizer.vocabulary_hash != plan.vocabulary.hash:
             differences.append(
                 f"vocabulary: {manifest.tokenizer.words} words with hash "
@@ -552,7 +690,12 @@ def _existing(out: Path, plan: Plan) -> Manifest | None:
 
 def _asked(plan: Plan) -> dict[str, Any]:
     """All settings of a plan."""
-    return {**plan.settings(), **_speech_settings(plan.speech.entry({}) if plan.speech else None)}
+    return {
+        **plan.settings(),
+        "attribute_encoding": plan.source.attribute_encoding or "none",
+        "segmentations": plan.segmentations or "none",
+        **_speech_settings(plan.speech.entry({}) if plan.speech else None),
+    }
 
 
 def _speech_settings(entry: SpeechEntry | None) -> dict[str, Any]:

@@ -15,9 +15,11 @@ from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from gancli.data.images import Rendered, UnusableImage, render
-from gancli.data.sample import Recording, Sample
+from gancli.data.images import Crop, Frame, UnusableImage, decode, encode
+from gancli.data.sample import BoundingBox, PartLocations, Recording, Sample
+from gancli.data.segmentation import Fault, estimate_segmentation, faults, read_segmentation
 from gancli.data.shards import Codec, SpeechEntry
 from gancli.data.speech import MelSettings, UnusableSpeech, Utterance, load_audio, log_mel
 from gancli.data.text_to_speech import Synthesizer, Voice
@@ -58,29 +60,57 @@ class SpeechOptions:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """An image to be rendered: its picture, and the captions to be spoken or the recordings of them."""
+    """An image to be rendered: its picture, and the captions to be spoken or the recordings of them.
+
+    Attributes:
+        listed: Whether a list of good segmentations names it; None where there is no such list.
+    """
 
     sample: Sample
     captions: tuple[str, ...]
     recordings: tuple[Recording, ...]
+    listed: bool | None = None
 
 
-Result = tuple[Rendered, list[Utterance]]
+@dataclass(frozen=True, slots=True)
+class Result:
+    """An image as its shard holds it.
+
+    Attributes:
+        image: The stored bytes.
+        shape: (H, W).
+        utterances: Of its captions.
+        segmentation: Probabilities (H, W) and their faults; None where there is none.
+    """
+
+    image: NDArray[np.uint8]
+    shape: tuple[int, int]
+    utterances: list[Utterance]
+    segmentation: tuple[NDArray[np.uint8], int] | None = None
 
 
 class _RecordRenderer:
     """Renders one image after the other."""
 
-    def __init__(self, side: int, codec: Codec, speech: SpeechOptions | None) -> None:
+    def __init__(self, side: int, codec: Codec, crop: Crop, speech: SpeechOptions | None) -> None:
         self._side = side
         self._codec: Codec = codec
+        self._crop: Crop = crop
         self._speech = speech
 
     def __call__(self, work: Work) -> Result | str:
         """Picture and utterances, or the reason why there are none."""
         try:
-            picture = render(work.sample.image, work.sample.box, self._side, self._codec)
-            return picture, [] if self._speech is None else self._speak(work, self._speech)
+            sample = work.sample
+            image = decode(sample.image)
+            frame = Frame.of(sample.image.name, image.size, sample.box, self._side, self._crop)
+            stored = frame.apply(image)
+            return Result(
+                encode(stored, self._codec),
+                (stored.height, stored.width),
+                [] if self._speech is None else self._speak(work, self._speech),
+                _segment(sample, image, frame, work.listed),
+            )
         except (UnusableImage, UnusableSpeech) as error:
             return str(error)
 
@@ -100,6 +130,26 @@ class _RecordRenderer:
                     raise UnusableSpeech(f"{name} {error}") from None
                 utterances.append(_utterance(number, waveform, rate, name, speech))
         return utterances
+
+
+def _segment(
+    sample: Sample, image: Image.Image, frame: Frame, listed: bool | None
+) -> tuple[NDArray[np.uint8], int] | None:
+    """Probabilities of the stored part of a picture and their faults; None where the sample asks for none."""
+    if sample.segmentation is None:
+        return None
+    if isinstance(sample.segmentation, PartLocations):
+        box = sample.box or BoundingBox(0, 0, image.width, image.height)
+        whole = estimate_segmentation(np.asarray(image), box, sample.segmentation.points)
+    elif sample.segmentation.exists():
+        whole = read_segmentation(sample.segmentation, image.size)
+    else:
+        return np.zeros(frame.size[::-1], np.uint8), int(Fault.MISSING)
+    stored = np.asarray(frame.apply(Image.fromarray(whole)))
+    found = faults(stored)
+    if listed is not None:  # somebody has looked: what he took is taken, as far as it shows anything
+        found = (found & Fault.EMPTY) | (Fault(0) if listed else Fault.UNLISTED)
+    return stored, int(found)
 
 
 def _utterance(
@@ -143,11 +193,19 @@ class Renderer:
         side: Pixels of the stored shorter side.
         codec: How pictures are stored.
         jobs: Processes.
+        crop: What is cut out around a box.
         speech: None where captions are not spoken.
     """
 
-    def __init__(self, side: int, codec: Codec, jobs: int, speech: SpeechOptions | None = None) -> None:
-        self._render = _RecordRenderer(side, codec, speech)
+    def __init__(
+        self,
+        side: int,
+        codec: Codec,
+        jobs: int,
+        crop: Crop = "stackgan",
+        speech: SpeechOptions | None = None,
+    ) -> None:
+        self._render = _RecordRenderer(side, codec, crop, speech)
         self._pool: ProcessPoolExecutor | None = None
         self._waiting = jobs * 3
         self._chunk = CHUNK if speech is None else 1

@@ -11,7 +11,10 @@ with offsets: row i is `data[offsets[i]:offsets[i + 1]]`. Strings are UTF-8 byte
     captions/ranges    int64   (N + 1,) captions of image i: ranges[i] to ranges[i + 1]
     tokens/data, tokens/offsets           int32 word indices of the M captions
     class_ids          int64   (N,)
-    attributes         uint8   (N, A), only where the dataset has attributes
+    attributes         float32 (N, A) in [0, 1], only where the dataset has attributes
+    segmentations/data uint8   probabilities (H, W) of the object, a map as large as its image after the other; only
+                               where the dataset has segmentations
+    segmentations/faults  uint8  (N,) bits of `gancli.data.segmentation.Fault`; 0: shapes may be learned from it
     speech/data        float16 log-mel features (T, bands) of U utterances, only where the dataset has speech
     speech/offsets     int64   (U + 1,)
     speech/ranges      int64   (N + 1,) utterances of image i: ranges[i] to ranges[i + 1]
@@ -28,9 +31,11 @@ import hashlib
 import io
 import itertools
 import json
+import math
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -50,6 +55,7 @@ from gancli.files import atomic_file
 SCHEMA_VERSION = 1
 MANIFEST = "dataset.json"
 VOCABULARY = "vocabulary.json"
+FOREGROUND = 128  # of a segmentation's 255: from one half on, a pixel is the object's
 OPEN_SHARDS = 64  # per process and split; each costs a file handle and some 100 kB of offsets
 
 Codec = Literal["raw", "jpeg"]
@@ -120,6 +126,20 @@ class SpeechEntry(_Strict):
         return f"spoken by {self.backend} {self.version}{voices}{speeds}"
 
 
+class SegmentationEntry(_Strict):
+    """The segmentations of a dataset.
+
+    Attributes:
+        method: "official" for the dataset's own, or how they were estimated.
+        usable: Of each split, those without a fault.
+        faults: Of each split, how often each fault occurs, by its name; a segmentation may have several.
+    """
+
+    method: str
+    usable: dict[str, int]
+    faults: dict[str, dict[str, int]]
+
+
 class Manifest(_Strict):
     """`dataset.json`: everything about a dataset folder that is not pixels. No dates and no absolute paths.
 
@@ -130,6 +150,9 @@ class Manifest(_Strict):
         source: Hashes of the files that define the raw dataset, {relative path: sha256}.
         plan: sha256 of everything that went into the shards; the same plan gives the same bytes.
         speech: None where the captions are not spoken; such a manifest does not mention it.
+        attribute_encoding: What an attribute's number means: "binary", "soft" or "class"; None where there are none,
+            and in datasets of earlier versions, which are binary.
+        segmentations: None where there are none.
     """
 
     schema_version: int
@@ -147,12 +170,15 @@ class Manifest(_Strict):
     plan: str
     gancli_version: str
     speech: SpeechEntry | None = None
+    attribute_encoding: str | None = None
+    segmentations: SegmentationEntry | None = None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `dataset.json`, the last file of a dataset folder: where it stands, the folder is complete."""
     with atomic_file(folder / MANIFEST) as temporary:
-        absent = {"speech"} if manifest.speech is None else None
+        optional = ("speech", "attribute_encoding", "segmentations")
+        absent = {name for name in optional if getattr(manifest, name) is None}
         temporary.write_text(manifest.model_dump_json(indent=1, exclude=absent) + "\n", encoding="utf-8")
 
 
@@ -203,16 +229,25 @@ class ShardWriter:
         attributes: A, the number of attributes of each image; 0 for none.
         speech: Whether captions are spoken.
         audio: Whether utterances come with their waveforms.
+        segmentations: Whether images come with the segmentation of their object.
     """
 
     def __init__(
-        self, codec: Codec, plan: str, attributes: int = 0, *, speech: bool = False, audio: bool = False
+        self,
+        codec: Codec,
+        plan: str,
+        attributes: int = 0,
+        *,
+        speech: bool = False,
+        audio: bool = False,
+        segmentations: bool = False,
     ) -> None:
         self.codec: Codec = codec
         self.plan = plan
         self.attribute_count = attributes
         self.has_speech = speech
         self.has_audio = audio
+        self.has_segmentations = segmentations
         self.rejected: list[BadSample] = []
         self._keys: list[bytes] = []
         self._images: list[NDArray[np.uint8]] = []
@@ -221,17 +256,14 @@ class ShardWriter:
         self._caption_counts: list[int] = []
         self._tokens: list[NDArray[np.int32]] = []
         self._class_ids: list[int] = []
-        self._attributes: list[NDArray[np.uint8]] = []
+        self._attributes: list[NDArray[np.float32]] = []
+        self._segmentations: list[NDArray[np.uint8]] = []
+        self._faults: list[int] = []
         self._utterances: list[Utterance] = []
         self._utterance_counts: list[int] = []
 
     def __len__(self) -> int:
         return len(self._keys)
-
-    @property
-    def utterances(self) -> int:
-        """Spoken captions so far."""
-        return len(self._utterances)
 
     def add(
         self,
@@ -241,8 +273,9 @@ class ShardWriter:
         captions: Sequence[str],
         tokens: Sequence[NDArray[np.int32]],
         class_id: int,
-        attributes: NDArray[np.uint8] | None = None,
+        attributes: NDArray[np.float32] | None = None,
         utterances: Sequence[Utterance] = (),
+        segmentation: tuple[NDArray[np.uint8], int] | None = None,
     ) -> None:
         """Append one image.
 
@@ -251,8 +284,9 @@ class ShardWriter:
             shape: (H, W).
             captions: The sentences, as many as `tokens`.
             tokens: Per caption (T,) int32.
-            attributes: (A,) uint8 where the shard has attributes.
+            attributes: (A,) float32 in [0, 1] where the shard has attributes.
             utterances: Of its captions, where the shard has speech.
+            segmentation: Probabilities (H, W) and their faults, where the shard has segmentations.
         """
         self._keys.append(key.encode())
         self._images.append(image)
@@ -266,8 +300,12 @@ class ShardWriter:
             self._attributes.append(attributes)
         self._utterances.extend(utterances)
         self._utterance_counts.append(len(utterances))
+        if self.has_segmentations:
+            assert segmentation is not None
+            self._segmentations.append(segmentation[0])
+            self._faults.append(segmentation[1])
 
-    def write(self, path: Path) -> ShardEntry:
+    def write(self, path: Path) -> ShardSummary:
         """Write the shard under its name, whole or not at all.
 
         Raises:
@@ -280,7 +318,8 @@ class ShardWriter:
         with atomic_file(path) as temporary:
             temporary.write_bytes(content)
         sha256 = hashlib.sha256(content).hexdigest()
-        return ShardEntry(file=path.name, images=len(self), captions=len(self._captions), sha256=sha256)
+        entry = ShardEntry(file=path.name, images=len(self), captions=len(self._captions), sha256=sha256)
+        return ShardSummary(entry, len(self._utterances), self._faults, self.rejected)
 
     def _fill(self, file: h5py.File) -> None:
         file.attrs["schema_version"] = SCHEMA_VERSION
@@ -297,8 +336,11 @@ class ShardWriter:
         _write_ragged(file.create_group("tokens"), self._tokens, np.int32)
         file["class_ids"] = np.array(self._class_ids, dtype=np.int64)
         if self.attribute_count:
-            rows = np.array(self._attributes, dtype=np.uint8).reshape(-1, self.attribute_count)
+            rows = np.array(self._attributes, dtype=np.float32).reshape(-1, self.attribute_count)
             file["attributes"] = rows
+        if self.has_segmentations:
+            _write_ragged(file.create_group("segmentations"), self._segmentations, np.uint8)
+            file["segmentations/faults"] = np.array(self._faults, dtype=np.uint8)
         if self.has_speech:
             _write_ragged(
                 file.create_group("speech"), [spoken.mel for spoken in self._utterances], np.float16
@@ -326,19 +368,37 @@ def _write_ragged(group: h5py.Group, rows: Sequence[NDArray[Any]], dtype: type[n
             data[start:stop] = row.reshape(-1)
 
 
-def shard_summary(path: Path, plan: str) -> tuple[ShardEntry, int, list[BadSample]] | None:
-    """Entry, utterances and rejected images of a finished shard; None if it is absent or of another plan."""
+@dataclass(frozen=True)
+class ShardSummary:
+    """What `prepare` has to know of a shard once it is written.
+
+    Attributes:
+        entry: As the manifest lists it.
+        utterances: Spoken captions.
+        faults: Those of each segmentation; empty where the shard has none.
+        rejected: Images of its run that could not be used.
+    """
+
+    entry: ShardEntry
+    utterances: int
+    faults: Sequence[int]
+    rejected: list[BadSample]
+
+
+def shard_summary(path: Path, plan: str) -> ShardSummary | None:
+    """The summary of a finished shard; None if it is absent or of another plan."""
     try:
         with h5py.File(path, "r") as file:
             if file.attrs.get("plan") != plan or file.attrs.get("schema_version") != SCHEMA_VERSION:
                 return None
             images, captions = len(file["keys/offsets"]) - 1, len(file["captions/offsets"]) - 1
             utterances = len(file["speech/captions"]) if "speech" in file else 0
+            faults = file["segmentations/faults"][()].tolist() if "segmentations" in file else []
             rejected = [BadSample(key, reason) for key, reason in json.loads(file["rejected"][()].tobytes())]
     except (OSError, KeyError, ValueError):  # absent or damaged: it is written again
         return None
     entry = ShardEntry(file=path.name, images=images, captions=captions, sha256=file_hash(path))
-    return entry, utterances, rejected
+    return ShardSummary(entry, utterances, faults, rejected)
 
 
 class _OpenShard:
@@ -383,15 +443,30 @@ class _OpenShard:
         first, last = self.utterance_ranges[row : row + 2]
         return int(first), int(last)
 
-    def rows(self, name: str, first: int, last: int) -> list[NDArray[Any]]:
-        """Rows `first` to `last` of a ragged array, in one read whatever their number."""
+    def ragged(self, name: str) -> tuple[NDArray[np.int64], h5py.Dataset]:
+        """A ragged array: offsets, and the data that lies in the file."""
         if name not in self._ragged:
             self._ragged[name] = self.file[f"{name}/offsets"][()], self.file[f"{name}/data"]
-        all_offsets, data = self._ragged[name]
+        return self._ragged[name]
+
+    def rows(self, name: str, first: int, last: int) -> list[NDArray[Any]]:
+        """Rows `first` to `last` of a ragged array, in one read whatever their number."""
+        all_offsets, data = self.ragged(name)
         offsets = all_offsets[first : last + 1]
         flat = data[offsets[0] : offsets[-1]]
         starts = (offsets - offsets[0]).tolist()
         return [flat[start:stop] for start, stop in itertools.pairwise(starts)]
+
+
+def _window(
+    data: h5py.Dataset, start: int, shape: tuple[int, ...], top: int, left: int, size: int
+) -> NDArray[np.uint8]:
+    """A square window of an image (H, W, …) whose pixels begin at `start` in flat data; only its rows are read."""
+    stride = math.prod(shape[1:])
+    first = start + top * stride
+    rows = data[first : first + size * stride].reshape(size, *shape[1:])
+    window: NDArray[np.uint8] = rows[:, left : left + size]
+    return window
 
 
 class Split:
@@ -407,6 +482,7 @@ class Split:
         image_size: Side of the largest crop, pixels.
         mel: How speech became features; None where captions are not spoken.
         has_audio: Whether the waveforms of the speech are kept.
+        has_segmentations: Whether it says where on each image the object is.
     """
 
     def __init__(self, folder: Path, name: str, manifest: Manifest) -> None:
@@ -417,6 +493,7 @@ class Split:
         self._files = tuple(entry.file for entry in manifest.splits[name].shards)
         self._starts = _offsets([entry.images for entry in manifest.splits[name].shards])
         self._has_attributes = bool(manifest.attribute_names)
+        self.has_segmentations = manifest.segmentations is not None
         self.mel = manifest.speech.mel if manifest.speech else None
         self.has_audio = manifest.speech is not None and manifest.speech.audio
         self._open: OrderedDict[int, _OpenShard] = OrderedDict()
@@ -467,9 +544,21 @@ class Split:
         return np.concatenate(self._collect("class_ids"))
 
     @property
-    def attributes(self) -> NDArray[np.uint8] | None:
-        """(N, A) in {0, 1}, in the order of `Dataset.attribute_names`; None where there are none."""
-        return np.concatenate(self._collect("attributes")) if self._has_attributes else None
+    def attributes(self) -> NDArray[np.float32] | None:
+        """(N, A) in [0, 1], in the order of `Dataset.attribute_names`; None where there are none."""
+        if not self._has_attributes:
+            return None
+        return np.concatenate(self._collect("attributes")).astype(np.float32, copy=False)
+
+    @cached_property
+    def segmentation_faults(self) -> NDArray[np.uint8]:
+        """(N,) bits of `gancli.data.segmentation.Fault`; shapes may be learned from a segmentation without any.
+
+        Raises:
+            DataError: The dataset has no segmentations; so do the other methods about them.
+        """
+        self.need_segmentations()
+        return np.concatenate(self._collect("segmentations/faults"))
 
     @cached_property
     def _positions(self) -> dict[str, int]:
@@ -525,11 +614,35 @@ class Split:
             raise ValueError(f"a window of {size} at ({top}, {left}) leaves an image of {height} x {width}")
         if self.codec == "jpeg":
             return self.image(index)[top : top + size, left : left + size]
-        stride = width * 3
-        start = int(shard.image_offsets[row]) + top * stride
-        rows = shard.pixels[start : start + size * stride].reshape(size, width, 3)
-        window: NDArray[np.uint8] = rows[:, left : left + size]
-        return window
+        start = int(shard.image_offsets[row])
+        return _window(shard.pixels, start, (height, width, 3), top, left, size)
+
+    def segmentation(self, index: int) -> NDArray[np.uint8]:
+        """Where the object is: the probability of each pixel of the stored image, (H, W) uint8, 255 for certain."""
+        self.need_segmentations()
+        shard, row = self._locate(index)
+        (probabilities,) = shard.rows("segmentations", row, row + 1)
+        return probabilities.reshape(shard.shapes[row])
+
+    def segmentation_crop(self, index: int, top: int, left: int, size: int) -> NDArray[np.uint8]:
+        """The part of `segmentation` that belongs to the window `crop` takes, (size, size) uint8."""
+        self.need_segmentations()
+        shard, row = self._locate(index)
+        height, width = map(int, shard.shapes[row])
+        offsets, data = shard.ragged("segmentations")
+        return _window(data, int(offsets[row]), (height, width), top, left, size)
+
+    def need_segmentations(self) -> None:
+        """Refuses a dataset without segmentations.
+
+        Raises:
+            DataError: There are none.
+        """
+        if not self.has_segmentations:
+            raise DataError(
+                f"{self.folder}: does not say where on its images the object is",
+                hint="prepare it again with --segmentations official or --segmentations estimate",
+            )
 
     def captions(self, index: int) -> list[str]:
         """The image's captions, in file order."""

@@ -46,6 +46,13 @@ def verify(path: Path | str, progress: Callable[[int, int], None] | None = None)
         spoken = {name: int(dataset.split(name).speech_counts().sum()) for name in manifest.splits}
         if spoken != manifest.speech.utterances:
             problems.append(f"{MANIFEST}: says {manifest.speech.utterances} utterances, the shards {spoken}")
+    if manifest.segmentations is not None and not problems:
+        for name, usable in manifest.segmentations.usable.items():
+            good = int((dataset.split(name).segmentation_faults == 0).sum())
+            if good != usable:
+                problems.append(
+                    f"{MANIFEST}: says {usable} segmentations of {name} are good, the shards {good}"
+                )
     names = {entry.file for _, entry in listed}
     stray = sorted(file.name for file in dataset.path.glob("*.h5") if file.name not in names)
     return problems + [f"{name}: not listed in {MANIFEST}" for name in stray]
@@ -100,8 +107,18 @@ def _content_problems(
         class_ids = split.class_ids
         if class_ids.min() < 0 or class_ids.max() >= len(dataset.class_names):
             yield f"a class id is outside the {len(dataset.class_names)} classes"
-    if dataset.attribute_names and file["attributes"].shape != (entry.images, len(dataset.attribute_names)):
-        yield f"attributes are {file['attributes'].shape}, not {(entry.images, len(dataset.attribute_names))}"
+    if dataset.attribute_names:
+        attributes = file["attributes"][()]
+        if attributes.shape != (entry.images, len(dataset.attribute_names)):
+            yield f"attributes are {attributes.shape}, not {(entry.images, len(dataset.attribute_names))}"
+        elif not ((attributes >= 0) & (attributes <= 1)).all():
+            yield "an attribute is outside [0, 1]"
+    if split.has_segmentations:
+        areas = shard.shapes.astype(np.int64).prod(axis=1)
+        if not np.array_equal(np.diff(file["segmentations/offsets"]), areas):
+            yield "segmentations are not as large as their images"
+        if len(file["segmentations/faults"]) != entry.images:
+            yield f"{len(file['segmentations/faults'])} segmentations of {entry.images} images"
     if split.mel is not None:
         yield from _speech_problems(file, split.mel.bands, shard.caption_ranges, split.has_audio)
     for key in split.keys:

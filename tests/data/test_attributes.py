@@ -264,7 +264,7 @@ def test_any_text_is_understood_or_refused(text: str) -> None:
 def test_several_values_contradict_only_where_a_bird_has_one() -> None:
     asked = parse_attributes(["size=small,size=large,size=medium,primary_color=red,primary_color=blue"], CUB)
     assert contradictions(asked, CUB) == ["size: large_(16_-_32_in), small_(5_-_9_in) and medium_(9_-_16_in)"]
-    for group in SHAPE_GROUPS:
+    for group in SHAPE_GROUPS - {"wing_shape"}:  # CUB's annotators ticked several shapes of a wing
         first, second = CUB_GROUPS[group][:2]
         found = contradictions(parse_attributes([f"{group}={first}", f"{group}={second}"], CUB), CUB)
         assert found == [f"{group}: {first} and {second}"]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from gancli.data.images import UnusableImage, crop_to_box, load_image, render
+from gancli.data.images import Crop, Frame, UnusableImage, crop_to_box, crop_window, cut, encode, load_image
 from gancli.data.sample import BoundingBox
 from gancli.errors import DataError
 
@@ -135,13 +135,45 @@ def test_useless_box(box: BoundingBox, message: str) -> None:
         crop_to_box(Image.new("RGB", (100, 80)), box)
 
 
-@given(st.floats(), st.floats(), st.floats(), st.floats())
-def test_any_box_gives_a_picture_or_a_reason(x: float, y: float, width: float, height: float) -> None:
+@given(st.floats(), st.floats(), st.floats(), st.floats(), st.sampled_from(["stackgan", "ratio75"]))
+def test_any_box_gives_a_picture_or_a_reason(
+    x: float, y: float, width: float, height: float, crop: Crop
+) -> None:
     try:
-        cropped = crop_to_box(Image.new("RGB", (30, 20)), BoundingBox(x, y, width, height))
+        cropped = crop_to_box(Image.new("RGB", (30, 20)), BoundingBox(x, y, width, height), crop)
     except UnusableImage:
         return
     assert min(cropped.size) >= 2
+
+
+@pytest.mark.parametrize(
+    ("box", "window"),
+    [
+        (BoundingBox(40, 30, 24, 12), (36, 20, 68, 52)),  # side 24 / 0.75 around (52, 36)
+        (BoundingBox(0, 0, 30, 30), (0, 0, 40, 40)),  # shifted into the picture
+        (BoundingBox(80, 60, 30, 30), (73, 53, 100, 80)),  # what lies outside is no part of the bird
+        (BoundingBox(10, 0, 75, 80), (-6, -14, 101, 93)),  # larger than the picture
+        (BoundingBox(0, 0, 1000, 1000), (-16, -26, 117, 107)),
+    ],
+)
+def test_three_quarters_crop(box: BoundingBox, window: tuple[int, int, int, int]) -> None:
+    assert crop_window((100, 80), box, "ratio75") == window
+    cropped = crop_to_box(Image.new("RGB", (100, 80)), box, "ratio75")
+    assert cropped.width == cropped.height
+
+
+def test_a_picture_is_mirrored_beyond_its_edges() -> None:
+    picture = noise(6)
+    pixels = np.asarray(picture)
+    grown = np.asarray(cut(picture, (-4, -2, 9, 7)))
+    assert np.array_equal(grown, np.pad(pixels, ((2, 1), (4, 3), (0, 0)), mode="symmetric"))
+    assert np.array_equal(np.asarray(cut(picture, (1, 2, 5, 6))), pixels[2:6, 1:5])
+
+
+def stored(path: Path, side: int) -> Image.Image:
+    """The part of a picture without a box that a shard holds."""
+    image = load_image(path)
+    return Frame.of(path.name, image.size, None, side, "stackgan").apply(image)
 
 
 @pytest.mark.parametrize(
@@ -149,20 +181,18 @@ def test_any_box_gives_a_picture_or_a_reason(x: float, y: float, width: float, h
 )
 def test_shorter_side_is_as_asked(tmp_path: Path, size: tuple[int, int], shape: tuple[int, int]) -> None:
     path = save(noise(max(size)).crop((0, 0, *size)), tmp_path / "picture.png")
-    pixels, stored = render(path, None, 38, "raw")
-    assert stored == shape
+    picture = stored(path, 38)
+    assert (picture.height, picture.width) == shape
     expected = load_image(path).resize(shape[::-1], Image.Resampling.BILINEAR)
-    assert np.array_equal(pixels.reshape(*shape, 3), np.asarray(expected))
+    assert np.array_equal(encode(picture, "raw").reshape(*shape, 3), np.asarray(expected))
 
 
 def test_jpeg_codec_is_close_to_raw(tmp_path: Path) -> None:
-    path = save(noise(8).resize((80, 60), Image.Resampling.BICUBIC), tmp_path / "picture.png")
-    pixels, shape = render(path, None, 38, "raw")
-    encoded, jpeg_shape = render(path, None, 38, "jpeg")
-    (tmp_path / "stored.jpg").write_bytes(encoded.tobytes())
+    picture = stored(save(noise(8).resize((80, 60), Image.Resampling.BICUBIC), tmp_path / "picture.png"), 38)
+    (tmp_path / "stored.jpg").write_bytes(encode(picture, "jpeg").tobytes())
     decoded = np.asarray(Image.open(tmp_path / "stored.jpg")).astype(float)
-    assert jpeg_shape == shape == decoded.shape[:2]
-    assert np.abs(decoded.reshape(-1) - pixels).mean() < 3
+    assert decoded.shape == np.asarray(picture).shape
+    assert np.abs(decoded.reshape(-1) - encode(picture, "raw")).mean() < 3
 
 
 @pytest.mark.parametrize(
@@ -170,4 +200,4 @@ def test_jpeg_codec_is_close_to_raw(tmp_path: Path) -> None:
 )
 def test_useless_shape(tmp_path: Path, size: tuple[int, int], message: str) -> None:
     with pytest.raises(UnusableImage, match=message):
-        render(save(Image.new("RGB", size), tmp_path / "thin.png"), None, 38, "raw")
+        stored(save(Image.new("RGB", size), tmp_path / "thin.png"), 38)

@@ -34,7 +34,7 @@ def write_dataset(folder: Path, items: list[Item], per_shard: int, attributes: i
         writer = ShardWriter("raw", "plan", attributes)
         for key, image, captions, tokens, class_id, row in items[start : start + per_shard]:
             writer.add(key, image.reshape(-1), image.shape[:2], captions, tokens, class_id, row)
-        entries.append(writer.write(folder / f"train-{start:05d}.h5"))
+        entries.append(writer.write(folder / f"train-{start:05d}.h5").entry)
     vocabulary = Vocabulary.build(["a red bird with a long bill"])
     vocabulary.save(folder / shards.VOCABULARY)
     manifest = Manifest(
@@ -282,15 +282,16 @@ def test_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
-    assert writer.write(tmp_path / "train.h5").images == 1
+    assert writer.write(tmp_path / "train.h5").entry.images == 1
 
 
 def test_summary_recognises_only_its_plan(tmp_path: Path) -> None:
     writer = ShardWriter("raw", "plan")
     writer.rejected.append(BadSample("broken", "cut short"))
     path = tmp_path / "train.h5"
-    entry = writer.write(path)
-    assert shards.shard_summary(path, "plan") == (entry, 0, [BadSample("broken", "cut short")])
+    summary = writer.write(path)
+    assert shards.shard_summary(path, "plan") == summary
+    assert (summary.utterances, summary.rejected) == (0, [BadSample("broken", "cut short")])
     assert shards.shard_summary(path, "another plan") is None
     assert shards.shard_summary(tmp_path / "absent.h5", "plan") is None
     path.write_bytes(path.read_bytes()[:-20])
@@ -324,7 +325,7 @@ def write_spoken(
         writer.add(f"image {number}", pixels.reshape(-1), (9, 9), ["a", "b"], words, 0, None, utterances)
         written.append(utterances)
     folder.mkdir()
-    entry = writer.write(folder / "train-00000.h5")
+    entry = writer.write(folder / "train-00000.h5").entry
     vocabulary = Vocabulary.build(["a b"])
     vocabulary.save(folder / shards.VOCABULARY)
     manifest = Manifest(

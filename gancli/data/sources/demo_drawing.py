@@ -169,7 +169,6 @@ _STONE = np.array(
 )
 
 
-
 class _Proportions(NamedTuple):
     """What a size looks like, which the crop to the bird's box takes away: a small bird is slender, a large one stout.
 
