@@ -28,6 +28,7 @@ _FUNCTIONS = {
     "pretrain_encoder": "gancli.training",
     "preview_holes": "gancli.inference.inpaint",
     "sample": "gancli.inference.sample",
+    "sample_attributes": "gancli.inference.sample_attributes",
     "score_cost": "gancli.scores.cost",
     "score_fid": "gancli.scores.fid",
     "score_is": "gancli.scores.inception_score",

@@ -31,6 +31,14 @@ class Vary(StrEnum):
     NOISE = "noise"  # z alone
 
 
+class Grid(StrEnum):
+    """One figure of many pictures."""
+
+    VARIANTS = "variants"  # a row per caption, its variants along it
+    SAME_SHAPE = "same-shape"  # the silhouette of the first attributes, under all of them (attr2image Fig. 4)
+    SAME_ATTRIBUTES = "same-attributes"  # each set of attributes on several silhouettes (Fig. 5)
+
+
 @dataclass(frozen=True)
 class GeneratedPicture:
     """A row of samples.csv.
@@ -52,6 +60,8 @@ class GeneratedPicture:
         heard_key: The image that was heard where it is another one than `key`; else empty.
         hole: Path below the folder of a PNG of the picture's size, white where the picture was filled; empty where the
             whole picture was drawn.
+        shape: Path below the folder of a PNG of the silhouette that the picture was painted on, white on the bird; the
+            picture itself where it is one; empty where there was none.
     """
 
     file: str
@@ -69,6 +79,7 @@ class GeneratedPicture:
     utterance: int | None = None
     heard_key: str = ""
     hole: str = ""
+    shape: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,6 +113,8 @@ class Sampling:
         mismatched: Whether each picture was drawn from the speech of another image.
         holes: What holes were cut and filled ("center 0.5"); empty where whole pictures were drawn.
         hole_seed: Of the holes; None where they are not random.
+        shapes: Where the silhouettes come from that pictures were painted on: a model that drew them, "data" for the
+            dataset's own, or files; empty where there were none.
     """
 
     model: str
@@ -130,11 +143,22 @@ class Sampling:
     mismatched: bool = False
     holes: str = ""
     hole_seed: int | None = None
+    shapes: str = ""
 
 
 _COLUMNS = tuple(column.name for column in dataclasses.fields(GeneratedPicture))
-# Columns that files of gancli before StackGAN, before speech and before inpainting do not have
-_LATER = ("second_caption", "weight", "audio", "audio_sha256", "voice", "utterance", "heard_key", "hole")
+# Columns that files of gancli before StackGAN, speech, inpainting and attributes do not have
+_LATER = (
+    "second_caption",
+    "weight",
+    "audio",
+    "audio_sha256",
+    "voice",
+    "utterance",
+    "heard_key",
+    "hole",
+    "shape",
+)
 
 
 def write_samples(folder: Path, pictures: Sequence[GeneratedPicture]) -> None:
@@ -153,8 +177,8 @@ def read_samples(folder: Path) -> list[GeneratedPicture]:
     """The generated pictures of a folder, in order; where there are several stages, those of the last.
 
     Raises:
-        DataError: There is no samples.csv, it is not one, it lists nothing, or a picture or hole that it lists is not
-            there.
+        DataError: There is no samples.csv, it is not one, it lists nothing, or a picture, hole or shape that it lists is
+            not there.
     """
     path = Path(folder) / SAMPLES
     again = "Run gancli sample or gancli inpaint again; the same command continues where it stopped."
@@ -181,6 +205,7 @@ def read_samples(folder: Path) -> list[GeneratedPicture]:
                     int(row["utterance"]) if row.get("utterance") else None,
                     row.get("heard_key") or "",
                     row.get("hole") or "",
+                    row.get("shape") or "",
                 )
                 for row in reader
             ]
@@ -194,7 +219,7 @@ def read_samples(folder: Path) -> list[GeneratedPicture]:
         raise DataError(f"{path}: lists no pictures", again)
     last = max(picture.stage for picture in pictures)
     pictures = [picture for picture in pictures if picture.stage == last]
-    listed = [file for picture in pictures for file in (picture.file, picture.hole) if file]
+    listed = [file for picture in pictures for file in (picture.file, picture.hole, picture.shape) if file]
     absent = [file for file in listed if not (path.parent / file).is_file()]
     if absent:
         raise DataError(

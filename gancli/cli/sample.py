@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +11,9 @@ import typer
 from gancli.cli.app import USE, app, command
 from gancli.cli.console import Output
 from gancli.errors import UsageError
-from gancli.samples import Vary
+from gancli.samples import Grid, Vary
 
-CAPTIONS, SPEECH, VARIANTS, FIGURES = "Captions", "Speech", "Variants", "Figures"
+CAPTIONS, SPEECH, ATTRIBUTES, VARIANTS, FIGURES = "Captions", "Speech", "Attributes", "Variants", "Figures"
 
 
 @command(
@@ -23,6 +24,8 @@ CAPTIONS, SPEECH, VARIANTS, FIGURES = "Captions", "Speech", "Variants", "Figures
         "gancli sample runs/0001-ffgan-cub --data data/cub --split test -n 30000 --out pictures/cub",
         'gancli sample runs/0003-fusion-s2igan-cub --wav caption.wav --speak "a small red bird"',
         'gancli sample runs/0002-stackgan-cub-stage2 --interpolate "a red bird" "a small yellow bird"',
+        "gancli sample runs/0004-attr2image-cub-image --attr primary_color=red --attr bill_shape=cone --variants 8 "
+        "--grid same-attributes",
     ),
     panel=USE,
     progress=True,
@@ -153,6 +156,53 @@ def sample(
             rich_help_panel=SPEECH,
         ),
     ] = False,
+    attr: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--attr",
+            metavar="GROUP=VALUE",
+            help="An attribute, for a model of attributes; again for more of the same bird.",
+            rich_help_panel=ATTRIBUTES,
+        ),
+    ] = None,
+    attr_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--attr-file",
+            metavar="FILE",
+            help="Text file, the attributes of one picture a line, with commas between.",
+            rich_help_panel=ATTRIBUTES,
+        ),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            "--key",
+            help="With --data: the attributes of this image alone.",
+            show_default="all images of the split",
+            rich_help_panel=ATTRIBUTES,
+        ),
+    ] = None,
+    shape: Annotated[
+        str | None,
+        typer.Option(
+            "--shape",
+            metavar="FILE|DIR|data",
+            help="Paint silhouettes of your own, white on the bird, or with --data those of its images.",
+            show_default="the model draws them",
+            rich_help_panel=ATTRIBUTES,
+        ),
+    ] = None,
+    shape_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--shape-model",
+            metavar="MODEL",
+            help="Let this model of stage=shape draw the silhouettes.",
+            show_default="MODEL itself",
+            rich_help_panel=ATTRIBUTES,
+        ),
+    ] = None,
     folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for PNG files and samples.csv.")] = Path(
         "pictures"
     ),
@@ -166,21 +216,24 @@ def sample(
         ),
     ] = 1,
     vary: Annotated[
-        Vary,
+        Vary | None,
         typer.Option(
             "--vary",
             help="Which noise that is: all of it, the conditioning augmentation's alone, or z alone.",
+            show_default="all",
             rich_help_panel=VARIANTS,
         ),
-    ] = Vary.ALL,
+    ] = None,
     grid: Annotated[
-        bool,
+        Grid | None,
         typer.Option(
             "--grid",
-            help="Also one figure: a row per caption, its variants along it.",
+            help="Also one figure: variants of each caption along its row; of attributes, one shape under many sets of "
+            "them, or each set on many shapes.",
+            show_default=False,
             rich_help_panel=VARIANTS,
         ),
-    ] = False,
+    ] = None,
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="The same seed gives the same pictures, in any batch.")
     ] = 0,
@@ -204,7 +257,8 @@ def sample(
         bool, typer.Option("--overwrite", help="Replace the pictures of an earlier call.")
     ] = False,
 ) -> None:
-    """Draw sentences, spoken or written, the captions of a dataset, or the way from one sentence to another.
+    """Draw sentences, spoken or written, the captions of a dataset, or the way from one sentence to another; of a model
+    of attributes, attributes.
 
     Words that the model has never seen are left out, with a warning. The same call again continues one that was
     interrupted.
@@ -216,39 +270,102 @@ def sample(
             'Say --interpolate "a red bird" "a small yellow bird".',
         )
     from gancli.build import pick_device
-    from gancli.inference.sample import sample as draw
+    from gancli.folders import model_folder_of, read_settings
 
+    of_attributes = read_settings(model_folder_of(model))["kind"] == "attr2image"
+    own = {
+        "--attr": attr,
+        "--attr-file": attr_file,
+        "--key": key,
+        "--shape": shape,
+        "--shape-model": shape_model,
+    }
+    others = {
+        "--text": text,
+        "--captions": captions,
+        "--captions-per-image": captions_per_image,
+        "--embeddings": embeddings,
+        "--interpolate": interpolate,
+        "--steps": steps,
+        "--wav": wav,
+        "--speak": speak,
+        "--voice": voice,
+        "--speed": speed,
+        "--tts-cmd": tts_command,
+        "--mismatched": mismatched or None,
+        "--vary": vary,
+        "--attention": attention or None,
+    }
+    if of_attributes:
+        _refuse(others, f"{model}: is a model of attributes", "Say --attr primary_color=red, or --data DIR.")
+        if grid == Grid.VARIANTS:
+            raise UsageError(
+                f"{model}: is a model of attributes", "Say --grid same-shape or --grid same-attributes."
+            )
+    else:
+        _refuse(own, f"{model}: is no model of attributes", 'Say --text "a small red bird", or --data DIR.')
+        if grid not in (None, Grid.VARIANTS):
+            raise UsageError(
+                f"{model}: is no model of attributes, of which --grid {grid} is", "Say --grid variants."
+            )
     with out.progress("drawing", "pictures") as advance:
-        report = draw(
-            model,
-            out=folder,
-            texts=text or (),
-            captions_file=captions,
-            wavs=wav or (),
-            speak=speak or (),
-            voice=voice,
-            speed=speed,
-            tts_command=tts_command,
-            data=data,
-            split=split,
-            mismatched=mismatched,
-            n=count,
-            images_per_class=images_per_class,
-            captions_per_image=captions_per_image,
-            embeddings=embeddings,
-            interpolate=interpolate,
-            steps=steps,
-            variants=variants,
-            vary=vary,
-            seed=seed,
-            stages=stages,
-            attention=attention,
-            grid=grid,
-            batch=batch,
-            device=pick_device(device),
-            overwrite=overwrite,
-            progress=advance,
-        )
+        if of_attributes:
+            from gancli.inference.sample_attributes import sample_attributes
+
+            report = sample_attributes(
+                model,
+                out=folder,
+                attributes=attr or (),
+                attribute_file=attr_file,
+                data=data,
+                split=split,
+                key=key,
+                n=count,
+                images_per_class=images_per_class,
+                shape=shape,
+                shape_model=shape_model,
+                variants=variants,
+                seed=seed,
+                stages=stages,
+                grid=grid,
+                batch=batch,
+                device=pick_device(device),
+                overwrite=overwrite,
+                progress=advance,
+            )
+        else:
+            from gancli.inference.sample import sample as draw
+
+            report = draw(
+                model,
+                out=folder,
+                texts=text or (),
+                captions_file=captions,
+                wavs=wav or (),
+                speak=speak or (),
+                voice=voice,
+                speed=speed,
+                tts_command=tts_command,
+                data=data,
+                split=split,
+                mismatched=mismatched,
+                n=count,
+                images_per_class=images_per_class,
+                captions_per_image=captions_per_image,
+                embeddings=embeddings,
+                interpolate=interpolate,
+                steps=steps,
+                variants=variants,
+                vary=vary or Vary.ALL,
+                seed=seed,
+                stages=stages,
+                attention=attention,
+                grid=grid is not None,
+                batch=batch,
+                device=pick_device(device),
+                overwrite=overwrite,
+                progress=advance,
+            )
     for warning in report.warnings:
         out.warn(warning)
     lines = [
@@ -271,3 +388,10 @@ def sample(
         "\n".join(lines),
         quiet="\n".join(str(file) for file in report.files),
     )
+
+
+def _refuse(options: Mapping[str, object], why: str, hint: str) -> None:
+    """Refuses options that are given though the model has no use for them."""
+    given = [name for name, value in options.items() if value not in (None, [])]
+    if given:
+        raise UsageError(f"{', '.join(given)}: {why}", hint)

@@ -87,12 +87,44 @@ def stackgan(
 
     Ctrl-C and SIGTERM save a checkpoint at the next step; --resume continues bit for bit.
     """
-    stage = next((text.partition("=")[2] for text in overrides or () if text.startswith("stage=")), "1")
-    if stage not in ("1", "2"):
-        raise UsageError(f"stage: received {stage!r}, allowed: 1, 2", "Stage II stands on a trained Stage I.")
+    stage = _stage(overrides, ("1", "2"), "Stage II stands on a trained Stage I.")
     _train(
         out, "stackgan", overrides, recipe, resume, init_from, runs, device, seed, dry_run, f"-stage{stage}"
     )
+
+
+@command(
+    train_app,
+    "attr2image",
+    examples=(
+        "gancli train attr2image stage=shape data=data/demo",
+        "gancli train attr2image stage=image init.shape=runs/0001-attr2image-demo-shape data=data/demo",
+        "gancli train attr2image stage=shape data=data/cub model.conditional=false model.local=false",
+    ),
+    progress=True,
+)
+def attr2image(
+    out: Output,
+    overrides: Overrides = None,
+    recipe: Annotated[str | None, recipe_option("attr2image")] = None,
+    resume: Resume = None,
+    init_from: InitFrom = None,
+    runs: Runs = Path("runs"),
+    device: Device = None,
+    seed: Seed = None,
+    dry_run: DryRun = False,
+) -> None:
+    """attr2image: attributes to a silhouette (stage=shape), silhouette and attributes to a picture (stage=image).
+
+    Needs a dataset with attributes and silhouettes: gancli prepare cub --segmentations …, or gancli prepare demo. With
+    init.shape the model folder of stage=image holds both stages.
+
+    Ctrl-C and SIGTERM save a checkpoint at the next step; --resume continues bit for bit.
+    """
+    stage = _stage(
+        overrides, ("shape", "image"), "stage=image paints the silhouettes that stage=shape draws."
+    )
+    _train(out, "attr2image", overrides, recipe, resume, init_from, runs, device, seed, dry_run, f"-{stage}")
 
 
 @command(
@@ -161,6 +193,18 @@ def csfgan(
     Ctrl-C and SIGTERM save a checkpoint at the next step; --resume continues bit for bit.
     """
     _train(out, "csfgan", overrides, recipe, resume, init_from, runs, device, seed, dry_run, weights=weights)
+
+
+def _stage(overrides: Sequence[str] | None, stages: tuple[str, str], hint: str) -> str:
+    """The stage that the overrides name, or the first one: it decides which recipe is taken.
+
+    Raises:
+        UsageError: They name none of the two.
+    """
+    stage = next((text.partition("=")[2] for text in overrides or () if text.startswith("stage=")), stages[0])
+    if stage not in stages:
+        raise UsageError(f"stage: received {stage!r}, allowed: {', '.join(stages)}", hint)
+    return stage
 
 
 def _train(

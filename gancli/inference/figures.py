@@ -21,6 +21,7 @@ INK = (20, 20, 20)
 MARGIN = 3  # pixels between a picture and its label
 SMALLEST_PANEL = 64  # side in figures of many pictures; smaller ones are enlarged
 SMALLEST_FILLING = 128  # side of a filled picture beside its attention
+COLUMN_LINES = 12  # of the attributes that a column has in common
 PANELS = 6  # most pictures in a row of a figure of several texts
 HOLE = (128, 128, 128)  # what the network sees in a hole
 # Dark violet over red to pale yellow at even steps of attention 0, 0.25, 0.5, 0.75, 1: brightness rises throughout,
@@ -143,10 +144,39 @@ def variants_figure(rows: Sequence[Sequence[Pixels]], captions: Sequence[str]) -
         captions: One above each row.
     """
     side = max(SMALLEST_PANEL, rows[0][0].shape[0])
-    strips = [
-        _captioned(grid([_enlarge(picture, side) for picture in row], len(row)), caption)
-        for row, caption in zip(rows, captions, strict=True)
-    ]
+    return _stacked(
+        [
+            _captioned(grid([_enlarge(picture, side) for picture in row], len(row)), caption)
+            for row, caption in zip(rows, captions, strict=True)
+        ]
+    )
+
+
+def shapes_figure(
+    rows: Sequence[Sequence[Pixels]],
+    *,
+    columns: Sequence[str] | None = None,
+    lines: Sequence[str] | None = None,
+) -> Image.Image:
+    """Silhouettes and what is painted on them (attr2image Figs. 4 and 5).
+
+    Args:
+        rows: Pictures (S, S, 3) of any sizes; the smaller ones are enlarged.
+        columns: A text below each picture of the first row: what the column has in common.
+        lines: A text above each row.
+    """
+    side = max(SMALLEST_FILLING, *(picture.shape[0] for row in rows for picture in row))
+    strips = []
+    for number, row in enumerate(rows):
+        panels = [_enlarge(picture, side) for picture in row]
+        named = columns if number == 0 else None
+        strip = grid(panels, len(panels), labels=named, label_lines=COLUMN_LINES)
+        strips.append(strip if lines is None else _captioned(strip, lines[number]))
+    return _stacked(strips)
+
+
+def _stacked(strips: Sequence[Image.Image]) -> Image.Image:
+    """Figures of one width, one below the other."""
     sheet = Image.new("RGB", (strips[0].width, sum(strip.height for strip in strips)), BACKGROUND)
     top = 0
     for strip in strips:

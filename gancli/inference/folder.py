@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from PIL import Image
@@ -34,6 +36,45 @@ def open_folder(out: Path, sampling: Sampling, overwrite: bool) -> None:
             )
     out.mkdir(parents=True, exist_ok=True)
     write_sampling(out, sampling)
+
+
+def write_missing(
+    out: Path,
+    files: Sequence[str],
+    folders: Sequence[str],
+    batch: int,
+    draw: Callable[[Sequence[int]], Sequence[Mapping[str, Image.Image]]],
+    progress: Callable[[int, int], None] | None,
+) -> int:
+    """Draws what an interrupted call has not drawn yet, and writes it; how many pictures that was.
+
+    Args:
+        out: The folder.
+        files: Names of all pictures.
+        folders: Below `out`, in which each picture has something of the same name beside it.
+        batch: Pictures to draw at a time.
+        draw: From places among `files` to what is written of each: by folder, under "" the picture itself.
+        progress: Called with the pictures that are there and all of them.
+
+    Raises:
+        RunError: The system refuses to write.
+    """
+    every = ("", *folders)
+    todo = [
+        index for index, file in enumerate(files) if not all((out / name / file).is_file() for name in every)
+    ]
+    done = len(files) - len(todo)
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(todo), batch):
+            indices = todo[start : start + batch]
+            parts = draw(indices)
+            for name in (*folders, ""):  # the picture last
+                written = [out / name / files[index] for index in indices]
+                list(pool.map(save_image, [part[name] for part in parts], written))
+            done += len(indices)
+            if progress is not None:
+                progress(done, len(files))
+    return len(todo)
 
 
 def save_pixels(pixels: Pixels, path: Path) -> None:

@@ -15,7 +15,7 @@ from gancli.encoders.damsm import TextEncoder
 from gancli.encoders.sentence import check_words
 from gancli.errors import DataError
 from gancli.folders import load_part, model_folder_of, read_folder, read_settings, reading_settings
-from gancli.inference.model_folder import NOISE, told_apart
+from gancli.inference.loaded_model import NOISE, told_apart
 from gancli.losses.matching import word_mask
 from gancli.models.csfgan import Generator
 

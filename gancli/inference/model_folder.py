@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,78 +31,14 @@ from gancli.folders import (
     reading_settings,
     write_folder,
 )
+from gancli.inference.attr2image import load_attr2image
+from gancli.inference.loaded_model import NOISE, Drawing, LoadedModel, freeze, told_apart
 from gancli.losses.matching import word_mask
 from gancli.models.ffgan import Generator
 from gancli.models.fusion_s2igan import Generator as FusionS2iGanGenerator
 from gancli.models.stackgan import StageOneGenerator, StageTwoGenerator
 
-NOISE = "noise"  # z; every other noise of a model is the conditioning augmentation's
 PRECOMPUTED = "precomputed"  # text.kind of a model whose sentence vectors were brought in from a file
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A batch of pictures.
-
-    Attributes:
-        images: (B, 3, S, S) in [-1, 1] per stage, smallest first.
-        attention: (B, L, H, W) per refinement stage, each pixel's weights summing to 1 over the words; empty where a
-            model does not attend to words.
-    """
-
-    images: tuple[Tensor, ...]
-    attention: tuple[Tensor, ...] = ()
-
-
-class LoadedModel(Protocol):
-    """A model ready to sample: networks in eval mode, frozen.
-
-    Attributes:
-        name: The paper's model ("ffgan", "stackgan", "fusion-s2igan").
-        method: What the paper's tables call it and its ablations; untrained ones are told apart.
-        settings: config.yaml.
-        hash: sha256 of the weights file.
-        folder: Where it lies.
-        stages: Sides of the pictures it makes, smallest first.
-        stage_names: What the paper calls each of them.
-        noise_dims: Length of each noise that `draw` takes, in the order in which they are drawn.
-        words: Most words of a caption that it reads; None where it does not read words.
-    """
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def method(self) -> str: ...
-    @property
-    def settings(self) -> Mapping[str, Any]: ...
-    @property
-    def hash(self) -> str: ...
-    @property
-    def folder(self) -> Path: ...
-    @property
-    def stages(self) -> tuple[int, ...]: ...
-    @property
-    def stage_names(self) -> tuple[str, ...]: ...
-    @property
-    def noise_dims(self) -> Mapping[str, int]: ...
-    @property
-    def words(self) -> int | None: ...
-
-    def check(self, captions: Sequence[str]) -> list[str]:
-        """What to warn a user of: unknown words or characters, captions that are cut.
-
-        Raises:
-            DataError: Nothing of a caption is known.
-            UsageError: The model reads no captions.
-        """
-
-    def draw(self, captions: Sequence[str], noises: Mapping[str, Tensor]) -> Drawing:
-        """Pictures of B captions; no picture depends on the others.
-
-        Args:
-            captions: B of them.
-            noises: (B, dim) standard normal for each of `noise_dims`, on any device.
-        """
 
 
 # --- FF-GAN ---------------------------------------------------------------------------------------------------
@@ -208,7 +144,7 @@ def _load_ffgan(folder: Path, device: str | torch.device) -> LoadedFFGAN:
         words = int(settings["words"])
     load_part(generator, tensors, "generator.", folder)
     load_part(text_encoder, tensors, "text_encoder.", folder)
-    _freeze(device, generator, text_encoder)
+    freeze(device, generator, text_encoder)
     return LoadedFFGAN(generator, text_encoder, vocabulary, words, settings, digest, folder)
 
 
@@ -345,10 +281,10 @@ def _load_stackgan(folder: Path, device: str | torch.device) -> LoadedStackGAN:
         if text["kind"] != PRECOMPUTED:
             encoder = _restore_encoder(settings, tensors, folder, device)
     load_part(stage1, tensors, "stage1.", folder)
-    _freeze(device, stage1)
+    freeze(device, stage1)
     if stage2 is not None:
         load_part(stage2, tensors, "stage2.", folder)
-        _freeze(device, stage2)
+        freeze(device, stage2)
     return LoadedStackGAN(stage1, stage2, encoder, settings, digest, folder)
 
 
@@ -486,10 +422,10 @@ def _load_fusion_s2igan(folder: Path, device: str | torch.device) -> LoadedFusio
         else:
             encoder = _restore_encoder(settings, tensors, folder, device)
     load_part(generator, tensors, "generator.", folder)
-    _freeze(device, generator)
+    freeze(device, generator)
     if speech is not None:
         load_part(speech, tensors, "speech.", folder)
-        _freeze(device, speech)
+        freeze(device, speech)
     return LoadedFusionS2iGan(generator, encoder, speech, mel, settings, digest, folder)
 
 
@@ -511,6 +447,8 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> LoadedModel:
         return _load_stackgan(folder, device)
     if kind == "fusion-s2igan":
         return _load_fusion_s2igan(folder, device)
+    if kind == "attr2image":
+        return load_attr2image(folder, device)
     if kind == "csfgan":
         raise UsageError(
             f"{folder}: fills holes of pictures and draws none of its own",
@@ -537,16 +475,6 @@ def _restore_encoder(
     return restore_sentence_encoder(
         text["kind"], text["arguments"], words, tensors, "text_encoder.", folder, digest, device
     )
-
-
-def told_apart(name: str, settings: Mapping[str, Any]) -> str:
-    """A model's name in tables; one that was never trained is told apart."""
-    return f"{name}, untrained" if settings.get("step") == 0 else name
-
-
-def _freeze(device: str | torch.device, *networks: nn.Module) -> None:
-    for network in networks:
-        network.to(device).eval().requires_grad_(False)
 
 
 def _device(network: nn.Module) -> torch.device:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gancli.inference.captions import Request, identity
-from gancli.inference.model_folder import NOISE
+from gancli.inference.loaded_model import NOISE
 from gancli.samples import Vary
 
 

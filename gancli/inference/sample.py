@@ -8,7 +8,6 @@ one), pictures from speech (Fusion-S2iGan).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,16 +38,9 @@ from gancli.inference.figures import (
     to_uint8,
     variants_figure,
 )
-from gancli.inference.folder import open_folder, save_image, save_pixels
-from gancli.inference.model_folder import (
-    NOISE,
-    Drawing,
-    LoadedFFGAN,
-    LoadedFusionS2iGan,
-    LoadedModel,
-    LoadedStackGAN,
-    load_model,
-)
+from gancli.inference.folder import open_folder, save_image, write_missing
+from gancli.inference.loaded_model import NOISE, Drawing, LoadedModel
+from gancli.inference.model_folder import LoadedFFGAN, LoadedFusionS2iGan, LoadedStackGAN, load_model
 from gancli.inference.noise import picture_noise
 from gancli.inference.speech import (
     Clip,
@@ -66,7 +58,7 @@ Progress = Callable[[int, int], None]  # pictures done, pictures in all
 
 STEPS = 8  # of an interpolation unless said otherwise
 SHEETS = "figures"  # folder of the figures that show many pictures
-_SHEETS = ("variants", "interpolation")
+_SHEETS = ("variants", "interpolation", "same-shape", "same-attributes")
 _SHEET = 32  # most rows of a sheet, and most pictures in a row
 
 
@@ -302,24 +294,19 @@ def sample(
     )
     open_folder(out, sampling, overwrite)
     files = file_names(requests)
-    todo = [
-        index
-        for index, file in enumerate(files)
-        if not all((out / folder / file).is_file() for folder in ("", *per_picture))
-    ]
-    with ThreadPoolExecutor() as pool:
-        done = len(files) - len(todo)
-        for start in range(0, len(todo), batch):
-            indices = todo[start : start + batch]
-            drawing = _draw(loaded, [requests[index] for index in indices], seed, vary, sentences)
-            pictures = [to_uint8(images) for images in drawing.images]  # per stage (B, S, S, 3)
-            for row, index in enumerate(indices):
-                for name, figure in _figures(per_picture, pictures, drawing, row, requests[index], loaded):
-                    save_image(figure, out / name / files[index])
-            list(pool.map(save_pixels, pictures[-1], (out / files[index] for index in indices)))
-            done += len(indices)
-            if progress is not None:
-                progress(done, len(files))
+
+    def draw(indices: Sequence[int]) -> list[dict[str, Image.Image]]:
+        drawing = _draw(loaded, [requests[index] for index in indices], seed, vary, sentences)
+        pictures = [to_uint8(images) for images in drawing.images]  # per stage (B, S, S, 3)
+        return [
+            {
+                "": Image.fromarray(pictures[-1][row]),
+                **dict(_figures(per_picture, pictures, drawing, row, requests[index], loaded)),
+            }
+            for row, index in enumerate(indices)
+        ]
+
+    made = write_missing(out, files, per_picture, batch, draw, progress)
     figures = [out / name / file for file in files for name in per_picture]
     if sheet is not None:
         warnings += _save_sheet(out, f"{sheet}.png", files, requests, steps or variants)
@@ -332,7 +319,7 @@ def sample(
         ],
     )
     return SampleReport(
-        out, tuple(out / file for file in files), tuple(figures), len(todo), tuple(warnings), sampling
+        out, tuple(out / file for file in files), tuple(figures), made, tuple(warnings), sampling
     )
 
 

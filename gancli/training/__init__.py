@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gancli.config import (
+    Attr2ImageRecipe,
     CharCnnRnnRecipe,
     ClassifierRecipe,
     CSFGANRecipe,
@@ -18,6 +19,7 @@ from gancli.config import (
     StackGANRecipe,
 )
 from gancli.engine.events import Events
+from gancli.training.attr2image import train_attr2image
 from gancli.training.char_cnn_rnn import pretrain_char_cnn_rnn
 from gancli.training.classifier import pretrain_classifier
 from gancli.training.common import RunResult
@@ -62,6 +64,8 @@ def train(
     """
     if isinstance(recipe, StackGANRecipe):
         return train_stackgan(recipe, runs=runs, resume=resume, init_from=init_from, events=events)
+    if isinstance(recipe, Attr2ImageRecipe):
+        return train_attr2image(recipe, runs=runs, resume=resume, init_from=init_from, events=events)
     if isinstance(recipe, FusionS2iGanRecipe):
         return train_fusion_s2igan(recipe, runs=runs, resume=resume, init_from=init_from, events=events)
     if isinstance(recipe, CSFGANRecipe):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from gancli.data.shards import Dataset, Split
 from gancli.engine.checkpoint import RunFolder, load_tensors, read_checkpoint, refuse_changes
 from gancli.engine.events import Events
 from gancli.engine.loop import Loop, LoopResult, LoopSettings, Networks
-from gancli.engine.phases import Trainable
+from gancli.engine.phases import Phase, Trainable
 from gancli.errors import DataError, UsageError
 from gancli.folders import read_folder
 
@@ -159,6 +159,28 @@ def load_initial_weights(
             f"{folder}: its generator is not the recipe's: {error}",
             "Use the recipe it was trained with (gancli recipes show), or train from the start.",
         ) from error
+
+
+class StepDecay:
+    """Learning rates that are multiplied by `decay` after every `every` epochs.
+
+    Called with the number of finished epochs, it sets the rates for the next; so a resumed run needs no state.
+
+    Args:
+        phases: Their optimizers, which have the rates of the first epoch now.
+        decay: In (0, 1].
+        every: Epochs from one decay to the next.
+    """
+
+    def __init__(self, phases: Sequence[Phase], decay: float, every: int) -> None:
+        self.rates = [(phase.optimizer, float(phase.optimizer.param_groups[0]["lr"])) for phase in phases]
+        self.decay = decay
+        self.every = every
+
+    def __call__(self, epoch: int) -> None:
+        factor = self.decay ** (epoch // self.every)
+        for optimizer, rate in self.rates:
+            set_rate(optimizer, rate * factor)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

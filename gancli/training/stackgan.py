@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,12 @@ from gancli.data.shards import Dataset
 from gancli.encoders.sentence import SentenceEncoder, load_sentence_encoder
 from gancli.engine.checkpoint import RunFolder, seed_everything
 from gancli.engine.events import Events
-from gancli.engine.phases import Phase
 from gancli.errors import ConfigError, DataError
 from gancli.folders import load_part, model_folder_of, read_folder, read_settings, reading_settings
 from gancli.inference.figures import grid
 from gancli.inference.model_folder import save_stackgan
 from gancli.models.stackgan import StageOneGenerator, StageTwoGenerator
-from gancli.training.common import RunResult, load_initial_weights, set_rate, train_model
+from gancli.training.common import RunResult, StepDecay, load_initial_weights, train_model
 from gancli.training.conditions import (
     Conditions,
     precomputed_conditions,
@@ -95,26 +94,8 @@ def train_stackgan(
         sample=sample,
         export=export,
         events=events,
-        on_epoch=StepDecay(model.phases, recipe),
+        on_epoch=StepDecay(model.phases, recipe.optim.lr_decay, recipe.optim.lr_decay_epochs),
     )
-
-
-class StepDecay:
-    """The learning rates of StackGAN: multiplied by `lr_decay` after every `lr_decay_epochs` epochs.
-
-    Called with the number of finished epochs, it sets the rates for the next; so a resumed run needs no state.
-    """
-
-    def __init__(self, phases: Sequence[Phase], recipe: StackGANRecipe) -> None:
-        self.optimizers = [phase.optimizer for phase in phases]
-        self.rates = [recipe.optim.discriminator_lr, recipe.optim.generator_lr]
-        self.decay = recipe.optim.lr_decay
-        self.every = recipe.optim.lr_decay_epochs
-
-    def __call__(self, epoch: int) -> None:
-        factor = self.decay ** (epoch // self.every)
-        for optimizer, rate in zip(self.optimizers, self.rates, strict=True):
-            set_rate(optimizer, rate * factor)
 
 
 # --- text -----------------------------------------------------------------------------------------------------

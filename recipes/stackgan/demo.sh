@@ -48,7 +48,7 @@ for stage in 1 2; do
     gancli sample "${!run}" --data data/demo --split test --out "pictures/stage$stage" --overwrite
 done
 gancli sample "$stage2" --text "a small red bird with blue wings and a white belly" \
-    --text "this large bird is yellow with a black crown" --variants 6 --vary condition --grid --stages \
+    --text "this large bird is yellow with a black crown" --variants 6 --vary condition --grid variants --stages \
     --out pictures/own-words --overwrite
 gancli sample "$stage2" --interpolate "a small red bird" "a large blue bird" --steps 8 --variants 3 \
     --out pictures/interpolation --overwrite

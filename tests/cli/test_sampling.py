@@ -33,7 +33,7 @@ def test_own_sentences_with_figures(gancli: Gancli, run: Path, tmp_path: Path) -
 def test_variants_of_the_condition_on_one_sheet(gancli: Gancli, run: Path, tmp_path: Path) -> None:
     answer = gancli(
         "sample", run, "--text", "a small black bird", "--text", "a white bird", "--variants", "3",
-        "--vary", "condition", "--grid", "--out", tmp_path / "out",
+        "--vary", "condition", "--grid", "variants", "--out", tmp_path / "out",
     )  # fmt: skip
     assert answer.code == 0, answer.stderr
     sheet = tmp_path / "out/figures/variants.png"
@@ -153,7 +153,7 @@ def test_the_same_seed_gives_the_same_pictures_in_any_batch(
         (("--text", "a bird", "--device", "cuda:99"), 2, "cuda:99"),
         (("--text", "a bird", "--device", "gpu"), 2, "gpu"),
         (("--text", "a bird", "--vary", "z", "--variants", "2"), 2, "condition"),
-        (("--text", "a bird", "--grid"), 2, "--variants 8"),
+        (("--text", "a bird", "--grid", "variants"), 2, "--variants 8"),
         (("--text", "a bird", "--steps", "5"), 2, "--interpolate"),
         (("--interpolate", "a bird", "--stages"), 2, "--stages is an option"),
         (("--interpolate", "a bird", "a black bird"), 2, "attends to the words"),
@@ -307,3 +307,51 @@ def test_agreement_is_for_the_demo_birds(gancli: Gancli, run: Path, tmp_path: Pa
     answer = gancli("score", "agreement", tmp_path / "out", "--results", tmp_path / "results.csv")
     assert answer.code == 3
     assert "demo" in answer.stderr
+
+
+def test_attributes_and_the_figures_of_their_paper(
+    gancli: Gancli, tiny_attr2image: Path, tiny_dataset: Path, tmp_path: Path
+) -> None:
+    answer = gancli(
+        "sample", tiny_attr2image, "--attr", "primary_color=black", "--attr", "size=small", "--variants", "3",
+        "--grid", "same-attributes", "--out", tmp_path / "out", "--json",
+    )  # fmt: skip
+    assert answer.code == 0, answer.stderr
+    assert answer.json["pictures"] == 3
+    assert answer.json["figures"][-1] == str(tmp_path / "out/figures/same-attributes.png")
+    answer = gancli(
+        "sample", tiny_attr2image, "--data", tiny_dataset, "-n", "4", "--grid", "same-shape", "--out",
+        tmp_path / "data",
+    )  # fmt: skip
+    assert answer.code == 0, answer.stderr
+    assert (tmp_path / "data/figures/same-shape.png").is_file()
+
+
+def test_attributes_that_there_are_not(gancli: Gancli, tiny_attr2image: Path, tmp_path: Path) -> None:
+    out = ("--out", tmp_path / "out")
+    answer = gancli("sample", tiny_attr2image, "--attr", "primary_color=blak", *out)
+    assert answer.code == 2
+    assert "black" in answer.stderr
+    answer = gancli("sample", tiny_attr2image, "--text", "a black bird", "--attention", *out)
+    assert answer.code == 2
+    assert "--text, --attention" in answer.stderr
+
+
+def test_sentences_only_for_models_that_read_them(gancli: Gancli, run: Path, tmp_path: Path) -> None:
+    answer = gancli("sample", run, "--attr", "primary_color=red", "--out", tmp_path / "out")
+    assert answer.code == 2
+    assert "--attr: " in answer.stderr
+    answer = gancli(
+        "sample",
+        run,
+        "--text",
+        "a bird",
+        "--variants",
+        "2",
+        "--grid",
+        "same-shape",
+        "--out",
+        tmp_path / "out",
+    )
+    assert answer.code == 2
+    assert "--grid variants" in answer.stderr

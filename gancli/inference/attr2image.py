@@ -1,0 +1,220 @@
+"""The model folder of attr2image: Stage I, Stage II or both, and the names of the attributes they know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gancli.data.attributes import contradictions, parse_attributes
+from gancli.data.shards import Dataset
+from gancli.errors import DataError, UsageError
+from gancli.folders import load_part, model_folder_of, read_folder, reading_settings, write_folder
+from gancli.inference.loaded_model import NOISE, Drawing, freeze, told_apart
+from gancli.models.attr2image import ImageGenerator, ShapeGenerator, enlarge_shapes
+
+KIND = "attr2image"
+CONDITION, SECOND_CONDITION = "condition_noise", "second_condition_noise"  # of Stage I, of Stage II
+
+
+@dataclass(frozen=True)
+class LoadedAttr2Image:
+    """attr2image as a `LoadedModel`; a caption is a text of attributes ("primary_color=red, size=small").
+
+    Attributes:
+        shape: Stage I, EMA weights where the run averaged them; None where the folder holds Stage II alone.
+        image: Stage II; None where it holds Stage I alone.
+        names: Of all attributes of the dataset it was trained on, in order.
+        shape_columns: Which of them Stage I knows.
+        image_columns: Which of them Stage II knows.
+        settings: config.yaml.
+        hash: sha256 of the weights file.
+        folder: Where it lies.
+    """
+
+    shape: ShapeGenerator | None
+    image: ImageGenerator | None
+    names: tuple[str, ...]
+    shape_columns: tuple[int, ...]
+    image_columns: tuple[int, ...]
+    settings: Mapping[str, Any]
+    hash: str
+    folder: Path
+    name: str = KIND
+
+    @property
+    def method(self) -> str:
+        """attribute2shape, shape2image or attr2image for both, with what differs from the paper's model (Fig. 2)."""
+        if self.image is not None:
+            name = "attr2image" if self.shape is not None else "shape2image"
+            if self.settings.get("d_sees_shape"):
+                name += ", D sees the shape"
+            return told_apart(name, self.settings)
+        name = (
+            "attribute2shape" if self.settings["shape"].get("conditional", True) else "unconditional shapes"
+        )
+        judges = self.settings.get("judges", [])
+        if judges != ["global", "local"]:
+            name += f", {' + '.join(judges) or 'no'} D"
+        return told_apart(name, self.settings)
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        return tuple(part.size for part in (self.shape, self.image) if part is not None)
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        return tuple(
+            name for name, part in (("shape", self.shape), ("image", self.image)) if part is not None
+        )
+
+    @property
+    def noise_dims(self) -> Mapping[str, int]:
+        """Stage I's come first: with the same seed its own model draws the same silhouettes."""
+        dims: dict[str, int] = {}
+        if self.shape is not None:
+            dims |= {NOISE: self.shape.noise_dim, CONDITION: self.shape.condition_dim}
+        if self.image is not None:
+            dims[SECOND_CONDITION] = self.image.condition_dim
+        return dims
+
+    @property
+    def words(self) -> int | None:
+        return None
+
+    def check(self, captions: Sequence[str]) -> list[str]:
+        """What to warn a user of: attributes of one bird that contradict each other.
+
+        Raises:
+            UsageError: A caption names an attribute that the model does not know.
+        """
+        return [
+            f"{caption!r} contradicts itself: {'; '.join(found)}"
+            for caption in dict.fromkeys(captions)
+            if (found := contradictions(self.vector(caption), self.names))
+        ]
+
+    def vector(self, caption: str) -> NDArray[np.float32]:
+        """A text of attributes as numbers, (A,).
+
+        Raises:
+            UsageError: It names an attribute that the model does not know.
+        """
+        return parse_attributes([caption], self.names) if caption else np.zeros(len(self.names), np.float32)
+
+    def check_dataset(self, dataset: Dataset) -> None:
+        """Refuses a dataset whose attributes are others than the model's.
+
+        Raises:
+            DataError: It has none, or other ones, or in another order.
+        """
+        if tuple(dataset.attribute_names) != self.names:
+            raise DataError(
+                f"{dataset.path}: has {len(dataset.attribute_names)} attributes, which are not the {len(self.names)} "
+                f"of {self.folder}",
+                "Name the dataset it was trained on, or one with the same attributes.txt.",
+            )
+
+    def with_shape(self, other: LoadedAttr2Image) -> LoadedAttr2Image:
+        """This Stage II with the Stage I of another model.
+
+        Raises:
+            UsageError: That has none, or this has no Stage II.
+            DataError: The two know different attributes.
+        """
+        if other.shape is None:
+            raise UsageError(f"{other.folder}: holds no model of shapes", "Name a run of stage=shape.")
+        if self.image is None:
+            raise UsageError(f"{self.folder}: draws shapes itself", "Leave out --shape-model.")
+        if other.names != self.names:
+            raise DataError(f"{other.folder} and {self.folder} were trained on different attributes")
+        return replace(self, shape=other.shape, shape_columns=other.shape_columns)
+
+    def draw(self, captions: Sequence[str], noises: Mapping[str, Tensor]) -> Drawing:
+        return self.draw_vectors(np.stack([self.vector(caption) for caption in captions]), noises)
+
+    def draw_vectors(
+        self, vectors: NDArray[np.float32], noises: Mapping[str, Tensor], shapes: Tensor | None = None
+    ) -> Drawing:
+        """Pictures of B sets of attributes, silhouettes first.
+
+        Args:
+            vectors: (B, A) in [0, 1].
+            noises: As `LoadedModel.draw` takes them; those of Stage I are not looked at where silhouettes are given.
+            shapes: (B, 1, s, s) in [-1, 1] to draw on; None lets Stage I draw them.
+
+        Returns:
+            The silhouettes as grey pictures (B, 3, s, s), and the pictures where there is a Stage II.
+        """
+        silhouettes = self.draw_shapes(vectors, noises) if shapes is None else shapes
+        grey = torch.where(silhouettes >= 0, 1.0, -1.0).expand(-1, 3, -1, -1)
+        if self.image is None:
+            return Drawing((grey,))
+        return Drawing((grey, self.paint(silhouettes, vectors, noises)))
+
+    @torch.no_grad()
+    def draw_shapes(self, vectors: NDArray[np.float32], noises: Mapping[str, Tensor]) -> Tensor:
+        """Stage I's silhouettes (B, 1, s, s) in [-1, 1], the bird's from 0 on, of attributes (B, A).
+
+        Raises:
+            UsageError: There is no Stage I.
+        """
+        if self.shape is None:
+            raise UsageError(
+                f"{self.folder}: holds a model of pictures without one of shapes",
+                "Say --shape-model RUN with a run of stage=shape, or --shape FILE for a silhouette of your own.",
+            )
+        device = next(self.shape.parameters()).device
+        attributes = torch.from_numpy(vectors[:, list(self.shape_columns)]).to(device)
+        return self.shape(attributes, noises[NOISE].to(device), noises[CONDITION].to(device)).shapes
+
+    @torch.no_grad()
+    def paint(self, shapes: Tensor, vectors: NDArray[np.float32], noises: Mapping[str, Tensor]) -> Tensor:
+        """Stage II's pictures (B, 3, S, S) on silhouettes (B, 1, s, s), of attributes (B, A)."""
+        assert self.image is not None
+        device = next(self.image.parameters()).device
+        attributes = torch.from_numpy(vectors[:, list(self.image_columns)]).to(device)
+        enlarged = enlarge_shapes(shapes.to(device), self.image.size)
+        return self.image(enlarged, attributes, noises[SECOND_CONDITION].to(device)).images
+
+
+def save_attr2image(
+    folder: Path, shape: nn.Module | None, image: nn.Module | None, settings: Mapping[str, Any]
+) -> None:
+    """Writes a model folder of attr2image.
+
+    Args:
+        folder: Made if need be.
+        shape: Stage I with the weights to publish; None for a Stage II alone.
+        image: Stage II, likewise.
+        settings: config.yaml: `attribute_names`; of each stage its arguments (`shape`, `image`) and the attributes it
+            knows (`shape_columns`, `image_columns`); and where the weights come from. `kind` is added here.
+    """
+    networks = {name: part for name, part in (("shape", shape), ("image", image)) if part is not None}
+    write_folder(folder, networks, None, {"kind": KIND, **settings})
+
+
+def load_attr2image(folder: Path, device: str | torch.device = "cpu") -> LoadedAttr2Image:
+    """Reads a model folder of attr2image, or the `model/` of a run folder.
+
+    Raises:
+        DataError: The folder is incomplete, broken or holds something else.
+    """
+    folder = model_folder_of(folder)
+    settings, tensors, digest = read_folder(folder, KIND)
+    with reading_settings(folder):
+        shape = ShapeGenerator(**settings["shape"]) if "shape" in settings else None
+        image = ImageGenerator(**settings["image"]) if "image" in settings else None
+        names = tuple(map(str, settings["attribute_names"]))
+        columns = {part: tuple(map(int, settings.get(f"{part}_columns", ()))) for part in ("shape", "image")}
+    for name, part in (("shape", shape), ("image", image)):
+        if part is not None:
+            load_part(part, tensors, f"{name}.", folder)
+            freeze(device, part)
+    return LoadedAttr2Image(shape, image, names, columns["shape"], columns["image"], settings, digest, folder)
