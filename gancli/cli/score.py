@@ -25,6 +25,7 @@ class Paper(StrEnum):
     STACKGAN = "stackgan"
     FUSION_S2IGAN = "fusion-s2igan"
     CSFGAN = "csfgan"
+    ATTR2IMAGE = "attr2image"
 
 
 class Window(StrEnum):
@@ -483,15 +484,64 @@ def agreement(
     data: Data = None,
     results: Results = Path("results.csv"),
 ) -> None:
-    """Whether pictures of the demo birds have the colours that their captions name.
+    """Whether pictures of the demo birds have the colours that their captions or attributes name.
 
-    Measured without a neural network; chance is 12.5 %. The rows of the real pictures say how often the measure itself
-    is right.
+    Of a model of attributes also whether the birds have the silhouettes that they were painted on. Measured without a
+    neural network; chance is 12.5 %. The rows of the real pictures say how often the measure itself is right.
     """
     from gancli.scores.agreement import agreement_rows
 
     with out.progress("measuring", "pictures") as advance:
         rows = agreement_rows(samples, data=data, progress=advance)
+    _report(out, rows, results)
+
+
+@command(
+    score_app,
+    "shapes",
+    examples=(
+        "gancli score shapes pictures/shapes",
+        "gancli score shapes pictures/shapes --features pixels --data data/demo:test --json",
+    ),
+    progress=True,
+)
+def shapes(
+    out: Output,
+    samples: Annotated[
+        str,
+        typer.Argument(
+            metavar="SAMPLES", help="Folder of gancli sample of a model of attributes.", show_default=False
+        ),
+    ],
+    features: Annotated[
+        str,
+        typer.Option(
+            "--features",
+            help="Of the FID: inception, imagenet, encoder:DIR, or pixels (the mask averaged to 16 x 16, no weights).",
+        ),
+    ] = "inception",
+    weights: InceptionWeights = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="DIR:SPLIT", help="The real masks.", show_default="as sampled"),
+    ] = None,
+    cache: Annotated[
+        bool, typer.Option(help="Keep the statistics of the real masks for the next time.")
+    ] = True,
+    batch: Batch = 50,
+    device: Device = "auto",
+    results: Results = Path("results.csv"),
+) -> None:
+    """Silhouettes: FID, likeness to the nearest training mask, share of the picture, pieces, and order of the sizes.
+
+    The real masks' own values stand beside, as far as they pass the dataset's quality filter.
+    """
+    from gancli.build import pick_device
+    from gancli.scores.shapes import load_mask_features, score_shapes
+
+    network = load_mask_features(features, weights=weights, device=pick_device(device))
+    with out.progress("measuring", "silhouettes") as advance:
+        rows = score_shapes(samples, network, data=data, batch=batch, cache=cache, progress=advance)
     _report(out, rows, results)
 
 

@@ -1,14 +1,16 @@
-"""The agreement oracle of the demo dataset: does a picture show the colours that its caption asks for?
+"""The agreement oracle of the demo dataset: does a picture show the colours that its caption asks for, and does its
+bird have the silhouette that it was painted on?
 
 No neural network. Every point of a picture is given the nearest tone in CIELAB among the birds' colours and the
 scenery's tones; the coloured points say where the bird is and how large; and there each point votes for the primary
 colour or the belly's as much as birds of the dataset have that part at this place, and against it as much as they
-have another. The places are counted on birds that are drawn anew from the same outlines.
+have another. The places are counted on birds that are drawn anew from the same outlines. The bird itself is whatever is
+darker, lighter or more colourful than any scenery.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,11 +18,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
+from gancli.data.loader import evaluation_batches
+from gancli.data.shards import FOREGROUND
 from gancli.data.sources.demo import asked_colors, species
 from gancli.data.sources.demo_drawing import BACKGROUNDS, COLORS, PALETTE, SCENERY, SKIES, draw_bird
 from gancli.errors import DataError
-from gancli.samples import read_samples
+from gancli.samples import GeneratedPicture, read_samples
 from gancli.scores.pictures import FilePictures, Pixels, SplitPictures, open_pictures, origin_of
 from gancli.scores.results import ScoreRow
 
@@ -36,6 +41,12 @@ _LEAST_BIRD = 0.03  # of the picture: birds cover 0.1 to 0.2
 _BINS = 14  # of the place relative to the bird, for each half of [-_REACH, _REACH]
 _REACH = 1.4  # in units of the square root of the bird's area
 _CHUNK = 128  # pictures measured at once
+
+# CIELAB lightness of the scenery goes from 38.8 to 72, its chroma to 17. What lies beyond is the bird: plumage, its
+# dark outline, bill and legs. A point that is half bird and half scenery has about 30 of a colour's chroma. These
+# limits give the highest intersection over union on 500 training pictures of the demo dataset at 64 pixels.
+_DARK, _LIGHT, _COLOURFUL = 38.0, 73.0, 30.0
+_GAP_SIDE = 64  # gaps of one pixel are closed at this side, wider ones in larger pictures
 
 
 @dataclass(frozen=True)
@@ -71,13 +82,21 @@ def score_agreement(
         progress: Called after each batch with pictures done and in all.
 
     Raises:
-        DataError: The folder has no samples.csv, or none of the captions names a colour of the demo's birds.
+        DataError: The folder has no samples.csv or holds silhouettes, the captions are of another dataset, or none of
+            them names a colour of the demo's birds.
     """
+    _check_dataset(pictures)
     if isinstance(pictures, SplitPictures):
         captions = [pictures.split.captions(index)[0] for index in range(len(pictures))]
     else:
-        captions = [sample.caption for sample in read_samples(pictures.folder)]
-    asked = [asked_colors(caption) for caption in captions]
+        records = read_samples(pictures.folder)
+        if all(record.shape == record.file for record in records):
+            raise DataError(
+                f"{pictures.name}: holds silhouettes, which have no colours",
+                f"Say gancli score shapes {pictures.name}.",
+            )
+        captions = [record.caption for record in records]
+    asked = [_asked(caption) for caption in captions]
     if not any("primary" in colors or "belly" in colors for colors in asked):
         raise DataError(
             f"{pictures.name}: no caption names the colour of a bird or of its belly",
@@ -92,8 +111,24 @@ def score_agreement(
     return _compare(measured, asked)
 
 
+def _check_dataset(pictures: SplitPictures | FilePictures) -> None:
+    """Refuses pictures of another dataset, whose captions may name the same colours."""
+    if isinstance(pictures, SplitPictures):
+        dataset: str | None = pictures.dataset
+    else:
+        dataset = None if pictures.sampling is None else pictures.sampling.dataset
+    if dataset not in (None, "demo"):
+        raise DataError(
+            f"{pictures.name}: its captions are of {dataset}",
+            "Agreement knows what birds of the demo dataset look like, and no others.",
+        )
+
+
 def agreement_rows(name: str, *, data: str | None = None, progress: Progress | None = None) -> list[ScoreRow]:
     """Agreement as score rows, and that of the real pictures beside it, which is the oracle's own accuracy.
+
+    Where pictures were painted on silhouettes, the agreement with these is there too, `silhouette_iou`; where a split
+    has masks, that of its pictures with their own.
 
     Args:
         name: A folder of `gancli sample` with captions of the demo dataset, or "DIR:split" of that dataset.
@@ -101,7 +136,7 @@ def agreement_rows(name: str, *, data: str | None = None, progress: Progress | N
         progress: Called with pictures done and in all, for each set of pictures.
 
     Returns:
-        Two rows (primary colour, belly colour; those that captions name) for each set of pictures.
+        Up to three rows (primary colour, belly colour, silhouette; those that there are) for each set of pictures.
 
     Raises:
         DataError: As `score_agreement`.
@@ -112,8 +147,13 @@ def agreement_rows(name: str, *, data: str | None = None, progress: Progress | N
         if sampling is not None and sampling.data is not None and Path(sampling.data).is_dir():
             data = f"{sampling.data}:{sampling.split}"
     rows = _rows(pictures, data, progress)
+    rows += _silhouette_rows(pictures, data, progress)
     if data is not None and isinstance(pictures, FilePictures):
-        rows += _rows(open_pictures(data), data, progress)
+        real = open_pictures(data)
+        painted = any(row.metric == "silhouette_iou" for row in rows)
+        rows += _rows(real, data, progress)
+        if painted:
+            rows += _silhouette_rows(real, data, progress)
     return rows
 
 
@@ -149,6 +189,91 @@ def _rows(
             )
         )
     return rows
+
+
+def _silhouette_rows(
+    pictures: SplitPictures | FilePictures, data: str | None, progress: Progress | None
+) -> list[ScoreRow]:
+    """How well the birds fill their silhouettes; nothing where there are none beside the pictures."""
+    silhouettes: Iterator[list[NDArray[np.bool_]]]
+    if isinstance(pictures, SplitPictures):
+        if not pictures.split.has_segmentations:
+            return []
+        kept = np.flatnonzero(pictures.split.segmentation_faults == 0)
+        pictures = pictures.only(kept.tolist())
+        batches = evaluation_batches(
+            pictures.split, sizes=(), batch=_CHUNK, words=0, images=kept, mask_sizes=(pictures.side,)
+        )
+        silhouettes = (list(batch.masks[0][:, 0].numpy() > 0) for batch in batches)
+    else:
+        records = read_samples(pictures.folder)
+        if not all(record.shape and record.shape != record.file for record in records):
+            return []
+        silhouettes = _silhouettes(pictures, records)
+    if not len(pictures):
+        return []
+    values: list[float] = []
+    for images, given in zip(pictures.batches(_CHUNK), silhouettes, strict=True):
+        for found, mask in zip(measure_foreground(images), given, strict=True):
+            values.append(_iou(found, _at_size(mask, found.shape[0], found.shape[1])))
+        if progress is not None:
+            progress(len(values), len(pictures))
+    real = isinstance(pictures, SplitPictures)
+    return [
+        ScoreRow(
+            dataset="demo",
+            split=data.rpartition(":")[2] if data else "",
+            metric="silhouette_iou",
+            value=100 * float(np.mean(values)),
+            std=100 * float(np.std(values)),
+            n_real=len(values) if real else 0,
+            n_fake=0 if real else len(values),
+            protocol="intersection over union of the silhouette that was given with the bird that is found in the "
+            "picture: what is darker, lighter or more colourful than any scenery, gaps closed, the largest piece; "
+            "per cent, mean and std over pictures",
+            network="",
+            network_sha256="",
+            resize="the silhouette bilinear to the picture's side",
+            note="the oracle's own accuracy: real pictures and their masks" if real else "",
+            **asdict(origin_of(pictures)),
+        )
+    ]
+
+
+def _silhouettes(
+    pictures: FilePictures, records: Sequence[GeneratedPicture]
+) -> Iterator[list[NDArray[np.bool_]]]:
+    """The silhouettes that pictures were painted on, in the batches of the pictures; each (s, s)."""
+    shapes = replace(pictures, files=tuple(pictures.folder / record.shape for record in records))
+    for batch in shapes.batches(_CHUNK):
+        yield [shape.mean(-1) >= FOREGROUND for shape in batch]
+
+
+def _at_size(mask: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
+    if mask.shape == (height, width):
+        return mask
+    resized = Image.fromarray(mask.astype(np.uint8) * 255).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(resized) >= FOREGROUND
+
+
+def _iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    union = int((first | second).sum())
+    return int((first & second).sum()) / union if union else 1.0
+
+
+def _asked(caption: str) -> dict[str, str]:
+    """The colours by part that a sentence names, or a text of attributes: "primary_color=red, belly_color=blue".
+
+    Of attributes only those parts count that have one colour.
+    """
+    if "=" not in caption:
+        return asked_colors(caption)
+    colors: dict[str, list[str]] = {}
+    for pair in caption.split(","):
+        group, _, color = pair.strip().partition("=")
+        colors.setdefault(group, []).append(color)
+    parts = {part: colors.get(f"{part}_color", []) for part in ("primary", "belly")}
+    return {part: named[0] for part, named in parts.items() if len(named) == 1 and named[0] in COLORS}
 
 
 def agreement(images: Sequence[Pixels], asked: Sequence[dict[str, str]]) -> Agreement:
@@ -195,6 +320,38 @@ def measure_colors(images: Sequence[Pixels]) -> dict[str, list[str]]:
             names = np.array(COLORS)[votes.argmax(1)]
             result[part] += np.where(found & (votes.max(1) > 0), names, NONE).tolist()
     return result
+
+
+def measure_foreground(images: Sequence[Pixels]) -> list[NDArray[np.bool_]]:
+    """Where the bird of each picture is, at full resolution.
+
+    Args:
+        images: As `measure_colors`; at 64 pixels the real pictures' own masks are met with a mean intersection over
+            union of 0.95.
+
+    Returns:
+        Per picture (H, W), one piece without gaps; all False where nothing differs from scenery.
+    """
+    return [_largest(_differing(image), max(1, round(min(image.shape[:2]) / _GAP_SIDE))) for image in images]
+
+
+def _differing(image: Pixels) -> NDArray[np.bool_]:
+    """What is darker, lighter or more colourful than any scenery. (H, W, 3) -> (H, W)."""
+    lightness, a, b = np.moveaxis(_lab(image.astype(np.float32)), -1, 0)
+    differing: NDArray[np.bool_] = (lightness < _DARK) | (lightness > _LIGHT) | (np.hypot(a, b) > _COLOURFUL)
+    return differing
+
+
+def _largest(points: NDArray[np.bool_], gap: int) -> NDArray[np.bool_]:
+    """The largest connected piece after gaps of `gap` pixels are closed and holes are filled. (H, W) -> (H, W)."""
+    around = np.ones((3, 3), bool)  # corners connect, so legs do not come off
+    closed = ndimage.binary_closing(np.pad(points, 2 * gap), around, iterations=gap)
+    filled = ndimage.binary_fill_holes(closed[2 * gap : -2 * gap, 2 * gap : -2 * gap])
+    labels, pieces = ndimage.label(filled, around)
+    if not pieces:
+        return np.zeros_like(points)
+    largest: NDArray[np.bool_] = labels == 1 + np.bincount(labels[labels > 0] - 1).argmax()
+    return largest
 
 
 def _shrink(images: Sequence[Pixels]) -> NDArray[np.float32]:

@@ -226,7 +226,7 @@ def score_fid(
     if real_pictures is None:
         reference = _load_checked(Path(real), features)
     else:
-        reference = _cached(real_pictures, features, batch, cache, progress)
+        reference = cached_statistics(real_pictures, features, batch, cache, progress)
     if save_stats is not None:
         reference.save(save_stats)
     if fake_pictures is None:
@@ -275,9 +275,18 @@ def _load_checked(path: Path, features: FeatureNetwork) -> Statistics:
     return statistics
 
 
-def _cached(
+def cached_statistics(
     pictures: Pictures, features: FeatureNetwork, batch: int, cache: bool, progress: Progress | None
 ) -> Statistics:
+    """Statistics of pictures, from gancli's own folder where they were computed before.
+
+    Args:
+        pictures: Real ones, which are scored against again and again.
+        features: The network.
+        batch: Pictures at a time; it does not change the result.
+        cache: Whether to look there, and to keep them there.
+        progress: Called after each batch with pictures done and in all.
+    """
     key = hashlib.sha256("\0".join((pictures.fingerprint, features.resize, features.sha256)).encode())
     path = home() / "statistics" / f"{key.hexdigest()}.npz"
     if cache and path.is_file():

@@ -16,14 +16,16 @@ from gancli.data.sample import BoundingBox
 from gancli.data.sources import demo
 from gancli.data.sources.demo_drawing import BACKGROUNDS, COLORS, PALETTE, draw_bird
 from gancli.errors import DataError
-from gancli.samples import GeneratedPicture, write_samples
+from gancli.samples import GeneratedPicture, Sampling, write_samples, write_sampling
 from gancli.scores.agreement import (
     CHANCE,
     NONE,
+    _asked,
     _lab,
     agreement,
     agreement_rows,
     measure_colors,
+    measure_foreground,
     score_agreement,
 )
 from gancli.scores.pictures import open_pictures
@@ -218,3 +220,154 @@ def test_rows_of_pictures_and_of_the_real_ones(dataset: Path, tmp_path: Path) ->
     ]
     assert [row.value for row in rows[:2]] == [100.0, 100.0]
     assert all("12.5" in row.protocol for row in rows)
+
+
+# ----------------------------------------------------------------------------------------------------------
+# Attributes and silhouettes
+
+
+@cache
+def birds_and_masks(size: int) -> tuple[Pictures, NDArray[np.bool_]]:
+    """As `birds`, with the birds' silhouettes (N, size, size)."""
+    pair: tuple[list[Pictures], list[NDArray[np.bool_]]] = ([], [])
+    for index, one in enumerate(demo.species(BIRDS, seed=11)):
+        background = BACKGROUNDS[index % len(BACKGROUNDS)]
+        drawing = draw_bird(one.plumage, background, size, np.random.default_rng([11, index]))
+        side = size * 76 // 64
+        start = (side - size) // 2
+        for part, kept in zip((drawing.image, drawing.mask.convert("RGB")), pair, strict=True):
+            image = crop_to_box(part, BoundingBox(*drawing.box)).resize(
+                (side, side), Image.Resampling.BILINEAR
+            )
+            window = np.asarray(image)[start : start + size, start : start + size]
+            kept.append(window if part is drawing.image else window[..., 0] >= 128)
+    return np.stack(pair[0]), np.stack(pair[1])
+
+
+def slow_iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    pairs = list(zip(first.ravel().tolist(), second.ravel().tolist(), strict=True))
+    return sum(a and b for a, b in pairs) / sum(a or b for a, b in pairs)
+
+
+def mean_iou(images: Pictures, masks: NDArray[np.bool_]) -> float:
+    found = measure_foreground(images)
+    return float(np.mean([slow_iou(one, mask) for one, mask in zip(found, masks, strict=True)]))
+
+
+@pytest.mark.parametrize(("size", "least"), [(32, 0.93), (64, 0.94), (128, 0.94)])
+def test_the_foreground_of_drawn_birds(size: int, least: float) -> None:
+    images, masks = birds_and_masks(size)
+    assert mean_iou(images, masks) >= least
+    assert mean_iou(images, masks[::-1]) < 0.75  # those of other birds
+
+
+def test_the_foreground_of_blurred_and_of_noisy_birds() -> None:
+    images, masks = birds_and_masks(64)
+    blur = ImageFilter.GaussianBlur(1)
+    assert mean_iou(np.stack([np.asarray(Image.fromarray(one).filter(blur)) for one in images]), masks) > 0.9
+    noise = np.random.default_rng(0).normal(0, 8, images.shape)
+    assert mean_iou(np.clip(images + noise, 0, 255).astype(np.uint8), masks) > 0.92
+
+
+def test_a_foreground_is_one_piece_without_holes() -> None:
+    image = np.full((64, 64, 3), 128, np.uint8)
+    image[10:40, 10:40] = PALETTE["red"]
+    image[20:25, 20:25] = 128  # inside of it
+    image[50:60, 50:60] = PALETTE["blue"]  # a smaller piece
+    (found,) = measure_foreground([image])
+    expected = np.zeros((64, 64), bool)
+    expected[10:40, 10:40] = True
+    np.testing.assert_array_equal(found, expected)
+    assert not measure_foreground([np.full((64, 64, 3), 128, np.uint8)])[0].any()
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("primary_color=red, belly_color=blue", {"primary": "red", "belly": "blue"}),
+        ("wing_color=white, primary_color=black", {"primary": "black"}),
+        ("primary_color=red, primary_color=blue, belly_color=pink", {"belly": "pink"}),
+        ("primary_color=red, primary_color=brown", {}),
+        ("primary_color=brown", {}),
+        ("size=small_(5_-_9_in)", {}),
+        ("a red bird with a blue belly", {"primary": "red", "belly": "blue"}),
+    ],
+)
+def test_colours_that_attributes_ask_for(text: str, named: dict[str, str]) -> None:
+    assert _asked(text) == named
+
+
+def painted(folder: Path, dataset: Path | None, masks: NDArray[np.bool_], name: str = "demo") -> Path:
+    """A folder of `gancli sample` of a model of attributes: the first birds, painted on `masks`."""
+    (folder / "shapes").mkdir(parents=True)
+    rows = []
+    for number, mask in enumerate(masks):
+        Image.fromarray(birds_and_masks(64)[0][number]).save(folder / f"{number}.png")
+        Image.fromarray(mask).save(folder / f"shapes/{number}.png")
+        caption = f"size=small, primary_color={birds(64, False)[1][number]['primary']}"
+        rows.append(
+            GeneratedPicture(f"{number}.png", caption, "", None, 0, 0, 64, shape=f"shapes/{number}.png")
+        )
+    sampling = Sampling(
+        "runs/1", "a" * 64, "", "attr2image", str(dataset) if dataset else None, name, "test", len(rows), 1, 0, None,
+        (64,), "c", (), "0",
+    )  # fmt: skip
+    write_sampling(folder, sampling)
+    write_samples(folder, rows)
+    return folder
+
+
+def test_pictures_and_the_silhouettes_they_were_painted_on(dataset: Path, tmp_path: Path) -> None:
+    images, masks = birds_and_masks(64)
+    rows = agreement_rows(str(painted(tmp_path / "pictures", dataset, masks[:6])))
+    values = {(row.metric, row.method): row for row in rows}
+    fake, real = values["silhouette_iou", "attr2image"], values["silhouette_iou", "real"]
+    assert fake.value == pytest.approx(100 * mean_iou(images[:6], masks[:6]))
+    assert (fake.n_fake, fake.n_real, real.n_fake, real.n_real) == (6, 0, 0, 15)
+    assert real.value > 93
+    assert "own accuracy" in real.note
+    assert values["agreement_primary_colour", "attr2image"].value == 100
+    others = agreement_rows(str(painted(tmp_path / "others", None, masks[6:12])))
+    assert [(row.metric, row.n_fake) for row in others] == [
+        ("agreement_primary_colour", 6),
+        ("silhouette_iou", 6),
+    ]
+    assert others[1].value == pytest.approx(100 * mean_iou(images[:6], masks[6:12]))
+    assert others[1].value < 80
+
+
+def test_silhouettes_of_another_side_are_brought_to_the_pictures(tmp_path: Path) -> None:
+    large = agreement_rows(str(painted(tmp_path / "a", None, birds_and_masks(128)[1][:6])))[1]
+    same = agreement_rows(str(painted(tmp_path / "b", None, birds_and_masks(64)[1][:6])))[1]
+    assert large.value == pytest.approx(same.value, abs=6)
+
+
+def test_a_split_with_masks_is_the_oracles_accuracy(dataset: Path) -> None:
+    rows = agreement_rows(f"{dataset}:train")
+    assert [row.metric for row in rows] == [
+        "agreement_primary_colour",
+        "agreement_belly_colour",
+        "silhouette_iou",
+    ]
+    assert (rows[2].n_real, rows[2].method) == (45, "real")
+
+
+def test_silhouettes_have_no_colours(tmp_path: Path) -> None:
+    folder = painted(tmp_path / "pictures", None, birds_and_masks(64)[1][:2])
+    write_samples(
+        folder,
+        [
+            GeneratedPicture(f"{n}.png", "primary_color=red", "", None, 0, 0, 64, shape=f"{n}.png")
+            for n in range(2)
+        ],
+    )
+    with pytest.raises(DataError, match="holds silhouettes") as refused:
+        agreement_rows(str(folder))
+    assert "gancli score shapes" in str(refused.value.hint)
+
+
+def test_birds_of_other_datasets_are_refused(tiny_dataset: Path, tmp_path: Path) -> None:
+    folder = painted(tmp_path / "pictures", None, birds_and_masks(64)[1][:2], name="cub")
+    for name in (str(folder), f"{tiny_dataset}:test"):
+        with pytest.raises(DataError, match="its captions are of cub"):
+            agreement_rows(name)

@@ -457,3 +457,63 @@ def test_every_paper_with_tables_has_its_numbers_and_metrics_have_names():
         for published in read_paper(name):
             assert published.metric in numbers[published.table]
         assert {metric for metrics in numbers.values() for metric in metrics} <= METRICS.keys()
+
+
+# --- attr2image -----------------------------------------------------------------------------------------------
+
+MASK_FID = {
+    "metric": "mask_fid",
+    "method": "attribute2shape",
+    "network": "inception",
+    "protocol": "Frechet distance of silhouettes",
+    "value": 20.0,
+    "std": None,
+}
+SHAPES = {**MASK_FID, "network": "", "network_sha256": "", "resize": ""}
+
+
+def test_attr2image_reports_no_numbers(tables):
+    assert read_paper("attr2image") == []
+    report = tables(row(FID), paper="attr2image")
+    assert report.rows == ()
+    assert report.markdown.count("No score of ours yet") == 2
+    assert "|" not in report.markdown
+    assert [path.name for path in report.files] == [
+        f"attr2image-{name}.{end}" for name in ("fig2", "fig4") for end in ("csv", "md")
+    ]
+
+
+def test_silhouettes_of_ablations_and_pictures_have_tables_of_their_own(tables):
+    methods = ("attribute2shape", "attribute2shape, global D", "unconditional shapes", "real")
+    shapes = [row(MASK_FID, method=method) for method in methods]
+    shapes += [row(SHAPES, metric="size_rank_correlation", value=0.8526), row(SHAPES, metric="mask_pieces")]
+    images = [row(FID, method="attr2image"), row(FID, method="shape2image, D sees the shape"), row(FID)]
+    images += [row(SHAPES, method="attr2image", metric="silhouette_iou", value=90.0)]
+    report = tables(*shapes, *images, paper="attr2image")
+    assert [line.method for line in ours(report, "fig2")][:4] == list(methods)
+    assert [(line.method, line.metric) for line in ours(report, "fig4")] == [
+        ("attr2image", "fid"),
+        ("shape2image, D sees the shape", "fid"),
+        ("attr2image", "silhouette_iou"),
+    ]
+    assert {(line.delta, line.not_comparable) for line in report.rows} == {
+        (None, "the paper reports no numbers")
+    }
+    assert "| attribute2shape, gancli | – | **0.853** [1]" in report.markdown
+    assert "CUB-200 IoU with the silhouette (%) ↑" in report.markdown
+
+
+def test_mask_fids_of_other_features_stand_on_lines_of_their_own(tables):
+    report = tables(
+        row(MASK_FID),
+        row(MASK_FID, network="pixels 16x16", network_sha256="", value=0.15),
+        row(SHAPES, metric="mask_pieces", value=1.2),
+        paper="attr2image",
+    )
+    lines = [line for line in report.markdown.splitlines() if line.startswith("| attribute2shape, gancli")]
+    assert [line.count("**") for line in lines] == [2, 2, 2]
+    notes = [lines[0].partition("**20.000** ")[2][:7], lines[1].partition("**0.150** ")[2][:7]]
+    assert notes == ["[1] [2]", "[1] [3]"]
+    for number, network in (("2", "inception (bbbbbbbbbbbb)"), ("3", "pixels 16x16")):
+        (note,) = [line for line in report.markdown.splitlines() if line.startswith(f"{number}. model")]
+        assert network in note

@@ -17,7 +17,7 @@ from gancli.config import recipes_folder
 from gancli.errors import DataError, UsageError
 from gancli.files import atomic_file
 from gancli.scores.results import ScoreRow, read_rows
-from gancli.scores.tables import csfgan, ffgan, fusion_s2igan, stackgan
+from gancli.scores.tables import attr2image, csfgan, ffgan, fusion_s2igan, stackgan
 from gancli.scores.tables.paper import Paper, PaperTable
 from gancli.scores.tables.writing import DATASETS, METRICS, TableRow, csv_text, markdown
 
@@ -28,6 +28,7 @@ PAPERS = {
     "stackgan": stackgan.PAPER,
     "fusion-s2igan": fusion_s2igan.PAPER,
     "csfgan": csfgan.PAPER,
+    "attr2image": attr2image.PAPER,
 }
 
 
@@ -51,7 +52,8 @@ def table(paper: str, results: Path, out: Path) -> TableReport:
 
     Args:
         paper: A key of `PAPERS`: "ffgan" for its Tables 1 and 2 and the numbers of its Fig. 7, "stackgan" for the
-            table of Inception scores and human ranks, "fusion-s2igan" for its six tables, "csfgan" for its four.
+            table of Inception scores and human ranks, "fusion-s2igan" for its six tables, "csfgan" for its four,
+            "attr2image" for our numbers of what its figures show.
         results: A results.csv; of several scores of the same thing the last one counts.
         out: Folder for a CSV and a Markdown file of each table; made if need be.
 
@@ -87,10 +89,10 @@ def table(paper: str, results: Path, out: Path) -> TableReport:
 
 
 def read_paper(name: str) -> list[TableRow]:
-    """The published numbers of a paper, from recipes/tables.
+    """The published numbers of a paper, from recipes/tables; none where it reports none.
 
     Raises:
-        DataError: There are none for that paper, or the file is broken.
+        DataError: There is no such file for that paper, or the file is broken.
     """
     path = recipes_folder() / "tables" / f"{name.replace('-', '_')}.csv"
     try:

@@ -29,8 +29,16 @@ METRICS = {
     "ssim": "SSIM ↑",
     "parameters_million": "parameters (million) ↓",
     "training_hours": "training (hours) ↓",
+    "mask_fid": "mask FID ↓",
+    "mask_nearest_iou": "IoU to nearest training mask (%)",
+    "foreground_share": "foreground (%)",
+    "mask_pieces": "pieces",
+    "size_rank_correlation": "size correlation ↑",
+    "agreement_primary_colour": "primary colour (%) ↑",
+    "agreement_belly_colour": "belly colour (%) ↑",
+    "silhouette_iou": "IoU with the silhouette (%) ↑",
 }
-_DIGITS = {"ssim": 3}  # after the point, where it is not 2
+_DIGITS = {"ssim": 3, "size_rank_correlation": 3, "mask_fid": 3}  # after the point, where it is not 2
 _SCORE_COLUMNS = (
     "model",
     "model_hash",
@@ -99,6 +107,8 @@ def csv_text(rows: Sequence[TableRow]) -> str:
 def markdown(title: str, rows: Sequence[TableRow]) -> str:
     """A table as Markdown: a line for each method, a column for each dataset and metric, notes below."""
     columns = list(dict.fromkeys((row.dataset, row.metric) for row in rows))
+    if not columns:
+        return f"## {title}\n\nNo score of ours yet.\n"
     several = len({metric for _, metric in columns}) > 1
     heads = [
         DATASETS.get(dataset, dataset) + (f" {METRICS[metric]}" if several else "")
@@ -152,7 +162,7 @@ def _value(row: TableRow) -> str:
 
 
 def _provenance(score: ScoreRow) -> str:
-    network = f"{score.network} ({score.network_sha256[:12]})" if score.network else ""
+    network = score.network + (f" ({score.network_sha256[:12]})" if score.network_sha256 else "")
     seed = "unknown" if score.seed is None else score.seed
     pictures = f"{count(score.n_fake)} generated and {count(score.n_real)} real pictures, seed {seed}"
     if (score.n_fake, score.n_real) == (0, 0):
