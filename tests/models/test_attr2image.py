@@ -219,14 +219,25 @@ def noises(count: int = COUNT) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_initial_weights():
-    generator = image_generator(width=32, attributes=100)
-    for module in generator.modules():
+    torch.manual_seed(0)
+    generator = image_generator(width=32)
+    for module in [*generator.encoder.modules(), *generator.decoder.modules()]:
         if isinstance(module, nn.BatchNorm2d):
             assert module.weight.mean().item() == pytest.approx(1, abs=0.02)
             assert not module.bias.any()
-        elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             assert module.weight.std().item() == pytest.approx(0.02, rel=0.15)
             assert module.bias is None or not module.bias.any()
+
+
+@pytest.mark.parametrize("build", [ShapeGenerator, ImageGenerator])
+def test_at_first_the_noise_of_the_condition_leaves_the_attributes_apart(build):
+    torch.manual_seed(0)
+    generator = build(size=32, attributes=100, width=4)
+    attributes = (torch.rand(64, 100) < 0.1).float()
+    _, mean, log_sigma = generator.augmentation(attributes, torch.randn(64, 128))
+    assert log_sigma.exp().mean().item() == pytest.approx(0.14, abs=0.02)
+    assert mean.std(dim=0).mean() > 0.5 * log_sigma.exp().mean()
 
 
 def test_the_patch_of_a_local_score_has_46_pixels():
