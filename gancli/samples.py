@@ -177,8 +177,8 @@ def read_samples(folder: Path) -> list[GeneratedPicture]:
     """The generated pictures of a folder, in order; where there are several stages, those of the last.
 
     Raises:
-        DataError: There is no samples.csv, it is not one, it lists nothing, or a picture, hole or shape that it lists is
-            not there.
+        DataError: There is no samples.csv, it is not one, it lists nothing, or a picture, hole or shape that it lists
+            is not there.
     """
     path = Path(folder) / SAMPLES
     again = "Run gancli sample or gancli inpaint again; the same command continues where it stopped."

@@ -169,6 +169,9 @@ def deconv4x4(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:
 def trunk(channels: int, size: int, width: int, smallest: int = SMALLEST_MAP) -> tuple[list[nn.Module], int]:
     """Halvings of a picture down to a small feature map: the layers and the channels of the last one.
 
+    The first convolution has a bias, as pix2pix's. Without it (DCGAN) nothing tells a bright picture from a faint one,
+    as batch norm scales either alike, and a generator learns late that silhouettes are black and white.
+
     Args:
         channels: Of the picture.
         size: Its side.
@@ -181,7 +184,7 @@ def trunk(channels: int, size: int, width: int, smallest: int = SMALLEST_MAP) ->
     halvings = doublings(smallest, size)
     if halvings < 1:
         raise ValueError(f"a side of {size} leaves nothing to halve before {smallest}")
-    layers: list[nn.Module] = [conv4x4(channels, width), leaky()]
+    layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, stride=2, padding=1), leaky()]
     widths = [width * min(2**i, MOST) for i in range(halvings)]
     for before, after in itertools.pairwise(widths):
         layers += [conv4x4(before, after), nn.BatchNorm2d(after), leaky()]

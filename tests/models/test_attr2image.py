@@ -55,13 +55,12 @@ class TestPaperScale:
 
     def test_discriminators_of_stage_one(self):
         halvings = [(1, 64), (64, 128), (128, 256), (256, 512)]
-        trunk = convolutions(halvings) + 2 * (128 + 256 + 512)
+        trunk = convolutions(halvings) + 64 + 2 * (128 + 256 + 512)  # 64: the first one's biases
         block = 512 * 128 + convolutions([(128, 128), (128, 512)], 3) + 2 * (128 + 128 + 512)
         with torch.device("meta"):
             assert parameters(global_discriminator()) == trunk + 512 * 16
-            assert parameters(local_discriminator()) == convolutions([*halvings[:3], (256, 1)]) + 2 * (
-                128 + 256
-            )
+            local = convolutions([*halvings[:3], (256, 1)]) + 64 + 2 * (128 + 256)
+            assert parameters(local_discriminator()) == local
             assert parameters(conditional_discriminator(attributes=42)) == trunk + head(42)
             residual = conditional_discriminator(attributes=42, residual=True)
             assert parameters(residual) == trunk + head(42) + block
@@ -89,7 +88,7 @@ class TestPaperScale:
 
     def test_discriminators_of_stage_two(self):
         halvings = [(3, 64), (64, 128), (128, 256), (256, 512), (512, 512), (512, 512)]
-        trunk = convolutions(halvings) + 2 * (128 + 256 + 3 * 512)
+        trunk = convolutions(halvings) + 64 + 2 * (128 + 256 + 3 * 512)
         with torch.device("meta"):
             whole = global_discriminator(size=256, channels=3)
             matching = conditional_discriminator(attributes=270, size=256, channels=3)

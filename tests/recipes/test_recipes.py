@@ -193,12 +193,12 @@ def test_attr2images_chosen_values() -> None:
     }
     assert count["shape"] == {
         "generator": 4_634_240,
-        "discriminator_global": 2_763_520,
-        "discriminator_local": 661_248,
-        "discriminator_conditional": 3_097_728,
+        "discriminator_global": 2_763_584,
+        "discriminator_local": 661_312,
+        "discriminator_conditional": 3_097_792,
     }
     assert count["image"] == {
         "generator": 55_530_435,
-        "discriminator_global": 11_156_224,
-        "discriminator_conditional": 11_519_616,
+        "discriminator_global": 11_156_288,
+        "discriminator_conditional": 11_519_680,
     }
