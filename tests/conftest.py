@@ -12,8 +12,9 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from gancli.data.manifest import VOCABULARY, SpeechEntry, SplitEntry, write_manifest
 from gancli.data.prepare import prepare
-from gancli.data.shards import VOCABULARY, Dataset, ShardWriter, SpeechEntry, SplitEntry, write_manifest
+from gancli.data.shards import Dataset, ShardWriter
 from gancli.data.sources import cub
 from gancli.data.speech import MelSettings, Utterance
 from gancli.data.text import Vocabulary

@@ -100,7 +100,7 @@ def find_recipe(
                 "name the dataset folder, as data=data/demo, or a recipe with --recipe; "
                 "`gancli recipes ls` lists them",
             )
-        from gancli.data.shards import read_manifest
+        from gancli.data.manifest import read_manifest
 
         recipe = resolve_recipe_name(kind, read_manifest(Path(data)).name, variant)
     return recipe, load_recipe(recipe, changes, kind)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from gancli.data.manifest import Codec
 from gancli.data.sample import BoundingBox
-from gancli.data.shards import Codec
 from gancli.errors import DataError
 
 Crop = Literal["stackgan", "ratio75"]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from gancli.data.shards import FOREGROUND, Dataset, Split, stored_side
+from gancli.data.manifest import stored_side
+from gancli.data.shards import FOREGROUND, Dataset, Split
 from gancli.errors import DataError, UsageError
 
 MARGIN = 6  # pixels around every tile

@@ -28,19 +28,25 @@ from numpy.typing import NDArray
 from gancli import __version__
 from gancli.data import shards
 from gancli.data.images import CROP_RULES, Crop
-from gancli.data.rendering import Renderer, Result, SpeechOptions, Work
-from gancli.data.sample import BadSample, PartLocations, Recording, Sample, Source
-from gancli.data.segmentation import METHOD, Fault
-from gancli.data.shards import (
+from gancli.data.manifest import (
+    MANIFEST,
+    SCHEMA_VERSION,
+    VOCABULARY,
     Codec,
     Manifest,
     SegmentationEntry,
     ShardEntry,
-    ShardWriter,
     SpeechEntry,
     SplitEntry,
     TokenizerEntry,
+    read_manifest,
+    stored_side,
+    write_manifest,
 )
+from gancli.data.rendering import Renderer, Result, SpeechOptions, Work
+from gancli.data.sample import BadSample, PartLocations, Recording, Sample, Source
+from gancli.data.segmentation import METHOD, Fault
+from gancli.data.shards import ShardWriter
 from gancli.data.sources.files import read_text
 from gancli.data.text import RULE, Vocabulary, clean_caption, tokenize
 from gancli.errors import DataError, RunError, UsageError
@@ -201,7 +207,7 @@ def read_mask_list(path: Path) -> frozenset[str]:
 
 def image_bytes(image_size: int) -> int:
     """Of a picture of 4:3 as raw pixels."""
-    return shards.stored_side(image_size) ** 2 * 4
+    return stored_side(image_size) ** 2 * 4
 
 
 def clip_bytes(speech: SpeechOptions | None) -> int:
@@ -303,7 +309,7 @@ def make_plan(
         shard_images = max(1, SHARD_BYTES // (image_bytes(image_size) + spoken // len(records)))
 
     common: list[Any] = [
-        shards.SCHEMA_VERSION,
+        SCHEMA_VERSION,
         image_size,
         codec,
         CROP_RULES[crop],
@@ -442,7 +448,7 @@ def prepare(
     Args:
         source: The raw dataset; its samples are consumed.
         out: The folder to make.
-        image_size: Side of the largest crop in training; stored images are larger (`shards.stored_side`).
+        image_size: Side of the largest crop in training; stored images are larger (`stored_side`).
         codec: "raw" pixels, or "jpeg" (quality 95, no chroma subsampling): a sixth of the space, slower.
         jobs: Processes that decode and speak. More than 1 starts fresh interpreters, so a script needs the usual
             `if __name__ == "__main__":`.
@@ -500,7 +506,7 @@ def prepare(
     utterances = dict.fromkeys(plan.counts, 0)
     faults: dict[str, list[int]] = {split: [] for split in plan.counts}
     keep_audio = speech is not None and speech.keep_audio
-    with Renderer(shards.stored_side(image_size), codec, jobs, crop, speech) as renderer:
+    with Renderer(stored_side(image_size), codec, jobs, crop, speech) as renderer:
         for shard in plan.shards:
             summary = shards.shard_summary(out / shard.file, shard.plan)
             if summary is not None:
@@ -544,8 +550,8 @@ def prepare(
         speech.entry(utterances) if speech else None,
         _segmentation_entry(plan.segmentations, faults),
     )
-    plan.vocabulary.save(out / shards.VOCABULARY)
-    shards.write_manifest(out, manifest)
+    plan.vocabulary.save(out / VOCABULARY)
+    write_manifest(out, manifest)
     (out / PLAN).unlink(missing_ok=True)
     return PrepareReport(
         out=out,
@@ -616,7 +622,7 @@ def _manifest(
     if not any(split.images for split in splits.values()):
         raise DataError(f"{plan.source.name}: none of its {rejected} images can be used, see {REJECTED}")
     return Manifest(
-        schema_version=shards.SCHEMA_VERSION,
+        schema_version=SCHEMA_VERSION,
         **plan.settings(),
         splits=splits,
         class_names=plan.source.class_names or None,
@@ -640,7 +646,7 @@ def refuse_foreign(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is a file, the dataset needs a folder", hint="choose another --out")
-    begun = (out / shards.MANIFEST).exists() or (out / PLAN).exists()
+    begun = (out / MANIFEST).exists() or (out / PLAN).exists()
     if out.is_dir() and not begun and any(not file.name.endswith(".tmp") for file in out.iterdir()):
         raise UsageError(
             f"{out}: is not empty and not a dataset folder",
@@ -651,8 +657,8 @@ def refuse_foreign(out: Path) -> None:
 def _existing(out: Path, plan: Plan) -> Manifest | None:
     """The manifest of a folder that is finished and as the plan asks; None where there is work to do."""
     refuse_foreign(out)
-    if (out / shards.MANIFEST).exists():
-        manifest = shards.read_manifest(out)
+    if (out / MANIFEST).exists():
+        manifest = read_manifest(out)
         there = {
             **manifest.model_dump(),
             "attribute_encoding": manifest.attribute_encoding or "none",

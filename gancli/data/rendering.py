@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gancli.data.images import Crop, Frame, UnusableImage, decode, encode
+from gancli.data.manifest import Codec, SpeechEntry
 from gancli.data.sample import BoundingBox, PartLocations, Recording, Sample
 from gancli.data.segmentation import Fault, estimate_segmentation, faults, read_segmentation
-from gancli.data.shards import Codec, SpeechEntry
 from gancli.data.speech import MelSettings, UnusableSpeech, Utterance, load_audio, log_mel
 from gancli.data.text_to_speech import Synthesizer, Voice
 from gancli.errors import RunError

@@ -9,7 +9,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from gancli.data.shards import MANIFEST, Dataset, ShardEntry, Split, SplitEntry, file_hash, stored_side
+from gancli.data.manifest import MANIFEST, ShardEntry, SplitEntry, stored_side
+from gancli.data.shards import Dataset, Split, file_hash
 from gancli.data.speech import FEWEST_FRAMES
 from gancli.errors import DataError
 

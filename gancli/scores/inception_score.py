@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gancli.data.shards import MANIFEST, Dataset
+from gancli.data.manifest import MANIFEST
+from gancli.data.shards import Dataset
 from gancli.errors import DataError, UsageError
 from gancli.scores.features import FeatureNetwork
 from gancli.scores.pictures import FilePictures, SplitPictures, holes_of, open_pictures, origin_of

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from gancli.data.images import load_image
 from gancli.data.loader import evaluation_batches
-from gancli.data.shards import MANIFEST, Dataset, Split, file_hash
+from gancli.data.manifest import MANIFEST
+from gancli.data.shards import Dataset, Split, file_hash
 from gancli.errors import DataError, UsageError
 from gancli.inference.figures import to_uint8
 from gancli.samples import SAMPLES, SAMPLING, GeneratedPicture, Sampling, read_samples, read_sampling

@@ -16,8 +16,19 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gancli.data import shards
+from gancli.data.manifest import (
+    MANIFEST,
+    SCHEMA_VERSION,
+    VOCABULARY,
+    Manifest,
+    SpeechEntry,
+    SplitEntry,
+    TokenizerEntry,
+    read_manifest,
+    write_manifest,
+)
 from gancli.data.sample import BadSample
-from gancli.data.shards import Dataset, Manifest, ShardWriter, SpeechEntry, Split, SplitEntry, TokenizerEntry
+from gancli.data.shards import Dataset, ShardWriter, Split
 from gancli.data.speech import MelSettings, Utterance
 from gancli.data.text import RULE, Vocabulary
 from gancli.data.verify import verify
@@ -36,9 +47,9 @@ def write_dataset(folder: Path, items: list[Item], per_shard: int, attributes: i
             writer.add(key, image.reshape(-1), image.shape[:2], captions, tokens, class_id, row)
         entries.append(writer.write(folder / f"train-{start:05d}.h5").entry)
     vocabulary = Vocabulary.build(["a red bird with a long bill"])
-    vocabulary.save(folder / shards.VOCABULARY)
+    vocabulary.save(folder / VOCABULARY)
     manifest = Manifest(
-        schema_version=shards.SCHEMA_VERSION,
+        schema_version=SCHEMA_VERSION,
         name="hand",
         image_size=8,
         crop="none",
@@ -57,7 +68,7 @@ def write_dataset(folder: Path, items: list[Item], per_shard: int, attributes: i
         plan="plan",
         gancli_version="0",
     )
-    shards.write_manifest(folder, manifest)
+    write_manifest(folder, manifest)
     return Dataset.open(folder)
 
 
@@ -167,7 +178,7 @@ def test_unknown_split_and_key_are_named(tiny_dataset: Path) -> None:
 
 
 def edit_manifest(folder: Path, **changes: object) -> None:
-    path = folder / shards.MANIFEST
+    path = folder / MANIFEST
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
@@ -194,7 +205,7 @@ def test_invalid_manifest_lists_every_fault(copied: Path) -> None:
 
 
 def test_vocabulary_of_another_dataset(copied: Path) -> None:
-    Vocabulary.build(["something else"]).save(copied / shards.VOCABULARY)
+    Vocabulary.build(["something else"]).save(copied / VOCABULARY)
     with pytest.raises(DataError, match="not the vocabulary of this dataset"):
         Dataset.open(copied)
 
@@ -222,12 +233,12 @@ def test_verify_names_every_damaged_file(copied: Path) -> None:
 
 def rehash(folder: Path, file: Path) -> None:
     """Make the manifest agree with a shard that was changed on purpose, so that only its content is wrong."""
-    manifest = shards.read_manifest(folder).model_dump()
+    manifest = read_manifest(folder).model_dump()
     for split in manifest["splits"].values():
         for entry in split["shards"]:
             if entry["file"] == file.name:
                 entry["sha256"] = shards.file_hash(file)
-    shards.write_manifest(folder, Manifest.model_validate(manifest))
+    write_manifest(folder, Manifest.model_validate(manifest))
 
 
 @pytest.mark.parametrize(
@@ -327,9 +338,9 @@ def write_spoken(
     folder.mkdir()
     entry = writer.write(folder / "train-00000.h5").entry
     vocabulary = Vocabulary.build(["a b"])
-    vocabulary.save(folder / shards.VOCABULARY)
+    vocabulary.save(folder / VOCABULARY)
     manifest = Manifest(
-        schema_version=shards.SCHEMA_VERSION,
+        schema_version=SCHEMA_VERSION,
         name="spoken",
         image_size=8,
         crop="none",
@@ -353,7 +364,7 @@ def write_spoken(
             utterances={"train": sum(map(len, per_image))},
         ),
     )
-    shards.write_manifest(folder, manifest)
+    write_manifest(folder, manifest)
     return Dataset.open(folder), written
 
 
@@ -410,9 +421,9 @@ def test_verify_looks_at_speech(tmp_path: Path, table: str, index: int, value: i
     path = tmp_path / "spoken" / "train-00000.h5"
     with h5py.File(path, "r+") as file:
         file[table][index] = value
-    manifest = shards.read_manifest(tmp_path / "spoken")
+    manifest = read_manifest(tmp_path / "spoken")
     train = manifest.splits["train"]
     entry = train.shards[0].model_copy(update={"sha256": shards.file_hash(path)})
     damaged = train.model_copy(update={"shards": (entry,)})
-    shards.write_manifest(tmp_path / "spoken", manifest.model_copy(update={"splits": {"train": damaged}}))
+    write_manifest(tmp_path / "spoken", manifest.model_copy(update={"splits": {"train": damaged}}))
     assert any(message in line for line in verify(tmp_path / "spoken")), verify(tmp_path / "spoken")

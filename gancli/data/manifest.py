@@ -1,0 +1,169 @@
+"""`dataset.json`: what it says of a dataset folder, written last and read first."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gancli.data.speech import MelSettings
+from gancli.errors import DataError
+from gancli.files import atomic_file
+
+SCHEMA_VERSION = 1
+MANIFEST = "dataset.json"
+VOCABULARY = "vocabulary.json"
+
+Codec = Literal["raw", "jpeg"]
+
+
+def stored_side(image_size: int) -> int:
+    """Pixels of the stored shorter side: 76/64 of the training size, which is room for random crops."""
+    return image_size * 76 // 64
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ShardEntry(_Strict):
+    """One shard of a split; `sha256` is of the whole file."""
+
+    file: str
+    images: int
+    captions: int
+    sha256: str
+
+
+class SplitEntry(_Strict):
+    """What a split holds, and its shards in order."""
+
+    images: int
+    captions: int
+    shards: tuple[ShardEntry, ...]
+
+
+class TokenizerEntry(_Strict):
+    """How captions became numbers; `words` counts the vocabulary's entries with index 0."""
+
+    rule: str
+    vocabulary_hash: str
+    words: int
+
+
+class SpeechEntry(_Strict):
+    """The spoken captions of a dataset.
+
+    Attributes:
+        mel: How waveforms became features.
+        backend: What spoke: "espeak-ng library", "espeak-ng program", "command", or "recorded" for people.
+        version: Of the backend; of a command its line, of recordings nothing.
+        voices: What was asked of the backend, in order; empty for recordings.
+        speeds: Words per minute, in order. Every caption is spoken by every voice at every speed.
+        audio: Whether the waveforms are kept.
+        utterances: Of each split.
+    """
+
+    mel: MelSettings
+    backend: str
+    version: str
+    voices: tuple[str, ...]
+    speeds: tuple[int, ...]
+    audio: bool
+    utterances: dict[str, int]
+
+    @property
+    def speaker(self) -> str:
+        """Who speaks, in words."""
+        if self.backend == "recorded":
+            return "recorded"
+        voices = f", voices {', '.join(self.voices)}" if self.voices else ""
+        speeds = f", {' and '.join(map(str, self.speeds))} words a minute" if self.speeds else ""
+        return f"spoken by {self.backend} {self.version}{voices}{speeds}"
+
+
+class SegmentationEntry(_Strict):
+    """The segmentations of a dataset.
+
+    Attributes:
+        method: "official" for the dataset's own, or how they were estimated.
+        usable: Of each split, those without a fault.
+        faults: Of each split, how often each fault occurs, by its name; a segmentation may have several.
+    """
+
+    method: str
+    usable: dict[str, int]
+    faults: dict[str, dict[str, int]]
+
+
+class Manifest(_Strict):
+    """`dataset.json`: everything about a dataset folder that is not pixels. No dates and no absolute paths.
+
+    Attributes:
+        image_size: Side of the largest crop in pixels; the stored shorter side is `stored_side(image_size)`.
+        class_names: None where the dataset has no classes; class ids then are a running index.
+        rejected: Images left out because they could not be used (rejected.csv lists them).
+        source: Hashes of the files that define the raw dataset, {relative path: sha256}.
+        plan: sha256 of everything that went into the shards; the same plan gives the same bytes.
+        speech: None where the captions are not spoken; such a manifest does not mention it.
+        attribute_encoding: What an attribute's number means: "binary", "soft" or "class"; None where there are none,
+            and in datasets of earlier versions, which are binary.
+        segmentations: None where there are none.
+    """
+
+    schema_version: int
+    name: str
+    image_size: int
+    crop: str
+    codec: Codec
+    shard_images: int
+    splits: dict[str, SplitEntry]
+    class_names: tuple[str, ...] | None
+    attribute_names: tuple[str, ...]
+    tokenizer: TokenizerEntry
+    rejected: int
+    source: dict[str, str]
+    plan: str
+    gancli_version: str
+    speech: SpeechEntry | None = None
+    attribute_encoding: str | None = None
+    segmentations: SegmentationEntry | None = None
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `dataset.json`, the last file of a dataset folder: where it stands, the folder is complete."""
+    with atomic_file(folder / MANIFEST) as temporary:
+        optional = ("speech", "attribute_encoding", "segmentations")
+        absent = {name for name in optional if getattr(manifest, name) is None}
+        temporary.write_text(manifest.model_dump_json(indent=1, exclude=absent) + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check `dataset.json`.
+
+    Raises:
+        DataError: It is missing, of another schema version, or not a manifest.
+    """
+    path = Path(folder) / MANIFEST
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(
+            f"{folder}: not a dataset folder, there is no {MANIFEST}",
+            hint="`gancli prepare` makes one; if it was interrupted there, the same command continues",
+        ) from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise DataError(
+            f"{path}: schema version {version!r}, this gancli reads version {SCHEMA_VERSION}",
+            hint="prepare the dataset again with this gancli, or use the gancli that wrote it",
+        )
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise DataError(f"{path}: not a valid manifest\n  " + "\n  ".join(lines)) from None
