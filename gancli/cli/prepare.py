@@ -14,7 +14,8 @@ from gancli.cli.console import Output
 from gancli.cli.speech import SpeechArguments, takes_speech
 
 if TYPE_CHECKING:
-    from gancli.data.prepare import Plan, PrepareReport
+    from gancli.data.plan import Plan
+    from gancli.data.prepare import PrepareReport
     from gancli.data.sample import Source
     from gancli.data.text import Vocabulary
 
@@ -172,7 +173,7 @@ def demo(
     raw = raw or folder.with_name(f"{folder.name}-raw")
     options = speech.options  # before the drawing, which takes a while
     if dry_run:
-        from gancli.data.prepare import clip_bytes, image_bytes
+        from gancli.data.plan import clip_bytes, image_bytes
 
         voices = len(options.voices) if options else 0
         size = images * (image_bytes(image_size) + DEMO_CAPTIONS * voices * clip_bytes(options))
@@ -569,7 +570,8 @@ def _prepare(
     crop: Crop = Crop.STACKGAN,
     mask_list: Path | None = None,
 ) -> None:
-    from gancli.data.prepare import make_plan, prepare, read_mask_list
+    from gancli.data.plan import make_plan, read_mask_list
+    from gancli.data.prepare import prepare
 
     words = _vocabulary(vocabulary) if vocabulary else None
     options = speech.options

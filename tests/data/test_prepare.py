@@ -18,7 +18,8 @@ from PIL import Image
 
 from gancli.data import rendering
 from gancli.data.images import load_image
-from gancli.data.prepare import make_plan, prepare
+from gancli.data.plan import make_plan
+from gancli.data.prepare import prepare
 from gancli.data.sample import BadSample, BoundingBox, Sample, Source
 from gancli.data.shards import Dataset
 from gancli.data.sources import cub

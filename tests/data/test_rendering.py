@@ -11,7 +11,8 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from gancli.data.prepare import make_plan, prepare
+from gancli.data.plan import make_plan
+from gancli.data.prepare import prepare
 from gancli.data.rendering import SpeechOptions
 from gancli.data.sample import BadSample, Recording, Sample, Source
 from gancli.data.shards import Dataset

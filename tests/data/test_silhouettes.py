@@ -13,7 +13,8 @@ from PIL import Image
 from gancli.data.images import load_image
 from gancli.data.inspect import contact_sheet, describe
 from gancli.data.loader import BatchSource, evaluation_batches, mask_pyramid
-from gancli.data.prepare import PrepareReport, make_plan, prepare, read_mask_list
+from gancli.data.plan import make_plan, read_mask_list
+from gancli.data.prepare import PrepareReport, prepare
 from gancli.data.segmentation import METHOD, Fault
 from gancli.data.shards import Dataset, Split
 from gancli.data.sources import cub
