@@ -24,6 +24,7 @@ _FUNCTIONS = {
     "inpaint": "gancli.inference.inpaint",
     "inpaint_split": "gancli.inference.inpaint_split",
     "load_recipe": "gancli.config",
+    "merge_parts": "gancli.data.merge",
     "prepare": "gancli.data.prepare",
     "pretrain_encoder": "gancli.training",
     "preview_holes": "gancli.inference.inpaint",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,13 +15,13 @@ from gancli.errors import RunError
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; what the block wrote there becomes `path` when it ends well.
 
-    The temporary name holds the process id, so two processes that write the same file never mix their bytes.
+    The temporary name is `temporary_name`, so two processes that write the same file never mix their bytes.
 
     Raises:
         RunError: The system refuses to write (disk full, no permission); the temporary file is removed.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     try:
         yield temporary
         sync(temporary)
@@ -33,6 +34,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_name(path: Path) -> Path:
+    """A hidden name beside `path` that no other process takes, on this machine or on one that shares the disk."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
 def sync(path: Path) -> None:

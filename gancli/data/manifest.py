@@ -24,11 +24,13 @@ def stored_side(image_size: int) -> int:
     return image_size * 76 // 64
 
 
-class _Strict(BaseModel):
+class StrictModel(BaseModel):
+    """Knows its fields and no others, and does not change."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ShardEntry(_Strict):
+class ShardEntry(StrictModel):
     """One shard of a split; `sha256` is of the whole file."""
 
     file: str
@@ -37,7 +39,7 @@ class ShardEntry(_Strict):
     sha256: str
 
 
-class SplitEntry(_Strict):
+class SplitEntry(StrictModel):
     """What a split holds, and its shards in order."""
 
     images: int
@@ -45,7 +47,7 @@ class SplitEntry(_Strict):
     shards: tuple[ShardEntry, ...]
 
 
-class TokenizerEntry(_Strict):
+class TokenizerEntry(StrictModel):
     """How captions became numbers; `words` counts the vocabulary's entries with index 0."""
 
     rule: str
@@ -53,7 +55,7 @@ class TokenizerEntry(_Strict):
     words: int
 
 
-class SpeechEntry(_Strict):
+class SpeechEntry(StrictModel):
     """The spoken captions of a dataset.
 
     Attributes:
@@ -84,7 +86,7 @@ class SpeechEntry(_Strict):
         return f"spoken by {self.backend} {self.version}{voices}{speeds}"
 
 
-class SegmentationEntry(_Strict):
+class SegmentationEntry(StrictModel):
     """The segmentations of a dataset.
 
     Attributes:
@@ -98,7 +100,7 @@ class SegmentationEntry(_Strict):
     faults: dict[str, dict[str, int]]
 
 
-class Manifest(_Strict):
+class Manifest(StrictModel):
     """`dataset.json`: everything about a dataset folder that is not pixels. No dates and no absolute paths.
 
     Attributes:
@@ -152,7 +154,8 @@ def read_manifest(folder: Path) -> Manifest:
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
             f"{folder}: not a dataset folder, there is no {MANIFEST}",
-            hint="`gancli prepare` makes one; if it was interrupted there, the same command continues",
+            hint="`gancli prepare` makes one; if it was interrupted there, the same command continues, and where "
+            "it made parts, `gancli data merge` puts them together",
         ) from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error

@@ -6,11 +6,12 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Collection
+from bisect import bisect_right
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,54 @@ from gancli.errors import DataError, UsageError
 
 SHARD_BYTES = 2**28  # about 256 MiB of raw pixels a shard
 CLIP_SECONDS = 4  # of a spoken caption, as an estimate
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some of the equal parts into which the list of a dataset's shards falls, counted from 1.
+
+    Attributes:
+        first: The first of them.
+        last: The last of them.
+        of: All parts.
+
+    Raises:
+        UsageError: There are no such parts.
+    """
+
+    first: int
+    last: int
+    of: int
+
+    def __post_init__(self) -> None:
+        if self.first < 1:
+            raise UsageError(f"--shards {self}: parts are counted from 1")
+        if self.last > self.of:
+            raise UsageError(f"--shards {self}: there is no part {self.last} of {self.of}")
+        if self.first > self.last:
+            raise UsageError(f"--shards {self}: the first part comes after the last")
+
+    @classmethod
+    def parse(cls, text: str) -> Part:
+        """Read `3/16` or `3-5/16`.
+
+        Raises:
+            UsageError: It is neither, or there are no such parts.
+        """
+        match = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?/([0-9]{1,9})", text.strip())
+        if match is None:
+            raise UsageError(f"--shards {text}: cannot be read, write 3/16 for a part or 3-5/16 for several")
+        return cls(int(match[1]), int(match[2] or match[1]), int(match[3]))
+
+    def __str__(self) -> str:
+        numbers = str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+        return f"{numbers}/{self.of}"
+
+    def choose(self, shards: Sequence[T]) -> Sequence[T]:
+        """Those of all shards that are in these parts; every shard is in exactly one part."""
+        return shards[len(shards) * (self.first - 1) // self.of : len(shards) * self.last // self.of]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +170,6 @@ class Plan:
         listed = [[shard.file, shard.plan] for shard in self.shards]
         return _hash([listed, self.source.class_names, [sample.key for sample in self.bad]])
 
-    def settings(self) -> dict[str, Any]:
-        """What a second run has to ask for again, under the manifest's names; speech comes on top."""
-        return {
-            "name": self.source.name,
-            "image_size": self.image_size,
-            "codec": self.codec,
-            "shard_images": self.shard_images,
-            "crop": CROP_RULES[self.crop],
-        }
-
 
 def read_mask_list(path: Path) -> frozenset[str]:
     """Names of images, a line each, with or without extension; empty lines are skipped.
@@ -169,6 +208,7 @@ def make_plan(
     image_size: int = 256,
     codec: Codec = "raw",
     shard_images: int | None = None,
+    fewest_shards: int = 1,
     vocabulary: Vocabulary | None = None,
     speech: SpeechOptions | None = None,
     crop: Crop = "stackgan",
@@ -180,6 +220,7 @@ def make_plan(
         source: The raw dataset; its samples are consumed.
         image_size: Side of the largest crop in training, pixels; at least 4.
         shard_images: Most images in a shard; None for about 256 MiB of raw pixels and speech.
+        fewest_shards: Where there were fewer, shards are made shorter until there are as many, or one for each image.
         vocabulary: Encode captions with this one, for example that of an existing encoder; None builds it
             from all captions, of every split, in the order of the source.
         speech: How captions are spoken. Without a synthesizer the source has to bring a recording of each.
@@ -246,6 +287,7 @@ def make_plan(
         records = [record for block in by_split.values() for record in block]
         spoken = sum(_utterances(record, speech) for record in records) * clip_bytes(speech)
         shard_images = max(1, SHARD_BYTES // (image_bytes(image_size) + spoken // len(records)))
+    shard_images = _shorter(shard_images, fewest_shards, [len(records) for records in by_split.values()])
 
     common: list[Any] = [
         SCHEMA_VERSION,
@@ -285,6 +327,15 @@ def make_plan(
         segmentations=segmentations,
         speech=speech,
     )
+
+
+def _shorter(shard_images: int, fewest: int, images: Sequence[int]) -> int:
+    """The greatest length of a shard, up to `shard_images`, with which splits of so many images need `fewest`."""
+    longest = min(shard_images, max(images))
+    enough = bisect_right(
+        range(1, longest + 1), -fewest, key=lambda length: -sum(math.ceil(count / length) for count in images)
+    )
+    return shard_images if enough == longest else max(1, enough)
 
 
 def _fault(sample: Sample, source: Source, keys: set[str]) -> str | None:

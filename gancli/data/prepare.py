@@ -4,21 +4,21 @@ Two passes. The first takes the source's records without their pixels and makes 
 images go into which shard. The second decodes, crops and resizes in worker processes, speaks the captions where
 that is asked for, and writes one shard after the other. Every shard is a function of the plan alone, so any
 number of jobs gives the same bytes, and a run that was killed is continued by the same command: a shard under
-its final name is complete and is kept.
+its final name is complete and is kept. For the same reason several machines can each make a part of the shards,
+also in one folder at the same time; `finish` then needs no more than the shards and the outline beside them.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gancli import __version__
 from gancli.data import shards
@@ -30,25 +30,23 @@ from gancli.data.manifest import (
     Codec,
     Manifest,
     SegmentationEntry,
-    ShardEntry,
-    SpeechEntry,
     SplitEntry,
     TokenizerEntry,
     read_manifest,
     stored_side,
     write_manifest,
 )
-from gancli.data.plan import Plan, Record, make_plan
+from gancli.data.outline import OUTLINE, Outline, read_outline, write_outline
+from gancli.data.plan import Part, Record, make_plan
 from gancli.data.rendering import Renderer, Result, SpeechOptions, Work
 from gancli.data.sample import BadSample, Source
 from gancli.data.segmentation import Fault
-from gancli.data.shards import ShardWriter
+from gancli.data.shards import ShardSummary, ShardWriter
 from gancli.data.text import RULE, Vocabulary
 from gancli.errors import DataError, RunError, UsageError
 from gancli.files import atomic_file
 
 REJECTED = "rejected.csv"
-PLAN = ".plan.json"  # the settings of an unfinished folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +64,8 @@ class PrepareReport:
         reused_shards: Shards that an earlier run had finished.
         already_complete: The folder was finished before, nothing was written.
         segmentations: What the images' segmentations are and how many have which fault; None where there are none.
+        part: What was asked for where it was not all; the counts are of this part then, there is no manifest yet, and
+            records without a usable caption or box count as bad ones of the first part.
         warnings: What the user should know of the source: attributes that contradict each other.
     """
 
@@ -79,7 +79,35 @@ class PrepareReport:
     reused_shards: int
     already_complete: bool
     segmentations: SegmentationEntry | None = None
+    part: Part | None = None
     warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        out: Path,
+        manifest: Manifest,
+        bad: list[BadSample],
+        warnings: tuple[str, ...],
+        *,
+        reused_shards: int,
+        images_per_second: float = 0.0,
+        already_complete: bool = False,
+    ) -> PrepareReport:
+        """What there is to say of a finished folder."""
+        return cls(
+            out=out,
+            counts={name: split.images for name, split in manifest.splits.items()},
+            captions={name: split.captions for name, split in manifest.splits.items()},
+            utterances=manifest.speech.utterances if manifest.speech else {},
+            bad=bad,
+            vocabulary=manifest.tokenizer.words,
+            images_per_second=images_per_second,
+            reused_shards=reused_shards,
+            already_complete=already_complete,
+            segmentations=manifest.segmentations,
+            warnings=warnings,
+        )
 
 
 def prepare(
@@ -95,6 +123,7 @@ def prepare(
     speech: SpeechOptions | None = None,
     crop: Crop = "stackgan",
     mask_list: Collection[str] | None = None,
+    part: Part | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PrepareReport:
     """Write the dataset folder of a source; continue it where an earlier run was stopped.
@@ -107,7 +136,10 @@ def prepare(
         jobs: Processes that decode and speak. More than 1 starts fresh interpreters, so a script needs the usual
             `if __name__ == "__main__":`.
         skip_bad: Leave out images that cannot be used instead of failing at the end.
-        shard_images, vocabulary, speech, crop, mask_list: As in `make_plan`.
+        shard_images: Most images in a shard; None for what the folder was begun with, in a new one as in `make_plan`.
+        vocabulary, speech, crop, mask_list: As in `make_plan`.
+        part: Write only the shards of these parts and no manifest; `merge_parts` makes it when all parts are there, and
+            says what cannot be used. There are at least as many shards as parts, as far as images reach.
         progress: Called with (images done, images in all).
 
     Returns:
@@ -122,46 +154,38 @@ def prepare(
     out = Path(out)
     if jobs < 1:
         raise UsageError(f"--jobs {jobs}: at least 1")
+    refuse_foreign(out)
+    if shard_images is None and part is None:
+        shard_images = _shard_images_there(out)
     plan = make_plan(
         source,
         image_size=image_size,
         codec=codec,
         shard_images=shard_images,
+        fewest_shards=part.of if part else 1,
         vocabulary=vocabulary,
         speech=speech,
         crop=crop,
         mask_list=mask_list,
     )
-    finished = _existing(out, plan)
-    if finished is not None:
-        counts = {name: split.images for name, split in finished.splits.items()}
-        captions = {name: split.captions for name, split in finished.splits.items()}
-        bad = _read_rejected(out) if finished.rejected else []
-        utterances = finished.speech.utterances if finished.speech else {}
-        return PrepareReport(
-            out,
-            counts,
-            captions,
-            utterances,
-            bad,
-            len(plan.vocabulary),
-            0.0,
-            len(plan.shards),
-            True,
-            finished.segmentations,
-            plan.warnings,
+    outline = Outline.of(plan, part.of if part else None)
+    if finished := _finished(out, outline):
+        bad = read_rejected(out) if finished.rejected else []
+        report = PrepareReport.of(
+            out, finished, bad, plan.warnings, reused_shards=len(plan.shards), already_complete=True
         )
+        return replace(report, part=part)
 
-    _begin(out, plan)
+    begin(out, outline)
+    if part is None:  # another part may be writing there
+        remove_leftovers(out)
+    planned = plan.shards if part is None else part.choose(plan.shards)
     started, decoded, reused, done = time.perf_counter(), 0, 0, 0
-    total = sum(len(shard.records) for shard in plan.shards)
-    entries: dict[str, list[ShardEntry]] = {split: [] for split in plan.counts}
-    bad = list(plan.bad)
-    utterances = dict.fromkeys(plan.counts, 0)
-    faults: dict[str, list[int]] = {split: [] for split in plan.counts}
+    total = sum(len(shard.records) for shard in planned)
+    summaries: list[ShardSummary] = []
     keep_audio = speech is not None and speech.keep_audio
     with Renderer(stored_side(image_size), codec, jobs, crop, speech) as renderer:
-        for shard in plan.shards:
+        for shard in planned:
             summary = shards.shard_summary(out / shard.file, shard.plan)
             if summary is not None:
                 reused += 1
@@ -188,36 +212,29 @@ def prepare(
                     if progress:
                         progress(done, total)
                 summary = writer.write(out / shard.file)
-            entries[shard.split].append(summary.entry)
-            utterances[shard.split] += summary.utterances
-            faults[shard.split] += summary.faults
-            bad += summary.rejected
+            summaries.append(summary)
     seconds = time.perf_counter() - started
+    speed = decoded / seconds if decoded else 0.0
 
-    _write_rejected(out, bad)
-    if bad and not skip_bad:
-        raise _bad_images(out, bad, total + len(plan.bad))
-    manifest = _manifest(
-        plan,
-        entries,
-        len(bad),
-        speech.entry(utterances) if speech else None,
-        _segmentation_entry(plan.segmentations, faults),
-    )
-    plan.vocabulary.save(out / VOCABULARY)
-    write_manifest(out, manifest)
-    (out / PLAN).unlink(missing_ok=True)
+    if part is None:
+        manifest, bad = finish(out, outline, summaries, skip_bad=skip_bad)
+        return PrepareReport.of(
+            out, manifest, bad, plan.warnings, reused_shards=reused, images_per_second=speed
+        )
+    made = _splits([shard.split for shard in planned], summaries)
+    bad = [BadSample(*entry) for entry in outline.bad] if part.first == 1 else []
     return PrepareReport(
         out=out,
-        counts={name: split.images for name, split in manifest.splits.items()},
-        captions={name: split.captions for name, split in manifest.splits.items()},
-        utterances=utterances if speech else {},
-        bad=bad,
+        counts={name: split.entry.images for name, split in made.items()},
+        captions={name: split.entry.captions for name, split in made.items()},
+        utterances={name: split.utterances for name, split in made.items()} if speech else {},
+        bad=bad + [sample for summary in summaries for sample in summary.rejected],
         vocabulary=len(plan.vocabulary),
-        images_per_second=decoded / seconds if decoded else 0.0,
+        images_per_second=speed,
         reused_shards=reused,
         already_complete=False,
-        segmentations=manifest.segmentations,
+        segmentations=_segmentation_entry(plan.segmentations, made),
+        part=part,
         warnings=plan.warnings,
     )
 
@@ -239,57 +256,105 @@ def _add(writer: ShardWriter, record: Record, rendered: Result | str) -> None:
     )
 
 
-def _segmentation_entry(method: str | None, faults: Mapping[str, Sequence[int]]) -> SegmentationEntry | None:
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """What a split's shards come to."""
+
+    entry: SplitEntry
+    utterances: int
+    faults: NDArray[np.uint8]
+
+
+def _splits(names: Sequence[str], summaries: Sequence[ShardSummary]) -> dict[str, _Split]:
+    """The splits of shards, in their order; `names` are those of the shards' splits."""
+    grouped: dict[str, list[ShardSummary]] = {}
+    for name, summary in zip(names, summaries, strict=True):
+        grouped.setdefault(name, []).append(summary)
+    return {
+        name: _Split(
+            entry=SplitEntry(
+                images=sum(summary.entry.images for summary in listed),
+                captions=sum(summary.entry.captions for summary in listed),
+                shards=tuple(summary.entry for summary in listed),
+            ),
+            utterances=sum(summary.utterances for summary in listed),
+            faults=np.array([bits for summary in listed for bits in summary.faults], np.uint8),
+        )
+        for name, listed in grouped.items()
+    }
+
+
+def _segmentation_entry(method: str | None, splits: Mapping[str, _Split]) -> SegmentationEntry | None:
     """What the manifest says of the segmentations of each split."""
     if method is None:
         return None
-    counts = {split: np.array(bits, np.uint8) for split, bits in faults.items()}
     return SegmentationEntry(
         method=method,
-        usable={split: int((bits == 0).sum()) for split, bits in counts.items()},
+        usable={name: int((split.faults == 0).sum()) for name, split in splits.items()},
         faults={
-            split: {
+            name: {
                 str(fault.name).lower(): number
                 for fault in Fault
-                if (number := int((bits & fault.value > 0).sum()))
+                if (number := int((split.faults & fault.value > 0).sum()))
             }
-            for split, bits in counts.items()
+            for name, split in splits.items()
         },
     )
 
 
-def _manifest(
-    plan: Plan,
-    entries: dict[str, list[ShardEntry]],
-    rejected: int,
-    speech: SpeechEntry | None,
-    segmentations: SegmentationEntry | None,
-) -> Manifest:
-    splits = {
-        name: SplitEntry(
-            images=sum(entry.images for entry in listed),
-            captions=sum(entry.captions for entry in listed),
-            shards=tuple(listed),
-        )
-        for name, listed in entries.items()
-    }
-    if not any(split.images for split in splits.values()):
-        raise DataError(f"{plan.source.name}: none of its {rejected} images can be used, see {REJECTED}")
-    return Manifest(
+def finish(
+    out: Path,
+    outline: Outline,
+    summaries: Sequence[ShardSummary],
+    *,
+    skip_bad: bool,
+    mend: str = "mend them, or run the same command with --skip-bad to leave them out; finished shards are kept",
+) -> tuple[Manifest, list[BadSample]]:
+    """Write the vocabulary, the list of rejected images and the manifest of a folder whose shards are all there.
+
+    Args:
+        summaries: Of all shards of the outline, in its order.
+        mend: What to do about bad images.
+
+    Returns:
+        The manifest, and all images left out.
+
+    Raises:
+        DataError: There are bad images and not `skip_bad`, or no usable image at all.
+    """
+    bad = [BadSample(*entry) for entry in outline.bad]
+    bad += [sample for summary in summaries for sample in summary.rejected]
+    _write_rejected(out, bad)
+    if bad and not skip_bad:
+        raise _bad_images(out, bad, sum(outline.counts.values()) + len(outline.bad), mend)
+    splits = _splits([shard.split for shard in outline.shards], summaries)
+    if not any(split.entry.images for split in splits.values()):
+        raise DataError(f"{outline.name}: none of its {len(bad)} images can be used, see {REJECTED}")
+    vocabulary = Vocabulary(outline.vocabulary)
+    utterances = {name: split.utterances for name, split in splits.items()}
+    manifest = Manifest(
         schema_version=SCHEMA_VERSION,
-        **plan.settings(),
-        splits=splits,
-        class_names=plan.source.class_names or None,
-        attribute_names=plan.source.attribute_names,
-        tokenizer=TokenizerEntry(rule=RULE, vocabulary_hash=plan.vocabulary.hash, words=len(plan.vocabulary)),
-        rejected=rejected,
-        source=dict(sorted(plan.source.fingerprint.items())),
-        plan=plan.hash,
+        name=outline.name,
+        image_size=outline.image_size,
+        crop=outline.crop,
+        codec=outline.codec,
+        shard_images=outline.shard_images,
+        splits={name: split.entry for name, split in splits.items()},
+        class_names=outline.class_names or None,
+        attribute_names=outline.attribute_names,
+        tokenizer=TokenizerEntry(rule=RULE, vocabulary_hash=vocabulary.hash, words=len(vocabulary)),
+        rejected=len(bad),
+        source=outline.source,
+        plan=outline.plan,
         gancli_version=__version__,
-        speech=speech,
-        attribute_encoding=plan.source.attribute_encoding or None,
-        segmentations=segmentations,
+        speech=outline.speech and outline.speech.model_copy(update={"utterances": utterances}),
+        attribute_encoding=outline.attribute_encoding,
+        segmentations=_segmentation_entry(outline.segmentations, splits),
     )
+    vocabulary.save(out / VOCABULARY)
+    write_manifest(out, manifest)
+    (out / OUTLINE).unlink(missing_ok=True)
+    return manifest, bad
 
 
 def refuse_foreign(out: Path) -> None:
@@ -300,107 +365,59 @@ def refuse_foreign(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is a file, the dataset needs a folder", hint="choose another --out")
-    begun = (out / MANIFEST).exists() or (out / PLAN).exists()
-    if out.is_dir() and not begun and any(not file.name.endswith(".tmp") for file in out.iterdir()):
+    # In this order: other parts may begin and finish the folder meanwhile, and the outline is the first to come and
+    # goes only when the manifest is there
+    foreign = out.is_dir() and any(not file.name.endswith(".tmp") for file in out.iterdir())
+    if foreign and not (out / OUTLINE).exists() and not (out / MANIFEST).exists():
         raise UsageError(
             f"{out}: is not empty and not a dataset folder",
             hint="choose a folder that is new or empty as --out",
         )
 
 
-def _existing(out: Path, plan: Plan) -> Manifest | None:
-    """The manifest of a folder that is finished and as the plan asks; None where there is work to do."""
-    refuse_foreign(out)
+def _shard_images_there(out: Path) -> int | None:
+    """The length of shards that a folder was begun with; None in a new one."""
     if (out / MANIFEST).exists():
-        manifest = read_manifest(out)
-        there = {
-            **manifest.model_dump(),
-            "attribute_encoding": manifest.attribute_encoding or "none",
-            "segmentations": manifest.segmentations.method if manifest.segmentations else "none",
-            **_speech_settings(manifest.speech),
-        }
-        differences = _differences(there, plan)
-        if manifest.tokenizer.vocabulary_hash != plan.vocabulary.hash:
-            differences.append(
-                f"vocabulary: {manifest.tokenizer.words} words with hash "
-                f"{manifest.tokenizer.vocabulary_hash[:12]} there, "
-                f"{len(plan.vocabulary)} with {plan.vocabulary.hash[:12]} asked for"
-            )
-        counts = {
-            name: sum(entry.images for entry in split.shards) for name, split in manifest.splits.items()
-        }
-        if manifest.rejected == len(plan.bad) and counts != plan.counts:
-            differences.append(f"images: {counts} there, {plan.counts} asked for")
-        if not differences and manifest.plan != plan.hash:
-            differences.append(
-                "source: its images, captions, recordings, boxes, classes or attributes have changed since"
-            )
-        _refuse(out, differences)
-        return manifest
-    if (out / PLAN).exists():
-        try:
-            there = json.loads((out / PLAN).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"{out / PLAN}: cannot be read ({error})", hint=f"delete {out} and run again"
-            ) from error
-        _refuse(out, _differences(there, plan))
-    return None
+        return read_manifest(out).shard_images
+    outline = read_outline(out)
+    return outline.shard_images if outline else None
 
 
-def _asked(plan: Plan) -> dict[str, Any]:
-    """All settings of a plan."""
-    return {
-        **plan.settings(),
-        "attribute_encoding": plan.source.attribute_encoding or "none",
-        "segmentations": plan.segmentations or "none",
-        **_speech_settings(plan.speech.entry({}) if plan.speech else None),
-    }
+def _finished(out: Path, outline: Outline) -> Manifest | None:
+    """The manifest of a folder that is finished and as the outline says; None where there is work to do.
 
-
-def _speech_settings(entry: SpeechEntry | None) -> dict[str, Any]:
-    """What a second run has to ask for again about speech, one level deep, as JSON gives it back."""
-    if entry is None:
-        return {"speech": "none"}
-    return {
-        "speech": f"{entry.backend} {entry.version}".strip(),
-        "voices": list(entry.voices),
-        "speeds": list(entry.speeds),
-        "keep_audio": entry.audio,
-        **entry.mel.model_dump(),
-    }
-
-
-def _differences(there: Mapping[str, Any], plan: Plan) -> list[str]:
-    """A line for every setting that is asked for and not there; `there` may lack those added since."""
-    asked = _asked(plan)
-    wrong = [name for name, value in asked.items() if there.get(name, "none") != value]
-    if "speech" in wrong and "none" in (there.get("speech", "none"), asked["speech"]):
-        wrong = [
-            name for name in wrong if name == "speech" or name in plan.settings()
-        ]  # its details say no more
-    if len(wrong) > 1 and "shard_images" in wrong:
-        wrong.remove("shard_images")  # follows from the others, unless it was asked for
-    return [f"{name}: {there.get(name, 'none')} there, {asked[name]} asked for" for name in wrong]
-
-
-def _refuse(out: Path, differences: list[str]) -> None:
+    Raises:
+        UsageError: It is finished or begun with other settings.
+    """
+    manifest = read_manifest(out) if (out / MANIFEST).exists() else None
+    there = manifest or read_outline(out)
+    # Of an unfinished folder the raw data may change, for example when a picture was mended
+    differences = outline.differences(there, raw_data=manifest is not None) if there else []
     if differences:
         raise UsageError(
             f"{out}: holds a dataset of other settings\n  " + "\n  ".join(differences),
             hint="choose another --out, ask for the settings it has, or delete the folder",
         )
+    return manifest
 
 
-def _begin(out: Path, plan: Plan) -> None:
+def begin(out: Path, outline: Outline) -> None:
+    """Make the folder with its outline.
+
+    Raises:
+        RunError: The system refuses.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for leftover in out.glob(".*.tmp"):
-            leftover.unlink(missing_ok=True)
     except OSError as error:
         raise RunError(f"{out}: cannot be made ({error.strerror})", hint="choose another --out") from error
-    with atomic_file(out / PLAN) as temporary:
-        temporary.write_text(json.dumps(_asked(plan), indent=1) + "\n", encoding="utf-8")
+    write_outline(out, outline)
+
+
+def remove_leftovers(out: Path) -> None:
+    """Remove what killed processes had half written."""
+    for leftover in out.glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
 
 
 def _write_rejected(out: Path, bad: Sequence[BadSample]) -> None:
@@ -415,7 +432,8 @@ def _write_rejected(out: Path, bad: Sequence[BadSample]) -> None:
         temporary.write_bytes(text.getvalue().encode("utf-8", "backslashreplace"))  # names may not be UTF-8
 
 
-def _read_rejected(out: Path) -> list[BadSample]:
+def read_rejected(out: Path) -> list[BadSample]:
+    """The images that a finished folder leaves out."""
     try:
         with open(out / REJECTED, newline="", encoding="utf-8") as file:
             return [BadSample(row["key"], row["reason"]) for row in csv.DictReader(file)]
@@ -423,11 +441,11 @@ def _read_rejected(out: Path) -> list[BadSample]:
         return []
 
 
-def _bad_images(out: Path, bad: Sequence[BadSample], total: int) -> DataError:
+def _bad_images(out: Path, bad: Sequence[BadSample], total: int, mend: str) -> DataError:
     lines = [f"{sample.key}: {sample.reason}" for sample in bad[:10]]
     if len(bad) > 10:
         lines.append(f"and {len(bad) - 10} more")
     return DataError(
         f"{len(bad)} of {total} images cannot be used (all in {out / REJECTED})\n  " + "\n  ".join(lines),
-        hint="mend them, or run the same command with --skip-bad to leave them out; finished shards are kept",
+        hint=mend,
     )

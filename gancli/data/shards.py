@@ -255,6 +255,18 @@ def shard_summary(path: Path, plan: str) -> ShardSummary | None:
     return ShardSummary(entry, utterances, faults, rejected)
 
 
+def shard_fault(path: Path, plan: str) -> str:
+    """Why `shard_summary` takes nothing of a file."""
+    if not path.exists():
+        return "missing"
+    try:
+        with h5py.File(path, "r") as file:
+            same = file.attrs.get("plan") == plan and file.attrs.get("schema_version") == SCHEMA_VERSION
+    except OSError:
+        return "damaged"
+    return "damaged" if same else "of another plan: other raw data or other settings"
+
+
 class _OpenShard:
     """An open shard file and the offsets of its rows, which are small and asked for all the time."""
 

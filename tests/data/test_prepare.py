@@ -225,7 +225,7 @@ def test_full_disk(tiny_raw_cub: Path, tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "same command again" in str(caught.value.hint)
-    assert sorted(contents(tmp_path / "out")) == [".plan.json"]
+    assert sorted(contents(tmp_path / "out")) == ["plan.json"]
     prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=32)
     assert verify(tmp_path / "out") == []
 
@@ -409,8 +409,8 @@ def test_worker_that_dies_is_reported(
 
 def test_unreadable_plan(tiny_raw_cub: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / ".plan.json").write_text("{")
-    with pytest.raises(DataError, match=r"\.plan\.json: cannot be read"):
+    (tmp_path / "out" / "plan.json").write_text("{")
+    with pytest.raises(DataError, match=r"plan\.json: cannot be read"):
         prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16)
 
 

@@ -26,6 +26,7 @@ from gancli.data.sources import cub
 from gancli.data.sources.demo_captions import asked_colors, write_captions
 from gancli.data.sources.demo_drawing import BACKGROUNDS, COLORS, Plumage, draw_bird
 from gancli.errors import DataError, RunError, UsageError
+from gancli.files import temporary_name
 
 __all__ = ["ATTRIBUTES", "Species", "asked_colors", "read", "species", "write_demo"]
 
@@ -198,8 +199,12 @@ def write_demo(
     root = Path(root)
     if _holds(root, settings):
         return
-    with _new_folder(root) as folder:
-        _write(folder, settings, jobs, progress)
+    try:
+        with _new_folder(root) as folder:
+            _write(folder, settings, jobs, progress)
+    except RunError:
+        if not _holds(root, settings):  # another process drew the same meanwhile, which is as good
+            raise
 
 
 def _holds(root: Path, settings: dict[str, int]) -> bool:
@@ -230,7 +235,7 @@ def _holds(root: Path, settings: dict[str, int]) -> bool:
 @contextmanager
 def _new_folder(root: Path) -> Iterator[Path]:
     """A temporary folder beside `root` that gets its name when the block ends well, and is removed otherwise."""
-    temporary = root.with_name(f".{root.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(root)
     try:
         temporary.mkdir(parents=True)
         yield temporary
