@@ -1,4 +1,4 @@
-"""`gancli data`: check a dataset folder, and look at it."""
+"""`gancli data`: check a dataset folder, look at it, and put one together from its parts."""
 
 from __future__ import annotations
 
@@ -39,6 +39,43 @@ def check(out: Output, folder: Folder) -> None:
             "remove the named files and run gancli prepare again",
         )
     out.result({"dataset": folder, "problems": []}, f"{folder}: sound", quiet=str(folder))
+
+
+@command(
+    data_app,
+    "merge",
+    examples=("gancli data merge data/cub", "gancli data merge data/cub parts/cub-* --skip-bad"),
+    progress=True,
+)
+def merge(
+    out: Output,
+    folder: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Dataset folder to make.", show_default=False)
+    ],
+    parts: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="PART", help="Folders of parts.", show_default="those in OUT"),
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out what cannot be used instead of failing.")
+    ] = False,
+) -> None:
+    """Make one dataset of the parts that `gancli prepare --shards` wrote into OUT or into folders of their own.
+
+    The folders of parts stay as they are: shards are hard-linked, or copied where OUT lies on another disk. What is
+    missing is named with the command that makes it, and ends with exit code 3.
+    """
+    from gancli.cli.prepared import done
+    from gancli.data.merge import merge_parts
+
+    with out.progress("reading", "shards") as advance:
+        report = merge_parts(folder, parts or (), skip_bad=skip_bad, progress=advance)
+    for warning in report.warnings:
+        out.warn(warning)
+    for sample in report.bad:
+        out.detail(f"left out: {sample.key}: {sample.reason}")
+    data, text = done(report, f"{report.reused_shards} shards")
+    out.result(data, text, quiet=str(report.out))
 
 
 @command(

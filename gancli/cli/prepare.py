@@ -11,18 +11,17 @@ import typer
 
 from gancli.cli.app import command, prepare_app
 from gancli.cli.console import Output
+from gancli.cli.prepared import done, mib, planned
 from gancli.cli.speech import SpeechArguments, takes_speech
+from gancli.errors import UsageError
 
 if TYPE_CHECKING:
-    from gancli.data.plan import Plan
-    from gancli.data.prepare import PrepareReport
     from gancli.data.sample import Source
     from gancli.data.text import Vocabulary
 
 MOST_JOBS = 16  # a reader's disk rarely feeds more
 FROM_CLASS_NAMES = "captions are made from the class names: scores do not compare with those of real captions"
 DEMO_CAPTIONS = 10  # of a picture
-MOST_LINES = 20  # of pictures that cannot be used, in the text of a dry run
 
 
 class Codec(StrEnum):
@@ -133,6 +132,30 @@ MaskListOption = Annotated[
         show_default="the quality filter judges",
     ),
 ]
+
+
+def _read_part(text: str | None) -> str | None:
+    """Refuses parts that there are not, before any raw data are read."""
+    if text is not None:
+        from gancli.data.plan import Part
+
+        try:
+            Part.parse(text)
+        except UsageError as error:
+            raise typer.BadParameter(str(error).removeprefix("--shards ")) from error
+    return text
+
+
+ShardsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shards",
+        metavar="PART",
+        callback=_read_part,
+        help="Make part 3/16 of the shards, or parts 3-5/16; `gancli data merge` puts the parts together.",
+        show_default="all",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would be written; touch nothing.")]
 
 
@@ -162,6 +185,7 @@ def demo(
     attributes: EncodingOption = None,
     *,
     jobs: Jobs,
+    shards: ShardsOption = None,
     dry_run: DryRun = False,
     speech: SpeechArguments,
 ) -> None:
@@ -179,7 +203,7 @@ def demo(
         size = images * (image_bytes(image_size) + DEMO_CAPTIONS * voices * clip_bytes(options))
         out.result(
             {"dry_run": True, "out": folder, "raw": raw, "images": images, "bytes": size},
-            f"would draw {images:,} pictures into {raw} and write {folder}, about {_mib(size)}",
+            f"would draw {images:,} pictures into {raw} and write {folder}, about {mib(size)}",
         )
         return
     from gancli.data.prepare import refuse_foreign
@@ -190,7 +214,7 @@ def demo(
         write_demo(raw, images=images, image_size=image_size, seed=seed, jobs=jobs, progress=advance)
     source = read(raw, attributes=_value(attributes), segmentations=_value(segmentations))
     source = speech.recorded(source, raw / "audio")
-    _prepare(out, source, folder, image_size, codec, jobs, speech=speech, crop=crop)
+    _prepare(out, source, folder, image_size, codec, jobs, shards=shards, speech=speech, crop=crop)
 
 
 @command(
@@ -199,6 +223,7 @@ def demo(
     examples=(
         "gancli prepare cub --root raw/CUB_200_2011 --out data/cub",
         "gancli prepare cub --root raw --out data/cub64 --image-size 64 --split official --jobs 4",
+        "gancli prepare cub --root raw --out data/cub --shards 3/16",
         "gancli prepare cub --root raw --out data/cub75 --split official --crop ratio75 --segmentations estimate",
     ),
     progress=True,
@@ -221,6 +246,7 @@ def cub(
     jobs: Jobs,
     skip_bad: SkipBad = False,
     vocabulary: VocabularyOption = None,
+    shards: ShardsOption = None,
     dry_run: DryRun = False,
     speech: SpeechArguments,
 ) -> None:
@@ -243,6 +269,7 @@ def cub(
         skip_bad,
         vocabulary,
         dry_run,
+        shards=shards,
         speech=speech,
         crop=crop,
         mask_list=mask_list,
@@ -279,6 +306,7 @@ def oxford102(
     jobs: Jobs,
     skip_bad: SkipBad = False,
     vocabulary: VocabularyOption = None,
+    shards: ShardsOption = None,
     dry_run: DryRun = False,
     speech: SpeechArguments,
 ) -> None:
@@ -294,7 +322,19 @@ def oxford102(
     if captions_from_class_names:
         out.note(FROM_CLASS_NAMES)
     source = speech.recorded(source, root / "Oxford102" / "audio", root / "audio")
-    _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run, speech=speech)
+    _prepare(
+        out,
+        source,
+        folder,
+        image_size,
+        codec,
+        jobs,
+        skip_bad,
+        vocabulary,
+        dry_run,
+        shards=shards,
+        speech=speech,
+    )
 
 
 class FlickrSplit(StrEnum):
@@ -339,6 +379,7 @@ def flickr8k(
     jobs: Jobs,
     skip_bad: SkipBad = False,
     vocabulary: VocabularyOption = None,
+    shards: ShardsOption = None,
     dry_run: DryRun = False,
     speech: SpeechArguments,
 ) -> None:
@@ -350,7 +391,19 @@ def flickr8k(
 
     source = read(root, split=split.value, test_list=test_list, partial=skip_bad)
     source = speech.recorded(source)
-    _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run, speech=speech)
+    _prepare(
+        out,
+        source,
+        folder,
+        image_size,
+        codec,
+        jobs,
+        skip_bad,
+        vocabulary,
+        dry_run,
+        shards=shards,
+        speech=speech,
+    )
 
 
 @command(
@@ -424,6 +477,7 @@ def places(
     jobs: Jobs,
     skip_bad: SkipBad = False,
     vocabulary: VocabularyOption = None,
+    shards: ShardsOption = None,
     dry_run: DryRun = False,
     speech: SpeechArguments,
 ) -> None:
@@ -451,7 +505,19 @@ def places(
     if captions_from_class_names:
         out.note(FROM_CLASS_NAMES)
     source = speech.recorded(source)
-    _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run, speech=speech)
+    _prepare(
+        out,
+        source,
+        folder,
+        image_size,
+        codec,
+        jobs,
+        skip_bad,
+        vocabulary,
+        dry_run,
+        shards=shards,
+        speech=speech,
+    )
 
 
 class CocoYear(StrEnum):
@@ -485,6 +551,7 @@ def coco(
     jobs: Jobs,
     skip_bad: SkipBad = False,
     vocabulary: VocabularyOption = None,
+    shards: ShardsOption = None,
     dry_run: DryRun = False,
     speech: SpeechArguments,
 ) -> None:
@@ -496,7 +563,19 @@ def coco(
 
     source = read(root, year=year.value)
     source = speech.recorded(source, root / "audio")
-    _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run, speech=speech)
+    _prepare(
+        out,
+        source,
+        folder,
+        image_size,
+        codec,
+        jobs,
+        skip_bad,
+        vocabulary,
+        dry_run,
+        shards=shards,
+        speech=speech,
+    )
 
 
 @command(
@@ -538,6 +617,7 @@ def folder(
     jobs: Jobs,
     skip_bad: SkipBad = False,
     vocabulary: VocabularyOption = None,
+    shards: ShardsOption = None,
     dry_run: DryRun = False,
     speech: SpeechArguments,
 ) -> None:
@@ -552,7 +632,19 @@ def folder(
         root, captions=captions, test_share=test_share, seed=seed, folder_classes=folder_classes, name=name
     )
     source = speech.recorded(source, root / "audio")
-    _prepare(out, source, folder, image_size, codec, jobs, skip_bad, vocabulary, dry_run, speech=speech)
+    _prepare(
+        out,
+        source,
+        folder,
+        image_size,
+        codec,
+        jobs,
+        skip_bad,
+        vocabulary,
+        dry_run,
+        shards=shards,
+        speech=speech,
+    )
 
 
 def _prepare(
@@ -566,27 +658,30 @@ def _prepare(
     vocabulary: Path | None = None,
     dry_run: bool = False,
     *,
+    shards: str | None,
     speech: SpeechArguments,
     crop: Crop = Crop.STACKGAN,
     mask_list: Path | None = None,
 ) -> None:
-    from gancli.data.plan import make_plan, read_mask_list
+    from gancli.data.plan import Part, make_plan, read_mask_list
     from gancli.data.prepare import prepare
 
     words = _vocabulary(vocabulary) if vocabulary else None
     options = speech.options
+    part = Part.parse(shards) if shards else None
     listed = None if mask_list is None else read_mask_list(mask_list)
     if dry_run:
         plan = make_plan(
             source,
             image_size=image_size,
             codec=codec.value,
+            fewest_shards=part.of if part else 1,
             vocabulary=words,
             speech=options,
             crop=crop.value,
             mask_list=listed,
         )
-        out.result(*_planned(plan, folder))
+        out.result(*planned(plan, folder, part))
         return
     with out.progress("preparing") as advance:
         report = prepare(
@@ -600,13 +695,18 @@ def _prepare(
             speech=options,
             crop=crop.value,
             mask_list=listed,
+            part=part,
             progress=advance,
         )
     for warning in report.warnings:
         out.warn(warning)
     for sample in report.bad:
         out.detail(f"left out: {sample.key}: {sample.reason}")
-    data, text = _done(report)
+    if part and report.bad and not skip_bad:
+        out.warn(
+            f"cannot be used: {len(report.bad)} (-v: which); `gancli data merge` will ask for --skip-bad"
+        )
+    data, text = done(report)
     out.result(data, text, quiet=str(report.out))
 
 
@@ -619,83 +719,3 @@ def _vocabulary(path: Path) -> Vocabulary:
     from gancli.data.text import Vocabulary
 
     return Vocabulary.load(path / "vocabulary.json" if path.is_dir() else path)
-
-
-def _planned(plan: Plan, folder: Path) -> tuple[dict[str, Any], str]:
-    spoken = sum(plan.utterances.values())
-    data = {
-        "dry_run": True,
-        "out": folder,
-        "splits": plan.counts,
-        "utterances": spoken,
-        "shards": len(plan.shards),
-        "bytes": plan.bytes,
-        "vocabulary": len(plan.vocabulary),
-        "bad": [{"key": sample.key, "reason": sample.reason} for sample in plan.bad],
-    }
-    lines = [
-        f"would write {folder}: {_counts(plan.counts)} in {len(plan.shards)} shards, about {_mib(plan.bytes)}"
-        + (" as raw pixels, a sixth of it as JPEG" if plan.codec == "jpeg" else ""),
-        f"vocabulary: {len(plan.vocabulary):,} words" + (f"; {spoken:,} spoken captions" if spoken else ""),
-        *(f"cannot be used: {sample.key}: {sample.reason}" for sample in plan.bad[:MOST_LINES]),
-    ]
-    if len(plan.bad) > MOST_LINES:
-        lines.append(f"cannot be used: {len(plan.bad) - MOST_LINES:,} more (--json lists all)")
-    return data, "\n".join(lines)
-
-
-def _done(report: PrepareReport) -> tuple[dict[str, Any], str]:
-    data = {
-        "out": report.out,
-        "splits": {
-            name: {"images": count, "captions": report.captions[name]}
-            | ({"utterances": report.utterances[name]} if report.utterances else {})
-            for name, count in report.counts.items()
-        },
-        "vocabulary": report.vocabulary,
-        "rejected": len(report.bad),
-        "images_per_second": round(report.images_per_second, 1),
-        "reused_shards": report.reused_shards,
-        "already_complete": report.already_complete,
-        "segmentations": report.segmentations and report.segmentations.model_dump(),
-        "warnings": report.warnings,
-    }
-    if report.already_complete:
-        how = "was complete already"
-    else:
-        how = f"{report.images_per_second:,.0f} images/s"
-        if report.reused_shards:
-            how += f", {report.reused_shards} shards kept from an earlier run"
-    spoken = sum(report.utterances.values())
-    speech = f", {spoken:,} spoken captions" if spoken else ""
-    text = f"{report.out}: {_counts(report.counts)}, {report.vocabulary:,} words{speech} ({how})"
-    if report.segmentations is not None:
-        text += f"\nsilhouettes ({report.segmentations.method}): {_silhouettes(report)}"
-    if report.bad:
-        text += f"\n{len(report.bad)} left out, listed in {report.out / 'rejected.csv'}"
-    return data, text
-
-
-def _silhouettes(report: PrepareReport) -> str:
-    """How many silhouettes of each split shapes can be learned from, and what is wrong with the others."""
-    from gancli.data.segmentation import REASONS, Fault
-
-    entry = report.segmentations
-    assert entry is not None
-    parts = []
-    for split, usable in entry.usable.items():
-        faults = ", ".join(
-            f"{number:,} {REASONS[Fault[name.upper()]]}" for name, number in entry.faults[split].items()
-        )
-        parts.append(
-            f"{usable:,} of {report.counts[split]:,} {split} are good" + (f" ({faults})" if faults else "")
-        )
-    return "; ".join(parts)
-
-
-def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {name}" for name, count in counts.items()) + " images"
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:,.0f} MiB"

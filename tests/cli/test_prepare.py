@@ -8,9 +8,11 @@ import json
 import os
 import resource
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -382,6 +384,126 @@ def test_demo_draws_nothing_where_the_output_cannot_go(gancli: Gancli, tmp_path:
     answer = gancli("prepare", "demo", "--out", tmp_path / "out", "--images", "4", "--image-size", "16")
     assert answer.code == 2
     assert not (tmp_path / "out-raw").exists()
+
+
+# ------------------------------------------------------------------------------------------------------- in parts
+
+
+def folder_bytes(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_parts_at_the_same_time_in_one_folder(gancli: Gancli, tiny_raw_cub: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "gancli", "prepare", "cub", "--root", tiny_raw_cub, *options(out)]
+    running = [
+        subprocess.Popen(
+            [*command, "--shards", part],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for part in ("1/3", "2/3", "3/3")
+    ]
+    for process, number in zip(running, (1, 2, 3), strict=True):
+        said, complained = process.communicate()
+        assert process.returncode == 0, complained
+        assert f"{out}, part {number}/3: " in said
+        assert f"gancli data merge {out}" in said
+    merged = gancli("data", "merge", out, "--json")
+    assert merged.code == 0, merged.stderr
+    assert (merged.json["already_complete"], merged.json["part"]) == (False, None)
+    assert {name: split["images"] for name, split in merged.json["splits"].items()} == {
+        "train": 12,
+        "test": 12,
+    }
+    assert gancli("data", "check", out).code == 0
+    again = gancli("data", "merge", out)
+    assert (again.code, "was complete already" in again.stdout) == (0, True)
+    for more in ((), ("--shards", "2/3")):
+        answer = gancli(*command[3:], *more, "--json")
+        assert answer.json["already_complete"] is True, answer.stderr
+
+
+def test_parts_in_folders_of_their_own(gancli: Gancli, tiny_raw_cub: Path, tmp_path: Path) -> None:
+    arguments = ("prepare", "cub", "--root", tiny_raw_cub)
+    planned = gancli(*arguments, *options(tmp_path / "1"), "--shards", "1/4", "--dry-run", "--json")
+    assert (planned.json["part"], planned.json["splits"], planned.json["shards"]) == ("1/4", {"train": 6}, 1)
+    text = gancli(*arguments, *options(tmp_path / "1"), "--shards", "1/4", "--dry-run").stdout
+    assert f"would write {tmp_path / '1'}, part 1/4: 6 train images in 1 of 4 shards" in text
+    folders = []
+    for first, part in ((1, "1/4"), (2, "2-3/4")):
+        folders.append(tmp_path / str(first))
+        answer = gancli(*arguments, *options(folders[-1]), "--shards", part, "--json")
+        assert (answer.code, answer.json["part"]) == (0, part)
+    lacking = gancli("data", "merge", tmp_path / "out", *folders)
+    assert lacking.code == 3
+    assert "part 4/4: gancli prepare … --shards 4/4" in lacking.stderr
+    assert not (tmp_path / "out").exists()
+
+    folders.append(tmp_path / "4")
+    assert gancli(*arguments, *options(folders[-1]), "--shards", "4/4").code == 0
+    assert gancli("data", "merge", tmp_path / "out", *folders).code == 0
+    assert gancli(*arguments, *options(tmp_path / "out")).stdout.count("was complete already") == 1
+
+    assert gancli(*arguments, *options(tmp_path / "together"), "--shards", "1-4/4").code == 0
+    assert gancli(*arguments, *options(tmp_path / "together")).code == 0  # finishes without a merge
+    assert folder_bytes(tmp_path / "together") == folder_bytes(tmp_path / "out")
+
+
+def test_parts_with_bad_images(gancli: Gancli, tiny_raw_cub: Path, tmp_path: Path) -> None:
+    (tiny_raw_cub / "CUB_200_2011/images" / f"{BIRD}.jpg").write_bytes(b"")
+    out = tmp_path / "out"
+    for part in ("1/2", "2/2"):
+        answer = gancli("prepare", "cub", "--root", tiny_raw_cub, *options(out), "--shards", part)
+        assert answer.code == 0
+        warned = "cannot be used: 1 (-v: which); `gancli data merge` will ask for --skip-bad" in answer.stderr
+        assert warned is (part == "2/2")
+    answer = gancli("data", "merge", out)
+    assert answer.code == 3
+    assert f"{BIRD}: " in answer.stderr
+    assert gancli("data", "merge", out, "--skip-bad", "--json").json["rejected"] == 1
+
+
+@pytest.mark.parametrize("part", ["0/16", "17/16", "5-3/16", "x/16", ""])
+def test_parts_that_there_are_not(gancli: Gancli, tmp_path: Path, part: str) -> None:
+    for source in (("cub", "--root", tmp_path / "absent"), ("demo",)):
+        answer = gancli("prepare", *source, *options(tmp_path / "out"), "--shards", part)
+        assert answer.code == 2
+        assert "--shards" in answer.stderr
+        assert f"{part}: " in answer.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_merging_what_is_not_there(gancli: Gancli, tiny_raw_cub: Path, tmp_path: Path) -> None:
+    assert gancli("data", "merge", tmp_path / "absent").code == 3
+    arguments = ("prepare", "cub", "--root", tiny_raw_cub)
+    assert gancli(*arguments, *options(tmp_path / "1"), "--shards", "1/2").code == 0
+    assert gancli(*arguments, *options(tmp_path / "2"), "--shards", "2/2", "--codec", "jpeg").code == 0
+    answer = gancli("data", "merge", tmp_path / "out", tmp_path / "1", tmp_path / "2")
+    assert answer.code == 2
+    assert "codec: jpeg there, raw in " in answer.stderr
+
+
+def test_demo_birds_in_parts(gancli: Gancli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes second to the raw pictures of a demo takes those of the first."""
+    from gancli.data.sources import demo
+
+    arguments = ("prepare", "demo", *options(tmp_path / "out"), "--images", "8")
+    write, second = demo._write, []
+
+    def draw_twice(*given: Any) -> None:
+        write(*given)
+        if not second:  # another part begins and ends before this one has its pictures in place
+            second.append(True)
+            assert gancli(*arguments, "--shards", "2/2").code == 0
+
+    monkeypatch.setattr(demo, "_write", draw_twice)
+    answer = gancli(*arguments, "--shards", "1/2")
+    assert answer.code == 0, answer.stderr
+    assert gancli("data", "merge", tmp_path / "out").code == 0
+    assert gancli("data", "check", tmp_path / "out").code == 0
 
 
 # ------------------------------------------------------------------------------------------------------ speech
