@@ -10,7 +10,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.inception import Inception3, InceptionA, InceptionC, InceptionE
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models.inception import BasicConv2d, Inception3, InceptionA, InceptionC, InceptionE
 
 DIM = 2048  # of the global average after the last block
 SIDE = 299  # pixels of the input
@@ -87,7 +88,7 @@ def build_fid_inception() -> Inception3:
 def features_only(network: Inception3) -> Inception3:
     """The same network, frozen, in eval mode: (B, 3, 299, 299) in [-1, 1] to pooled features (B, 2048)."""
     network.fc = nn.Identity()
-    return network.eval().requires_grad_(False)
+    return folded(network)
 
 
 def without_bias(network: Inception3) -> Inception3:
@@ -96,7 +97,21 @@ def without_bias(network: Inception3) -> Inception3:
     The Inception score takes them without the bias of the last layer, as torch-fidelity and the original code do.
     """
     torch.nn.init.zeros_(network.fc.bias)
-    return network.eval().requires_grad_(False)
+    return folded(network)
+
+
+def folded(network: Inception3) -> Inception3:
+    """The same network, frozen, in eval mode, each batch norm multiplied into the convolution before it.
+
+    It then reads and writes the largest maps once less: on a CPU, where the network waits for memory, it is half as
+    fast again. Features change by rounding only.
+    """
+    network.eval().requires_grad_(False)
+    for block in network.modules():
+        if isinstance(block, BasicConv2d):
+            block.conv = fuse_conv_bn_eval(block.conv, block.bn)
+            block.bn = nn.Identity()
+    return network
 
 
 def tf1_bilinear(pictures: Tensor, side: int) -> Tensor:
