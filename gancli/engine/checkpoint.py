@@ -28,7 +28,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gancli.engine.distributed import from_main
+from gancli.engine.distributed import from_main, world
 from gancli.engine.environment import describe_environment
 from gancli.errors import RunError, UsageError
 from gancli.files import atomic_file, sync
@@ -91,15 +91,16 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 # --- random numbers -----------------------------------------------------------------------------------------
 
 
-def seed_everything(seed: int, stream: int = 0) -> None:
+def seed_everything(seed: int, stream: int = 0, step: int = 0) -> None:
     """Seeds Python's, NumPy's and torch's global generators.
 
     Args:
         seed: Of the run.
         stream: Numbers of different streams are independent. Stream 0 is for building networks, where all
             processes must agree; the loop trains process r with stream 1 + r.
+        step: At which the numbers begin: a process that joins a run there draws none that were drawn before.
     """
-    words = np.random.SeedSequence([seed, stream]).generate_state(3)
+    words = np.random.SeedSequence([seed, stream, step] if step else [seed, stream]).generate_state(3)
     random.seed(int(words[0]))
     np.random.seed(int(words[1]))
     torch.manual_seed(int(words[2]))
@@ -117,9 +118,16 @@ def random_state() -> dict[str, Any]:
             "gauss": float(numpy_state["gauss"]),
         },
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": _cuda_states(),
         "mps": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
     }
+
+
+def _cuda_states() -> list[Tensor]:
+    """Of every GPU; of its own only in one of several processes, which would start up on the others to ask."""
+    if not torch.cuda.is_available():
+        return []
+    return torch.cuda.get_rng_state_all() if world() == 1 else [torch.cuda.get_rng_state()]
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
@@ -135,7 +143,10 @@ def set_random_state(state: Mapping[str, Any]) -> None:
         }
     )
     torch.set_rng_state(state["torch"])
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and world() > 1:
+        for cuda_state in state["cuda"][:1]:
+            torch.cuda.set_rng_state(cuda_state)
+    elif torch.cuda.is_available():
         for index, cuda_state in enumerate(state["cuda"][: torch.cuda.device_count()]):
             torch.cuda.set_rng_state(cuda_state, index)
     if state["mps"] is not None and torch.backends.mps.is_available():
@@ -415,7 +426,7 @@ class RunFolder:
         """Adds this session to environment.json, which lists every session of the run."""
         path = self.path / "environment.json"
         sessions = json.loads(path.read_text(encoding="utf-8"))["sessions"] if path.exists() else []
-        sessions.append({"from_step": step, **describe_environment()})
+        sessions.append({"from_step": step, "processes": world(), **describe_environment()})
         with atomic_file(path) as temporary:
             temporary.write_text(json.dumps({"sessions": sessions}, indent=2) + "\n", encoding="utf-8")
 

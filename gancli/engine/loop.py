@@ -41,7 +41,7 @@ from gancli.engine.checkpoint import (
 from gancli.engine.ema import Averages
 from gancli.engine.events import Events, LogFile, progress_line
 from gancli.engine.phases import Phase, Trainable, train_only
-from gancli.errors import RunError, UsageError
+from gancli.errors import RunError
 from gancli.files import atomic_file
 
 Networks = Mapping[str, nn.Module]
@@ -185,6 +185,7 @@ class Loop:
         self.step = 0
         self.first_step = 0  # of this session
         self.saved_step: int | None = None  # of the newest checkpoint
+        self.images = 0  # seen, by all processes of all sessions
         self.seconds = 0.0  # of earlier sessions
         self.best_value: float | None = None
         self.best_step: int | None = None
@@ -198,25 +199,32 @@ class Loop:
 
         Raises:
             RunError: A loss or gradient is no finite number, a checkpoint is damaged, or the disk is full.
-            UsageError: Another process is training the run, or it was made by another number of processes.
+            LostProcess: Another process of the run has ended.
+            UsageError: A process that is none of this run's is training it.
             KeyboardInterrupt: A second Ctrl-C.
         """
-        with ExitStack() as stack:
-            if self.is_main:
-                stack.enter_context(self.run_folder.locked())
-            stack.enter_context(_numerics(self.settings))
-            stop = stack.enter_context(_StopSignals())
-            for phase in self.trainable.phases:
-                for network in phase.networks.values():
-                    network.train()
-            self._start()
-            reason = self._train(stop)
-            self._finish(reason)
-        # The signal may have reached another process only.
-        interrupted = (stop.received or "SIGTERM") if reason == _SIGNALLED else None
+        try:
+            with ExitStack() as stack:
+                if self.is_main:
+                    stack.enter_context(self.run_folder.locked())
+                stack.enter_context(_numerics(self.settings))
+                stop = stack.enter_context(_StopSignals())
+                for phase in self.trainable.phases:
+                    for network in phase.networks.values():
+                        network.train()
+                self._start()
+                reason = self._train(stop)
+                self._finish(reason)
+        except distributed.LostProcess as error:
+            good = self.run_folder.resume_point()
+            raise distributed.LostProcess(
+                f"{self.run_folder.path}: {error}, after step {self.step}",
+                f"the last checkpoint is {good}; --resume continues from it" if good else None,
+            ) from error
+        interrupted = _SIGNALS[reason - _SIGNALLED] if reason >= _SIGNALLED else None
         text = f"stopped by {interrupted} at" if interrupted else "finished at"
         self.events.emit("end", f"{text} step {self.step}", step=self.step, interrupted=interrupted)
-        return LoopResult(self.step, self._images(), self.seconds, interrupted, self.last)
+        return LoopResult(self.step, self.images, self.seconds, interrupted, self.last)
 
     def _start(self) -> None:
         """Restores the run's last checkpoint, or seeds a fresh run."""
@@ -238,19 +246,14 @@ class Loop:
         settings = self.settings
         started = time.monotonic() - self.seconds
         iterator = self.batches(self.step)
-        while not (reason := self._reason_to_stop(stop)):
+        while True:
             began = time.monotonic()
-            try:
-                batch = next(iterator)
-            except StopIteration:
-                return _OUT_OF_BATCHES
-            except RuntimeError:
-                # A signal to the whole process group kills loader workers too: that is the stop asked for.
-                if not stop.received:
-                    raise
-                return _SIGNALLED
+            batch, reason = self._next_batch(iterator, stop)
+            if reason := distributed.maximum(reason, self.device):  # all processes stop at the same step
+                return reason
             self.interval.add(self._train_step(batch.to(self.device)), time.monotonic() - began)
             self.step += 1
+            self.images += settings.batch * distributed.world()
             self.seconds = time.monotonic() - started
             if self.on_epoch and self._due(settings.steps_per_epoch):
                 self.on_epoch(self.step // settings.steps_per_epoch)
@@ -262,7 +265,25 @@ class Loop:
             if improved or self._due(settings.checkpoint_every):
                 self._save(improved)
             self.seconds = time.monotonic() - started
-        return reason
+
+    def _next_batch(self, iterator: Iterator[Any], stop: _StopSignals) -> tuple[Any, int]:
+        """A batch and 0, or None and this process's reason to stop."""
+        steps, minutes = self.settings.steps, self.settings.minutes
+        if reason := stop.reason():
+            return None, reason
+        if (steps is not None and self.step >= steps) or (
+            minutes is not None and self.seconds >= 60 * minutes
+        ):
+            return None, _AT_LIMIT
+        try:
+            return next(iterator), 0
+        except StopIteration:
+            return None, _OUT_OF_BATCHES
+        except RuntimeError:
+            # A signal to the whole process group kills loader workers too: that is the stop asked for.
+            if reason := stop.reason():
+                return None, reason
+            raise
 
     def _finish(self, reason: int) -> None:
         """Reports and saves the last step, as far as it was not due anyway; a signal leaves time to save only."""
@@ -273,7 +294,7 @@ class Loop:
         if self.interval.steps:
             self._log()
         improved = False
-        if reason != _SIGNALLED:
+        if reason < _SIGNALLED:
             if not self._due(self.settings.sample_every):
                 self._sample()
             if self.evaluate_every is not None and not self._due(self.evaluate_every):
@@ -283,14 +304,6 @@ class Loop:
 
     def _due(self, every: int | None) -> bool:
         return every is not None and self.step % every == 0
-
-    def _reason_to_stop(self, stop: _StopSignals) -> int:
-        """0 to go on; all processes get the same answer."""
-        steps, minutes = self.settings.steps, self.settings.minutes
-        at_limit = (steps is not None and self.step >= steps) or (
-            minutes is not None and self.seconds >= 60 * minutes
-        )
-        return distributed.maximum(_SIGNALLED if stop.received else _AT_LIMIT if at_limit else 0, self.device)
 
     # --- one step -------------------------------------------------------------------------------------------
 
@@ -345,9 +358,6 @@ class Loop:
 
     # --- what is written ------------------------------------------------------------------------------------
 
-    def _images(self) -> int:
-        return self.step * self.settings.batch * distributed.world()
-
     def _log(self) -> None:
         """A row of log.csv and the progress line, over the steps since the last."""
         settings = self.settings
@@ -357,7 +367,7 @@ class Loop:
         self.interval = _Interval()
         if not self.is_main:
             return
-        row = {"step": self.step, "images_seen": self._images(), "seconds": self.seconds, **self.last}
+        row = {"step": self.step, "images_seen": self.images, "seconds": self.seconds, **self.last}
         self.log_file.append(row | {"images_per_second": images_per_second, "memory_mb": memory})
         watched = {f"{phase.name}.{name}" for phase in self.trainable.phases for name in phase.watched}
         totals: dict[str, float] = {}
@@ -427,7 +437,7 @@ class Loop:
 
         metrics = distributed.from_main(measure)
         if metrics and self.is_main:
-            self.metrics_file.append({"step": self.step, "images_seen": self._images(), **metrics})
+            self.metrics_file.append({"step": self.step, "images_seen": self.images, **metrics})
             text = " · ".join(f"{name} {value:.4g}" for name, value in metrics.items())
             self.events.emit("metrics", f"step {self.step} · {text}", step=self.step, **metrics)
         if not self.best or not math.isfinite(value := metrics.get(self.best[0], math.nan)):
@@ -450,6 +460,7 @@ class Loop:
         state = {
             "optimizers": {phase.name: phase.optimizer.state_dict() for phase in self.trainable.phases},
             "random": random_states,
+            "images": self.images,
             "seconds": self.seconds,
             "best_value": self.best_value,
             "best_step": self.best_step,
@@ -475,11 +486,6 @@ class Loop:
         """Puts everything back to where the checkpoint was written."""
         checkpoint = read_checkpoint(folder)
         state = checkpoint.state
-        if len(state["random"]) != distributed.world():
-            raise UsageError(
-                f"{folder}: was written by {len(state['random'])} processes, this run has {distributed.world()}",
-                "resume with as many as before, or start a new run from its weights with --init-from",
-            )
         load_tensors(self.trainable.networks, checkpoint.networks, folder / "networks.safetensors")
         load_tensors(self.averages.networks, checkpoint.averaged, folder / "averaged.safetensors")
         for phase in self.trainable.phases:
@@ -488,10 +494,28 @@ class Loop:
         self.seconds = state["seconds"]
         self.best_value, self.best_step = state["best_value"], state["best_step"]
         self.interval, self.last = _Interval(**state["interval"]), state["last"]
-        set_random_state(state["random"][distributed.rank()])
+        random_states, rank, world = state["random"], distributed.rank(), distributed.world()
+        # checkpoints of earlier versions have no such count: they were resumed by as many processes only
+        self.images = state.get("images", checkpoint.step * self.settings.batch * len(random_states))
+        if rank < len(random_states):
+            set_random_state(random_states[rank])
+        else:
+            seed_everything(self.settings.seed, 1 + rank, checkpoint.step)
+        if len(random_states) != world:
+            batches = [self.settings.batch * processes for processes in (len(random_states), world)]
+            self.events.emit(
+                "warning",
+                f"processes: {len(random_states)} until step {checkpoint.step}, {world} from here on: a step takes "
+                f"{batches[1]} images instead of {batches[0]}, and the bits are not those of an unbroken run",
+                step=checkpoint.step,
+                processes=world,
+                processes_before=len(random_states),
+            )
 
 
+# Reasons to stop; the largest of all processes counts, for a signal may have reached one of them only
 _AT_LIMIT, _OUT_OF_BATCHES, _SIGNALLED = 1, 2, 3
+_SIGNALS = ("SIGTERM", "SIGUSR1", "SIGINT")
 
 
 @dataclass
@@ -526,13 +550,17 @@ class _StopSignals:
 
     def __enter__(self) -> _StopSignals:
         if threading.current_thread() is threading.main_thread():  # signals can be handled nowhere else
-            for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+            for name in _SIGNALS:
                 self._previous[signal.Signals[name]] = signal.signal(signal.Signals[name], self._note)
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+    def reason(self) -> int:
+        """By which signal to stop, from _SIGNALLED on; 0 for none."""
+        return _SIGNALLED + _SIGNALS.index(self.received) if self.received else 0
 
     def _note(self, number: int, _: FrameType | None) -> None:
         name = signal.Signals(number).name

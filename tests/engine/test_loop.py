@@ -23,7 +23,7 @@ from toy import Toy, ToyBatch, toy_batch, toy_batches, toy_loop
 
 from gancli.engine.checkpoint import RunFolder, checkpoints_in, read_checkpoint, step_of
 from gancli.engine.events import Event, Events
-from gancli.errors import RunError, UsageError
+from gancli.errors import RunError
 
 
 def weights(run: RunFolder, step: int) -> list[bytes]:
@@ -150,13 +150,21 @@ def test_networks_of_another_shape_are_refused_by_name(run: RunFolder) -> None:
         toy_loop(run, model, steps=2).run()
 
 
-def test_a_run_of_two_processes_is_not_resumed_by_one(
+def test_a_run_of_two_processes_is_continued_by_one_with_a_warning(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gancli.engine.distributed.gather", lambda value: [value, value])
-    toy_loop(run, steps=1).run()
-    with pytest.raises(UsageError, match="written by 2 processes"):
-        toy_loop(run, steps=2).run()
+    with monkeypatch.context() as patched:
+        patched.setattr("gancli.engine.distributed.gather", lambda value: [value, value])
+        toy_loop(run, steps=1).run()
+    events: list[Event] = []
+    result = toy_loop(run, steps=2, events=Events(events.append)).run()
+    assert result.step == 2
+    (warning,) = (event for event in events if event.kind == "warning")
+    assert "2 until step 1, 1 from here on" in warning.text
+    assert (warning.data["processes_before"], warning.data["processes"]) == (2, 1)
+    events.clear()
+    toy_loop(run, steps=3, events=Events(events.append)).run()
+    assert not [event for event in events if event.kind == "warning"]
 
 
 # --- stopping
