@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Protocol, TypeVar
@@ -129,6 +130,29 @@ def _resize(windows: Tensor, size: int) -> Tensor:
     return functional.interpolate(windows, size=(size, size), mode="bilinear", antialias=True)
 
 
+def refuse_small_split(split: Split, usable: int, batch: int, world: int) -> None:
+    """Refuses to train on fewer images than one step takes.
+
+    Args:
+        split: The images.
+        usable: How many of them are trained on.
+        batch: Images per step and process.
+        world: Number of processes.
+
+    Raises:
+        DataError: There are fewer than one batch of all processes.
+    """
+    if usable >= batch * world:
+        return
+    processes = f" on each of {world} processes" if world > 1 else ""
+    aside = f", {usable} of them to train on" if usable < len(split) else ""
+    most = usable // world
+    raise DataError(
+        f"{split.folder}: split {split.name!r} holds {len(split)} images{aside}, a batch takes {batch}{processes}",
+        hint=f"set loader.batch to {max(1, most)} or less" + ", or start fewer processes" * (most < 2),
+    )
+
+
 class BatchSource(TorchDataset[Batch]):
     """Training batches by step number: `source[step]` is the same batch whenever it is asked for.
 
@@ -182,14 +206,7 @@ class BatchSource(TorchDataset[Batch]):
         attributes: NDArray[np.float32] | None = None,
     ) -> None:
         self.images = np.arange(len(split)) if images is None else images
-        if len(self.images) < batch * world:
-            processes = f" on each of {world} processes" if world > 1 else ""
-            aside = f", {len(self.images)} of them to train on" if len(self.images) < len(split) else ""
-            raise DataError(
-                f"{split.folder}: split {split.name!r} holds {len(split)} images{aside}, "
-                f"a batch takes {batch}{processes}",
-                hint=f"set loader.batch to {max(1, len(self.images) // world)} or less",
-            )
+        refuse_small_split(split, len(self.images), batch, world)
         self.split = split
         self.sizes = tuple(sizes)
         self.batch = batch
@@ -413,8 +430,16 @@ def batches(source: TorchDataset[B], start: int, stop: int | None, workers: int)
         num_workers=workers,
         generator=torch.Generator(),
         pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_leave_group,
     )
     return _with_plain_errors(iter(loader))
+
+
+def _leave_group(_: int) -> None:
+    """Keeps a signal to the training's process group (torchrun's SIGTERM, Ctrl-C) from killing its loader too: the
+    training saves at the end of its step, and ends its loader itself.
+    """
+    os.setpgrp()
 
 
 def _with_plain_errors(loaded: Iterator[B]) -> Iterator[B]:

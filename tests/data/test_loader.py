@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import Dataset as TorchDataset
 
 from gancli.data.loader import Batch, BatchSource, batches, evaluation_batches, pyramid
 from gancli.data.masks import Holes
@@ -162,6 +164,18 @@ def test_workers_make_the_same_batches(split: Split) -> None:
     made = list(batches(train, 2, 6, workers=2))
     assert len(made) == 4
     assert all(same(batch, train[step]) for step, batch in zip(range(2, 6), made, strict=True))
+
+
+class Groups(TorchDataset[int]):
+    """The process group in which a batch is made."""
+
+    def __getitem__(self, step: int) -> int:
+        return os.getpgrp()
+
+
+def test_a_signal_to_the_process_group_does_not_reach_workers() -> None:
+    (group,) = batches(Groups(), 0, 1, workers=1)
+    assert group != os.getpgrp()
 
 
 @pytest.mark.parametrize("workers", [0, 1])
