@@ -31,6 +31,7 @@ class TrainSection(Section):
     precision: Literal["float32", "tf32", "bf16"] = "float32"
     channels_last: bool = True  # memory format of the convolutions' weights
     compile: bool = False  # torch.compile of every network
+    sync_batch_norm: bool = False  # of several processes: statistics over the pictures of all, on CUDA only
     deterministic: bool = False  # only deterministic kernels: slower, repeatable on a GPU
     log_every: Positive = 50  # steps between two rows of log.csv
     sample_every: Positive = 1000  # steps between two sample grids

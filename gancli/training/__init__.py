@@ -5,8 +5,13 @@ Here recipe, data, networks and engine meet; each of them knows nothing of the o
 
 from __future__ import annotations
 
+import signal
+import threading
 from pathlib import Path
 
+import torch
+
+from gancli.build import pick_device
 from gancli.config import (
     Attr2ImageRecipe,
     CharCnnRnnRecipe,
@@ -18,7 +23,12 @@ from gancli.config import (
     SpeechRecipe,
     StackGANRecipe,
 )
+from gancli.data.loader import refuse_small_split
+from gancli.data.shards import Dataset
+from gancli.engine import distributed
 from gancli.engine.events import Events
+from gancli.errors import ConfigError, UsageError
+from gancli.processes import place
 from gancli.training.attr2image import train_attr2image
 from gancli.training.char_cnn_rnn import pretrain_char_cnn_rnn
 from gancli.training.classifier import pretrain_classifier
@@ -42,7 +52,10 @@ def train(
     weights: Path | None = None,
     events: Events | None = None,
 ) -> RunResult:
-    """Trains the model that a recipe describes.
+    """Trains the model that a recipe describes, on one process or, under torchrun or srun, on several.
+
+    Each of the processes calls this with the same arguments. They take the batches of one step together, so that a step
+    of N processes learns from N * loader.batch images; process 0 writes the run folder and reports.
 
     Args:
         recipe: From `gancli.config.load_recipe`.
@@ -60,19 +73,42 @@ def train(
         DataError: Dataset or encoder are missing, broken, or do not belong together.
         ConfigError: The recipe does not fit the encoder or the machine.
         UsageError: The run to be resumed had another recipe.
-        RunError: A loss became NaN or infinite, or a checkpoint cannot be read or written.
+        RunError: A loss became NaN or infinite, a checkpoint cannot be read or written, or another process has ended.
     """
+    try:
+        with distributed.process_group(pick_device(recipe.train.device)) as device:
+            reported = events if events and distributed.rank() == 0 else Events()
+            return _train(recipe, device, reported, runs, resume, init_from, weights)
+    except distributed.LostProcess:
+        # torchrun sends SIGTERM to the others as soon as one has gone: the message comes first
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise
+
+
+def _train(
+    recipe: ModelRecipe,
+    device: torch.device,
+    events: Events,
+    runs: Path,
+    resume: Path | None,
+    init_from: Path | None,
+    weights: Path | None,
+) -> RunResult:
+    dataset = Dataset.open(recipe.data)
+    # before anything is computed for it; BatchSource, which may take a part of the split, looks again
+    split = dataset.split("train")
+    refuse_small_split(split, len(split), recipe.loader.batch, distributed.world())
+    given = (dataset, device, events)
     if isinstance(recipe, StackGANRecipe):
-        return train_stackgan(recipe, runs=runs, resume=resume, init_from=init_from, events=events)
+        return train_stackgan(recipe, *given, runs=runs, resume=resume, init_from=init_from)
     if isinstance(recipe, Attr2ImageRecipe):
-        return train_attr2image(recipe, runs=runs, resume=resume, init_from=init_from, events=events)
+        return train_attr2image(recipe, *given, runs=runs, resume=resume, init_from=init_from)
     if isinstance(recipe, FusionS2iGanRecipe):
-        return train_fusion_s2igan(recipe, runs=runs, resume=resume, init_from=init_from, events=events)
+        return train_fusion_s2igan(recipe, *given, runs=runs, resume=resume, init_from=init_from)
     if isinstance(recipe, CSFGANRecipe):
-        return train_csfgan(
-            recipe, runs=runs, resume=resume, init_from=init_from, weights=weights, events=events
-        )
-    return train_ffgan(recipe, runs=runs, resume=resume, init_from=init_from, events=events)
+        return train_csfgan(recipe, *given, runs=runs, resume=resume, init_from=init_from, weights=weights)
+    return train_ffgan(recipe, *given, runs=runs, resume=resume, init_from=init_from)
 
 
 def pretrain_encoder(
@@ -84,7 +120,7 @@ def pretrain_encoder(
     weights: Path | None = None,
     events: Events | None = None,
 ) -> RunResult:
-    """Trains the encoder that a recipe describes.
+    """Trains the encoder that a recipe describes, on one process.
 
     Args:
         recipe: From `gancli.config.load_recipe`.
@@ -95,8 +131,16 @@ def pretrain_encoder(
         events: Where progress goes.
 
     Raises:
-        As `train`.
+        UsageError: There are several processes.
+        Otherwise as `train`.
     """
+    if (processes := place().world) > 1:
+        raise UsageError(
+            f"encoders are trained on one process, here are {processes}",
+            "start it without --nproc, torchrun or srun; gancli train takes several",
+        )
+    if recipe.train.sync_batch_norm:
+        raise ConfigError("train.sync_batch_norm: encoders are trained on one process", "Leave it out.")
     if isinstance(recipe, CharCnnRnnRecipe):
         return pretrain_char_cnn_rnn(
             recipe, out=out, runs=runs, resume=resume, weights=weights, events=events

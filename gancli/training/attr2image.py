@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import gancli
-from gancli.build import attr2image_arguments, build_attr2shape, build_shape2image, pick_device
+from gancli.build import attr2image_arguments, build_attr2shape, build_shape2image
 from gancli.config import Attr2ImageRecipe
 from gancli.data.attributes import split_attributes
 from gancli.data.loader import BatchSource, evaluation_batches
@@ -26,7 +26,14 @@ from gancli.errors import ConfigError, DataError
 from gancli.inference.attr2image import LoadedAttr2Image, load_attr2image, save_attr2image
 from gancli.inference.figures import grid
 from gancli.models.attr2image import ImageGenerator, ShapeGenerator
-from gancli.training.common import RunResult, StepDecay, grid_images, load_initial_weights, train_model
+from gancli.training.common import (
+    RunResult,
+    StepDecay,
+    grid_images,
+    load_initial_weights,
+    share_of,
+    train_model,
+)
 
 GRID_PICTURES = 12  # each beside its silhouette and the real one
 GRID_COLUMNS = 6
@@ -34,15 +41,15 @@ GRID_COLUMNS = 6
 
 def train_attr2image(
     recipe: Attr2ImageRecipe,
+    dataset: Dataset,
+    device: torch.device,
+    events: Events,
     *,
     runs: Path = Path("runs"),
     resume: Path | None = None,
     init_from: Path | None = None,
-    events: Events | None = None,
 ) -> RunResult:
-    """Trains the stage that a recipe says; arguments, result and errors as `gancli.train`."""
-    device = pick_device(recipe.train.device)
-    dataset = Dataset.open(recipe.data)
+    """Trains the stage that a recipe says on a dataset; further arguments, result and errors as `gancli.train`."""
     size, shape_stage = recipe.model.size, recipe.stage == "shape"
     if size > dataset.image_size:
         raise ConfigError(
@@ -62,9 +69,8 @@ def train_attr2image(
     source = BatchSource(
         split,
         sizes=[] if shape_stage else [size],
-        batch=recipe.loader.batch,
+        **share_of(recipe),
         words=0,
-        seed=recipe.train.seed,
         images=usable_images(split, filtered=recipe.loader.filtered),
         mask_sizes=[size],
         attributes=own,
@@ -74,12 +80,12 @@ def train_attr2image(
     def sample(networks: Mapping[str, nn.Module], step: int) -> Image.Image:
         return shown.draw(networks["generator"])
 
-    def export(networks: Mapping[str, nn.Module], folder: Path, step: int) -> None:
+    def export(networks: Mapping[str, nn.Module], folder: Path, step: int, images: int) -> None:
         settings: dict[str, Any] = {
             "gancli": gancli.__version__,
             "dataset": dataset.name,
             "step": step,
-            "images_seen": step * recipe.loader.batch,
+            "images_seen": images,
             "judges": list(model.judges),
             "d_sees_shape": recipe.model.d_sees_shape,
             recipe.stage: arguments,

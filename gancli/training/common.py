@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -13,14 +14,15 @@ import yaml
 from PIL import Image
 from torch import nn
 
-from gancli.config import ModelRecipe, Recipe, TrainSection, dump_recipe
+from gancli.config import ModelRecipe, Recipe, TrainSection, dump_recipe, load_recipe
 from gancli.data.loader import BatchSource, batches
 from gancli.data.shards import Dataset, Split
+from gancli.engine import distributed
 from gancli.engine.checkpoint import RunFolder, load_tensors, read_checkpoint, refuse_changes
 from gancli.engine.events import Events
 from gancli.engine.loop import Loop, LoopResult, LoopSettings, Networks
 from gancli.engine.phases import Phase, Trainable
-from gancli.errors import DataError, UsageError
+from gancli.errors import ConfigError, DataError, UsageError
 from gancli.folders import read_folder
 
 GRID_CAPTIONS = 36  # pictures of a sample grid
@@ -45,19 +47,59 @@ class RunResult:
 def open_run(recipe: Recipe, runs: Path, label: str, resume: Path | None) -> RunFolder:
     """A new numbered run folder with the resolved recipe, or the one to be resumed after comparing recipes.
 
+    A key that recipes did not have when the run was made counts as its default.
+
     Raises:
         UsageError: The run to be resumed has another recipe or no checkpoint.
     """
     text = dump_recipe(recipe)
-    if resume is None:
-        run = RunFolder.create(runs, label)
-    else:
-        run = RunFolder.open(resume)
-        refuse_changes(yaml.safe_load(run.recipe.read_text(encoding="utf-8")), yaml.safe_load(text))
-        if run.resume_point() is None:
-            raise UsageError(f"{run.path}: has no checkpoint to resume from", "Start a new run instead.")
-    run.write_recipe(text)
-    return run
+
+    def opened() -> RunFolder:
+        if resume is None:
+            run = RunFolder.create(runs, label)
+        else:
+            run = RunFolder.open(resume)
+            refuse_changes(yaml.safe_load(dump_recipe(load_recipe(run.recipe))), yaml.safe_load(text))
+            if run.resume_point() is None:
+                raise UsageError(f"{run.path}: has no checkpoint to resume from", "Start a new run instead.")
+        run.write_recipe(text)
+        return run
+
+    return distributed.from_main(opened)
+
+
+class Share(TypedDict):
+    """What a `BatchSource` takes of the recipe and of this process's place among several."""
+
+    batch: int
+    seed: int
+    rank: int
+    world: int
+
+
+def share_of(recipe: Recipe) -> Share:
+    """This process's part of every batch."""
+    return {
+        "batch": recipe.loader.batch,
+        "seed": recipe.train.seed,
+        "rank": distributed.rank(),
+        "world": distributed.world(),
+    }
+
+
+def with_synced_norms(networks: Mapping[str, nn.Module], device: torch.device) -> None:
+    """Batch norm over the pictures of all processes: makes it torch's SyncBatchNorm, in place, parameters kept.
+
+    Raises:
+        ConfigError: The device is no GPU.
+    """
+    if device.type != "cuda":
+        raise ConfigError(
+            f"train.sync_batch_norm: torch's SyncBatchNorm runs on CUDA only, this training on {device.type}",
+            "Leave it out: each process then takes the statistics of its own pictures.",
+        )
+    for network in networks.values():
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)
 
 
 def loop_settings(
@@ -94,8 +136,8 @@ def train_model(
     label: str,
     resume: Path | None,
     sample: Callable[[Networks, int], Image.Image],
-    export: Callable[[Networks, Path, int], None],
-    events: Events | None,
+    export: Callable[[Networks, Path, int, int], None],
+    events: Events,
     on_epoch: Callable[[int], None] | None = None,
 ) -> RunResult:
     """The run itself, the same for all models once networks and data are there.
@@ -109,13 +151,19 @@ def train_model(
         label: What the folder's name ends in.
         resume: Continue this run folder instead.
         sample: From the networks and the step to a sample grid.
-        export: Writes a model folder; called with the networks, an empty folder and the step.
+        export: Writes a model folder; called with the networks, an empty folder, the step and the number of images
+            seen.
         events: Where progress goes.
         on_epoch: As `Loop` takes it.
+
+    Raises:
+        ConfigError: Batch norm cannot be synchronised on this device.
     """
+    if recipe.train.sync_batch_norm:
+        with_synced_norms(model.networks, device)
     run = open_run(recipe, runs, label, resume)
-    if resume is None:
-        export(model.networks, run.path / "initial", 0)  # to score "before training" with
+    if resume is None:  # to score "before training" with
+        distributed.from_main(lambda: export(model.networks, run.path / "initial", 0, 0))
     loop = Loop(
         model,
         lambda start: batches(source, start, None, recipe.loader.workers),
@@ -123,7 +171,7 @@ def train_model(
         loop_settings(recipe.train, len(source), recipe.loader.batch, recipe.optim.ema_decay or None),
         device,
         sample=sample,
-        export=export,
+        export=lambda networks, folder, step: export(networks, folder, step, loop.images),
         on_epoch=on_epoch,
         events=events,
     )

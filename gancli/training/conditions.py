@@ -1,4 +1,7 @@
-"""What conditions a model that reads one vector per caption, written or spoken: the vectors, and what made them."""
+"""What conditions a model that reads one vector per caption, written or spoken: the vectors, and what made them.
+
+Of several processes the first computes what is kept in the dataset folder, the others read it there.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from gancli.data.shards import Dataset
 from gancli.encoders.embeddings import CaptionEmbeddings, embed_split, load_embeddings
 from gancli.encoders.sentence import SentenceEncoder
 from gancli.encoders.speech import Speech, embed_speech
+from gancli.engine.distributed import main_first
 from gancli.engine.events import Events
 from gancli.errors import ConfigError
 from gancli.folders import reading_settings
@@ -50,7 +54,7 @@ def sentence_conditions(
     captions = [split.captions(index)[0] for index in indices]
     encoder.check(captions)
     told = reporter(events, "sentence vectors", "captions")
-    train = embed_split(dataset.split("train"), encoder, progress=told)
+    train = main_first(lambda: embed_split(dataset.split("train"), encoder, progress=told))
     return Conditions(train, encoder.encode(captions), encoder)
 
 
@@ -61,7 +65,7 @@ def speech_conditions(encoder: Speech, dataset: Dataset, events: Events) -> Cond
         DataError: The dataset has no speech, or its features have other settings than the encoder was trained with.
     """
     told = reporter(events, "speech vectors", "spoken captions")
-    train = embed_speech(dataset.split("train"), encoder, progress=told)
+    train = main_first(lambda: embed_speech(dataset.split("train"), encoder, progress=told))
     split, indices = grid_images(dataset)
     return Conditions(train, encoder.encode_mels([split.speech(index)[0] for index in indices]), encoder)
 
@@ -73,9 +77,11 @@ def precomputed_conditions(path: Path, dataset: Dataset, device: torch.device) -
         DataError: It is missing, broken or of another dataset.
     """
     split, indices = grid_images(dataset)
-    held_out = load_embeddings(path, split)
+    held_out, train = main_first(
+        lambda: [load_embeddings(path, part) for part in (split, dataset.split("train"))]
+    )
     grid = torch.from_numpy(np.stack([held_out.of(index)[0] for index in indices]))
-    return Conditions(load_embeddings(path, dataset.split("train")), grid.to(device), None)
+    return Conditions(train, grid.to(device), None)
 
 
 def refuse_other_encoder(

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import gancli
-from gancli.build import build_csfgan, build_holes, csfgan_arguments, pick_device
+from gancli.build import build_csfgan, build_holes, csfgan_arguments
 from gancli.config import CSFGANRecipe
 from gancli.data.loader import Batch, BatchSource, evaluation_batches
 from gancli.data.masks import Holes
@@ -20,12 +20,13 @@ from gancli.data.shards import Dataset
 from gancli.encoders.backbones import Vgg16, load_vgg16
 from gancli.encoders.damsm import TextEncoder, load_damsm
 from gancli.engine.checkpoint import seed_everything
+from gancli.engine.distributed import main_first
 from gancli.engine.events import Events
 from gancli.errors import ConfigError, DataError
 from gancli.folders import write_folder
 from gancli.inference.figures import grid
 from gancli.losses.matching import word_mask
-from gancli.training.common import RunResult, grid_images, load_initial_weights, train_model
+from gancli.training.common import RunResult, grid_images, load_initial_weights, share_of, train_model
 
 GRID_PICTURES = 12  # each with its hole, filled, and as it was
 GRID_COLUMNS = 6
@@ -33,16 +34,16 @@ GRID_COLUMNS = 6
 
 def train_csfgan(
     recipe: CSFGANRecipe,
+    dataset: Dataset,
+    device: torch.device,
+    events: Events,
     *,
     runs: Path = Path("runs"),
     resume: Path | None = None,
     init_from: Path | None = None,
     weights: Path | None = None,
-    events: Events | None = None,
 ) -> RunResult:
-    """Trains CSF-GAN as a recipe says; arguments, result and errors as `gancli.train`."""
-    device = pick_device(recipe.train.device)
-    dataset = Dataset.open(recipe.data)
+    """Trains CSF-GAN on a dataset as a recipe says; further arguments, result and errors as `gancli.train`."""
     if recipe.model.size > dataset.image_size:
         raise ConfigError(
             f"model.size: received {recipe.model.size}, but {recipe.data} was prepared at {dataset.image_size} pixels",
@@ -50,7 +51,7 @@ def train_csfgan(
         )
     encoder = load_damsm(recipe.encoder, device)
     encoder.check_vocabulary(dataset.vocabulary, dataset.path)
-    perceptual = perceptual_network(recipe, weights)
+    perceptual = main_first(lambda: perceptual_network(recipe, weights))  # which may download them
     holes = build_holes(recipe.holes)
     seed_everything(recipe.train.seed)
     arguments = csfgan_arguments(recipe, int(encoder.settings["text"]["dim"]))
@@ -60,9 +61,8 @@ def train_csfgan(
     source = BatchSource(
         dataset.split("train"),
         sizes=[recipe.model.size],
-        batch=recipe.loader.batch,
+        **share_of(recipe),
         words=recipe.loader.words,
-        seed=recipe.train.seed,
         holes=holes,
         grayscale=recipe.loader.grayscale,
     )
@@ -71,14 +71,14 @@ def train_csfgan(
     def sample(networks: Mapping[str, nn.Module], step: int) -> Image.Image:
         return shown.draw(networks["generator"], encoder.text)
 
-    def export(networks: Mapping[str, nn.Module], folder: Path, step: int) -> None:
+    def export(networks: Mapping[str, nn.Module], folder: Path, step: int, images: int) -> None:
         settings = {
             "kind": "csfgan",
             "gancli": gancli.__version__,
             "dataset": dataset.name,
             "words": recipe.loader.words,
             "step": step,
-            "images_seen": step * recipe.loader.batch,
+            "images_seen": images,
             "encoder_hash": encoder.hash,
             "holes": holes.description,
             "word_discriminator": recipe.model.word_discriminator,

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import gancli
-from gancli.build import build_ffgan, generator_arguments, pick_device
+from gancli.build import build_ffgan, generator_arguments
 from gancli.config import FFGANRecipe
 from gancli.data.loader import BatchSource
 from gancli.data.shards import Dataset
@@ -22,20 +22,20 @@ from gancli.engine.events import Events
 from gancli.inference.figures import grid
 from gancli.inference.model_folder import save_model
 from gancli.losses.matching import word_mask
-from gancli.training.common import RunResult, grid_images, load_initial_weights, train_model
+from gancli.training.common import RunResult, grid_images, load_initial_weights, share_of, train_model
 
 
 def train_ffgan(
     recipe: FFGANRecipe,
+    dataset: Dataset,
+    device: torch.device,
+    events: Events,
     *,
     runs: Path = Path("runs"),
     resume: Path | None = None,
     init_from: Path | None = None,
-    events: Events | None = None,
 ) -> RunResult:
-    """Trains FF-GAN as a recipe says; arguments, result and errors as `gancli.train`."""
-    device = pick_device(recipe.train.device)
-    dataset = Dataset.open(recipe.data)
+    """Trains FF-GAN on a dataset as a recipe says; further arguments, result and errors as `gancli.train`."""
     encoder = load_damsm(recipe.encoder, device)
     encoder.check_vocabulary(dataset.vocabulary, dataset.path)
     seed_everything(recipe.train.seed)
@@ -45,23 +45,22 @@ def train_ffgan(
     source = BatchSource(
         dataset.split("train"),
         sizes=recipe.model.stages,
-        batch=recipe.loader.batch,
+        **share_of(recipe),
         words=recipe.loader.words,
-        seed=recipe.train.seed,
     )
     conditions = GridConditions.choose(dataset, recipe, device)
 
     def sample(networks: Mapping[str, nn.Module], step: int) -> Image.Image:
         return conditions.draw(networks["generator"], encoder.text)
 
-    def export(networks: Mapping[str, nn.Module], folder: Path, step: int) -> None:
+    def export(networks: Mapping[str, nn.Module], folder: Path, step: int, images: int) -> None:
         settings = {
             "kind": "ffgan",
             "gancli": gancli.__version__,
             "dataset": dataset.name,
             "words": recipe.loader.words,
             "step": step,
-            "images_seen": step * recipe.loader.batch,
+            "images_seen": images,
             "encoder_hash": encoder.hash,
             "generator": generator_arguments(recipe.model),
             "text": dict(encoder.settings["text"]),

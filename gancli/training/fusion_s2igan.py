@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import gancli
-from gancli.build import build_fusion_s2igan, fusion_s2igan_arguments, pick_device
+from gancli.build import build_fusion_s2igan, fusion_s2igan_arguments
 from gancli.config import FusionS2iGanRecipe
 from gancli.data.loader import BatchSource
 from gancli.data.shards import Dataset
@@ -23,7 +23,7 @@ from gancli.errors import ConfigError
 from gancli.folders import read_settings
 from gancli.inference.figures import grid
 from gancli.inference.model_folder import save_fusion_s2igan
-from gancli.training.common import RunResult, load_initial_weights, train_model
+from gancli.training.common import RunResult, load_initial_weights, share_of, train_model
 from gancli.training.conditions import (
     Conditions,
     refuse_other_encoder,
@@ -34,16 +34,15 @@ from gancli.training.conditions import (
 
 def train_fusion_s2igan(
     recipe: FusionS2iGanRecipe,
+    dataset: Dataset,
+    device: torch.device,
+    events: Events,
     *,
     runs: Path = Path("runs"),
     resume: Path | None = None,
     init_from: Path | None = None,
-    events: Events | None = None,
 ) -> RunResult:
-    """Trains Fusion-S2iGan as a recipe says; arguments, result and errors as `gancli.train`."""
-    device = pick_device(recipe.train.device)
-    dataset = Dataset.open(recipe.data)
-    events = events or Events()
+    """Trains Fusion-S2iGan on a dataset as a recipe says; further arguments, result and errors as `gancli.train`."""
     encoder = open_encoder(recipe, device)
     judge = image_encoder(recipe, encoder, device)
     conditions: Conditions[SentenceEncoder | Speech]
@@ -62,9 +61,8 @@ def train_fusion_s2igan(
     source = BatchSource(
         dataset.split("train"),
         sizes=[recipe.model.size],
-        batch=recipe.loader.batch,
+        **share_of(recipe),
         words=0,
-        seed=recipe.train.seed,
         sentences=conditions.train,
         wrong="text" if recipe.loader.mismatch == "class-aware" else None,
     )
@@ -75,12 +73,12 @@ def train_fusion_s2igan(
         with torch.no_grad():
             return grid(networks["generator"](noise, conditions.grid))
 
-    def export(networks: Mapping[str, nn.Module], folder: Path, step: int) -> None:
+    def export(networks: Mapping[str, nn.Module], folder: Path, step: int, images: int) -> None:
         settings = {
             "gancli": gancli.__version__,
             "dataset": dataset.name,
             "step": step,
-            "images_seen": step * recipe.loader.batch,
+            "images_seen": images,
             "generator": arguments,
         }
         save_fusion_s2igan(folder, networks["generator"], encoder, settings)

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import gancli
-from gancli.build import build_stackgan, pick_device, stackgan_arguments
+from gancli.build import build_stackgan, stackgan_arguments
 from gancli.config import StackGANRecipe
 from gancli.data.loader import BatchSource
 from gancli.data.shards import Dataset
@@ -24,7 +24,7 @@ from gancli.folders import load_part, model_folder_of, read_folder, read_setting
 from gancli.inference.figures import grid
 from gancli.inference.model_folder import save_stackgan
 from gancli.models.stackgan import StageOneGenerator, StageTwoGenerator
-from gancli.training.common import RunResult, StepDecay, load_initial_weights, train_model
+from gancli.training.common import RunResult, StepDecay, load_initial_weights, share_of, train_model
 from gancli.training.conditions import (
     Conditions,
     precomputed_conditions,
@@ -35,16 +35,15 @@ from gancli.training.conditions import (
 
 def train_stackgan(
     recipe: StackGANRecipe,
+    dataset: Dataset,
+    device: torch.device,
+    events: Events,
     *,
     runs: Path = Path("runs"),
     resume: Path | None = None,
     init_from: Path | None = None,
-    events: Events | None = None,
 ) -> RunResult:
-    """Trains the stage that a recipe says; arguments, result and errors as `gancli.train`."""
-    device = pick_device(recipe.train.device)
-    dataset = Dataset.open(recipe.data)
-    events = events or Events()
+    """Trains the stage that a recipe says on a dataset; further arguments, result and errors as `gancli.train`."""
     text = open_text(recipe, dataset, device, events)
     own = None if resume is None else RunFolder.open(resume).model
     if own is not None and own.is_dir():
@@ -58,9 +57,8 @@ def train_stackgan(
     source = BatchSource(
         dataset.split("train"),
         sizes=[recipe.model.size],
-        batch=recipe.loader.batch,
+        **share_of(recipe),
         words=0,
-        seed=recipe.train.seed,
         sentences=text.train,
         averaged=recipe.loader.averaged,
         wrong=recipe.loader.wrong_pair,
@@ -70,12 +68,12 @@ def train_stackgan(
     def sample(networks: Mapping[str, nn.Module], step: int) -> Image.Image:
         return conditions.draw(networks["generator"])
 
-    def export(networks: Mapping[str, nn.Module], folder: Path, step: int) -> None:
+    def export(networks: Mapping[str, nn.Module], folder: Path, step: int, images: int) -> None:
         settings = {
             "gancli": gancli.__version__,
             "dataset": dataset.name,
             "step": step,
-            "images_seen": step * recipe.loader.batch,
+            "images_seen": images,
             **({"stage1": arguments} if first is None else {"stage1": first.arguments, "stage2": arguments}),
         }
         stage1, stage2 = (

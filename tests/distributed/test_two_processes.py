@@ -1,44 +1,26 @@
-"""Two gloo processes: averaged gradients, equal replicas, decisions taken together."""
+"""The toy on two gloo processes: averaged gradients, equal replicas, common decisions, ends and new starts."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import socket
+import shutil
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.multiprocessing
-from torch import nn
+from torch import Tensor, nn
 
 from gancli.engine import distributed
 from gancli.engine.checkpoint import RunFolder, checkpoints_in, read_checkpoint
+from gancli.engine.events import Event, Events
 from gancli.engine.loop import Loop
 from gancli.errors import RunError
-
-ENGINE_TESTS = Path(__file__).parents[1] / "engine"
-
-
-def _start(rank: int, task: Callable[[int, Path], Any], folder: Path, port: int) -> None:
-    torch.set_num_threads(1)
-    sys.path.insert(0, str(ENGINE_TESTS))
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    with distributed.process_group(torch.device("cpu")):
-        torch.save(task(rank, folder), folder / f"{rank}.pt")
-
-
-def both(task: Callable[[int, Path], Any], folder: Path) -> tuple[Any, Any]:
-    """What each of two processes got from `task`."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.start_processes(_start, (task, folder, port), nprocs=2, start_method="fork")
-    first, second = (torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1))
-    return first, second
+from tests.distributed.ranks import ENGINE_TESTS, METHOD, environment, free_port, on_ranks
 
 
 def _gradients(rank: int, _: Path) -> Any:
@@ -63,7 +45,7 @@ def _gradients(rank: int, _: Path) -> Any:
 
 
 def test_gradients_are_the_mean_of_both_with_missing_ones_as_zero(tmp_path: Path) -> None:
-    first, second = both(_gradients, tmp_path)
+    first, second = on_ranks(_gradients, tmp_path)
     for ours, theirs in zip(first[0], second[0], strict=True):
         assert torch.equal(ours, theirs)  # broadcast
     for own, other, mean, same in zip(first[1], second[1], first[2], second[2], strict=True):
@@ -97,7 +79,7 @@ def _decisions(rank: int, _: Path) -> Any:
 
 
 def test_processes_decide_together(tmp_path: Path) -> None:
-    first, second = both(_decisions, tmp_path)
+    first, second = on_ranks(_decisions, tmp_path)
     same = {"main": 7, "gather": [0, 10], "maximum": 2, "raised": "only here a hint", "mean": 1.0}
     assert first == {**same, "weight": 1.0}
     assert second == {**same, "weight": 2.0}
@@ -110,19 +92,23 @@ def _train(rank: int, folder: Path) -> Any:
     steps = 6 if (folder / "resume").exists() else 4
     name = (folder / "run").read_text() if (folder / "run").exists() else None
     run = RunFolder(folder / name) if name else RunFolder.create(folder, "toy")
+    events: list[Event] = []
     loop = Loop(
         model,
         lambda start: (toy_batch(i, rank) for i in range(start, 100)),
         run,
         settings(steps=steps, log_every=2, checkpoint_every=2),
         torch.device("cpu"),
+        events=Events(events.append),
     )
     result = loop.run()
     state = {
         name: [p.detach() for p in network.parameters()]
         for name, network in {**model.networks, "averaged": loop.averages.networks["generator"]}.items()
     }
-    return {"weights": state, "run": run.path.name, "images": result.images, "last": dict(result.last)}
+    return {"weights": state, "run": run.path.name, "images": result.images, "last": dict(result.last)} | {
+        "warnings": [event.text for event in events if event.kind == "warning"]
+    }
 
 
 def equal(first: dict[str, Any], second: dict[str, Any]) -> bool:
@@ -140,19 +126,105 @@ def test_replicas_stay_equal_and_resume_exactly(tmp_path: Path, break_at_4: bool
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     straight.mkdir()
     (straight / "resume").touch()
-    first, second = both(_train, straight)
+    first, second = on_ranks(_train, straight)
     assert equal(first, second)
     assert first["run"] == second["run"] == "0001-toy"
     assert first["images"] == 6 * 4 * 2
     assert first["last"] == second["last"]
     if break_at_4:
         broken.mkdir()
-        stopped, _ = both(_train, broken)
+        stopped, _ = on_ranks(_train, broken)
         assert not equal(stopped, first)
         (broken / "run").write_text("0001-toy")
         (broken / "resume").touch()
-        resumed, resumed_second = both(_train, broken)
+        resumed, resumed_second = on_ranks(_train, broken)
         assert equal(resumed, resumed_second)
         assert equal(resumed, first)
         (newest,) = checkpoints_in(broken / "0001-toy" / "checkpoints")[-1:]
         assert len(read_checkpoint(newest).state["random"]) == 2
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_two_processes_is_continued_by_one_and_by_three(tmp_path: Path) -> None:
+    start = tmp_path / "two"
+    on_ranks(_train, start)
+    for world in (1, 3):
+        folder = tmp_path / str(world)
+        shutil.copytree(start, folder)
+        (folder / "run").write_text("0001-toy")
+        (folder / "resume").touch()
+        results = on_ranks(_train, folder, world=world)
+        assert all(equal(result, results[0]) for result in results)
+        assert not equal(results[0], torch.load(start / "0.pt", weights_only=True))
+        assert results[0]["images"] == 4 * 4 * 2 + 2 * 4 * world
+        (warning,) = results[0]["warnings"]
+        assert f"2 until step 4, {world} from here on" in warning
+        newest = checkpoints_in(folder / "0001-toy" / "checkpoints")[-1]
+        states = [state["torch"] for state in read_checkpoint(newest).state["random"]]
+        assert len({bytes(state.tolist()) for state in states}) == world, "each draws numbers of its own"
+
+
+def _killed(rank: int, folder: Path, port: int) -> None:
+    sys.path.insert(0, str(ENGINE_TESTS))
+    from toy import Toy, settings, toy_batch
+
+    class Fatal(Toy):
+        """Of which process 1 dies in the middle of step 3."""
+
+        steps = 0
+
+        def generator_terms(self, shared: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+            self.steps += 1
+            if rank == 1 and self.steps == 4:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().generator_terms(shared)
+
+    def batches(start: int) -> Iterator[Any]:
+        return (toy_batch(i, rank) for i in range(start, 100))
+
+    os.environ |= environment(rank, 2, port)
+    try:
+        with distributed.process_group(torch.device("cpu")):
+            run = RunFolder.create(folder, "toy")
+            Loop(Fatal(), batches, run, settings(steps=50, checkpoint_every=2), torch.device("cpu")).run()
+    except distributed.LostProcess as error:
+        (folder / f"{rank}.txt").write_text(f"{error}\n{error.hint}")
+
+
+def test_a_process_that_dies_takes_the_run_down_and_the_last_checkpoint_is_good(tmp_path: Path) -> None:
+    context = multiprocessing.get_context(METHOD)
+    port = free_port()
+    processes = [context.Process(target=_killed, args=(rank, tmp_path, port)) for rank in (0, 1)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, -signal.SIGKILL]
+    message, hint = (tmp_path / "0.txt").read_text().splitlines()
+    assert "0001-toy: another process of this run has ended" in message
+    assert message.endswith("after step 3")
+    (good,) = checkpoints_in(tmp_path / "0001-toy" / "checkpoints")
+    assert str(good) in hint
+    assert read_checkpoint(good).step == 2
+
+
+def _tells(rank: int, folder: Path, port: int) -> None:
+    os.environ |= environment(rank, 2, port)
+    with distributed.process_group(torch.device("cpu")):
+        pass
+    told = folder / f"told-{rank}"
+    (folder / f"code-{rank}").write_text(str(distributed.told_once(rank + 2, told.touch)))
+
+
+def test_one_process_says_why_and_all_end_with_its_exit_code(tmp_path: Path) -> None:
+    context = multiprocessing.get_context(METHOD)
+    port = free_port()
+    processes = [context.Process(target=_tells, args=(rank, tmp_path, port)) for rank in (0, 1)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    (told,) = tmp_path.glob("told-*")
+    expected = str(int(told.name[-1]) + 2)
+    assert [(tmp_path / f"code-{rank}").read_text() for rank in (0, 1)] == [expected, expected]

@@ -1,0 +1,55 @@
+"""Several processes of a test, in a gloo group of their own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.multiprocessing
+
+from gancli.engine import distributed
+
+ENGINE_TESTS = Path(__file__).parents[1] / "engine"
+# A forked process cannot use CUDA, nor autograd once that has threads for CUDA
+METHOD = "forkserver" if torch.cuda.is_available() else "fork"
+
+
+def environment(rank: int, world: int, port: int) -> dict[str, str]:
+    """What torchrun sets."""
+    return {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(world),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _start(
+    rank: int, task: Callable[..., Any], folder: Path, world: int, port: int, arguments: tuple[Any, ...]
+) -> None:
+    torch.set_num_threads(1)
+    sys.path.insert(0, str(ENGINE_TESTS))
+    os.environ |= environment(rank, world, port)
+    with distributed.process_group(torch.device("cpu")):
+        torch.save(task(rank, folder, *arguments), folder / f"{rank}.pt")
+
+
+def on_ranks(task: Callable[..., Any], folder: Path, *arguments: Any, world: int = 2) -> list[Any]:
+    """What each of the processes got from `task(rank, folder, *arguments)`: tensors and plain values."""
+    folder.mkdir(exist_ok=True)
+    torch.multiprocessing.start_processes(
+        _start, (task, folder, world, free_port(), arguments), nprocs=world, start_method=METHOD
+    )
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(world)]
