@@ -18,6 +18,7 @@ import typer.core
 from gancli import __version__
 from gancli.cli.console import Output, ProgressMode
 from gancli.cli.errors import reported
+from gancli.processes import speaks_for_machine
 
 SHARED_PANEL = "Output"
 
@@ -65,7 +66,7 @@ class Root(typer.core.TyperGroup):
         except typer.TyperException as error:
             code = error.exit_code
             # Where nothing at all was typed, the help is printed already and the message is empty.
-            if message := error.format_message():
+            if (message := error.format_message()) and speaks_for_machine():
                 context = getattr(error, "ctx", None)
                 hint = f"{context.command_path if context else 'gancli'} --help"
                 out = Output(json="--json" in (sys.argv[1:] if args is None else args))

@@ -16,6 +16,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gancli.processes import Place
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -41,6 +43,9 @@ class Output:
         quiet: stdout is the bare result, stderr holds only warnings and errors.
         verbose: 1 adds details.
         progress: Under `auto` there is none with `quiet` or `json`.
+
+    Attributes:
+        place: Of this process among several that do the same; only process 0 says what all would say.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class Output:
         self.json = json
         self.quiet = quiet
         self.verbose = verbose
+        self.place = Place()
         if progress is not ProgressMode.AUTO:
             self.progress_mode = progress
         elif json or quiet:
@@ -112,7 +118,8 @@ class Output:
         self._stderr(text, label="warning", style="yellow")
 
     def fail(self, message: str, hint: str | None, exit_code: int) -> None:
-        """The error that ends the command; with `json` also as an object on stdout."""
+        """The error that ends the command, from whichever process; with `json` also as an object on stdout."""
+        self.place = Place()
         self._stderr(message, label="error", style="bold red")
         if hint:
             self._stderr(hint, label="hint", style="cyan")
@@ -147,7 +154,7 @@ class Output:
         Yields:
             A function to call with the line.
         """
-        if self.progress_mode is ProgressMode.BAR:
+        if self.progress_mode is ProgressMode.BAR and self.place.rank == 0:
             from rich.markup import escape
 
             with self._console().status("") as status:
@@ -195,6 +202,8 @@ class Output:
         return Console(stderr=True, highlight=False)  # made when used: a test may have changed sys.stderr
 
     def _stderr(self, text: str, *, label: str = "", style: str = "") -> None:
+        if self.place.rank > 0:
+            return
         if not sys.stderr.isatty():  # never wrapped, so that a path in a log stays in one piece
             print(f"{label}: {text}" if label else text, file=sys.stderr, flush=True)  # noqa: T201
             return
@@ -203,9 +212,9 @@ class Output:
         line = Text.assemble((f"{label}: ", style), text) if label else Text(text, style)
         self._console().print(line, soft_wrap=True)
 
-    @staticmethod
-    def _stdout(text: str) -> None:
-        print(text, flush=True)  # noqa: T201 - the one place that writes to stdout
+    def _stdout(self, text: str) -> None:
+        if self.place.rank == 0:
+            print(text, flush=True)  # noqa: T201 - the one place that writes to stdout
 
 
 def _nothing(done: int, total: int) -> None:

@@ -20,6 +20,7 @@ FAILED = 1  # a run that was well asked for failed
 USAGE = 2  # arguments, recipe, an output folder that exists
 DATA = 3  # data missing or broken
 INTERRUPTED = 130  # 128 + SIGINT
+TERMINATED = 143  # 128 + SIGTERM
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 MEMORY_HINT = "use a smaller batch (loader.batch=…, --batch) or smaller pictures"
@@ -110,6 +111,25 @@ def reported(out: Output) -> Iterator[None]:
             raise
         if os.environ.get("GANCLI_DEBUG", "") not in ("", "0"):
             traceback.print_exc()
-        failure = explain(error)
-        out.fail(failure.message, failure.hint, failure.exit_code)
-        raise typer.Exit(failure.exit_code) from error
+        raise typer.Exit(_tell(out, error)) from error
+
+
+def _tell(out: Output, error: BaseException) -> int:
+    """Says what ended the command, in one of the processes that it ended in; the exit code."""
+    failure, here = explain(error), out.place
+    # what the user asked for is the same for all; the state of a machine need not be
+    where = (
+        "" if here.world == 1 or isinstance(error, GancliError) else f"process {here.rank} of {here.world}: "
+    )
+
+    def tell() -> None:
+        out.fail(where + failure.message, failure.hint, failure.exit_code)
+
+    if "gancli.engine.distributed" in sys.modules:
+        from gancli.engine import distributed
+
+        if distributed.joined():
+            return distributed.told_once(failure.exit_code, tell)
+    if here.local_rank == 0:
+        tell()
+    return failure.exit_code

@@ -10,6 +10,7 @@ import typer
 
 from gancli.cli.app import command, encoder_app
 from gancli.cli.console import Output
+from gancli.cli.processes import take_place
 from gancli.cli.training import (
     Device,
     DryRun,
@@ -192,6 +193,7 @@ def _pretrain(
     """What every encoder's command does; `export` names a file for the vectors of all captions."""
     from gancli.config import ClassifierRecipe, EncoderRecipe
 
+    take_place(out)
     name, found = find_recipe(kind, recipe, resume, overrides, device, seed)
     resolved = cast(EncoderRecipe, found)
     # "cub-small" of the recipe damsm/cub-small or of the run runs/0003-damsm-cub-small

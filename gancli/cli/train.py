@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from gancli.cli.app import command, train_app
 from gancli.cli.console import Output
+from gancli.cli.processes import Processes, launch, take_place
 from gancli.cli.training import (
     Device,
     DryRun,
@@ -24,6 +26,9 @@ from gancli.cli.training import (
     show_plan,
 )
 from gancli.errors import UsageError
+
+if TYPE_CHECKING:
+    from gancli.config import ModelRecipe
 
 InitFrom = Annotated[
     Path | None,
@@ -51,13 +56,14 @@ def ffgan(
     runs: Runs = Path("runs"),
     device: Device = None,
     seed: Seed = None,
+    nproc: Processes = None,
     dry_run: DryRun = False,
 ) -> None:
     """FF-GAN: text to image in stages, the words fused into the features.
 
     Ctrl-C and SIGTERM save a checkpoint at the next step; --resume continues bit for bit.
     """
-    _train(out, "ffgan", overrides, recipe, resume, init_from, runs, device, seed, dry_run)
+    _train(out, "ffgan", overrides, recipe, resume, init_from, runs, device, seed, nproc, dry_run)
 
 
 @command(
@@ -79,6 +85,7 @@ def stackgan(
     runs: Runs = Path("runs"),
     device: Device = None,
     seed: Seed = None,
+    nproc: Processes = None,
     dry_run: DryRun = False,
 ) -> None:
     """StackGAN: Stage I sketches a sentence, Stage II redraws the sketch four times as large.
@@ -89,7 +96,18 @@ def stackgan(
     """
     stage = _stage(overrides, ("1", "2"), "Stage II stands on a trained Stage I.")
     _train(
-        out, "stackgan", overrides, recipe, resume, init_from, runs, device, seed, dry_run, f"-stage{stage}"
+        out,
+        "stackgan",
+        overrides,
+        recipe,
+        resume,
+        init_from,
+        runs,
+        device,
+        seed,
+        nproc,
+        dry_run,
+        f"-stage{stage}",
     )
 
 
@@ -112,6 +130,7 @@ def attr2image(
     runs: Runs = Path("runs"),
     device: Device = None,
     seed: Seed = None,
+    nproc: Processes = None,
     dry_run: DryRun = False,
 ) -> None:
     """attr2image: attributes to a silhouette (stage=shape), silhouette and attributes to a picture (stage=image).
@@ -124,7 +143,20 @@ def attr2image(
     stage = _stage(
         overrides, ("shape", "image"), "stage=image paints the silhouettes that stage=shape draws."
     )
-    _train(out, "attr2image", overrides, recipe, resume, init_from, runs, device, seed, dry_run, f"-{stage}")
+    _train(
+        out,
+        "attr2image",
+        overrides,
+        recipe,
+        resume,
+        init_from,
+        runs,
+        device,
+        seed,
+        nproc,
+        dry_run,
+        f"-{stage}",
+    )
 
 
 @command(
@@ -146,6 +178,7 @@ def fusion_s2igan(
     runs: Runs = Path("runs"),
     device: Device = None,
     seed: Seed = None,
+    nproc: Processes = None,
     dry_run: DryRun = False,
 ) -> None:
     """Fusion-S2iGan: speech to image in one stage. With the recipe dfgan/cub it is DF-GAN, text to image.
@@ -154,7 +187,7 @@ def fusion_s2igan(
 
     Ctrl-C and SIGTERM save a checkpoint at the next step; --resume continues bit for bit.
     """
-    _train(out, "fusion-s2igan", overrides, recipe, resume, init_from, runs, device, seed, dry_run)
+    _train(out, "fusion-s2igan", overrides, recipe, resume, init_from, runs, device, seed, nproc, dry_run)
 
 
 @command(
@@ -184,6 +217,7 @@ def csfgan(
     runs: Runs = Path("runs"),
     device: Device = None,
     seed: Seed = None,
+    nproc: Processes = None,
     dry_run: DryRun = False,
 ) -> None:
     """CSF-GAN: fills the hole of a picture as a sentence says. gancli inpaint uses it.
@@ -192,7 +226,20 @@ def csfgan(
 
     Ctrl-C and SIGTERM save a checkpoint at the next step; --resume continues bit for bit.
     """
-    _train(out, "csfgan", overrides, recipe, resume, init_from, runs, device, seed, dry_run, weights=weights)
+    _train(
+        out,
+        "csfgan",
+        overrides,
+        recipe,
+        resume,
+        init_from,
+        runs,
+        device,
+        seed,
+        nproc,
+        dry_run,
+        weights=weights,
+    )
 
 
 def _stage(overrides: Sequence[str] | None, stages: tuple[str, str], hint: str) -> str:
@@ -217,11 +264,13 @@ def _train(
     runs: Path,
     device: str | None,
     seed: int | None,
+    nproc: int | None,
     dry_run: bool,
     variant: str = "",
     weights: Path | None = None,
 ) -> None:
     """What every model's command does; `variant` follows the dataset's name in the recipe's."""
+    take_place(out, nproc)
     if resume is not None and init_from is not None:
         raise UsageError(
             "--resume and --init-from: a run is either continued or started anew", "leave one of them out"
@@ -230,17 +279,20 @@ def _train(
     if dry_run:
         show_plan(out, name, resolved, {"run": resume or runs})
         return
-    from gancli.config import ModelRecipe
+    if nproc is not None and nproc > 1:
+        raise typer.Exit(launch(out, cast("ModelRecipe", resolved), nproc))
     from gancli.training import train
 
     out.note(f"recipe {name}")
     with followed(out) as events:
         result = train(
-            cast(ModelRecipe, resolved),
+            cast("ModelRecipe", resolved),
             runs=runs,
             resume=resume,
             init_from=init_from,
             weights=weights,
             events=events,
         )
-    finish(out, "model", result, f"gancli train {kind} --resume {{run}}")
+    world = out.place.world
+    all_here = world > 1 and os.environ.get("LOCAL_WORLD_SIZE") == str(world)
+    finish(out, "model", result, f"gancli train {kind} --resume {{run}}" + f" --nproc {world}" * all_here)

@@ -190,5 +190,6 @@ def finish(out: Output, kind: str, result: RunResult, again: str) -> None:
     if loop.interrupted:
         out.result(data, text, quiet=str(result.run))
         out.note(f"continue with: {again.format(run=result.run)}")
-        raise typer.Exit(loop.exit_code)
+        # process 0 is the last to end, when all is written: torchrun ends the others as soon as one has failed
+        raise typer.Exit(loop.exit_code if out.place.rank == 0 else 0)
     out.result(data, f"{text}\n{kind}: {result.output}", quiet=str(result.output))
