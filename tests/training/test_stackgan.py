@@ -119,7 +119,7 @@ def test_the_rates_halve_after_the_epochs_of_the_recipe(
 
     own = recipe(1, data, f"encoder={tiny_encoder}", "optim.lr_decay_epochs=50", "optim.generator_lr=8e-4")
     model = build_stackgan(own, stackgan_arguments(own, 16, 0), None, torch.device("cpu"))
-    schedule = StepDecay(model.phases, own)
+    schedule = StepDecay(model.phases, own.optim.lr_decay, own.optim.lr_decay_epochs)
     rates = {}
     for epoch in (0, 49, 50, 99, 100, 599):
         schedule(epoch)

@@ -52,6 +52,20 @@ def test_a_resumed_run_ends_with_the_same_weights(tiny_dataset, tiny_encoder, tm
     assert (whole.run / "log.csv").read_text().count("\n") == 5
 
 
+def test_a_run_made_before_a_key_was_there_is_resumed_with_its_default(tiny_dataset, tiny_encoder, tmp_path):
+    first = train(ffgan(tiny_dataset, tiny_encoder, "train.steps=1"), runs=tmp_path)
+    stored = first.run / "recipe.yaml"
+    lines = stored.read_text().splitlines(keepends=True)
+    stored.write_text("".join(line for line in lines if "sync_batch_norm" not in line))
+    assert len(stored.read_text()) < sum(map(len, lines))
+    resumed = train(ffgan(tiny_dataset, tiny_encoder, "train.steps=2"), resume=first.run)
+    assert resumed.loop.step == 2
+    with pytest.raises(UsageError, match=r"train\.deterministic: False → True"):
+        train(
+            ffgan(tiny_dataset, tiny_encoder, "train.steps=2", "train.deterministic=true"), resume=first.run
+        )
+
+
 def test_a_run_leaves_models_and_pictures(tiny_dataset, tiny_encoder, tmp_path):
     result = train(ffgan(tiny_dataset, tiny_encoder, "train.steps=2"), runs=tmp_path)
     assert result.run.name == "0001-ffgan-cub"
