@@ -88,7 +88,7 @@ def _silhouettes(report: PrepareReport) -> str:
     parts = []
     for split, usable in entry.usable.items():
         faults = ", ".join(
-            f"{number:,} {REASONS[Fault[name.upper()]]}" for name, number in entry.faults[split].items()
+            f"{REASONS[Fault[name.upper()]]}: {number:,}" for name, number in entry.faults[split].items()
         )
         parts.append(
             f"{usable:,} of {report.counts[split]:,} {split} are good" + (f" ({faults})" if faults else "")
