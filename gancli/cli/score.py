@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gancli.cli.app import USE, app, command, score_app
 from gancli.cli.console import Output
+from gancli.cli.processes import take_place
 
 if TYPE_CHECKING:
     from gancli.scores.results import ScoreRow
@@ -33,6 +35,25 @@ class Window(StrEnum):
 
     UNIFORM = "uniform"
     WANG = "wang"
+
+
+def in_parts(score: Callable[..., None]) -> Callable[..., None]:
+    """Runs a score on all processes that torchrun or srun started: each looks at a part of the pictures, on its own
+    device where the score takes one, and process 0 reports.
+    """
+
+    @functools.wraps(score)
+    def run(out: Output, **arguments: Any) -> None:
+        from gancli.build import pick_device
+        from gancli.engine.distributed import process_group
+
+        take_place(out)
+        with process_group(pick_device(arguments.get("device", "cpu"))) as device:
+            if "device" in arguments:
+                arguments["device"] = str(device)
+            score(out, **arguments)
+
+    return run
 
 
 Samples = Annotated[
@@ -72,6 +93,7 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Of whatever the metric
     ),
     progress=True,
 )
+@in_parts
 def fid(
     out: Output,
     real: Annotated[
@@ -137,6 +159,7 @@ def fid(
     ),
     progress=True,
 )
+@in_parts
 def inception_score(
     out: Output,
     pictures: Annotated[
@@ -194,6 +217,7 @@ def inception_score(
     ),
     progress=True,
 )
+@in_parts
 def r_precision(
     out: Output,
     samples: Samples,
@@ -246,6 +270,7 @@ CompatS2igan = Annotated[
     ),
     progress=True,
 )
+@in_parts
 def mean_average_precision(
     out: Output,
     samples: Samples,
@@ -294,6 +319,7 @@ def mean_average_precision(
     ),
     progress=True,
 )
+@in_parts
 def recall(
     out: Output,
     samples: Samples,
@@ -374,6 +400,7 @@ InvertMask = Annotated[bool, typer.Option("--invert-mask", help="White is what w
     ),
     progress=True,
 )
+@in_parts
 def psnr(
     out: Output,
     pictures: Filled,
@@ -412,6 +439,7 @@ def psnr(
     ),
     progress=True,
 )
+@in_parts
 def ssim(
     out: Output,
     pictures: Filled,
@@ -471,6 +499,7 @@ def cost(
     examples=("gancli score agreement pictures", "gancli score agreement data/demo:test"),
     progress=True,
 )
+@in_parts
 def agreement(
     out: Output,
     samples: Annotated[
@@ -505,6 +534,7 @@ def agreement(
     ),
     progress=True,
 )
+@in_parts
 def shapes(
     out: Output,
     samples: Annotated[
@@ -579,10 +609,14 @@ def table(
 
 def _report(out: Output, rows: Sequence[ScoreRow], results: Path) -> None:
     """Appends rows to results.csv and shows them."""
+    from gancli.engine.distributed import from_main
     from gancli.scores.results import append_row
 
-    for row in rows:
-        append_row(results, row)
+    def write() -> None:
+        for row in rows:
+            append_row(results, row)
+
+    from_main(write)
     columns = ("metric", "of", "value", "±", "real", "generated", "network")
     cells = [
         (

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +22,14 @@ from PIL import Image
 from scipy import ndimage
 
 from gancli.data.loader import evaluation_batches
-from gancli.data.shards import FOREGROUND
+from gancli.data.shards import FOREGROUND, Split
 from gancli.data.sources.demo import asked_colors, species
 from gancli.data.sources.demo_drawing import BACKGROUNDS, COLORS, PALETTE, SCENERY, SKIES, draw_bird
 from gancli.errors import DataError
 from gancli.samples import GeneratedPicture, read_samples
+from gancli.scores.parts import Progress, by_parts
 from gancli.scores.pictures import FilePictures, Pixels, SplitPictures, open_pictures, origin_of
 from gancli.scores.results import ScoreRow
-
-Progress = Callable[[int, int], None]  # pictures done, pictures in all
 
 CHANCE = 1 / len(COLORS)
 NONE = "none"  # measured where no bird is found
@@ -102,12 +102,10 @@ def score_agreement(
             f"{pictures.name}: no caption names the colour of a bird or of its belly",
             f"Agreement is for captions of the demo dataset; the colours are {', '.join(COLORS)}.",
         )
-    measured: dict[str, list[str]] = {"primary": [], "belly": []}
-    for images in pictures.batches(batch):
-        for part, colors in measure_colors(images).items():
-            measured[part] += colors
-        if progress is not None:
-            progress(len(measured["primary"]), len(pictures))
+    found = by_parts(
+        len(pictures), batch, lambda rows: map(measure_colors, pictures.part(rows).batches(batch)), progress
+    )
+    measured = {part: [color for colors in found for color in colors[part]] for part in ("primary", "belly")}
     return _compare(measured, asked)
 
 
@@ -195,29 +193,28 @@ def _silhouette_rows(
     pictures: SplitPictures | FilePictures, data: str | None, progress: Progress | None
 ) -> list[ScoreRow]:
     """How well the birds fill their silhouettes; nothing where there are none beside the pictures."""
-    silhouettes: Iterator[list[NDArray[np.bool_]]]
+    silhouettes: Callable[[slice], Iterator[list[NDArray[np.bool_]]]]
     if isinstance(pictures, SplitPictures):
         if not pictures.split.has_segmentations:
             return []
         kept = np.flatnonzero(pictures.split.segmentation_faults == 0)
         pictures = pictures.only(kept.tolist())
-        batches = evaluation_batches(
-            pictures.split, sizes=(), batch=_CHUNK, words=0, images=kept, mask_sizes=(pictures.side,)
-        )
-        silhouettes = (list(batch.masks[0][:, 0].numpy() > 0) for batch in batches)
+        silhouettes = partial(_split_silhouettes, pictures.split, kept, pictures.side)
     else:
         records = read_samples(pictures.folder)
         if not all(record.shape and record.shape != record.file for record in records):
             return []
-        silhouettes = _silhouettes(pictures, records)
+        silhouettes = partial(_silhouettes, pictures, records)
     if not len(pictures):
         return []
-    values: list[float] = []
-    for images, given in zip(pictures.batches(_CHUNK), silhouettes, strict=True):
-        for found, mask in zip(measure_foreground(images), given, strict=True):
-            values.append(_iou(found, _at_size(mask, found.shape[0], found.shape[1])))
-        if progress is not None:
-            progress(len(values), len(pictures))
+    painted = pictures
+
+    def work(rows: slice) -> Iterator[list[float]]:
+        for images, given in zip(painted.part(rows).batches(_CHUNK), silhouettes(rows), strict=True):
+            found = measure_foreground(images)
+            yield [_iou(bird, _at_size(mask, *bird.shape)) for bird, mask in zip(found, given, strict=True)]
+
+    values = list(chain.from_iterable(by_parts(len(pictures), _CHUNK, work, progress)))
     real = isinstance(pictures, SplitPictures)
     return [
         ScoreRow(
@@ -240,11 +237,21 @@ def _silhouette_rows(
     ]
 
 
+def _split_silhouettes(
+    split: Split, images: NDArray[np.int64], side: int, rows: slice
+) -> Iterator[list[NDArray[np.bool_]]]:
+    """The masks of some images of a split, in the batches of their pictures; each (side, side)."""
+    for batch in evaluation_batches(
+        split, sizes=(), batch=_CHUNK, words=0, images=images[rows], mask_sizes=(side,)
+    ):
+        yield list(batch.masks[0][:, 0].numpy() > 0)
+
+
 def _silhouettes(
-    pictures: FilePictures, records: Sequence[GeneratedPicture]
+    pictures: FilePictures, records: Sequence[GeneratedPicture], rows: slice
 ) -> Iterator[list[NDArray[np.bool_]]]:
     """The silhouettes that pictures were painted on, in the batches of the pictures; each (s, s)."""
-    shapes = replace(pictures, files=tuple(pictures.folder / record.shape for record in records))
+    shapes = replace(pictures, files=tuple(pictures.folder / record.shape for record in records[rows]))
     for batch in shapes.batches(_CHUNK):
         yield [shape.mean(-1) >= FOREGROUND for shape in batch]
 

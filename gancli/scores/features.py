@@ -22,6 +22,7 @@ from gancli.encoders.classifier import ClassifierFolder, load_classifier
 from gancli.encoders.damsm import Damsm, load_damsm
 from gancli.errors import DataError, UsageError
 from gancli.folders import read_settings
+from gancli.scores.parts import Progress, by_parts
 from gancli.weights import load_weights
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from gancli.scores.pictures import Pictures
 
 Pixels = NDArray[np.uint8]
-Progress = Callable[[int, int], None]  # pictures done, pictures in all
 _RESIZE = "bilinear to {side}x{side}, antialiased where it shrinks"  # of our own networks
 
 
@@ -91,13 +91,9 @@ def all_features(
         batch: Pictures at a time.
         progress: Called after each batch with pictures done and in all.
     """
-    features = []
-    done = 0
-    for chunk in pictures.batches(batch):
-        features.append(network(chunk))
-        done += len(chunk)
-        if progress is not None:
-            progress(done, len(pictures))
+    features = by_parts(
+        len(pictures), batch, lambda rows: map(network, pictures.part(rows).batches(batch)), progress
+    )
     return torch.cat(features)
 
 
@@ -215,6 +211,8 @@ def _imagenet(
 ) -> FeatureNetwork:
     from torchvision.models import inception_v3
 
+    from gancli.scores.inception import folded
+
     state, digest = load_weights("inception_v3", weights)
     network = inception_v3(weights=None, transform_input=False, init_weights=False)
     try:
@@ -225,7 +223,7 @@ def _imagenet(
     if output == "features":
         dim, what = network.fc.in_features, f"{network.fc.in_features} features"
         network.fc = torch.nn.Identity()
-    network.eval().requires_grad_(False).to(device)
+    folded(network).to(device)
     side = 299
 
     def prepare(pictures: Tensor) -> Tensor:

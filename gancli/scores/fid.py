@@ -1,7 +1,7 @@
 """Fréchet inception distance (Heusel et al., 2017): how far two sets of pictures are apart in feature space.
 
 Statistics are accumulated in float64 as pictures stream by, so neither memory nor the result depends on the batch
-size. The distance is computed in the symmetric eigenvalue form, which can give neither complex numbers nor NaN.
+size. The distance is computed from roots of both covariances, which can give neither complex numbers nor NaN.
 """
 
 from __future__ import annotations
@@ -10,18 +10,23 @@ import contextlib
 import dataclasses
 import hashlib
 import zipfile
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from scipy.linalg import lapack
 
 from gancli.data.shards import file_hash
+from gancli.engine import distributed
 from gancli.errors import DataError, RunError, UsageError
 from gancli.files import atomic_file
 from gancli.scores.features import FeatureNetwork
+from gancli.scores.parts import Progress, by_parts
 from gancli.scores.pictures import (
     FilePictures,
     Origin,
@@ -35,8 +40,8 @@ from gancli.scores.results import ScoreRow
 from gancli.weights import home
 
 Float64 = NDArray[np.float64]
-Progress = Callable[[int, int], None]  # pictures done, pictures in all
 
+_TOLERANCE = 1e-9  # of the traces: what a faster way to their root may cost
 ENOUGH = 2048  # pictures: below the Inception feature's length the covariance has not full rank
 
 
@@ -124,6 +129,19 @@ class StatisticsAccumulator:
         self._mean = self._mean + shift * (count / total)
         self.n = total
 
+    def combine(self) -> None:
+        """Takes the features of all processes together, in each of them."""
+        if distributed.world() == 1:
+            return
+        sums = torch.from_numpy(self.n * np.array([1.0, *self._mean]))
+        total, *means = distributed.total(sums).tolist()
+        mean = np.array(means) / max(total, 1)
+        # Around the common mean before they are summed: of sums around zero, large means would eat the digits
+        shift = self._mean - mean
+        self._scatter += np.outer(shift, shift) * self.n
+        self._scatter = distributed.total(torch.from_numpy(self._scatter)).numpy()
+        self._mean, self.n = mean, int(total)
+
     def result(self) -> Statistics:
         """The statistics so far.
 
@@ -141,10 +159,9 @@ class StatisticsAccumulator:
 def frechet_distance(first: Statistics, second: Statistics) -> float:
     """Squared Fréchet distance of two Gaussians: |m1 - m2|^2 + Tr(S1 + S2 - 2 (S1 S2)^(1/2)).
 
-    The trace of the root is the sum of the roots of the eigenvalues of S1^(1/2) S2 S1^(1/2), which are the squared
-    singular values of S2^(1/2) S1^(1/2): taking these avoids a square and the root of it, which would cost half the
-    digits of every small eigenvalue. Directions in which a covariance is zero to rounding are left out, so fewer
-    pictures than features make the computation smaller and no less accurate.
+    With S1 = R1 R1^T and S2 = R2 R2^T, the trace of the root is the sum of the singular values of R1^T R2, so it is
+    neither complex nor NaN. Directions in which a covariance is zero to rounding are left out, so fewer pictures than
+    features make the computation smaller and no less accurate.
 
     Raises:
         ValueError: The statistics are of different length.
@@ -153,18 +170,31 @@ def frechet_distance(first: Statistics, second: Statistics) -> float:
         raise ValueError(f"statistics of {len(first.mean)} and of {len(second.mean)} features")
     shift = first.mean - second.mean
     product = _root(first.covariance).T @ _root(second.covariance)  # (r1, r2)
-    root_trace = np.linalg.svd(product, compute_uv=False).sum() if product.size else 0.0
-    traces = np.trace(first.covariance) + np.trace(second.covariance)
+    traces = float(np.trace(first.covariance) + np.trace(second.covariance))
+    root_trace = _singular_sum(product, _TOLERANCE * traces) if product.size else 0.0
     return max(0.0, float(shift @ shift + traces - 2 * root_trace))
 
 
 def _root(covariance: Float64) -> Float64:
-    """A matrix R (F, r) with R R^T the covariance of rank r."""
-    values, vectors = np.linalg.eigh(covariance)
-    floor = max(values[-1], 0.0) * len(values) * np.finfo(np.float64).eps
-    kept = values > floor
-    root: Float64 = vectors[:, kept] * np.sqrt(values[kept])
+    """A matrix R (F, r) with R R^T the covariance of rank r: its Cholesky factor with pivots, for the rank's sake."""
+    factor, pivots, rank, _ = lapack.dpstrf(covariance, lower=1)
+    root: Float64 = np.zeros((len(covariance), rank))
+    root[pivots - 1] = np.tril(factor[:, :rank])
     return root
+
+
+def _singular_sum(matrix: Float64, tolerance: float) -> float:
+    """The sum of the singular values.
+
+    As the roots of the eigenvalues of the matrix's square, which takes half the time, where rounding of these, about
+    that of the largest one, moves the sum by less than the tolerance.
+    """
+    square = matrix.T @ matrix if matrix.shape[0] >= matrix.shape[1] else matrix @ matrix.T
+    squares = np.linalg.eigvalsh(square)
+    rounding = squares[-1] * np.finfo(np.float64).eps
+    if rounding > 0 and (rounding / np.sqrt(squares.clip(min=rounding))).sum() < tolerance:
+        return float(np.sqrt(squares.clip(min=0)).sum())
+    return float(np.linalg.svd(matrix, compute_uv=False).sum())
 
 
 def picture_statistics(
@@ -179,10 +209,14 @@ def picture_statistics(
         progress: Called after each batch.
     """
     accumulator = StatisticsAccumulator(features.dim)
-    for chunk in pictures.batches(batch):
-        accumulator.update(features(chunk).numpy())
-        if progress is not None:
-            progress(accumulator.n, len(pictures))
+
+    def work(rows: slice) -> Iterator[None]:
+        for chunk in pictures.part(rows).batches(batch):
+            accumulator.update(features(chunk).numpy())
+            yield
+
+    by_parts(len(pictures), batch, work, progress)
+    accumulator.combine()
     result = accumulator.result()
     return Statistics(result.mean, result.covariance, result.n, features.sha256, features.resize)
 
@@ -228,7 +262,7 @@ def score_fid(
     else:
         reference = cached_statistics(real_pictures, features, batch, cache, progress)
     if save_stats is not None:
-        reference.save(save_stats)
+        distributed.from_main(partial(reference.save, save_stats))
     if fake_pictures is None:
         generated = _load_checked(Path(fake), features)
         origin = Origin(method=Path(fake).stem, model=fake, model_hash=file_hash(Path(fake)))
@@ -289,16 +323,26 @@ def cached_statistics(
     """
     key = hashlib.sha256("\0".join((pictures.fingerprint, features.resize, features.sha256)).encode())
     path = home() / "statistics" / f"{key.hexdigest()}.npz"
-    if cache and path.is_file():
+
+    def find() -> Statistics | None:
         # A broken file in the cache is made anew
         with contextlib.suppress(DataError):
-            return _load_checked(path, features)
-    statistics = picture_statistics(pictures, features, batch=batch, progress=progress)
-    if cache:
+            return _load_checked(path, features) if path.is_file() else None
+        return None
+
+    def keep() -> None:
         # A full or read-only home must not cost the score
         with contextlib.suppress(OSError, RunError):
             path.parent.mkdir(parents=True, exist_ok=True)
             statistics.save(path)
+
+    # Process 0 looks for all, as they have to agree on whether to go through the pictures
+    kept = distributed.from_main(find) if cache else None
+    if kept is not None:
+        return kept
+    statistics = picture_statistics(pictures, features, batch=batch, progress=progress)
+    if cache:
+        distributed.from_main(keep)
     return statistics
 
 

@@ -8,7 +8,7 @@ is named with every number, and numbers of different networks are never compared
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,12 +20,12 @@ from torch import Tensor
 
 from gancli.data.manifest import MANIFEST
 from gancli.data.shards import Dataset
+from gancli.engine import distributed
 from gancli.errors import DataError, UsageError
 from gancli.scores.features import FeatureNetwork
+from gancli.scores.parts import Progress, by_parts, own_part
 from gancli.scores.pictures import FilePictures, SplitPictures, holes_of, open_pictures, origin_of
 from gancli.scores.results import ScoreRow
-
-Progress = Callable[[int, int], None]  # pictures done, pictures in all
 
 SPLITS = 10
 ENOUGH = 5  # pictures of a split per class: with fewer, the mean over pictures misses classes and the score is too low
@@ -61,12 +61,15 @@ class InceptionScoreAccumulator:
         classes: C.
         splits: Parts of the shuffled pictures; part i goes from i * N // splits to (i + 1) * N // splits.
         seed: Of the shuffle; None leaves the order as it is.
+        first: Which picture comes first; of several processes each begins elsewhere.
 
     Raises:
         DataError: There are fewer pictures than splits.
     """
 
-    def __init__(self, count: int, classes: int, *, splits: int = SPLITS, seed: int | None = 0) -> None:
+    def __init__(
+        self, count: int, classes: int, *, splits: int = SPLITS, seed: int | None = 0, first: int = 0
+    ) -> None:
         if count < splits:
             raise DataError(
                 f"the Inception score of {splits} splits needs at least {splits} pictures, here are {count}",
@@ -79,16 +82,24 @@ class InceptionScoreAccumulator:
         self._sizes = np.diff(bounds)
         self._probabilities = np.zeros((splits, classes))  # sums of p
         self._negentropy = np.zeros(splits)  # sums of sum p log p
+        self._first = first
         self.n = 0
 
     def update(self, logits: Tensor) -> None:
         """Adds the logits (B, C) of the next B pictures."""
         log_p = torch.log_softmax(logits.double(), dim=1)
         p = log_p.exp()
-        into = self._split_of[self.n : self.n + len(logits)]
+        place = self._first + self.n
+        into = self._split_of[place : place + len(logits)]
         np.add.at(self._probabilities, into, p.cpu().numpy())
         np.add.at(self._negentropy, into, (p * log_p).sum(dim=1).cpu().numpy())
         self.n += len(logits)
+
+    def combine(self) -> None:
+        """Takes the pictures of all processes together, in each of them."""
+        self._probabilities = distributed.total(torch.from_numpy(self._probabilities)).numpy()
+        self._negentropy = distributed.total(torch.from_numpy(self._negentropy)).numpy()
+        self.n = int(distributed.total(torch.tensor(self.n)))
 
     def result(self) -> InceptionScore:
         """The score of all pictures.
@@ -233,11 +244,16 @@ def _measure(
 ) -> ScoreRow:
     """The score of one set of pictures as a row."""
     count = len(pictures)
-    accumulator = InceptionScoreAccumulator(count, network.dim, splits=splits, seed=seed)
-    for chunk in pictures.batches(batch):
-        accumulator.update(network(chunk))
-        if progress is not None:
-            progress(accumulator.n, count)
+    first = own_part(count, batch).start
+    accumulator = InceptionScoreAccumulator(count, network.dim, splits=splits, seed=seed, first=first)
+
+    def work(rows: slice) -> Iterator[None]:
+        for chunk in pictures.part(rows).batches(batch):
+            accumulator.update(network(chunk))
+            yield
+
+    by_parts(count, batch, work, progress)
+    accumulator.combine()
     result = accumulator.result()
     every = list(notes)
     if network.class_names:

@@ -58,6 +58,10 @@ class Pictures(Protocol):
         """All pictures once, in order, each (H, W, 3) uint8 RGB; the last batch may be smaller."""
         ...
 
+    def part(self, rows: slice) -> Pictures:
+        """Some of them alone."""
+        ...
+
 
 @dataclass(frozen=True)
 class SplitPictures:
@@ -87,6 +91,9 @@ class SplitPictures:
     def only(self, images: Sequence[int]) -> SplitPictures:
         """Those of some images of the split alone, in the order given."""
         return dataclasses.replace(self, images=tuple(images))
+
+    def part(self, rows: slice) -> SplitPictures:
+        return self.only(range(len(self.split))[rows] if self.images is None else self.images[rows])
 
     @cached_property
     def fingerprint(self) -> str:
@@ -124,10 +131,16 @@ class FilePictures:
     def __len__(self) -> int:
         return len(self.files)
 
+    def part(self, rows: slice) -> FilePictures:
+        return dataclasses.replace(self, files=self.files[rows])
+
     def batches(self, size: int) -> Iterator[list[Pixels]]:
         with ThreadPoolExecutor() as pool:
+            ahead = pool.map(_decode, self.files[:size])
             for start in range(0, len(self.files), size):
-                results = list(pool.map(_decode, self.files[start : start + size]))
+                results = list(ahead)
+                # Decoded while the caller looks at this batch
+                ahead = pool.map(_decode, self.files[start + size : start + 2 * size])
                 pictures = [picture for picture in results if not isinstance(picture, DataError)]
                 if len(pictures) < len(results):
                     # One is bad: look at the rest now, so that the user learns of all at once

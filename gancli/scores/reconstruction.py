@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -23,6 +24,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from gancli.data.masks import Hole, check_hole, grow_hole, masks_by_picture, picture_name, read_hole
 from gancli.errors import DataError, UsageError
 from gancli.samples import SAMPLES, read_samples, read_sampling
+from gancli.scores.parts import Progress, by_parts
 from gancli.scores.pictures import (
     FilePictures,
     Origin,
@@ -34,8 +36,6 @@ from gancli.scores.pictures import (
     origin_of,
 )
 from gancli.scores.results import HOLES, ScoreRow
-
-Progress = Callable[[int, int], None]  # pictures done, pictures in all
 
 CAP = 100.0  # dB; identical pictures have no PSNR
 MEAN_FILL = "hole filled with the mean colour of its surroundings"
@@ -376,14 +376,16 @@ def _score(
             np.array_equal(picture[~hole], original[~hole]),
         )
 
-    done: list[_Values] = []
+    def work(rows: slice) -> Iterator[list[_Values]]:
+        parts = (pictures.part(rows).batches(batch) for pictures in (pairs.pictures, pairs.originals))
+        numbers = range(count)[rows]
+        with ThreadPoolExecutor() as pool:
+            for pictures, originals in zip(*parts, strict=True):
+                yield list(pool.map(values, numbers, pictures, originals))
+                numbers = numbers[len(pictures) :]
+
     count = len(pairs.pictures)
-    batches = zip(pairs.pictures.batches(batch), pairs.originals.batches(batch), strict=True)
-    with ThreadPoolExecutor() as pool:
-        for pictures, originals in batches:
-            done += pool.map(values, range(len(done), count), pictures, originals)
-            if progress is not None:
-                progress(len(done), count)
+    done = list(chain.from_iterable(by_parts(count, batch, work, progress)))
     common = []
     if left := pairs.pool - len(set(pairs.names)):
         common.append(f"{left:,} of {pairs.pool:,} originals have no picture")

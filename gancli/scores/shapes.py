@@ -30,11 +30,11 @@ from gancli.errors import DataError, UsageError
 from gancli.samples import GeneratedPicture
 from gancli.scores.features import FeatureNetwork, load_features
 from gancli.scores.fid import Statistics, cached_statistics, frechet_distance, picture_statistics
+from gancli.scores.parts import Progress, by_parts
 from gancli.scores.pictures import FilePictures, Origin, Pixels, SplitPictures, open_samples, origin_of
 from gancli.scores.results import ScoreRow
 
 Mask = NDArray[np.bool_]
-Progress = Callable[[int, int], None]  # silhouettes done, silhouettes in all
 
 SIZE_METRIC = "size_rank_correlation"
 PIXELS = "pixels"  # the features that need no network
@@ -62,14 +62,38 @@ class Shapes:
     @classmethod
     def of(cls, name: str, masks: Iterable[Mask]) -> Shapes:
         """From masks (n, S, S), however many at a time; at least one."""
-        side, packed = 0, []
-        for part in masks:
-            side = part.shape[1]
-            packed.append(np.packbits(part.reshape(len(part), -1), axis=1))
-        return cls(name, side, np.concatenate(packed))
+        return cls._packed(name, [_pack(part) for part in masks])
+
+    @classmethod
+    def of_parts(
+        cls,
+        name: str,
+        count: int,
+        batch: int,
+        masks: Callable[[slice], Iterable[Mask]],
+        progress: Progress | None = None,
+    ) -> Shapes:
+        """From masks that each process reads a part of.
+
+        Args:
+            name: As above.
+            count: N, at least one.
+            batch: At a time.
+            masks: The masks (n, S, S) of a part, batch by batch.
+            progress: As in `by_parts`.
+        """
+        return cls._packed(name, by_parts(count, batch, lambda rows: map(_pack, masks(rows)), progress))
+
+    @classmethod
+    def _packed(cls, name: str, parts: Sequence[tuple[int, NDArray[np.uint8]]]) -> Shapes:
+        return cls(name, parts[0][0], np.concatenate([bits for _, bits in parts]))
 
     def __len__(self) -> int:
         return len(self.bits)
+
+    def part(self, rows: slice) -> Shapes:
+        """Some of them alone."""
+        return dataclasses.replace(self, bits=self.bits[rows])
 
     @property
     def fingerprint(self) -> str:
@@ -89,6 +113,11 @@ class Shapes:
             yield list(np.repeat(pictures[..., None], 3, axis=-1))
 
 
+def _pack(masks: Mask) -> tuple[int, NDArray[np.uint8]]:
+    """Side and bits of masks."""
+    return masks.shape[1], np.packbits(masks.reshape(len(masks), -1), axis=1)
+
+
 # --- scores of silhouettes --------------------------------------------------------------------------------------
 
 
@@ -106,23 +135,30 @@ def nearest_iou(shapes: Shapes, others: Shapes, *, chunk: int = _CHUNK) -> NDArr
     Returns:
         (N,)
     """
-    nearest = []
-    for masks in shapes.masks(chunk):
-        best = np.zeros(len(masks))
-        sides = [
-            part.reshape(len(masks), -1).astype(np.float32) for part in (masks, masks[:, :, ::-1])
-        ]  # (n, S²)
-        area = sides[0].sum(1)
-        for other_masks in others.masks(chunk):
-            other = other_masks.reshape(len(other_masks), -1).astype(np.float32)  # (m, S²)
-            both = area[:, None] + other.sum(1)
-            for side in sides:
-                common = side @ other.T  # (n, m), whole numbers: float32 has them exactly
-                union = both - common
-                alike = np.divide(common, union, out=np.ones_like(common), where=union > 0)
-                best = np.maximum(best, alike.max(1))
-        nearest.append(best)
-    return np.concatenate(nearest)
+
+    def work(rows: slice) -> Iterator[NDArray[np.float64]]:
+        for masks in shapes.part(rows).masks(chunk):
+            yield _nearest(masks, others.masks(chunk))
+
+    return np.concatenate(by_parts(len(shapes), chunk, work))
+
+
+def _nearest(masks: Mask, others: Iterable[Mask]) -> NDArray[np.float64]:
+    """`nearest_iou` of masks (n, S, S) among others, however many at a time."""
+    best = np.zeros(len(masks))
+    sides = [
+        part.reshape(len(masks), -1).astype(np.float32) for part in (masks, masks[:, :, ::-1])
+    ]  # (n, S²)
+    area = sides[0].sum(1)
+    for other_masks in others:
+        other = other_masks.reshape(len(other_masks), -1).astype(np.float32)  # (m, S²)
+        both = area[:, None] + other.sum(1)
+        for side in sides:
+            common = side @ other.T  # (n, m), whole numbers: float32 has them exactly
+            union = both - common
+            alike = np.divide(common, union, out=np.ones_like(common), where=union > 0)
+            best = np.maximum(best, alike.max(1))
+    return best
 
 
 def shares(shapes: Shapes) -> NDArray[np.float64]:
@@ -288,23 +324,29 @@ def read_shapes(
             f"{table}: names {'the silhouettes of some pictures only' if some else 'no silhouettes'}",
             "Silhouettes are of models of attributes: gancli train attr2image, then gancli sample.",
         )
-    files = tuple(pictures.folder / record.shape for record in records)
+    silhouettes = dataclasses.replace(
+        pictures, files=tuple(pictures.folder / record.shape for record in records)
+    )
 
-    def masks() -> Iterator[Mask]:
-        done, side = 0, 0
-        for chunk in dataclasses.replace(pictures, files=files).batches(batch):
-            for file, picture in zip(files[done:], chunk, strict=False):
+    def masks(rows: slice) -> Iterator[Mask]:
+        part = silhouettes.part(rows)
+        # That of the first one of all, which may be in another process's part
+        side = 0
+        if len(part):
+            ((first,),) = silhouettes.part(slice(1)).batches(1)
+            side = len(first)
+        files = iter(part.files)
+        for chunk in part.batches(batch):
+            for picture in chunk:
+                file = next(files)
                 height, width = picture.shape[:2]
-                side = side or height
                 if (height, width) != (side, side):
-                    others = "a silhouette is square" if file == files[0] else f"others {side} x {side}"
+                    first_one = file == silhouettes.files[0]
+                    others = "a silhouette is square" if first_one else f"others {side} x {side}"
                     raise DataError(f"{file}: has {width} x {height} pixels, {others}")
-            done += len(chunk)
             yield np.stack(chunk).mean(-1) >= FOREGROUND
-            if progress is not None:
-                progress(done, len(files))
 
-    return Shapes.of(pictures.name, masks())
+    return Shapes.of_parts(pictures.name, len(silhouettes), batch, masks, progress)
 
 
 def split_shapes(
@@ -321,17 +363,13 @@ def split_shapes(
             f"{split.folder}: none of the masks of split {split.name!r} passes the quality filter"
         )
 
-    def masks() -> Iterator[Mask]:
-        done = 0
+    def masks(rows: slice) -> Iterator[Mask]:
         for taken in evaluation_batches(
-            split, sizes=(), batch=batch, words=0, images=kept, mask_sizes=(side,)
+            split, sizes=(), batch=batch, words=0, images=kept[rows], mask_sizes=(side,)
         ):
             yield taken.masks[0][:, 0].numpy() > 0
-            done += len(taken)
-            if progress is not None:
-                progress(done, len(kept))
 
-    return Shapes.of(f"{split.folder}:{split.name}", masks()), kept
+    return Shapes.of_parts(f"{split.folder}:{split.name}", len(kept), batch, masks, progress), kept
 
 
 def _attribute_texts(split: Split, images: NDArray[np.int64]) -> list[str]:

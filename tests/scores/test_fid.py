@@ -76,6 +76,16 @@ def test_diagonal_gaussians(means, deviations):
     assert frechet_distance(first, second) == pytest.approx(expected, rel=1e-9, abs=1e-6)
 
 
+@pytest.mark.parametrize("smallest", [0.1, 1e-3, 1e-5, 1e-9])
+def test_steep_spectra_lose_no_digits(smallest):
+    # In one basis the distance is that of the deviations; the roots of rounded squares would be off by 1e-5
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(300, 300)))[0]
+    deviations = np.geomspace(3, smallest, 300), np.geomspace(2, smallest, 300)
+    first, second = (Statistics(np.zeros(300), basis * s**2 @ basis.T, 500) for s in deviations)
+    expected = np.square(deviations[0] - deviations[1]).sum()
+    assert frechet_distance(first, second) == pytest.approx(expected, abs=2e-7)
+
+
 @pytest.mark.parametrize("n", [2, 30, 300])
 def test_of_itself_is_zero_and_it_is_symmetric(n):
     first, second = statistics(correlated(n, 64, 0)), statistics(correlated(n, 64, 1))
