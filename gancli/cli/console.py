@@ -139,7 +139,9 @@ class Output:
         Yields:
             A function to call with (done, in all); in all is 0 where that is not known.
         """
-        if self.progress_mode is ProgressMode.BAR:
+        if self.place.rank > 0:
+            yield _nothing
+        elif self.progress_mode is ProgressMode.BAR:
             with self._bar(what, unit) as advance:
                 yield advance
         elif self.progress_mode is ProgressMode.PLAIN:

@@ -29,6 +29,9 @@ class TrainSection(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     precision: Literal["float32", "tf32", "bf16"] = "float32"
+    grad_accumulation: Positive = (
+        1  # batches whose gradients a step averages, one after the other, to save memory
+    )
     channels_last: bool = True  # memory format of the convolutions' weights
     compile: bool = False  # torch.compile of every network
     sync_batch_norm: bool = False  # of several processes: statistics over the pictures of all, on CUDA only

@@ -6,6 +6,8 @@ run that is killed and resumed takes the same course, bit for bit on the CPU, as
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 import os
 import resource
@@ -13,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +76,10 @@ class LoopSettings:
         seed: Of every random number generator; each process draws its own numbers from it.
         ema_decay: Of the averaged weights; None averages nothing.
         steps_per_epoch: For `on_epoch` and the progress line.
-        batch: Images per step and process.
+        batch: Images per step and process, all its batches together.
+        grad_accumulation: Batches that a step takes one after the other, averaging their gradients. With more than one,
+            `begin` looks at each batch anew in each phase, with the same random numbers, so that memory never holds
+            more than one batch's graph of one phase.
     """
 
     steps: int | None = None
@@ -91,6 +96,7 @@ class LoopSettings:
     ema_decay: float | None = 0.999
     steps_per_epoch: int = 1
     batch: int = 1
+    grad_accumulation: int = 1
 
 
 @dataclass(frozen=True)
@@ -122,8 +128,8 @@ class Loop:
 
     Args:
         trainable: The model. Parameters that require no gradient now are never trained.
-        batches: From the step to start at to an iterator of batches; batch i must not depend on where it
-            started.
+        batches: From the number of the batch to start at to an iterator of batches; batch i must not depend on
+            where it started. A step takes `grad_accumulation` of them.
         run: Where everything is written. If it holds a checkpoint, training continues from it.
         settings: See LoopSettings.
         device: Networks and batches are moved there.
@@ -245,13 +251,14 @@ class Loop:
         """Steps until there is a reason to stop, which is returned."""
         settings = self.settings
         started = time.monotonic() - self.seconds
-        iterator = self.batches(self.step)
+        iterator = self.batches(self.step * settings.grad_accumulation)
         while True:
             began = time.monotonic()
-            batch, reason = self._next_batch(iterator, stop)
+            batches, reason = self._next_batches(iterator, stop)
             if reason := distributed.maximum(reason, self.device):  # all processes stop at the same step
                 return reason
-            self.interval.add(self._train_step(batch.to(self.device)), time.monotonic() - began)
+            values = self._train_step([batch.to(self.device) for batch in batches])
+            self.interval.add(values, time.monotonic() - began)
             self.step += 1
             self.images += settings.batch * distributed.world()
             self.seconds = time.monotonic() - started
@@ -266,24 +273,24 @@ class Loop:
                 self._save(improved)
             self.seconds = time.monotonic() - started
 
-    def _next_batch(self, iterator: Iterator[Any], stop: _StopSignals) -> tuple[Any, int]:
-        """A batch and 0, or None and this process's reason to stop."""
+    def _next_batches(self, iterator: Iterator[Any], stop: _StopSignals) -> tuple[list[Any], int]:
+        """The batches of a step and 0, or none and this process's reason to stop."""
         steps, minutes = self.settings.steps, self.settings.minutes
         if reason := stop.reason():
-            return None, reason
+            return [], reason
         if (steps is not None and self.step >= steps) or (
             minutes is not None and self.seconds >= 60 * minutes
         ):
-            return None, _AT_LIMIT
+            return [], _AT_LIMIT
         try:
-            return next(iterator), 0
-        except StopIteration:
-            return None, _OUT_OF_BATCHES
+            batches = list(itertools.islice(iterator, self.settings.grad_accumulation))
         except RuntimeError:
             # A signal to the whole process group kills loader workers too: that is the stop asked for.
             if reason := stop.reason():
-                return None, reason
+                return [], reason
             raise
+        whole = len(batches) == self.settings.grad_accumulation
+        return (batches, 0) if whole else ([], _OUT_OF_BATCHES)
 
     def _finish(self, reason: int) -> None:
         """Reports and saves the last step, as far as it was not due anyway; a signal leaves time to save only."""
@@ -307,30 +314,55 @@ class Loop:
 
     # --- one step -------------------------------------------------------------------------------------------
 
-    def _train_step(self, batch: Any) -> dict[str, float]:
+    def _train_step(self, batches: Sequence[Any]) -> dict[str, float]:
         """Runs every phase that is due; the values of its terms by "phase.term"."""
-        train_only([p for trained in self.trained.values() for p in trained], self.parameters)
-        with self._autocast():
-            shared = self.trainable.begin(batch)
         values: dict[str, float] = {}
         stepped: set[str] = set()
+        looks = self._looks(batches)
         for phase in self.trainable.phases:
             if self.step % phase.interval == 0:
-                values |= self._run_phase(phase, shared)
+                values |= self._run_phase(phase, looks)
                 stepped |= set(phase.networks)
         self.averages.update(stepped)
         return values
 
-    def _run_phase(self, phase: Phase, shared: Any) -> dict[str, float]:
+    def _looks(self, batches: Sequence[Any]) -> list[Callable[[], Any]]:
+        """What gives a phase that which all phases share of each batch: `begin`, called once or, of several, again."""
+        if len(batches) == 1:
+            train_only([p for trained in self.trained.values() for p in trained], self.parameters)
+            with self._autocast():
+                shared = self.trainable.begin(batches[0])
+            return [lambda: shared]
+        first_states: dict[int, Any] = {}  # of the random numbers, before each batch was looked at first
+
+        def look(number: int) -> Any:
+            here = random_state()
+            again = number in first_states
+            set_random_state(first_states.setdefault(number, here))
+            with self._autocast():
+                shared = self.trainable.begin(batches[number])
+            if again:
+                set_random_state(here)
+            return shared
+
+        return [functools.partial(look, number) for number in range(len(batches))]
+
+    def _run_phase(self, phase: Phase, looks: Sequence[Callable[[], Any]]) -> dict[str, float]:
         trained = self.trained[phase.name]
         train_only(trained, self.parameters)
         phase.optimizer.zero_grad(set_to_none=True)
-        with self._autocast():
-            terms = {name: term.float() for name, term in phase.loss(shared).items()}
-        torch.stack([term for name, term in terms.items() if name not in phase.watched]).sum().backward()
-        means = distributed.average_gradients(
-            trained, torch.stack([term.detach() for term in terms.values()])
-        )
+        sums: torch.Tensor | None = None
+        terms: dict[str, torch.Tensor] = {}
+        for look in looks:
+            shared = look()
+            with self._autocast():
+                terms = {name: term.float() for name, term in phase.loss(shared).items()}
+            summed = torch.stack([term for name, term in terms.items() if name not in phase.watched]).sum()
+            (summed / len(looks)).backward()
+            part = torch.stack([term.detach() for term in terms.values()]) / len(looks)
+            sums = part if sums is None else sums + part
+        assert sums is not None
+        means = distributed.average_gradients(trained, sums)
         norm = get_total_norm([p.grad for p in trained if p.grad is not None])
         # One wait for the device per phase: loss terms and gradient are checked before any weight is touched.
         *values, gradient = torch.cat([means, norm.to(means).reshape(1)]).tolist()

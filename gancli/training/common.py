@@ -103,9 +103,17 @@ def with_synced_norms(networks: Mapping[str, nn.Module], device: torch.device) -
 
 
 def loop_settings(
-    section: TrainSection, steps_per_epoch: int, batch: int, ema_decay: float | None
+    section: TrainSection, batches_per_epoch: int, batch: int, ema_decay: float | None
 ) -> LoopSettings:
-    """The recipe's `train` section as the engine takes it; epochs become steps."""
+    """The recipe's `train` section as the engine takes it; epochs become steps.
+
+    Args:
+        section: Of a recipe.
+        batches_per_epoch: Of a process.
+        batch: Images in each.
+        ema_decay: None averages nothing.
+    """
+    steps_per_epoch = max(1, batches_per_epoch // section.grad_accumulation)
     limits = [section.steps, None if section.epochs is None else section.epochs * steps_per_epoch]
     steps = min((limit for limit in limits if limit is not None), default=None)
     return LoopSettings(
@@ -122,7 +130,8 @@ def loop_settings(
         seed=section.seed,
         ema_decay=ema_decay,
         steps_per_epoch=steps_per_epoch,
-        batch=batch,
+        batch=batch * section.grad_accumulation,
+        grad_accumulation=section.grad_accumulation,
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from gancli.cli import console
 from gancli.cli.console import Output, ProgressMode
+from gancli.processes import Place
 
 
 def test_text_json_and_quiet(capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,3 +102,16 @@ def test_no_colour_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch
 def test_a_table_is_aligned() -> None:
     table = Output().table(("name", "n"), [("a", 1), ("longer", 200)], right=("n",))
     assert table == "name      n\n──────  ───\na         1\nlonger  200"
+
+
+@pytest.mark.parametrize("mode", ["bar", "plain"])
+def test_of_several_processes_only_the_first_shows_progress(
+    mode: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a bar is drawn even where there is no terminal
+    for rank in (0, 1):
+        out = Output(progress=ProgressMode(mode))
+        out.place = Place(rank, 2, rank, "localhost", 1)
+        with out.progress("features", "pictures") as advance:
+            advance(3, 3)
+        assert ("features" in capsys.readouterr().err) == (rank == 0)

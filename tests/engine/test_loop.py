@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import math
 import os
 import random
@@ -23,6 +24,7 @@ from toy import Toy, ToyBatch, toy_batch, toy_batches, toy_loop
 
 from gancli.engine.checkpoint import RunFolder, checkpoints_in, read_checkpoint, step_of
 from gancli.engine.events import Event, Events
+from gancli.engine.phases import Phase
 from gancli.errors import RunError
 
 
@@ -432,3 +434,87 @@ def test_batches_start_at_the_step_of_the_run(run: RunFolder) -> None:
     toy_loop(run, steps=6, batches=batches).run()
     toy_loop(run, steps=8, batches=batches).run()
     assert starts == [0, 6]
+
+
+class Linear:
+    """A model without batch norm or dropout, that remembers what each phase was given."""
+
+    averaged: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.generator, self.discriminator = torch.nn.Linear(3, 3), torch.nn.Linear(3, 1)
+        self.networks = {"generator": self.generator, "discriminator": self.discriminator}
+        self.seen: dict[str, list[torch.Tensor]] = {"discriminator": [], "generator": []}
+        self.graphs: list[bool] = []
+        self.phases = [
+            Phase(
+                name,
+                {name: network},
+                torch.optim.SGD(network.parameters(), lr=0.1),
+                functools.partial(self.terms, name),
+            )
+            for name, network in (("discriminator", self.discriminator), ("generator", self.generator))
+        ]
+
+    def begin(self, batch: ToyBatch) -> torch.Tensor:
+        noise = torch.randn(len(batch.images), 3)
+        fake: torch.Tensor = self.generator(batch.images.mean(dim=(2, 3)) + noise)
+        return fake
+
+    def terms(self, name: str, fake: torch.Tensor) -> dict[str, torch.Tensor]:
+        self.seen[name].append(fake.detach().clone())
+        self.graphs.append(fake.requires_grad)
+        if name == "discriminator":
+            fake = fake.detach()
+        sign = 1 if name == "discriminator" else -1
+        return {"score": (sign * self.discriminator(fake)).square().mean() + 0.1 * torch.rand(())}
+
+
+def test_gradients_of_several_batches_are_averaged(run: RunFolder) -> None:
+    accumulated = Linear()
+    toy_loop(
+        run, accumulated, batches=toy_batches, steps=1, batch=12, grad_accumulation=3, ema_decay=None
+    ).run()  # type: ignore[arg-type]
+    seen = accumulated.seen
+    assert len(seen["discriminator"]) == len(seen["generator"]) == 3
+    for one, other in zip(seen["discriminator"], seen["generator"], strict=True):
+        assert torch.equal(one, other)  # each batch the same noise in either phase
+    assert len({tuple(fake.flatten().tolist()) for fake in seen["generator"]}) == 3
+    assert accumulated.graphs == [False] * 3 + [True] * 3  # no graph that the phase does not use
+
+    whole = Linear()
+    before = whole.discriminator.weight.detach().clone()
+    loss = whole.discriminator(torch.cat(seen["discriminator"])).square().mean()
+    (gradient,) = torch.autograd.grad(loss, whole.discriminator.weight)
+    torch.testing.assert_close(accumulated.discriminator.weight.detach(), before - 0.1 * gradient)
+
+
+def test_a_step_of_several_batches_takes_the_next_ones_also_after_a_resume(
+    two_runs: tuple[RunFolder, RunFolder],
+) -> None:
+    first, second = two_runs
+    asked: list[int] = []
+
+    def batches(start: int) -> Iterator[ToyBatch]:
+        asked.append(start)
+        return toy_batches(start)
+
+    options: dict[str, Any] = {"grad_accumulation": 2, "batch": 8, "batches": batches}
+    straight = toy_loop(first, steps=6, **options)
+    straight.run()
+    toy_loop(second, steps=4, **options).run()
+    resumed = toy_loop(second, steps=6, **options)
+    result = resumed.run()
+    assert asked == [0, 0, 8]
+    assert result.images == 6 * 8
+    for name, network in straight.trainable.networks.items():
+        theirs = resumed.trainable.networks[name].state_dict()
+        assert all(torch.equal(tensor, theirs[key]) for key, tensor in network.state_dict().items())
+
+
+def test_a_step_that_lacks_a_batch_is_not_taken(run: RunFolder) -> None:
+    result = toy_loop(
+        run, batches=lambda start: toy_batches(start, 5), steps=None, grad_accumulation=2, batch=8
+    ).run()
+    assert result.step == 2
