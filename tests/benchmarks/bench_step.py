@@ -1,32 +1,68 @@
 """One training step of every full-size recipe, in units that do not depend on the machine.
 
 Normalised cost = seconds per step x the GFLOP/s that a 3x3 convolution 64 -> 128 at 128x128 (batch 8, float32,
-forward) reaches in the same run. The public FF-GAN code at full CUB size (256 pixels, batch 4, float32, Inception-v3
-in the matching loss, 2 cores) costs 1,975.
+forward) reaches in the same run. Public code at full size on a CPU of 2 cores, float32: FF-GAN (256 pixels, batch 4,
+Inception-v3 in the matching loss) costs 1,975, DF-GAN (batch 8) 3,934, CSF-GAN (batch 4, no adversarial gradient to its
+generator) 2,105.
 
-Run: python -m tests.benchmarks.bench_step [--compile] [--steps N]
+Run: python -m tests.benchmarks.bench_step [RECIPE …] [--compile] [--steps N]
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from gancli.build import build_ffgan
-from gancli.config import FFGANRecipe, load_recipe
+from gancli import build
+from gancli.config import (
+    Attr2ImageRecipe,
+    CSFGANRecipe,
+    FFGANRecipe,
+    FusionS2iGanRecipe,
+    StackGANRecipe,
+    load_recipe,
+)
 from gancli.data.loader import Batch
+from gancli.data.masks import central_hole
 from gancli.data.text import Vocabulary
+from gancli.encoders.backbones import Vgg16
 from gancli.encoders.damsm import Damsm, ImageEncoder, TextEncoder
-from gancli.engine.phases import train_only
-from gancli.models.ffgan import FFGAN
+from gancli.engine.phases import Trainable, train_only
 
-PUBLIC_COST = 1975
-PUBLIC_CODE = "public FF-GAN code, float32"
+CPU = torch.device("cpu")
+WORDS = 5450  # entries of the full CUB vocabulary
+
+
+@dataclass(frozen=True)
+class Case:
+    """A recipe to be timed.
+
+    Attributes:
+        batch: Images.
+        public: Cost of the public code; None where there is none that was measured.
+    """
+
+    batch: int
+    public: float | None = None
+
+
+CASES = {
+    "ffgan/cub": Case(4, 1975),
+    "stackgan/cub-stage2": Case(4),
+    "attr2image/cub-shape": Case(64),
+    "attr2image/cub-image": Case(4),
+    "fusion-s2igan/cub": Case(8),
+    "dfgan/cub": Case(8, 3934),
+    "csfgan/cub": Case(4, 2105),
+}
 
 
 def convolution_gflops(repeats: int = 10) -> float:
@@ -42,40 +78,84 @@ def convolution_gflops(repeats: int = 10) -> float:
     return 2 * 8 * 128 * 128 * 9 * 64 * 128 / min(seconds) / 1e9
 
 
-def build(recipe: FFGANRecipe) -> FFGAN:
-    """The recipe's model with an Inception-v3 DAMSM of random weights: time does not depend on them."""
-    torch.manual_seed(0)
-    dim = recipe.model.text_dim
+def damsm(dim: int = 256) -> Damsm:
+    """A DAMSM on Inception-v3, of random weights: time does not depend on them."""
     encoder = Damsm(
-        TextEncoder(5450, dim=dim).eval().requires_grad_(False),
+        TextEncoder(WORDS, dim=dim).eval().requires_grad_(False),
         ImageEncoder("inception_v3", dim=dim).eval().requires_grad_(False),
         Vocabulary.build(["bird"]),
         {"text": {"dim": dim}},
         "",
         Path(),
     )
-    model = build_ffgan(recipe, encoder, torch.device("cpu"))
-    for network in (*model.networks.values(), encoder.image):
-        network.to(memory_format=torch.channels_last)
-    return model
+    encoder.image.to(memory_format=torch.channels_last)
+    return encoder
 
 
-def random_batch(recipe: FFGANRecipe, batch: int) -> Batch:
-    """Pictures and captions as the loader gives them."""
-    lengths = torch.randint(8, recipe.loader.words + 1, (batch,))
+def build_model(name: str) -> tuple[Trainable, tuple[int, ...]]:
+    """A shipped recipe's model with whatever judges it, of random weights, and the sides of the pictures it takes."""
+    torch.manual_seed(0)
+    recipe = load_recipe(name)
+    size: int = getattr(recipe.model, "size", 0)
+    if isinstance(recipe, FFGANRecipe):
+        return build.build_ffgan(recipe, damsm(recipe.model.text_dim), CPU), recipe.model.stages
+    if isinstance(recipe, StackGANRecipe):
+        arguments = build.stackgan_arguments(recipe, 1024, size // 4)
+        first = build.stackgan.StageOneGenerator(size=size // 4)
+        return build.build_stackgan(recipe, arguments, first.eval().requires_grad_(False), CPU), (size,)
+    if isinstance(recipe, Attr2ImageRecipe):
+        arguments = build.attr2image_arguments(recipe, build.CUB_ATTRIBUTES[recipe.stage])
+        make = build.build_attr2shape if recipe.stage == "shape" else build.build_shape2image
+        return make(recipe, arguments, CPU), (size,)
+    if isinstance(recipe, FusionS2iGanRecipe):
+        arguments = build.fusion_s2igan_arguments(recipe, build.CONDITION_DIMS[recipe.condition])
+        judge = None
+        if recipe.loss.damsm > 0:
+            regions = (
+                ImageEncoder("inception_v3", dim=arguments["condition_dim"]).eval().requires_grad_(False)
+            )
+            regions.to(memory_format=torch.channels_last)
+            judge = lambda images: regions(images)[1]  # noqa: E731
+        return build.build_fusion_s2igan(recipe, arguments, judge, CPU), (size,)
+    assert isinstance(recipe, CSFGANRecipe)
+    arguments = build.csfgan_arguments(recipe, 256)
+    perceptual = Vgg16(normalise=True).eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return build.build_csfgan(recipe, arguments, damsm(), perceptual, CPU), (size,)
+
+
+def random_batch(name: str, sizes: tuple[int, ...], batch: int) -> Batch:
+    """Everything that a batch of any model may hold."""
+    recipe = load_recipe(name)
+
+    def pictures() -> tuple[torch.Tensor, ...]:
+        return tuple(
+            torch.rand(batch, 3, side, side).mul(2).sub(1).contiguous(memory_format=torch.channels_last)
+            for side in sizes
+        )
+
+    words = getattr(recipe.loader, "words", 18)
+    sentences, attributes = 1024, 1
+    if isinstance(recipe, FusionS2iGanRecipe):
+        sentences = build.CONDITION_DIMS[recipe.condition]
+    if isinstance(recipe, Attr2ImageRecipe):
+        attributes = build.CUB_ATTRIBUTES[recipe.stage]
+    hole = torch.from_numpy(central_hole(sizes[-1])).float()
     return Batch(
-        images=tuple(
-            torch.rand(batch, 3, size, size).mul(2).sub(1).contiguous(memory_format=torch.channels_last)
-            for size in recipe.model.stages
-        ),
-        tokens=torch.randint(1, 5450, (batch, recipe.loader.words)),
-        lengths=lengths,
+        images=pictures(),
+        tokens=torch.randint(1, WORDS, (batch, words)),
+        lengths=torch.randint(8, words + 1, (batch,)),
         class_ids=torch.arange(batch),
         indices=torch.arange(batch),
+        sentences=torch.randn(batch, sentences),
+        wrong_images=pictures(),
+        holes=hole.expand(batch, 1, *hole.shape).contiguous(),
+        masks=(torch.where(torch.rand(batch, 1, sizes[-1], sizes[-1]) < 0.3, 1.0, -1.0),),
+        attributes=(torch.rand(batch, attributes) < 0.1).float(),
+        wrong_attributes=(torch.rand(batch, attributes) < 0.1).float(),
     )
 
 
-def step(model: FFGAN, batch: Batch, *, bf16: bool) -> dict[str, float]:
+def step(model: Trainable, batch: Batch, *, bf16: bool) -> dict[str, float]:
     """One step as the engine runs it; the loss terms by phase and name."""
     everything = [p for network in model.networks.values() for p in network.parameters()]
     train_only(everything, everything)
@@ -87,55 +167,83 @@ def step(model: FFGAN, batch: Batch, *, bf16: bool) -> dict[str, float]:
         phase.optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             terms = phase.loss(shared)
-        sum(terms.values()).backward()
+        torch.stack(
+            [term.float() for name, term in terms.items() if name not in phase.watched]
+        ).sum().backward()
         phase.optimizer.step()
         values |= {f"{phase.name}.{name}": term.item() for name, term in terms.items()}
     return values
 
 
 def bench_step(
-    *, name: str = "ffgan/cub", batch: int = 4, steps: int = 3, compiled: bool = False, bf16: bool = False
+    name: str = "ffgan/cub",
+    *,
+    batch: int | None = None,
+    steps: int = 3,
+    compiled: bool = False,
+    bf16: bool = False,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
-    """Seconds, images/s, FLOP and normalised cost of a recipe's step; the best of `steps` after one to warm up."""
-    recipe = load_recipe(name)
-    assert isinstance(recipe, FFGANRecipe)
-    model, data = build(recipe), random_batch(recipe, batch)
+    """Seconds, images/s, FLOP, memory and normalised cost of a recipe's step; the best of `steps` after one to warm up.
+
+    FLOP are those that torch counts: of a gradient penalty's second backward pass it misses some.
+    """
+    case = CASES[name]
+    batch = batch or case.batch
+    model, sizes = build_model(name)
+    for network in model.networks.values():
+        network.to(memory_format=torch.channels_last)
+        network.train()
+    data = random_batch(name, sizes, batch)
     with FlopCounterMode(display=False) as counter:
         step(model, data, bf16=bf16)
     if compiled:
         for network in model.networks.values():
             network.compile()
         step(model, data, bf16=bf16)
-    gflops = convolution_gflops()
-    seconds = []
+    seconds, gflops = [], []
     for _ in range(steps):
-        start = time.perf_counter()
+        gflops.append(convolution_gflops())
+        start = clock()
         step(model, data, bf16=bf16)
-        seconds.append(time.perf_counter() - start)
-    best = min(seconds)
-    return {
+        seconds.append(clock() - start)
+    best, yardstick = min(seconds), max(gflops)
+    flop = counter.get_total_flops() / 1e9
+    result = {
         "seconds": best,
         "images/s": batch / best,
-        "GFLOP": counter.get_total_flops() / 1e9,
-        "yardstick GFLOP/s": gflops,
-        "cost": best * gflops,
-        "of the public code": best * gflops / PUBLIC_COST,
+        "GFLOP": flop,
+        "share of the yardstick": flop / best / yardstick,
+        "peak memory MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "yardstick GFLOP/s": yardstick,
+        "cost": best * yardstick,
     }
+    if case.public is not None:
+        result["of the public code"] = best * yardstick / case.public
+    return result
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Prints one line per precision."""
+    """Prints a line for each recipe and precision."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=f"of {', '.join(CASES)}; default: all")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--steps", type=int, default=3)
     options = parser.parse_args(arguments or [])
-    print(
-        f"ffgan/cub, 256 pixels, batch 4, {torch.get_num_threads()} threads; {PUBLIC_CODE} costs {PUBLIC_COST}"
-    )
-    for bf16 in (False, True):
-        result = bench_step(steps=options.steps, compiled=options.compile, bf16=bf16)
-        label = ("bf16" if bf16 else "float32") + (" compiled" if options.compile else "")
-        print(f"  {label}: " + ", ".join(f"{key} {value:.4g}" for key, value in result.items()))
+    if unknown := set(options.recipes) - CASES.keys():
+        parser.error(f"{', '.join(sorted(unknown))}: not among {', '.join(CASES)}")
+    for name in options.recipes or CASES:
+        public = CASES[name].public
+        print(
+            f"{name}, batch {CASES[name].batch}, {torch.get_num_threads()} threads"
+            + (f"; the public code, float32, costs {public:,.0f}" if public else "")
+        )
+        for bf16 in (False, True):
+            result = bench_step(name, steps=options.steps, compiled=options.compile, bf16=bf16)
+            label = ("bf16" if bf16 else "float32") + (" compiled" if options.compile else "")
+            print(
+                f"  {label}: " + ", ".join(f"{key} {value:.4g}" for key, value in result.items()), flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -43,11 +43,11 @@ def test_df_gan_from_sentences_to_pictures(
 
 
 def test_what_is_wrong_is_named(gancli: Gancli, data: Path, tiny_encoder: Path) -> None:
-    answer = gancli("train", "fusion-s2igan", f"data={data}", f"encoder={tiny_encoder}")
+    answer = gancli("train", "fusion-s2igan", f"data={data}", f"encoder={tiny_encoder}", "loader.batch=4")
     assert answer.code == 2
     assert "is a folder of kind 'damsm'" in answer.stderr
     assert "condition=sentence" in answer.stderr
-    answer = gancli("train", "fusion-s2igan", f"data={data}", "encoder=no/encoder")
+    answer = gancli("train", "fusion-s2igan", f"data={data}", "encoder=no/encoder", "loader.batch=4")
     assert answer.code == 3
     assert "no/encoder" in answer.stderr
     answer = gancli("train", "fusion-s2igan", f"data={data}", "model.attention=pan", "loss.damsn=1")

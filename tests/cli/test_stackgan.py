@@ -76,6 +76,7 @@ def test_what_is_missing_is_named(gancli: Gancli, data: Path, tiny_encoder: Path
         f"encoder={tiny_encoder}",
         "text=damsm",
         "init.stage1=no/run",
+        "loader.batch=4",
     )
     assert answer.code == 3
     assert "init.stage1: no/run: no such run" in answer.stderr

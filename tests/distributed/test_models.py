@@ -252,7 +252,7 @@ def step_of(loop: Loop, batch: Batch, noise: Noise, neighbours: int = 1) -> dict
     for phase in loop.trainable.phases:
         phase.optimizer.step = recorder(phase.name)  # type: ignore[method-assign]
     with dealt(noise, neighbours):
-        terms = loop._train_step(batch)
+        terms = loop._train_step([batch])
     return {"terms": terms, "gradients": gradients}
 
 

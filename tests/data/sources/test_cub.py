@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -57,7 +58,7 @@ def test_sample_holds_what_the_files_say(tiny_raw_cub: Path) -> None:
     assert first.attributes.dtype == np.float32
     np.testing.assert_array_equal(first.attributes, [1, 0, 1])
     assert source.attribute_encoding == "binary"
-    assert first.segmentation is None
+    assert first.segmentation == tiny_raw_cub / "CUB_200_2011/segmentations" / f"{first.key}.png"
 
 
 def test_zero_shot_split_sends_whole_classes_to_test(tiny_raw_cub: Path) -> None:
@@ -467,7 +468,8 @@ def test_unknown_choices_name_the_known(tiny_raw_cub: Path) -> None:
 @pytest.mark.parametrize("root", ["", "CUB_200_2011"])
 def test_official_segmentations_lie_inside_or_beside(tiny_raw_cub: Path, place: str, root: str) -> None:
     folder = tiny_raw_cub / place
-    folder.mkdir()
+    if not folder.is_dir():
+        (tiny_raw_cub / SEGMENTATIONS).rename(folder)
     choices: tuple[cub.Segmentations | None, ...] = (None, "official")
     for choice in choices:
         samples = good(cub.read(tiny_raw_cub / root, segmentations=choice))
@@ -477,6 +479,7 @@ def test_official_segmentations_lie_inside_or_beside(tiny_raw_cub: Path, place: 
 
 
 def test_official_segmentations_that_are_absent(tiny_raw_cub: Path) -> None:
+    shutil.rmtree(tiny_raw_cub / SEGMENTATIONS)
     assert {sample.segmentation for sample in good(cub.read(tiny_raw_cub))} == {None}
     with pytest.raises(DataError, match=r"CUB_200_2011/segmentations nor .*raw/segmentations") as caught:
         cub.read(tiny_raw_cub, segmentations="official")
@@ -487,6 +490,7 @@ def test_official_segmentations_that_are_absent(tiny_raw_cub: Path) -> None:
 @pytest.fixture
 def raw_with_parts(tiny_raw_cub: Path) -> Path:
     """The tiny dataset with two parts of each image, of which the first image shows none, the second one."""
+    shutil.rmtree(tiny_raw_cub / SEGMENTATIONS)
     lines = ["1 1 0.0 0.0 0", "1 2 0.0 0.0 0", "2 1 12.0 7.5 1", "2 2 0.0 0.0 0"]
     lines += [f"{image} {part} {image} {part}.5 1" for image in (*range(3, 25), 999) for part in (1, 2)]
     (tiny_raw_cub / PARTS).parent.mkdir()
@@ -495,6 +499,7 @@ def raw_with_parts(tiny_raw_cub: Path) -> Path:
 
 
 PARTS = "CUB_200_2011/parts/part_locs.txt"
+SEGMENTATIONS = "CUB_200_2011/segmentations"
 
 
 def test_estimates_are_made_of_the_visible_parts(raw_with_parts: Path) -> None:
