@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from gancli.data.attributes import contradictory_groups
 from gancli.data.images import CROP_RULES, Crop
 from gancli.data.manifest import SCHEMA_VERSION, Codec, stored_side
 from gancli.data.rendering import SpeechOptions
@@ -130,8 +131,6 @@ class Plan:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Attributes that contradict each other."""
-        from gancli.data.attributes import contradictory_groups
-
         rows = [record.sample.attributes for shard in self.shards for record in shard.records]
         if not self.source.attribute_names:
             return ()
