@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset as TorchDataset
 
 import gancli
-from gancli.build import build_char_cnn_rnn, char_cnn_rnn_arguments, pick_device
+from gancli.build import pick_device
+from gancli.build_encoders import build_char_cnn_rnn, char_cnn_rnn_arguments
 from gancli.config import CharCnnRnnRecipe
 from gancli.data.loader import batches
 from gancli.data.shards import Dataset, Split

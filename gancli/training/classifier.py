@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 import gancli
-from gancli.build import build_classifier, classifier_arguments, pick_device
+from gancli.build import pick_device
+from gancli.build_encoders import build_classifier, classifier_arguments
 from gancli.config import ClassifierRecipe
 from gancli.data.loader import BatchSource, batches, evaluation_batches
 from gancli.data.shards import Dataset, Split

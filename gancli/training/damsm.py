@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 import gancli
-from gancli.build import build_damsm, encoder_arguments, pick_device
+from gancli.build import pick_device
+from gancli.build_encoders import build_damsm, encoder_arguments
 from gancli.config import DamsmRecipe
 from gancli.data.loader import BatchSource, batches, evaluation_batches
 from gancli.data.shards import Dataset, Split

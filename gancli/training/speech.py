@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset as TorchDataset
 
 import gancli
-from gancli.build import build_speech, pick_device, speech_arguments
+from gancli.build import pick_device
+from gancli.build_encoders import build_speech, speech_arguments
 from gancli.config import SpeechRecipe
 from gancli.data.loader import BatchSource, batches, evaluation_batches
 from gancli.data.shards import Dataset, Split
