@@ -53,14 +53,9 @@ def test_a_segmentation_lies_on_its_object(split: Split) -> None:
 
 def test_the_report_counts_what_is_good(tiny_raw_cub: Path, tmp_path: Path) -> None:
     key = segmentation_file(tiny_raw_cub, 6)
-    side = Image.open(key).size
-    Image.new("L", side).save(key)  # empty
-    Image.new("L", side, 255).save(
-        key.with_name("Bird_0008.png")
-    )  # of another size than its picture, perhaps
-    Image.new(
-        "L", Image.open(tiny_raw_cub / "CUB_200_2011/images" / key.parent.name / "Bird_0008.jpg").size, 255
-    ).save(key.with_name("Bird_0008.png"))
+    Image.new("L", Image.open(key).size).save(key)  # empty
+    whole = key.with_name("Bird_0008.png")
+    Image.new("L", Image.open(whole).size, 255).save(whole)  # all of the picture
     key.with_name("Bird_0009.png").unlink()
     report, dataset = prepared(tiny_raw_cub, tmp_path / "out")
     entry = report.segmentations
@@ -82,7 +77,6 @@ def test_the_report_counts_what_is_good(tiny_raw_cub: Path, tmp_path: Path) -> N
 def test_a_list_overrules_the_filter(tiny_raw_cub: Path, tmp_path: Path) -> None:
     listed = tmp_path / "good.txt"
     listed.write_text("002.Laysan_Albatross/Bird_0007.jpg\n\n002.Laysan_Albatross/Bird_0008\n")
-    Image.new("L", (9, 9)).save(tmp_path / "other.png")
     report, dataset = prepared(tiny_raw_cub, tmp_path / "out", mask_list=read_mask_list(listed))
     assert report.segmentations is not None
     assert report.segmentations.usable == {"train": 2, "test": 0}
