@@ -16,6 +16,7 @@ from gancli.cli import (
     train,
 )
 from gancli.cli.app import app
+from gancli.memory import keep_freed_memory
 
 __all__ = [
     "app",
@@ -36,4 +37,5 @@ __all__ = [
 
 def main() -> None:
     """Runs the command line and ends the process with its exit code."""
+    keep_freed_memory()
     app()

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from gancli.weights import find_weights
 
@@ -252,6 +253,24 @@ class Vgg16(nn.Module):
         state = torch.load(path, map_location="cpu", weights_only=True)
         for block in self.blocks:  # whose layers have kept their numbers
             block.load_state_dict({name: state[f"features.{name}"] for name in block.state_dict()})
+
+
+def fold_batch_norms(network: nn.Module) -> None:
+    """Multiplies each batch norm into the convolution registered before it, in place.
+
+    A frozen network then reads and writes its largest maps once less, which it waits for on a CPU. Its output changes
+    by rounding only.
+
+    Args:
+        network: In eval mode, of modules that apply a batch norm only to the convolution before it, as those of this
+            file and of torchvision's Inception, GoogLeNet and ResNet do.
+    """
+    for module in network.modules():
+        children = list(module.named_children())
+        for (before, convolution), (name, norm) in itertools.pairwise(children):
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, before, fuse_conv_bn_eval(convolution, norm))
+                setattr(module, name, nn.Identity())
 
 
 def load_vgg16(weights: Path | None = None, *, normalise: bool = True) -> Vgg16:

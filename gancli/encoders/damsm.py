@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from gancli.data.loader import Batch
 from gancli.data.text import Vocabulary
-from gancli.encoders.backbones import BackboneName, build_backbone
+from gancli.encoders.backbones import BackboneName, build_backbone, fold_batch_norms
 from gancli.engine.phases import Phase
 from gancli.errors import DataError
 from gancli.folders import load_part, read_folder, reading_settings, write_folder
@@ -236,7 +236,7 @@ def save_damsm(
 
 
 def load_damsm(folder: Path, device: str | torch.device = "cpu") -> Damsm:
-    """Reads an encoder folder; both encoders come frozen and in eval mode.
+    """Reads an encoder folder; both encoders come frozen, in eval mode, the batch norms of the backbone folded.
 
     Raises:
         DataError: The folder is incomplete or broken.
@@ -251,4 +251,6 @@ def load_damsm(folder: Path, device: str | torch.device = "cpu") -> Damsm:
     load_part(image, tensors, "image.", folder)
     for encoder in (text, image):
         encoder.to(device).eval().requires_grad_(False)
+    fold_batch_norms(image.backbone)
+    image.to(memory_format=torch.channels_last)
     return Damsm(text, image, vocabulary, settings, digest, folder)

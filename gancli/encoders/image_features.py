@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gancli.data.shards import Split, file_hash
-from gancli.encoders.backbones import IMAGENET_SIDE, BackboneName, build_backbone, load_imagenet
+from gancli.encoders.backbones import (
+    IMAGENET_SIDE,
+    BackboneName,
+    build_backbone,
+    fold_batch_norms,
+    load_imagenet,
+)
 from gancli.encoders.classifier import load_classifier
 from gancli.encoders.damsm import load_damsm
 from gancli.encoders.vectors import VectorFile, open_vectors, split_hash, write_vectors
@@ -71,7 +77,9 @@ def frozen_imagenet(
     """
     module = build_backbone(backbone, size=IMAGENET_SIDE)
     path = load_imagenet(module, weights)
-    module.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    module.to(device).eval().requires_grad_(False)
+    fold_batch_norms(module)
+    module.to(memory_format=torch.channels_last)
     return FrozenNetwork(
         f"{backbone} (ImageNet)", file_hash(path), module.global_channels, lambda x: module(x)[1], device
     )

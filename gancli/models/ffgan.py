@@ -155,15 +155,17 @@ class GlobalSemanticRefinement(nn.Module):
 
     def forward(self, h: Tensor, sentence: Tensor) -> Tensor:
         """Feature map (B, C, H, W) and sentence (B, D) -> (B, C, H, W)."""
-        projected = self.project(sentence)[:, :, None, None]  # (B, C, 1, 1)
-        scores = h * projected  # (B, C, H, W)
+        batch, channels, height, width = h.shape
+        projected = self.project(sentence)[:, None]  # (B, 1, C)
+        pixels = h.permute(0, 2, 3, 1).reshape(batch, height * width, channels)  # a view in channels_last
+        scores = pixels * projected  # (B, H*W, C)
         if self.attention == "spatial":
-            scores = scores.sum(dim=1, keepdim=True)  # (B, 1, H, W)
-        attention = scores.flatten(2).softmax(dim=2).view_as(scores)
+            scores = scores.sum(dim=2, keepdim=True)  # (B, H*W, 1)
+        attention = scores.softmax(dim=1)
         if self.scale == "positions":
             # The softmax averages to 1/(H*W), which leaves the map near zero; this brings its mean to 1.
-            attention = attention * (h.shape[2] * h.shape[3])
-        return projected * attention
+            attention = attention * (height * width)
+        return (projected * attention).view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 class RefinementStage(nn.Module):

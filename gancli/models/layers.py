@@ -67,15 +67,24 @@ class UpsampleConv2d(nn.Conv2d):
     stays the 3x3 kernel.
     """
 
+    fold: Tensor
+
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 3, padding=1, bias=False)
+        # (16, 9): entry (i, j) of the 4x4 kernel is the sum of the mirrored 3x3 kernel's entries (i or i-1, j or j-1).
+        axis = torch.tensor([[0.0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
+        self.register_buffer("fold", torch.kron(axis, axis), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, H, W) -> (B, out, 2H, 2W)."""
-        kernel = self.weight.transpose(0, 1).flip(2, 3)  # (in, out, 3, 3)
-        rows = F.pad(kernel, (0, 0, 0, 1)) + F.pad(kernel, (0, 0, 1, 0))
-        folded = F.pad(rows, (0, 1)) + F.pad(rows, (1, 0))  # (in, out, 4, 4)
-        return F.conv_transpose2d(x, folded, stride=2, padding=1)
+        out_channels, in_channels = self.weight.shape[:2]
+        # Transposed as one matrix, which is several times as fast as over four dimensions.
+        kernel = self.weight.permute(0, 2, 3, 1).reshape(out_channels, -1).t()  # (9 * in, out)
+        folded = self.fold @ kernel.reshape(9, -1)  # (16, in * out)
+        folded = folded.view(4, 4, in_channels, out_channels).permute(2, 3, 0, 1)  # (in, out, 4, 4)
+        return F.conv_transpose2d(
+            x, folded.contiguous(memory_format=torch.channels_last), stride=2, padding=1
+        )
 
 
 class Residual(nn.Module):

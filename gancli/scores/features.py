@@ -211,7 +211,7 @@ def _imagenet(
 ) -> FeatureNetwork:
     from torchvision.models import inception_v3
 
-    from gancli.scores.inception import folded
+    from gancli.scores.inception import frozen
 
     state, digest = load_weights("inception_v3", weights)
     network = inception_v3(weights=None, transform_input=False, init_weights=False)
@@ -223,7 +223,7 @@ def _imagenet(
     if output == "features":
         dim, what = network.fc.in_features, f"{network.fc.in_features} features"
         network.fc = torch.nn.Identity()
-    folded(network).to(device)
+    frozen(network).to(device)
     side = 299
 
     def prepare(pictures: Tensor) -> Tensor:

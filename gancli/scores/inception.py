@@ -10,8 +10,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision.models.inception import BasicConv2d, Inception3, InceptionA, InceptionC, InceptionE
+from torchvision.models.inception import Inception3, InceptionA, InceptionC, InceptionE
+
+from gancli.encoders.backbones import fold_batch_norms
 
 DIM = 2048  # of the global average after the last block
 SIDE = 299  # pixels of the input
@@ -88,7 +89,7 @@ def build_fid_inception() -> Inception3:
 def features_only(network: Inception3) -> Inception3:
     """The same network, frozen, in eval mode: (B, 3, 299, 299) in [-1, 1] to pooled features (B, 2048)."""
     network.fc = nn.Identity()
-    return folded(network)
+    return frozen(network)
 
 
 def without_bias(network: Inception3) -> Inception3:
@@ -97,20 +98,13 @@ def without_bias(network: Inception3) -> Inception3:
     The Inception score takes them without the bias of the last layer, as torch-fidelity and the original code do.
     """
     torch.nn.init.zeros_(network.fc.bias)
-    return folded(network)
+    return frozen(network)
 
 
-def folded(network: Inception3) -> Inception3:
-    """The same network, frozen, in eval mode, each batch norm multiplied into the convolution before it.
-
-    It then reads and writes the largest maps once less: on a CPU, where the network waits for memory, it is half as
-    fast again. Features change by rounding only.
-    """
+def frozen(network: Inception3) -> Inception3:
+    """The same network, frozen, in eval mode, its batch norms folded into its convolutions."""
     network.eval().requires_grad_(False)
-    for block in network.modules():
-        if isinstance(block, BasicConv2d):
-            block.conv = fuse_conv_bn_eval(block.conv, block.bn)
-            block.bn = nn.Identity()
+    fold_batch_norms(network)
     return network
 
 

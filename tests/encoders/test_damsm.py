@@ -7,7 +7,7 @@ import torch
 
 from gancli.data.loader import Batch
 from gancli.data.text import Vocabulary
-from gancli.encoders.backbones import build_backbone
+from gancli.encoders.backbones import build_backbone, fold_batch_norms
 from gancli.encoders.damsm import (
     DamsmPretraining,
     ImageEncoder,
@@ -138,6 +138,24 @@ def test_round_trip(folder):
     assert not any(p.requires_grad for p in [*encoder.text.parameters(), *encoder.image.parameters()])
     pictures = torch.rand(2, 3, 16, 16)
     torch.testing.assert_close(encoder.image(pictures), again.image(pictures))
+
+
+@pytest.mark.parametrize("backbone", ["small", "resnet18", "inception_v3", "googlenet"])
+def test_folded_batch_norms_change_features_by_rounding_only(backbone):
+    torch.manual_seed(0)
+    network = build_backbone(backbone, size=32).eval().requires_grad_(False)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(std=0.1)
+            module.running_var.uniform_(0.5, 2)
+            module.weight.uniform_(0.5, 2)
+            module.bias.normal_()
+    pictures = torch.rand(2, 3, 32, 32)
+    before = network(pictures)
+    fold_batch_norms(network)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
+    for folded, plain in zip(network(pictures), before, strict=True):
+        torch.testing.assert_close(folded, plain, rtol=1e-3, atol=1e-3 * plain.abs().max().item())
 
 
 def test_folders_that_cannot_be_used_say_why(folder):
