@@ -32,6 +32,7 @@ from gancli.models.layers import (
     WordAttention,
     augmentation_kl,
     conv3x3,
+    first_map,
     glu,
 )
 
@@ -96,10 +97,8 @@ class InitialStage(nn.Module):
     def __init__(self, condition_dim: int, noise_dim: int, channels: int, size: int) -> None:
         super().__init__()
         doublings = int(math.log2(size // SMALLEST_MAP))
-        self.first_channels = channels * 2**doublings
-        self.linear = nn.Linear(
-            condition_dim + noise_dim, 2 * self.first_channels * SMALLEST_MAP**2, bias=False
-        )
+        gated = 2 * channels * 2**doublings * SMALLEST_MAP**2
+        self.linear = nn.Linear(condition_dim + noise_dim, gated, bias=False)
         self.norm = nn.BatchNorm1d(self.linear.out_features)
         self.up = nn.Sequential(
             *(UpBlock(channels * 2**i, channels * 2 ** (i - 1)) for i in range(doublings, 0, -1))
@@ -108,8 +107,7 @@ class InitialStage(nn.Module):
     def forward(self, condition: Tensor, noise: Tensor) -> Tensor:
         """(B, Z) condition and (B, N) noise to (B, C, S, S)."""
         x = glu(self.norm(self.linear(torch.cat([condition, noise], dim=1))))
-        x = x.view(len(x), self.first_channels, SMALLEST_MAP, SMALLEST_MAP)
-        return self.up(x)
+        return self.up(first_map(x))
 
 
 # --- generator: fine-grained semantic fusion based refinement (section 3.2) -------------------------------------

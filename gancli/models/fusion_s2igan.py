@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -25,14 +26,28 @@ from gancli.data.loader import Batch
 from gancli.engine.phases import Phase
 from gancli.losses.adversarial import generator_hinge, hinge_fake, hinge_real
 from gancli.losses.matching import distinct_classes, global_matching_loss
-from gancli.losses.penalty import PenaltyForm, gradient_norms, matching_aware_penalty
+from gancli.losses.penalty import (
+    PenaltyForm,
+    TwiceDifferentiableConvolutions,
+    gradient_norms,
+    matching_aware_penalty,
+)
 from gancli.models.attention import (
     BottleneckAttention,
     ContextualAttention,
     ContextualAttentionLite,
     PolarizedAttention,
 )
-from gancli.models.layers import SMALLEST_MAP, conv3x3, conv4x4, conv_norm, doublings, leaky
+from gancli.models.layers import (
+    SMALLEST_MAP,
+    UpsampleConv2d,
+    conv3x3,
+    conv4x4,
+    conv_norm,
+    doublings,
+    first_map,
+    leaky,
+)
 
 Attention = Literal["pam", "bam", "bam-product", "polarized", "polarized-sequential", "cot", "cot-lite"]
 Fusion = Literal["wfm", "add", "mul"]
@@ -298,7 +313,13 @@ class DualResidualBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.fuse1 = fusion(in_channels)
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        # What looks at each pixel by itself gives the same before the upsampling, which the convolution then contains.
+        self.upsample_last = upsample and isinstance(self.fuse1, DeepFusion)
+        self.conv1 = (
+            UpsampleConv2d(in_channels, out_channels, bias=True)
+            if self.upsample_last
+            else nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        )
         self.fuse2 = fusion(out_channels) if modules == 2 else None
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.shortcut = (
@@ -310,10 +331,10 @@ class DualResidualBlock(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """(B, in, H, W) and (B, E) -> (B, out, H, W), or twice the sides."""
         shortcut = self.shortcut(x)
-        if (
-            self.upsample
-        ):  # a 1x1 convolution gives the same before the upsampling, on a quarter of the pixels
-            x, shortcut = (F.interpolate(maps, scale_factor=2.0, mode="nearest") for maps in (x, shortcut))
+        if self.upsample:  # a 1x1 convolution gives the same before it, on a quarter of the pixels
+            shortcut = F.interpolate(shortcut, scale_factor=2.0, mode="nearest")
+            if not self.upsample_last:
+                x = F.interpolate(x, scale_factor=2.0, mode="nearest")
         x = self.conv1(self.activation(self.fuse1(x, condition)))
         if self.fuse2 is not None:
             x = self.fuse2(x, condition)
@@ -404,7 +425,6 @@ class Generator(nn.Module):
 
         activation = leaky() if block == "dfgan" else nn.ReLU()
         widths = [width * min(2**i, self.MOST_CHANNELS) for i in range(steps, -1, -1)]  # at 4, 8, ... size
-        self.first_channels = widths[0]
         self.linear = nn.Linear(noise_dim, widths[0] * SMALLEST_MAP**2)
         self.blocks = nn.ModuleList(
             DualResidualBlock(
@@ -424,7 +444,7 @@ class Generator(nn.Module):
         condition = self.condition_scale * condition
         if self.noise_in_condition:
             condition = torch.cat([noise, condition], dim=1)
-        x = self.linear(noise).view(len(noise), self.first_channels, SMALLEST_MAP, SMALLEST_MAP)
+        x = first_map(self.linear(noise))
         for block in self.blocks:
             x = block(x, condition)
         result: Tensor = self.out(x)
@@ -606,8 +626,9 @@ class FusionS2iGan:
         with torch.autocast(step.real.device.type, enabled=False):
             real = step.real.float().detach().requires_grad_()
             condition = (scale * step.condition).detach().requires_grad_()
-            features = self.discriminator(real)
-            scores = self.discriminator.score(features, condition)
+            with TwiceDifferentiableConvolutions() if self.penalty_weight > 0 else nullcontext():
+                features = self.discriminator(real)
+                scores = self.discriminator.score(features, condition)
             mismatched = self.discriminator.score(features, scale * step.wrong)
             terms = {"real": hinge_real(scores), "mismatched": hinge_fake(mismatched) / 2}
             if self.penalty_weight > 0:

@@ -47,6 +47,12 @@ def glu(x: Tensor) -> Tensor:
     return value * torch.sigmoid(gate)
 
 
+def first_map(x: Tensor) -> Tensor:
+    """(B, C * 4 * 4) as a generator's first feature map (B, C, 4, 4), channels_last like all that follow it."""
+    x = x.unflatten(1, (-1, SMALLEST_MAP, SMALLEST_MAP))
+    return x.contiguous(memory_format=torch.channels_last)
+
+
 def doublings(small: int, large: int) -> int:
     """How often a side has to be doubled to become another.
 
@@ -69,8 +75,8 @@ class UpsampleConv2d(nn.Conv2d):
 
     fold: Tensor
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, 3, padding=1, bias=False)
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool = False) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=1, bias=bias)
         # (16, 9): entry (i, j) of the 4x4 kernel is the sum of the mirrored 3x3 kernel's entries (i or i-1, j or j-1).
         axis = torch.tensor([[0.0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
         self.register_buffer("fold", torch.kron(axis, axis), persistent=False)
@@ -82,9 +88,8 @@ class UpsampleConv2d(nn.Conv2d):
         kernel = self.weight.permute(0, 2, 3, 1).reshape(out_channels, -1).t()  # (9 * in, out)
         folded = self.fold @ kernel.reshape(9, -1)  # (16, in * out)
         folded = folded.view(4, 4, in_channels, out_channels).permute(2, 3, 0, 1)  # (in, out, 4, 4)
-        return F.conv_transpose2d(
-            x, folded.contiguous(memory_format=torch.channels_last), stride=2, padding=1
-        )
+        folded = folded.contiguous(memory_format=torch.channels_last)
+        return F.conv_transpose2d(x, folded, self.bias, stride=2, padding=1)
 
 
 class Residual(nn.Module):

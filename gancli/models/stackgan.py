@@ -32,6 +32,7 @@ from gancli.models.layers import (
     conv3x3,
     conv4x4,
     doublings,
+    first_map,
     leaky,
 )
 
@@ -135,7 +136,6 @@ class StageOneGenerator(nn.Module):
         if steps < 2:
             raise ValueError(f"the smallest Stage-I picture has {4 * SMALLEST_MAP} pixels a side, not {size}")
         widths = [width * 2**i for i in range(steps - 1, -1, -1)]  # 8W, 4W, 2W, W at 64 pixels
-        self.first_channels = widths[0]
         self.augmentation = ConditioningAugmentation(text_dim, condition_dim, truncate=truncate_condition)
         self.linear = nn.Linear(condition_dim + noise_dim, widths[0] * SMALLEST_MAP**2)
         self.norm = nn.BatchNorm1d(self.linear.out_features)
@@ -155,8 +155,7 @@ class StageOneGenerator(nn.Module):
         """Sentences (B, E) and standard normal noise (B, Z) and (B, C) to pictures (B, 3, S, S)."""
         condition, mean, log_sigma = self.augmentation(sentence, condition_noise)
         x = self.norm(self.linear(torch.cat([condition, noise], dim=1)))
-        x = x.view(len(x), self.first_channels, SMALLEST_MAP, SMALLEST_MAP)
-        return GeneratorOutput(self.layers(x), mean, log_sigma)
+        return GeneratorOutput(self.layers(first_map(x)), mean, log_sigma)
 
 
 class Discriminator(MatchingDiscriminator):

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
-from gancli.losses.penalty import gradient_norms, matching_aware_penalty
+from gancli.losses.penalty import (
+    TwiceDifferentiableConvolutions,
+    gradient_norms,
+    matching_aware_penalty,
+)
 
 SIDE, DIM = 4, 3
 STEP = 1e-5
@@ -102,3 +110,42 @@ def test_a_flat_discriminator_costs_nothing_and_gives_no_nan(form):
     penalty.backward()
     assert penalty.item() == 0
     assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
+
+
+@given(
+    side=st.integers(4, 9),
+    kernel=st.integers(1, 4),
+    stride=st.integers(1, 2),
+    padding=st.integers(0, 2),
+    bias=st.booleans(),
+)
+@settings(max_examples=30, deadline=None)
+def test_convolutions_made_for_the_penalty_are_torchs(side, kernel, stride, padding, bias):
+    torch.manual_seed(side + 10 * kernel)
+    conv = torch.nn.Conv2d(2, 3, kernel, stride=stride, padding=padding, bias=bias).double()
+    pictures = torch.randn(2, 2, side, side, dtype=torch.double)
+
+    def penalised(mode):
+        images = pictures.clone().requires_grad_()
+        condition = torch.ones(2, 1, dtype=torch.double, requires_grad=True)
+        with mode:
+            scores = conv(images).sigmoid().square().sum(dim=(1, 2, 3)) * condition[:, 0]
+        penalty = matching_aware_penalty(*gradient_norms(scores, images, condition))
+        conv.zero_grad()
+        (scores.sum() + penalty).backward()
+        return [penalty, images.grad, condition.grad, *(p.grad.clone() for p in conv.parameters())]
+
+    for ours, torchs in zip(
+        penalised(TwiceDifferentiableConvolutions()), penalised(nullcontext()), strict=True
+    ):
+        torch.testing.assert_close(ours, torchs)
+
+
+def test_other_convolutions_are_left_to_torch():
+    x = torch.randn(1, 4, 8, 8)
+    grouped = torch.nn.Conv2d(4, 4, 3, groups=2)
+    same = torch.nn.Conv2d(4, 4, 3, padding="same", dilation=2)
+    with TwiceDifferentiableConvolutions():
+        results = grouped(x), same(x)
+    assert torch.equal(results[0], grouped(x))
+    assert torch.equal(results[1], same(x))
