@@ -305,7 +305,7 @@ def test_a_negative_condition_passes_the_bottleneck():
     level = generator.decoder[0]
     features = torch.zeros(2, level.conv.in_channels - CONDITION_DIM, 1, 1)
     condition = torch.full((2, CONDITION_DIM), -1.0, requires_grad=True)
-    level(features, condition).square().sum().backward()
+    level([features], condition).square().sum().backward()
     assert (condition.grad != 0).all()
 
 
