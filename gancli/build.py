@@ -563,5 +563,5 @@ def pick_device(name: str) -> torch.device:
         device.type == "mps" and not torch.backends.mps.is_available()
     )
     if missing:
-        raise ConfigError(f"train.device: {name} is not available on this machine", "Use auto or cpu.")
+        raise ConfigError(f"device {name} is not available on this machine", "Use auto or cpu.")
     return device

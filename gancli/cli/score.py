@@ -482,6 +482,7 @@ def ssim(
     "cost",
     examples=("gancli score cost runs/0001-csfgan-cub", "gancli score cost runs/0002-ffgan-cub --json"),
 )
+@in_parts
 def cost(
     out: Output,
     run: Annotated[Path, typer.Argument(help="Run folder of gancli train.", show_default=False)],

@@ -92,13 +92,12 @@ def own_device(device: torch.device, local_rank: int) -> torch.device:
         ConfigError: Processes cannot share that device, or there is no GPU for this one.
     """
     if device.type == "mps":
-        raise ConfigError("train.device: several processes cannot share mps", "set train.device=cpu")
+        raise ConfigError("device mps cannot be shared by several processes", "use cpu")
     if device.type != "cuda":
         return device
     if str(device) != "cuda":
         raise ConfigError(
-            f"train.device: {device} is one GPU, but there are several processes",
-            "set train.device=cuda: each takes its own",
+            f"device {device} is one GPU, but there are several processes", "use cuda: each takes its own"
         )
     count = torch.cuda.device_count()
     if (
