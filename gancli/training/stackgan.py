@@ -191,7 +191,8 @@ class StageOne:
             arguments = dict(settings["stage1"])
             generator = StageOneGenerator(**arguments)
         load_part(generator, tensors, "stage1.", folder)
-        return cls(generator.to(device).eval().requires_grad_(False), arguments)
+        generator.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        return cls(generator, arguments)
 
 
 @dataclass(frozen=True)
