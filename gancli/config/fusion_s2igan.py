@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from gancli.config.sections import Count, Positive, Rate, Section, Share, TrainSection, Weight
@@ -82,15 +82,3 @@ class FusionS2iGanRecipe(Section):
     loss: FusionS2iGanLoss = FusionS2iGanLoss()
     optim: FusionS2iGanOptim = FusionS2iGanOptim()
     train: TrainSection
-
-    @field_validator("train")
-    @classmethod
-    def _no_compiled_penalty(cls, train: TrainSection, info: ValidationInfo) -> TrainSection:
-        loss = info.data.get("loss")
-        if train.compile and loss is not None and loss.magp > 0:
-            raise PydanticCustomError(
-                "compile",
-                "the gradient penalty differentiates a gradient, which compiled networks cannot: set train.compile to "
-                "false, or loss.magp to 0",
-            )
-        return train

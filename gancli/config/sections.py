@@ -33,7 +33,7 @@ class TrainSection(Section):
         1  # batches whose gradients a step averages, one after the other, to save memory
     )
     channels_last: bool = True  # memory format of the convolutions' weights
-    compile: bool = False  # torch.compile of every network
+    compile: bool = False  # torch.compile of every network that is not differentiated twice
     sync_batch_norm: bool = False  # of several processes: statistics over the pictures of all, on CUDA only
     deterministic: bool = False  # only deterministic kernels: slower, repeatable on a GPU
     log_every: Positive = 50  # steps between two rows of log.csv

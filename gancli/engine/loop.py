@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -40,6 +40,7 @@ from gancli.engine.checkpoint import (
     tensors_of,
     write_checkpoint,
 )
+from gancli.engine.compiling import compile_networks, compiled_networks_run
 from gancli.engine.ema import Averages
 from gancli.engine.events import Events, LogFile, progress_line
 from gancli.engine.phases import Phase, Trainable, train_only
@@ -71,7 +72,7 @@ class LoopSettings:
         precision: "tf32" lets CUDA round factors of float32 products; "bf16" runs `begin` and losses under
             autocast.
         channels_last: Memory format of 4-D weights.
-        compile: Compile every network in place.
+        compile: Compile the networks in place, as far as torch can; they run uncompiled while somebody looks at them.
         deterministic: Only kernels that repeat exactly.
         seed: Of every random number generator; each process draws its own numbers from it.
         ema_decay: Of the averaged weights; None averages nothing.
@@ -185,8 +186,7 @@ class Loop:
         averaged = {} if settings.ema_decay is None else {name: networks[name] for name in trainable.averaged}
         self.averages = Averages(averaged, settings.ema_decay or 0.0)
         if settings.compile:
-            for network in networks.values():
-                network.compile()
+            compile_networks(trainable)
 
         self.step = 0
         self.first_step = 0  # of this session
@@ -204,7 +204,8 @@ class Loop:
         """Trains to the limit.
 
         Raises:
-            RunError: A loss or gradient is no finite number, a checkpoint is damaged, or the disk is full.
+            RunError: A loss or gradient is no finite number, a checkpoint is damaged, the disk is full, or torch cannot
+                compile a network.
             LostProcess: Another process of the run has ended.
             UsageError: A process that is none of this run's is training it.
             KeyboardInterrupt: A second Ctrl-C.
@@ -214,6 +215,8 @@ class Loop:
                 if self.is_main:
                     stack.enter_context(self.run_folder.locked())
                 stack.enter_context(_numerics(self.settings))
+                if self.settings.compile:
+                    stack.enter_context(compiled_networks_run())
                 stop = stack.enter_context(_StopSignals())
                 for phase in self.trainable.phases:
                     for network in phase.networks.values():
@@ -433,12 +436,16 @@ class Loop:
         try:
             for network in networks.values():
                 network.eval()
-            with torch.no_grad():
+            with self._uncompiled(), torch.no_grad():
                 yield networks
         finally:
             for module, mode in modes:
                 module.training = mode
             set_random_state(state)
+
+    def _uncompiled(self) -> AbstractContextManager[None]:
+        """Other batch sizes in eval mode, a few times per run: not worth a graph of their own."""
+        return torch.compiler.set_stance("force_eager") if self.settings.compile else nullcontext()
 
     def _sample(self) -> None:
         if not self.sample or not self.is_main:

@@ -28,6 +28,8 @@ class Phase:
         interval: The phase runs in every interval-th step, the first step included.
         clip: Network name to largest L2 norm of its gradient; networks not named are not clipped.
         watched: Names among the terms that are logged only and take no part in the sum.
+        differentiated_twice: Names of the networks that the loss takes a gradient of a gradient of, as a gradient
+            penalty does.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Phase:
     interval: int = 1
     clip: Mapping[str, float] = field(default_factory=dict)
     watched: Collection[str] = ()
+    differentiated_twice: Collection[str] = ()
 
     @classmethod
     def adam(
@@ -48,10 +51,18 @@ class Phase:
         lr: float,
         betas: tuple[float, float],
         watched: Collection[str] = (),
+        differentiated_twice: Collection[str] = (),
     ) -> Phase:
         """A phase that steps all parameters of its networks together by Adam."""
         parameters = [parameter for network in networks.values() for parameter in network.parameters()]
-        return cls(name, networks, Adam(parameters, lr=lr, betas=betas), loss, watched=watched)
+        return cls(
+            name,
+            networks,
+            Adam(parameters, lr=lr, betas=betas),
+            loss,
+            watched=watched,
+            differentiated_twice=differentiated_twice,
+        )
 
     def trained(self) -> list[nn.Parameter]:
         """Parameters of the optimizer that require a gradient now."""

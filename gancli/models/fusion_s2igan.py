@@ -591,6 +591,7 @@ class FusionS2iGan:
                 lr=discriminator_lr,
                 betas=betas,
                 watched=("image_gradient", "condition_gradient"),
+                differentiated_twice=("discriminator",) if penalty_weight > 0 else (),
             ),
             Phase.adam(
                 "generator",

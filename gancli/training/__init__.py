@@ -26,6 +26,7 @@ from gancli.config import (
 from gancli.data.loader import refuse_small_split
 from gancli.data.shards import Dataset
 from gancli.engine import distributed
+from gancli.engine.compiling import check_compiler
 from gancli.engine.events import Events
 from gancli.errors import ConfigError, UsageError
 from gancli.processes import place
@@ -77,6 +78,8 @@ def train(
     """
     try:
         with distributed.process_group(pick_device(recipe.train.device)) as device:
+            if recipe.train.compile:
+                check_compiler(device)
             reported = events if events and distributed.rank() == 0 else Events()
             return _train(recipe, device, reported, runs, resume, init_from, weights)
     except distributed.LostProcess:
@@ -141,6 +144,8 @@ def pretrain_encoder(
         )
     if recipe.train.sync_batch_norm:
         raise ConfigError("train.sync_batch_norm: encoders are trained on one process", "Leave it out.")
+    if recipe.train.compile:
+        check_compiler(pick_device(recipe.train.device))
     if isinstance(recipe, CharCnnRnnRecipe):
         return pretrain_char_cnn_rnn(
             recipe, out=out, runs=runs, resume=resume, weights=weights, events=events

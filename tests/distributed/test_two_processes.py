@@ -164,6 +164,35 @@ def test_a_checkpoint_of_two_processes_is_continued_by_one_and_by_three(tmp_path
         assert len({bytes(state.tolist()) for state in states}) == world, "each draws numbers of its own"
 
 
+def _compiled(rank: int, folder: Path) -> Any:
+    import torch._inductor.config
+    from toy import Toy, settings, toy_batch
+
+    states = []
+    for compile in (False, True):
+        model = Toy(seed=rank)
+        loop = Loop(
+            model,
+            lambda start: (toy_batch(i, rank) for i in range(start, 100)),
+            RunFolder.create(folder, "toy"),
+            settings(steps=3, compile=compile),
+            torch.device("cpu"),
+        )
+        with torch._inductor.config.patch(fallback_random=True):  # dropout as in uncompiled networks
+            loop.run()
+        states.append([p.detach() for network in model.networks.values() for p in network.parameters()])
+    return states
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with a C++ compiler, here is none")
+def test_compiled_networks_average_their_gradients_too(tmp_path: Path) -> None:
+    first, second = on_ranks(_compiled, tmp_path)
+    for plain, compiled, other in zip(*first, second[1], strict=True):
+        torch.testing.assert_close(compiled, plain, rtol=1e-4, atol=1e-6)
+        assert torch.equal(compiled, other)
+
+
 def _killed(rank: int, folder: Path, port: int) -> None:
     sys.path.insert(0, str(ENGINE_TESTS))
     from toy import Toy, settings, toy_batch

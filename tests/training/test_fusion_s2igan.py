@@ -202,7 +202,6 @@ def test_another_encoder_cannot_continue_a_run(spoken: Path, speech_encoder: Pat
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (("train.compile=true",), "differentiates a gradient"),
         (("model.size=24",), "power of two"),
         (("model.attention=nam",), "'pam', 'bam'"),
         (("model.modules=3",), "allowed: 1, 2"),

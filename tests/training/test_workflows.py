@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from gancli.config import DamsmRecipe, FFGANRecipe, load_recipe
 from gancli.encoders.damsm import DamsmPretraining, ImageEncoder, TextEncoder, load_damsm
-from gancli.errors import DataError, UsageError
+from gancli.errors import ConfigError, DataError, UsageError
 from gancli.inference.model_folder import load_model
 from gancli.training import pretrain_encoder, train
 from gancli.training.common import loop_settings
@@ -132,3 +132,19 @@ def test_the_learning_rate_falls_each_epoch_to_its_floor(tiny_dataset):
 def test_epochs_become_steps(tiny_dataset, tiny_encoder, changes, steps):
     section = ffgan(tiny_dataset, tiny_encoder, "train.steps=null", "train.minutes=5", *changes).train
     assert loop_settings(section, 10, 4, None).steps == steps
+
+
+def test_a_machine_that_cannot_compile_says_so_before_anything_is_written(
+    tiny_dataset, tiny_encoder, tmp_path, monkeypatch
+):
+    def refuse(*_, **__):
+        raise RuntimeError("torch.compile is not supported on Python 4")
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    with pytest.raises(ConfigError, match=r"train\.compile: .*not supported on Python 4"):
+        train(
+            ffgan(tiny_dataset, tiny_encoder, "train.compile=true", "train.steps=1"), runs=tmp_path / "runs"
+        )
+    with pytest.raises(ConfigError, match=r"train\.compile: .*not supported on Python 4"):
+        pretrain_encoder(damsm(tiny_dataset, "train.compile=true", "train.steps=1"), out=tmp_path / "out")
+    assert not list(tmp_path.iterdir())
