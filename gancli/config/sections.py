@@ -35,6 +35,7 @@ class TrainSection(Section):
     channels_last: bool = True  # memory format of the convolutions' weights
     compile: bool = False  # torch.compile of every network that is not differentiated twice
     sync_batch_norm: bool = False  # of several processes: statistics over the pictures of all, on CUDA only
+    activation_checkpointing: bool = False  # large blocks run again in the backward pass: saves memory
     deterministic: bool = False  # only deterministic kernels: slower, repeatable on a GPU
     log_every: Positive = 50  # steps between two rows of log.csv
     sample_every: Positive = 1000  # steps between two sample grids
@@ -50,6 +51,22 @@ class TrainSection(Section):
                 "no_limit", "set at least one of train.epochs, train.steps and train.minutes"
             )
         return minutes
+
+    @field_validator("activation_checkpointing")
+    @classmethod
+    def _recomputed_alone(cls, activation_checkpointing: bool, info: ValidationInfo) -> bool:
+        if activation_checkpointing and info.data.get("compile"):
+            raise PydanticCustomError(
+                "recompute_compiled",
+                "a compiled network decides by itself what it computes again: leave out this or train.compile",
+            )
+        if activation_checkpointing and info.data.get("sync_batch_norm"):
+            raise PydanticCustomError(
+                "recompute_synced",
+                "a synchronised batch norm that is computed again would talk to the other processes in the midst of "
+                "their backward pass: leave out this or train.sync_batch_norm",
+            )
+        return activation_checkpointing
 
 
 class BackboneSection(Section):

@@ -47,6 +47,7 @@ CHANGEABLE = frozenset(
         "train.checkpoint_every",
         "train.keep",
         "train.device",
+        "train.activation_checkpointing",
         "loader.workers",
     }
 )

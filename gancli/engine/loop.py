@@ -44,6 +44,7 @@ from gancli.engine.compiling import compile_networks, compiled_networks_run
 from gancli.engine.ema import Averages
 from gancli.engine.events import Events, LogFile, progress_line
 from gancli.engine.phases import Phase, Trainable, train_only
+from gancli.engine.recompute import recompute_large_blocks
 from gancli.errors import RunError
 from gancli.files import atomic_file
 
@@ -73,6 +74,7 @@ class LoopSettings:
             autocast.
         channels_last: Memory format of 4-D weights.
         compile: Compile the networks in place, as far as torch can; they run uncompiled while somebody looks at them.
+        activation_checkpointing: Run large blocks again in the backward pass instead of keeping what they computed.
         deterministic: Only kernels that repeat exactly.
         seed: Of every random number generator; each process draws its own numbers from it.
         ema_decay: Of the averaged weights; None averages nothing.
@@ -92,6 +94,7 @@ class LoopSettings:
     precision: Literal["float32", "tf32", "bf16"] = "float32"
     channels_last: bool = True
     compile: bool = False
+    activation_checkpointing: bool = False
     deterministic: bool = False
     seed: int = 0
     ema_decay: float | None = 0.999
@@ -187,6 +190,8 @@ class Loop:
         self.averages = Averages(averaged, settings.ema_decay or 0.0)
         if settings.compile:
             compile_networks(trainable)
+        if settings.activation_checkpointing:
+            recompute_large_blocks(trainable)
 
         self.step = 0
         self.first_step = 0  # of this session

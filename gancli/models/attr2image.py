@@ -138,6 +138,10 @@ class ShapeGenerator(nn.Module):
         """Whether it looks at attributes."""
         return self.augmentation is not None
 
+    def large_blocks(self) -> list[nn.Module]:
+        """Those that train.activation_checkpointing recomputes."""
+        return [self.layers]
+
     def forward(
         self, attributes: Tensor | None, noise: Tensor, condition_noise: Tensor | None
     ) -> ShapeOutput:
@@ -579,6 +583,10 @@ class ImageGenerator(nn.Module):
         )
         self.apply(initialise_weights)
         start_with_little_noise(self.augmentation)
+
+    def large_blocks(self) -> list[nn.Module]:
+        """Those that train.activation_checkpointing recomputes."""
+        return [*self.encoder, *self.decoder]
 
     def forward(self, shapes: Tensor, attributes: Tensor, condition_noise: Tensor) -> ImageOutput:
         """Paints pictures.

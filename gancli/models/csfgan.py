@@ -274,6 +274,10 @@ class Generator(nn.Module):
         )
         self.last = nn.ConvTranspose2d(2 * width, 3, 3, padding=1)
 
+    def large_blocks(self) -> list[nn.Module]:
+        """Those that train.activation_checkpointing recomputes."""
+        return [*self.encoder, self.outermost, *self.decoder]
+
     def forward(
         self,
         images: Tensor,
@@ -389,6 +393,10 @@ class WordLocalDiscriminator(nn.Module):
         )
         self.weights = nn.Linear(text_dim, features + 1)  # W_i and b_i of eq. 4, the bias of a word its own
 
+    def large_blocks(self) -> list[nn.Module]:
+        """Those that train.activation_checkpointing recomputes."""
+        return [self.encoder]
+
     def forward(self, regions: Tensor, words: Tensor, mask: Tensor) -> Tensor:
         """The log-probability that the regions are real and show the words (log of eq. 5).
 
@@ -449,6 +457,10 @@ class Discriminator(nn.Module):
                 [6 if paired else 3, width, 2 * width, 4 * width, 8 * width, 1], [2, 2, 2, 1, 1]
             )
         )
+
+    def large_blocks(self) -> list[nn.Module]:
+        """Those that train.activation_checkpointing recomputes."""
+        return [self.layers]
 
     def forward(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         """Scores of original and filled pictures, in one pass: no statistics run over the batch.

@@ -287,6 +287,14 @@ class Generator(nn.Module):
         self.heads = nn.ModuleList(ImageHead(width) for _ in self.stages)
         self.apply(initialise_weights)
 
+    def large_blocks(self) -> list[nn.Module]:
+        """Those that train.activation_checkpointing recomputes."""
+        return [
+            self.initial.up,
+            *self.heads,
+            *(part for stage in self.refinements for part in stage.children()),
+        ]
+
     def forward(
         self, sentence: Tensor, words: Tensor, mask: Tensor, noise: Tensor, condition_noise: Tensor
     ) -> GeneratorOutput:

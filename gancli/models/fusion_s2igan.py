@@ -439,6 +439,10 @@ class Generator(nn.Module):
         )
         self.out = nn.Sequential(activation, nn.Conv2d(width, 3, 3, padding=1), nn.Tanh())
 
+    def large_blocks(self) -> list[nn.Module]:
+        """Those that train.activation_checkpointing recomputes."""
+        return [*self.blocks, self.out]
+
     def forward(self, noise: Tensor, condition: Tensor) -> Tensor:
         """Standard normal noise (B, Z) and conditions (B, E) to pictures (B, 3, S, S) in [-1, 1]."""
         condition = self.condition_scale * condition
@@ -499,6 +503,10 @@ class Discriminator(nn.Module):
             leaky(),
             nn.Conv2d(2 * width, 1, SMALLEST_MAP, bias=False),
         )
+
+    def large_blocks(self) -> list[nn.Module]:
+        """Those that train.activation_checkpointing recomputes."""
+        return [self.encoder]
 
     def forward(self, images: Tensor) -> Tensor:
         """Pictures (B, 3, S, S) in [-1, 1] to features (B, F, 4, 4)."""

@@ -228,6 +228,10 @@ class MatchingDiscriminator(nn.Module):
             nn.Conv2d(features, 1, SMALLEST_MAP, stride=SMALLEST_MAP, bias=False),
         )
 
+    def large_blocks(self) -> list[nn.Module]:
+        """Those that train.activation_checkpointing recomputes."""
+        return [self.encoder]
+
     def forward(self, images: Tensor) -> Tensor:
         """Pictures (B, C, S, S) in [-1, 1] to features (B, F, 4, 4)."""
         features: Tensor = self.encoder(images)

@@ -151,6 +151,10 @@ class StageOneGenerator(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.apply(initialise_weights)
 
+    def large_blocks(self) -> list[nn.Module]:
+        """Those that train.activation_checkpointing recomputes."""
+        return [self.layers]
+
     def forward(self, sentence: Tensor, noise: Tensor, condition_noise: Tensor) -> GeneratorOutput:
         """Sentences (B, E) and standard normal noise (B, Z) and (B, C) to pictures (B, 3, S, S)."""
         condition, mean, log_sigma = self.augmentation(sentence, condition_noise)
@@ -259,6 +263,10 @@ class StageTwoGenerator(nn.Module):
             channels //= 2
         self.up = nn.Sequential(*layers, conv3x3(channels, 3), nn.Tanh())
         self.apply(initialise_weights)
+
+    def large_blocks(self) -> list[nn.Module]:
+        """Those that train.activation_checkpointing recomputes."""
+        return [self.encoder, self.join, self.residual, self.up]
 
     def forward(self, small: Tensor, sentence: Tensor, condition_noise: Tensor) -> GeneratorOutput:
         """Pictures (B, 3, s, s), sentences (B, E) and standard normal noise (B, C) to pictures (B, 3, S, S)."""

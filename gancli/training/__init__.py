@@ -144,6 +144,11 @@ def pretrain_encoder(
         )
     if recipe.train.sync_batch_norm:
         raise ConfigError("train.sync_batch_norm: encoders are trained on one process", "Leave it out.")
+    if recipe.train.activation_checkpointing:
+        raise ConfigError(
+            "train.activation_checkpointing: no block of an encoder is recomputed",
+            "Leave it out; a smaller loader.batch takes less memory.",
+        )
     if recipe.train.compile:
         check_compiler(pick_device(recipe.train.device))
     if isinstance(recipe, CharCnnRnnRecipe):

@@ -126,6 +126,7 @@ def loop_settings(
         precision=section.precision,
         channels_last=section.channels_last,
         compile=section.compile,
+        activation_checkpointing=section.activation_checkpointing,
         deterministic=section.deterministic,
         seed=section.seed,
         ema_decay=ema_decay,
