@@ -52,6 +52,21 @@ def test_a_resumed_run_ends_with_the_same_weights(tiny_dataset, tiny_encoder, tm
     assert (whole.run / "log.csv").read_text().count("\n") == 5
 
 
+def test_a_run_goes_on_with_recomputed_activations_as_if_nothing_had_changed(
+    tiny_dataset, tiny_encoder, tmp_path
+):
+    straight = train(ffgan(tiny_dataset, tiny_encoder, "train.steps=4"), runs=tmp_path / "a")
+    half = train(ffgan(tiny_dataset, tiny_encoder, "train.steps=2"), runs=tmp_path / "b")
+    changes = ("train.steps=4", "train.activation_checkpointing=true")
+    whole = train(ffgan(tiny_dataset, tiny_encoder, *changes), resume=half.run)
+    expected = load_file(straight.output / "weights.safetensors")
+    resumed = load_file(whole.output / "weights.safetensors")
+    assert expected.keys() == resumed.keys()
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in expected.items())
+    with pytest.raises(ConfigError, match=r"train\.activation_checkpointing: no block of an encoder"):
+        pretrain_encoder(damsm(tiny_dataset, changes[1], "train.steps=1"), out=tmp_path / "out")
+
+
 def test_a_run_made_before_a_key_was_there_is_resumed_with_its_default(tiny_dataset, tiny_encoder, tmp_path):
     first = train(ffgan(tiny_dataset, tiny_encoder, "train.steps=1"), runs=tmp_path)
     stored = first.run / "recipe.yaml"
