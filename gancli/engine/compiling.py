@@ -16,7 +16,8 @@ from gancli.engine.phases import Trainable
 from gancli.errors import ConfigError, RunError
 
 # Of the graphs that torch keeps of one `forward`, before it leaves what needs another one uncompiled. Networks of one
-# class share it, and each has a graph with and one without a gradient by its weights: torch's 8 are too few for three.
+# class share it, also those of an earlier training in the process, and each has a graph with and one without a gradient
+# by its weights: torch's 8 are too few for FF-GAN's three discriminators in float32 and then in bf16.
 GRAPHS = 64
 
 
