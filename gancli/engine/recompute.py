@@ -8,8 +8,8 @@ block that has it is none of these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -82,7 +82,7 @@ def _recomputed(owner: nn.Module, forward: Callable[..., Any], part: nn.Module) 
     norms = [module for module in part.modules() if isinstance(module, _BatchNorm)]
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _statistics_kept(norms)
+        return nullcontext(), _StatisticsKept(norms)
 
     def run(*arguments: Any) -> Any:
         if not (owner.training and torch.is_grad_enabled()):
@@ -92,17 +92,21 @@ def _recomputed(owner: nn.Module, forward: Callable[..., Any], part: nn.Module) 
     return run
 
 
-@contextmanager
-def _statistics_kept(norms: Iterable[_BatchNorm]) -> Iterator[None]:
-    """While active, batch norms write their running statistics into copies.
+class _StatisticsKept:
+    """While active, batch norms write their running statistics into copies; as often as a graph is gone through.
 
     Copies and not nothing: the second run has to save the same tensors as the first.
     """
-    kept = [(norm, dict(norm._buffers)) for norm in norms]
-    try:
-        for norm, buffers in kept:
+
+    def __init__(self, norms: Sequence[_BatchNorm]) -> None:
+        self.norms = norms
+        self.kept: list[dict[str, Tensor | None]] = []
+
+    def __enter__(self) -> None:
+        self.kept = [dict(norm._buffers) for norm in self.norms]
+        for norm, buffers in zip(self.norms, self.kept, strict=True):
             norm._buffers.update({name: None if b is None else b.clone() for name, b in buffers.items()})
-        yield
-    finally:
-        for norm, buffers in kept:
+
+    def __exit__(self, *_: object) -> None:
+        for norm, buffers in zip(self.norms, self.kept, strict=True):
             norm._buffers.update(buffers)

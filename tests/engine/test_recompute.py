@@ -129,6 +129,23 @@ def test_an_error_in_the_second_run_leaves_the_statistics_where_they_were() -> N
     assert all(buffer is buffers[name] for name, buffer in network.block.layers[1].named_buffers())
 
 
+def test_a_graph_that_is_gone_through_twice_counts_once_too() -> None:
+    """By the gradient of a gradient; the engine leaves such networks out, as nothing is saved in them."""
+    torch.manual_seed(0)
+    plain, network = Network(), Network()
+    network.load_state_dict(plain.state_dict())
+    recompute_large_blocks(Model(network))
+    x = torch.randn(4, 3, 5, 5, requires_grad=True)
+    for one in (plain, network):
+        torch.manual_seed(1)
+        (slope,) = torch.autograd.grad(one(x).sum(), x, create_graph=True)
+        slope.square().sum().backward()
+    for ours, theirs in zip(network.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+    for key, tensor in plain.state_dict().items():
+        assert torch.equal(network.state_dict()[key], tensor), key
+
+
 def test_spectral_norm_is_refused() -> None:
     with pytest.raises(ValueError, match="computes weights in its forward pass"):
         recompute_large_blocks(Model(nn.Sequential(spectral_norm(nn.Conv2d(3, 3, 1)))))
