@@ -263,13 +263,14 @@ def fold_batch_norms(network: nn.Module) -> None:
 
     Args:
         network: In eval mode, of modules that apply a batch norm only to the convolution before it, as those of this
-            file and of torchvision's Inception, GoogLeNet and ResNet do.
+            file, CSF-GAN's generator and torchvision's Inception, GoogLeNet and ResNet do.
     """
     for module in network.modules():
         children = list(module.named_children())
         for (before, convolution), (name, norm) in itertools.pairwise(children):
-            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                setattr(module, before, fuse_conv_bn_eval(convolution, norm))
+            if isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d) and isinstance(norm, nn.BatchNorm2d):
+                transposed = isinstance(convolution, nn.ConvTranspose2d)
+                setattr(module, before, fuse_conv_bn_eval(convolution, norm, transpose=transposed))
                 setattr(module, name, nn.Identity())
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gancli.data.text import Vocabulary, crop_tokens, pad_tokens, tokenize
+from gancli.encoders.backbones import fold_batch_norms
 from gancli.encoders.damsm import TextEncoder
 from gancli.encoders.sentence import check_words
 from gancli.errors import DataError
@@ -40,7 +41,7 @@ class Filling:
 
 @dataclass(frozen=True)
 class Inpainter:
-    """CSF-GAN ready to fill holes: its networks are put into eval mode and frozen.
+    """CSF-GAN ready to fill holes: its networks are put into eval mode and frozen, its batch norms are folded.
 
     Attributes:
         generator: EMA weights where the run averaged them.
@@ -64,6 +65,7 @@ class Inpainter:
     def __post_init__(self) -> None:
         for network in (self.generator, self.text_encoder):
             network.eval().requires_grad_(False)
+        fold_batch_norms(self.generator)
         self.generator.to(memory_format=torch.channels_last)  # about three quarters of the time on a CPU
 
     @property

@@ -225,7 +225,7 @@ class MatchingDiscriminator(nn.Module):
             conv1x1(features + compressed_dim, features),
             nn.BatchNorm2d(features),
             leaky(),
-            nn.Conv2d(features, 1, SMALLEST_MAP, stride=SMALLEST_MAP, bias=False),
+            nn.Conv2d(features, 1, SMALLEST_MAP, bias=False),
         )
 
     def large_blocks(self) -> list[nn.Module]:

@@ -191,7 +191,7 @@ class StageOne:
             arguments = dict(settings["stage1"])
             generator = StageOneGenerator(**arguments)
         load_part(generator, tensors, "stage1.", folder)
-        generator.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        generator.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
         return cls(generator, arguments)
 
 

@@ -19,8 +19,9 @@ from gancli.errors import DataError
 
 @pytest.fixture
 def dataset(tiny_dataset: Path, tmp_path: Path) -> Dataset:
-    """A copy: embeddings are kept in the dataset folder."""
-    return Dataset.open(shutil.copytree(tiny_dataset, tmp_path / "data"))
+    """A copy without those that other tests left: embeddings are kept in the dataset folder."""
+    none = shutil.ignore_patterns("embeddings")
+    return Dataset.open(shutil.copytree(tiny_dataset, tmp_path / "data", ignore=none))
 
 
 @pytest.fixture
