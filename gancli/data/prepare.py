@@ -184,9 +184,17 @@ def prepare(
     total = sum(len(shard.records) for shard in planned)
     summaries: list[ShardSummary] = []
     keep_audio = speech is not None and speech.keep_audio
+    found = [shards.shard_summary(out / shard.file, shard.plan) for shard in planned]
+    # One stream for all shards: the workers go on while a shard is written.
+    work = (
+        Work(record.sample, record.captions, record.recordings, record.listed)
+        for shard, summary in zip(planned, found, strict=True)
+        if summary is None
+        for record in shard.records
+    )
     with Renderer(stored_side(image_size), codec, jobs, crop, speech) as renderer:
-        for shard in planned:
-            summary = shards.shard_summary(out / shard.file, shard.plan)
+        results = renderer.render(work)
+        for shard, summary in zip(planned, found, strict=True):
             if summary is not None:
                 reused += 1
                 done += len(shard.records)
@@ -201,12 +209,8 @@ def prepare(
                     audio=keep_audio,
                     segmentations=plan.segmentations is not None,
                 )
-                work = (
-                    Work(record.sample, record.captions, record.recordings, record.listed)
-                    for record in shard.records
-                )
-                for record, rendered in zip(shard.records, renderer.render(work), strict=True):
-                    _add(writer, record, rendered)
+                for record in shard.records:
+                    _add(writer, record, next(results))
                     decoded += 1
                     done += 1
                     if progress:

@@ -26,6 +26,7 @@ from gancli.data.text_to_speech import Synthesizer, Voice
 from gancli.errors import RunError
 
 CHUNK = 8  # images a worker gets at a time; with speech one, which takes as long
+WAITING = 8  # chunks per worker that are rendered or waiting: what a worker does while a shard is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +208,7 @@ class Renderer:
     ) -> None:
         self._render = _RecordRenderer(side, codec, crop, speech)
         self._pool: ProcessPoolExecutor | None = None
-        self._waiting = jobs * 3
+        self._waiting = jobs * WAITING
         self._chunk = CHUNK if speech is None else 1
         if jobs > 1:
             # spawn: the parent may hold threads and open HDF5 files, which a fork would copy half-alive

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import multiprocessing
 import resource
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -238,6 +240,13 @@ def bench_step(
     return result
 
 
+def _alone(name: str, steps: int, compiled: bool, bf16: bool) -> dict[str, float]:
+    """In a process of its own, whose peak memory is this case's."""
+    keep_freed_memory()
+    with compiled_networks_run():
+        return bench_step(name, steps=steps, compiled=compiled, bf16=bf16)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Prints a line for each recipe and precision."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -245,7 +254,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--steps", type=int, default=5)
     options = parser.parse_args(arguments or [])
-    keep_freed_memory()
     if unknown := set(options.recipes) - CASES.keys():
         parser.error(f"{', '.join(sorted(unknown))}: not among {', '.join(CASES)}")
     for name in options.recipes or CASES:
@@ -255,8 +263,8 @@ def main(arguments: list[str] | None = None) -> None:
             + (f"; the public code, float32, costs {public:,.0f}" if public else "")
         )
         for bf16 in (False, True):
-            with compiled_networks_run():
-                result = bench_step(name, steps=options.steps, compiled=options.compile, bf16=bf16)
+            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+                result = process.submit(_alone, name, options.steps, options.compile, bf16).result()
             label = ("bf16" if bf16 else "float32") + (" compiled" if options.compile else "")
             print(
                 f"  {label}: " + ", ".join(f"{key} {value:.4g}" for key, value in result.items()), flush=True
