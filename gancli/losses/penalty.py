@@ -20,9 +20,8 @@ class _Convolution(torch.autograd.Function):
     it is a transposed convolution, which has an ordinary backward pass of its own (as in StyleGAN2's code).
     """
 
-    inputs_only: ClassVar[bool] = (
-        False  # while a penalty's gradients are taken, nobody asks for those by weights
-    )
+    # True while a penalty's gradients are taken: nobody asks for those by weights.
+    inputs_only: ClassVar[bool] = False
 
     @staticmethod
     def forward(
