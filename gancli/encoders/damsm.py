@@ -228,7 +228,7 @@ def save_damsm(
     Args:
         folder: Made if need be; its files are replaced one by one, each whole.
         text: The text encoder.
-        image: The image encoder.
+        image: The image encoder as it is trained; one of `load_damsm` has lost its batch norms.
         vocabulary: Saved with them: without it the token numbers mean nothing.
         settings: With sections `text` and `image`, the arguments of both encoders.
     """

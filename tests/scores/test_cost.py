@@ -10,6 +10,7 @@ from gancli.config import load_recipe
 from gancli.errors import DataError, UsageError
 from gancli.inference.inpainter import load_inpainter
 from gancli.inference.model_folder import load_model
+from gancli.models.csfgan import Generator
 from gancli.scores.cost import generator_parameters, score_cost
 from gancli.training import train
 
@@ -63,7 +64,7 @@ def test_a_run_of_csfgan(tiny_dataset, tiny_encoder, tmp_path):
     changes += ["loader.batch=2", "loader.workers=0", "train.minutes=null", "train.steps=1"]
     result = train(load_recipe("csfgan/demo", changes), runs=tmp_path)
     parameters, hours = score_cost(result.run)
-    generator = load_inpainter(result.run).generator
+    generator = Generator(**load_inpainter(result.run).settings["generator"])
     assert parameters.value == sum(weight.numel() for weight in generator.parameters()) / 1e6
     assert (parameters.method, parameters.dataset, parameters.picture_size) == ("CSF-GAN", "cub", 32)
     assert 0 < hours.value < 0.1
