@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -78,6 +79,24 @@ def call_process(
         **options,
     )
     return Answer(done.returncode, done.stdout, done.stderr)
+
+
+def signalled_training(arguments: Sequence[str | Path], number: signal.Signals) -> Answer:
+    """Runs a training (`--progress plain`, a line for each step) and sends it a signal after its first step."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gancli", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("step 1 "):
+            break
+    process.send_signal(number)
+    stdout, stderr = process.communicate()
+    return Answer(process.returncode, stdout, stderr)
 
 
 @pytest.fixture

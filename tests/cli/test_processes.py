@@ -13,7 +13,7 @@ import pytest
 
 from gancli.cli.console import Output
 from gancli.cli.processes import _exit_code, _without_nproc
-from tests.cli.conftest import MODEL, Gancli, call_process
+from tests.cli.conftest import MODEL, Gancli, call_process, signalled_training
 from tests.distributed.ranks import environment, free_port
 
 
@@ -59,24 +59,12 @@ def test_a_signal_to_one_command_stops_both_and_saves(
         "--nproc",
         "2",
     ]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gancli", *map(str, command)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert process.stderr is not None
-    for line in process.stderr:  # until it trains
-        if line.startswith("step 1 "):
-            break
-    process.send_signal(number)
-    stdout, stderr = process.communicate()
-    assert process.returncode == code, stderr
+    answer = signalled_training(command, number)
+    assert answer.code == code, answer.stderr
     run = tmp_path / "runs/0001-ffgan-cub"
-    assert f"stopped by {number.name}" in stdout
-    assert f"gancli train ffgan --resume {run} --nproc 2" in stderr
-    assert "Traceback" not in stderr
+    assert f"stopped by {number.name}" in answer.stdout
+    assert f"gancli train ffgan --resume {run} --nproc 2" in answer.stderr
+    assert "Traceback" not in answer.stderr
     assert len(list((run / "checkpoints").iterdir())) == 1
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import ENCODER, MODEL, Gancli
+from tests.cli.conftest import ENCODER, MODEL, Gancli, signalled_training
 
 
 def test_a_run_leaves_its_folders(run: Path, encoder: Path) -> None:
@@ -154,21 +151,9 @@ def test_an_interrupted_run_saves_and_says_how_to_continue(
         "train", "ffgan", "--recipe", "ffgan/demo", f"data={tiny_dataset}", f"encoder={encoder}", *MODEL,
         "train.steps=100000", "train.checkpoint_every=100000", "--runs", tmp_path / "runs", "--progress", "plain",
     ]  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gancli", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert process.stderr is not None
-    for line in process.stderr:  # until it trains
-        if line.startswith("step 1 "):
-            break
-    process.send_signal(number)
-    stdout, stderr = process.communicate()
-    assert process.returncode == code, stderr
+    answer = signalled_training(arguments, number)
+    assert answer.code == code, answer.stderr
     run = tmp_path / "runs/0001-ffgan-cub"
-    assert f"stopped by {number.name}" in stdout
-    assert f"gancli train ffgan --resume {run}" in stderr
+    assert f"stopped by {number.name}" in answer.stdout
+    assert f"gancli train ffgan --resume {run}" in answer.stderr
     assert len(list((run / "checkpoints").iterdir())) == 1

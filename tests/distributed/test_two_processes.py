@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from gancli.engine.checkpoint import RunFolder, checkpoints_in, read_checkpoint
 from gancli.engine.events import Event, Events
 from gancli.engine.loop import Loop
 from gancli.errors import RunError
+from tests.compiler import needs_compiler
 from tests.distributed.ranks import ENGINE_TESTS, METHOD, environment, free_port, on_ranks
 
 
@@ -185,7 +186,7 @@ def _compiled(rank: int, folder: Path) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with a C++ compiler, here is none")
+@needs_compiler
 def test_compiled_networks_average_their_gradients_too(tmp_path: Path) -> None:
     first, second = on_ranks(_compiled, tmp_path)
     for plain, compiled, other in zip(*first, second[1], strict=True):
@@ -220,15 +221,20 @@ def _killed(rank: int, folder: Path, port: int) -> None:
         (folder / f"{rank}.txt").write_text(f"{error}\n{error.hint}")
 
 
-def test_a_process_that_dies_takes_the_run_down_and_the_last_checkpoint_is_good(tmp_path: Path) -> None:
+def exit_codes(task: Callable[[int, Path, int], None], folder: Path) -> list[int | None]:
+    """Of two processes, each of which runs the task with its rank, the folder and their port."""
     context = multiprocessing.get_context(METHOD)
     port = free_port()
-    processes = [context.Process(target=_killed, args=(rank, tmp_path, port)) for rank in (0, 1)]
+    processes = [context.Process(target=task, args=(rank, folder, port)) for rank in (0, 1)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
-    assert [process.exitcode for process in processes] == [0, -signal.SIGKILL]
+    return [process.exitcode for process in processes]
+
+
+def test_a_process_that_dies_takes_the_run_down_and_the_last_checkpoint_is_good(tmp_path: Path) -> None:
+    assert exit_codes(_killed, tmp_path) == [0, -signal.SIGKILL]
     message, hint = (tmp_path / "0.txt").read_text().splitlines()
     assert "0001-toy: another process of this run has ended" in message
     assert message.endswith("after step 3")
@@ -246,14 +252,7 @@ def _tells(rank: int, folder: Path, port: int) -> None:
 
 
 def test_one_process_says_why_and_all_end_with_its_exit_code(tmp_path: Path) -> None:
-    context = multiprocessing.get_context(METHOD)
-    port = free_port()
-    processes = [context.Process(target=_tells, args=(rank, tmp_path, port)) for rank in (0, 1)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0]
+    assert exit_codes(_tells, tmp_path) == [0, 0]
     (told,) = tmp_path.glob("told-*")
     expected = str(int(told.name[-1]) + 2)
     assert [(tmp_path / f"code-{rank}").read_text() for rank in (0, 1)] == [expected, expected]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -24,10 +23,7 @@ from toy import Toy, toy_loop
 from gancli.engine import compiling
 from gancli.engine.checkpoint import RunFolder
 from gancli.errors import ConfigError, RunError
-
-needs_compiler = pytest.mark.skipif(
-    not any(map(shutil.which, ("g++", "clang++"))), reason="torch compiles with a C++ compiler, here is none"
-)
+from tests.compiler import needs_compiler
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,6 @@ differently.
 from __future__ import annotations
 
 import functools
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import torch
 import torch._dynamo
 from torch import nn
 
+from tests.compiler import needs_compiler
 from tests.models.every import MODELS, build, trained
 
 pytestmark = pytest.mark.slow
@@ -53,9 +53,7 @@ def test_compiled_steps_are_the_plain_ones(
     torch.testing.assert_close(weights, state, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.skipif(
-    not any(map(shutil.which, ("g++", "clang++"))), reason="torch compiles with a C++ compiler, here is none"
-)
+@needs_compiler
 @pytest.mark.parametrize("name", ["ffgan", "dfgan"])
 def test_steps_of_torchs_own_backend_are_the_plain_ones(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
