@@ -155,19 +155,24 @@ def told_once(exit_code: int, tell: Callable[[], None]) -> int:
     if _store is None:
         tell()
         return exit_code
-    key, mine = f"failure/{_groups}", f"{place().rank}:{exit_code}"
+    here = place()
+    key, mine = f"failure/{_groups}", f"{here.rank}:{exit_code}"
     try:
         first = _store.compare_set(key, "", mine).decode()
         if first != mine:
             _store.wait([f"{key}/told"], LAST_WORDS)
-            return int(first.partition(":")[2])
     except RuntimeError:  # the store went with process 0, or the first died while it spoke
         tell()
         return exit_code
-    tell()
+    if first == mine:
+        tell()
     with suppress(RuntimeError):
-        _store.set(f"{key}/told", "")
-    return exit_code
+        if first == mine:
+            _store.set(f"{key}/told", "")
+        _store.set(f"{key}/heard/{here.rank}", "")
+        if here.rank == 0:  # the store lives here: the others must have heard before it goes
+            _store.wait([f"{key}/heard/{rank}" for rank in range(here.world)], LAST_WORDS)
+    return int(first.partition(":")[2])
 
 
 def from_main(function: Callable[[], T]) -> T:
