@@ -33,7 +33,7 @@ check: $(INSTALLED_DEV)  ## the same without the slow tests; mends the format fi
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-bench: $(INSTALLED_DEV)  ## time a training step, a filled picture, the loader and scores against what they are compared with
+bench: $(INSTALLED_DEV)  ## time a training step, a filled picture, prepare, the loader and scores against what they are compared with
 	@for file in tests/benchmarks/bench_*.py; do $(BIN)/python -m "tests.benchmarks.$$(basename "$$file" .py)" || exit 1; done
 
 learn: $(INSTALLED_DEV)  ## the learning proofs of every model, with their figures (long)

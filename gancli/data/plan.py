@@ -21,7 +21,6 @@ from gancli.data.images import CROP_RULES, Crop
 from gancli.data.manifest import SCHEMA_VERSION, Codec, stored_side
 from gancli.data.rendering import SpeechOptions
 from gancli.data.sample import BadSample, PartLocations, Recording, Sample, Source
-from gancli.data.segmentation import METHOD
 from gancli.data.sources.files import read_text
 from gancli.data.text import Vocabulary, clean_caption, tokenize
 from gancli.errors import DataError, UsageError
@@ -276,7 +275,11 @@ def make_plan(
     segmented = [sample.segmentation for sample in samples if sample.segmentation is not None]
     segmentations = None
     if segmented:
-        segmentations = METHOD if isinstance(segmented[0], PartLocations) else "official"
+        segmentations = "official"
+        if isinstance(segmented[0], PartLocations):
+            from gancli.data.grabcut import METHOD  # brings scipy with it, half a second
+
+            segmentations = METHOD
     elif mask_list is not None:
         raise UsageError(
             f"{source.name}: a list of masks is given, but no masks are asked for",

@@ -14,6 +14,7 @@ import csv
 import io
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -182,7 +183,7 @@ def prepare(
     planned = plan.shards if part is None else part.choose(plan.shards)
     started, decoded, reused, done = time.perf_counter(), 0, 0, 0
     total = sum(len(shard.records) for shard in planned)
-    summaries: list[ShardSummary] = []
+    written: list[ShardSummary | Future[ShardSummary]] = []
     keep_audio = speech is not None and speech.keep_audio
     found = [shards.shard_summary(out / shard.file, shard.plan) for shard in planned]
     # One stream for all shards: the workers go on while a shard is written.
@@ -192,11 +193,16 @@ def prepare(
         if summary is None
         for record in shard.records
     )
-    with Renderer(stored_side(image_size), codec, jobs, crop, speech) as renderer:
+    with (
+        Renderer(stored_side(image_size), codec, jobs, crop, speech) as renderer,
+        ThreadPoolExecutor(1) as disk,
+    ):
         results = renderer.render(work)
+        pending: Future[ShardSummary] | None = None
         for shard, summary in zip(planned, found, strict=True):
             if summary is not None:
                 reused += 1
+                written.append(summary)
                 done += len(shard.records)
                 if progress:
                     progress(done, total)
@@ -215,8 +221,13 @@ def prepare(
                     done += 1
                     if progress:
                         progress(done, total)
-                summary = writer.write(out / shard.file)
-            summaries.append(summary)
+                if pending:
+                    pending.result()  # so that no more than two shards are in memory
+                pending = disk.submit(writer.write, out / shard.file)
+                if jobs == 1:
+                    pending.result()
+                written.append(pending)
+    summaries = [one.result() if isinstance(one, Future) else one for one in written]
     seconds = time.perf_counter() - started
     speed = decoded / seconds if decoded else 0.0
 

@@ -20,10 +20,11 @@ from PIL import Image
 from gancli.data.images import Crop, Frame, UnusableImage, decode, encode
 from gancli.data.manifest import Codec, SpeechEntry
 from gancli.data.sample import BoundingBox, PartLocations, Recording, Sample
-from gancli.data.segmentation import Fault, estimate_segmentation, faults, read_segmentation
+from gancli.data.segmentation import Fault, faults, read_segmentation
 from gancli.data.speech import MelSettings, UnusableSpeech, Utterance, load_audio, log_mel
 from gancli.data.text_to_speech import Synthesizer, Voice
 from gancli.errors import RunError
+from gancli.memory import keep_freed_memory
 
 CHUNK = 8  # images a worker gets at a time; with speech one, which takes as long
 WAITING = 8  # chunks per worker that are rendered or waiting: what a worker does while a shard is written
@@ -140,6 +141,8 @@ def _segment(
     if sample.segmentation is None:
         return None
     if isinstance(sample.segmentation, PartLocations):
+        from gancli.data.grabcut import estimate_segmentation  # half a second that no other worker needs
+
         box = sample.box or BoundingBox(0, 0, image.width, image.height)
         whole = estimate_segmentation(np.asarray(image), box, sample.segmentation.points)
     elif sample.segmentation.exists():
@@ -172,6 +175,7 @@ def _start_worker(renderer: _RecordRenderer) -> None:
     """Workers leave Ctrl-C to the parent, and end with it even when it is killed and cannot tell them."""
     global _renderer
     _renderer = renderer
+    keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -206,10 +206,11 @@ def test_killed_run_continues(tiny_raw_cub: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert run.returncode == -signal.SIGKILL
-    assert len(list(out.glob("*.h5"))) == 3
+    kept = len(list(out.glob("*.h5")))
+    assert kept in (2, 3)  # the last one may have been on its way to the disk
     assert not (out / "dataset.json").exists()
     report = prepare(cub.read(tiny_raw_cub), out, image_size=16, shard_images=4)
-    assert report.reused_shards == 3
+    assert report.reused_shards == kept
     prepare(cub.read(tiny_raw_cub), tmp_path / "whole", image_size=16, shard_images=4)
     assert contents(out) == contents(tmp_path / "whole")
 

@@ -10,12 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
+from gancli.data.grabcut import METHOD
 from gancli.data.images import load_image
 from gancli.data.inspect import contact_sheet, describe
 from gancli.data.loader import BatchSource, evaluation_batches, mask_pyramid
 from gancli.data.plan import make_plan, read_mask_list
 from gancli.data.prepare import PrepareReport, prepare
-from gancli.data.segmentation import METHOD, Fault
+from gancli.data.segmentation import Fault
 from gancli.data.shards import Dataset, Split
 from gancli.data.sources import cub
 from gancli.data.verify import verify
