@@ -34,6 +34,7 @@ from gancli.encoders.char_cnn_rnn import CharCnnRnn
 from gancli.encoders.classifier import Classifier
 from gancli.encoders.damsm import Damsm, ImageEncoder, TextEncoder
 from gancli.encoders.speech import ImageBranch, SpeechEncoder
+from gancli.encoders.vgg16 import Vgg16
 from gancli.errors import ConfigError
 from gancli.models import attr2image, csfgan, fusion_s2igan, stackgan
 from gancli.models.ffgan import FFGAN, Discriminator, Generator
@@ -306,7 +307,7 @@ def build_csfgan(
     recipe: CSFGANRecipe,
     arguments: dict[str, Any],
     encoder: Damsm,
-    perceptual: nn.Module | None,
+    perceptual: Vgg16 | None,
     device: torch.device,
 ) -> csfgan.CSFGAN:
     """CSF-GAN with fresh weights on a device, ready for the engine.

@@ -2,8 +2,8 @@
 
 Inception-v3 is AttnGAN's and FF-GAN's; GoogLeNet is Reed's, whose features the character encoder learns beside;
 the ResNets have ImageNet weights too, ResNet-50 also those of Places365's scenes; `small` learns from scratch on small
-pictures and needs no download. Each resizes its input to the side it works at. VGG-16 is none of them: its features are
-compared by a perceptual loss. torchvision is imported only when one of its networks is asked for.
+pictures and needs no download. Each resizes its input to the side it works at. torchvision is imported only when one of
+its networks is asked for.
 """
 
 from __future__ import annotations
@@ -217,44 +217,6 @@ class SmallBackbone(Backbone):
         return local, self.upper(local).mean(dim=(2, 3))
 
 
-class Vgg16(nn.Module):
-    """The first three blocks of torchvision's VGG-16, whose pooled features a perceptual loss compares.
-
-    Args:
-        normalise: Bring pictures to the mean and deviation that the weights were trained with; the public code of
-            CSF-GAN does not.
-    """
-
-    POOLS = (5, 10, 17)  # layers of `features` up to and with pool1, pool2, pool3
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, *, normalise: bool = True) -> None:
-        super().__init__()
-        from torchvision.models import vgg16
-
-        self.normalise = normalise
-        layers = vgg16(weights=None, init_weights=False).features
-        self.blocks = nn.ModuleList(layers[start:end] for start, end in itertools.pairwise((0, *self.POOLS)))
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Pictures (B, 3, S, S) in [-1, 1] to (B, 64, S/2, S/2), (B, 128, S/4, S/4) and (B, 256, S/8, S/8)."""
-        h = ((images + 1) / 2 - self.mean) / self.std if self.normalise else images
-        features = []
-        for block in self.blocks:
-            h = block(h)
-            features.append(h)
-        return tuple(features)
-
-    def load_imagenet(self, path: Path) -> None:
-        """Loads torchvision's ImageNet weights; the later blocks and the classifier are left out."""
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        for block in self.blocks:  # whose layers have kept their numbers
-            block.load_state_dict({name: state[f"features.{name}"] for name in block.state_dict()})
-
-
 def fold_batch_norms(network: nn.Module) -> None:
     """Multiplies each batch norm into the convolution registered before it, in place.
 
@@ -272,21 +234,6 @@ def fold_batch_norms(network: nn.Module) -> None:
                 transposed = isinstance(convolution, nn.ConvTranspose2d)
                 setattr(module, before, fuse_conv_bn_eval(convolution, norm, transpose=transposed))
                 setattr(module, name, nn.Identity())
-
-
-def load_vgg16(weights: Path | None = None, *, normalise: bool = True) -> Vgg16:
-    """VGG-16 with its ImageNet weights, frozen and in eval mode.
-
-    Args:
-        weights: The file, or a folder that holds it; None looks where `gancli.weights` looks.
-        normalise: See `Vgg16`.
-
-    Raises:
-        DataError: The file is not to be had.
-    """
-    network = Vgg16(normalise=normalise)
-    network.load_imagenet(find_weights("vgg16", weights))
-    return network.eval().requires_grad_(False)
 
 
 def build_backbone(name: BackboneName, *, size: int, width: int = 32) -> Backbone:

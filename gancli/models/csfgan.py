@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gancli.data.loader import Batch
+from gancli.data.masks import Box
 from gancli.engine.phases import Phase
 from gancli.losses.adversarial import (
     bce_fake,
@@ -128,7 +129,33 @@ class DilatedHalving(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, H, W) -> (B, out, H/2, W/2)."""
-        return F.conv2d(F.pad(x[:, :, 1::2, 1::2], (2, 1, 2, 1)), self.weight, self.bias)
+        return F.conv2d(_OddPlaces.apply(x), self.weight, self.bias)
+
+
+class _OddPlaces(torch.autograd.Function):
+    """Every second row and column, from the second ones on, in a frame of zeros.
+
+    Slicing and padding would do, but torch makes the gradient of a slice contiguous, and adding that to a channels_last
+    one takes five times as long as all of this.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.shape = x.shape
+        ctx.format = (
+            torch.channels_last
+            if x.is_contiguous(memory_format=torch.channels_last)
+            else torch.contiguous_format
+        )
+        return F.pad(x[:, :, 1::2, 1::2], (2, 1, 2, 1))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        whole = torch.empty(
+            ctx.shape, dtype=gradient.dtype, device=gradient.device, memory_format=ctx.format
+        ).zero_()
+        whole[:, :, 1::2, 1::2] = gradient[:, :, 2:-1, 2:-1]
+        return whole
 
 
 class EncoderBlock(nn.Module):
@@ -336,6 +363,16 @@ def hole_boxes(holes: Tensor) -> Tensor:
     return torch.stack([left, top, right, bottom], dim=1)
 
 
+def box_of_all(boxes: Tensor, side: int) -> Box:
+    """The box that holds all boxes (B, 4) of pictures of that side, in steps of 32 pixels.
+
+    The steps are for cuDNN, which tunes itself to each new shape.
+    """
+    left, top = (int(end) // 32 * 32 for end in boxes[:, :2].amin(dim=0))
+    right, bottom = (min(-(-int(end) // 32) * 32, side) for end in boxes[:, 2:].amax(dim=0))
+    return Box(left, top, right, bottom)
+
+
 def crop_boxes(images: Tensor, boxes: Tensor, side: int) -> Tensor:
     """Each picture's box, resized bilinearly to a square of `side` pixels; a box of that size comes out as it is.
 
@@ -495,9 +532,12 @@ class ImageEncoder(Protocol):
 
 
 class PerceptualNetwork(Protocol):
-    """Pictures (B, 3, S, S) in [-1, 1] to the features of some layers, differentiably."""
+    """The features of some layers, of pictures (B, 3, S, S) in [-1, 1] and of copies that differ in a box only.
 
-    def __call__(self, images: Tensor) -> Sequence[Tensor]: ...
+    Differentiable in the copies. The box holds all pictures' differences.
+    """
+
+    def compare(self, real: Tensor, fake: Tensor, box: Box) -> tuple[Sequence[Tensor], Sequence[Tensor]]: ...
 
 
 @dataclass(frozen=True)
@@ -639,9 +679,7 @@ class CSFGAN:
         terms = {"reconstruction": weights.reconstruction * F.l1_loss(fake, real)}
         if weights.perceptual + weights.style > 0:
             assert self.perceptual is not None
-            with torch.no_grad():
-                wanted = self.perceptual(real)
-            painted = self.perceptual(fake)
+            wanted, painted = self.perceptual.compare(real, fake, box_of_all(step.boxes, real.shape[-1]))
             if weights.perceptual > 0:
                 terms["perceptual"] = weights.perceptual * feature_loss(wanted, painted)
             if weights.style > 0:

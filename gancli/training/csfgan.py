@@ -17,8 +17,8 @@ from gancli.config import CSFGANRecipe
 from gancli.data.loader import Batch, BatchSource, evaluation_batches
 from gancli.data.masks import Holes
 from gancli.data.shards import Dataset
-from gancli.encoders.backbones import Vgg16, load_vgg16
 from gancli.encoders.damsm import TextEncoder, load_damsm
+from gancli.encoders.vgg16 import Vgg16, load_vgg16
 from gancli.engine.checkpoint import seed_everything
 from gancli.engine.distributed import main_first
 from gancli.engine.events import Events

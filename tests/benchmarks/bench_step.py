@@ -39,8 +39,9 @@ from gancli.config import (
 from gancli.data.loader import Batch
 from gancli.data.masks import central_hole
 from gancli.data.text import Vocabulary
-from gancli.encoders.backbones import Vgg16, fold_batch_norms
+from gancli.encoders.backbones import fold_batch_norms
 from gancli.encoders.damsm import Damsm, ImageEncoder, TextEncoder
+from gancli.encoders.vgg16 import Vgg16
 from gancli.engine.compiling import compile_networks, compiled_networks_run
 from gancli.engine.phases import Trainable, train_only
 from gancli.memory import keep_freed_memory

@@ -14,7 +14,6 @@ from gancli.encoders.backbones import (
     build_backbone,
     load_imagenet,
     load_places365,
-    load_vgg16,
 )
 
 
@@ -83,27 +82,6 @@ def test_places365_weights_lie_in_the_wrapper_that_trained_them(tmp_path):
     assert torch.equal(network.upper[2].conv3.weight, state["layer4.2.conv3.weight"])
     with pytest.raises(ValueError, match="only ResNet-50"):
         load_places365(build_backbone("resnet18", size=64), path)
-
-
-@pytest.mark.parametrize("normalise", [True, False])
-def test_vgg16_gives_torchvisions_pooled_features(normalise, monkeypatch, tmp_path):
-    from torchvision.models import vgg16
-
-    torch.manual_seed(0)
-    published = vgg16(weights=None).eval()
-    torch.save(published.state_dict(), tmp_path / "vgg16.pth")
-    monkeypatch.setattr(backbones, "find_weights", lambda name, explicit: tmp_path / f"{name}.pth")
-    network = load_vgg16(normalise=normalise)
-    assert not any(p.requires_grad for p in network.parameters())
-    pictures = torch.rand(2, 3, 32, 32)
-    x = 2 * pictures - 1
-    if normalise:
-        x = (pictures - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(IMAGENET_STD).view(3, 1, 1)
-    with torch.no_grad():
-        features = network(2 * pictures - 1)
-        for layers, ours in zip((5, 10, 17), features, strict=True):
-            torch.testing.assert_close(ours, published.features[:layers](x), rtol=1e-3, atol=1e-5)
-    assert [tuple(f.shape[1:]) for f in features] == [(64, 16, 16), (128, 8, 8), (256, 4, 4)]
 
 
 def test_the_small_backbone_has_no_imagenet_weights():

@@ -18,7 +18,7 @@ from gancli.engine.checkpoint import RunFolder
 from gancli.engine.loop import Loop, LoopSettings
 from gancli.engine.phases import Trainable
 from gancli.models import attr2image, csfgan, ffgan, fusion_s2igan, stackgan
-from tests.models.toy import TEXT_DIM, ImageEncoder, TextEncoder
+from tests.models.toy import TEXT_DIM, ImageEncoder, PerceptualNetwork, TextEncoder
 
 COUNT = 4  # images in a batch
 LEARNING_RATE = 0.01
@@ -104,21 +104,13 @@ def dfgan() -> Trainable:
 
 
 def csfgan_model() -> Trainable:
-    class Perceptual(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = nn.Conv2d(3, 5, 3, stride=2)
-
-        def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-            return (self.conv(images),)
-
     return csfgan.CSFGAN(
         csfgan.Generator(SIZE, text_dim=TEXT_DIM, width=4, **NOISE),
         csfgan.Discriminator(width=4),
         csfgan.WordLocalDiscriminator(text_dim=TEXT_DIM, width=4),
         frozen(TextEncoder()),
         frozen(ImageEncoder()),
-        frozen(Perceptual()),
+        frozen(PerceptualNetwork()),
     )
 
 

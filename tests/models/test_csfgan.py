@@ -26,11 +26,19 @@ from gancli.models.csfgan import (
     Weights,
     WordFusion,
     WordLocalDiscriminator,
+    box_of_all,
     crop_boxes,
     hole_boxes,
     word_importance,
 )
-from tests.models.toy import TEXT_DIM, ImageEncoder, TextEncoder, gradient_norms, parameters
+from tests.models.toy import (
+    TEXT_DIM,
+    ImageEncoder,
+    PerceptualNetwork,
+    TextEncoder,
+    gradient_norms,
+    parameters,
+)
 
 SIZE = 32
 LISTING = Path(__file__).parents[2].parent / "shared" / "checkpoints" / "csfgan_InpaintNet.json"
@@ -204,11 +212,23 @@ def test_the_ablations_hear_what_they_should(fusion, heard):
         assert torch.equal(before, after) == (what not in heard.split())
 
 
-def test_the_dilated_convolution_is_one():
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_the_dilated_convolution_is_one(layout):
     """The test of torch's own layer, which the rewrite replaces."""
     layer = DilatedHalving(3, 5)
-    x = torch.randn(2, 3, 12, 8)
-    torch.testing.assert_close(layer(x), nn.Conv2d.forward(layer, x), atol=1e-5, rtol=1e-5)
+    x = torch.randn(2, 3, 12, 8).to(memory_format=layout).requires_grad_()
+    ours, expected = layer(x), nn.Conv2d.forward(layer, x)
+    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
+    arriving = torch.randn_like(expected)
+    (gradient,) = torch.autograd.grad(ours, x, arriving)
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected, x, arriving)[0], atol=1e-5, rtol=1e-5)
+    assert gradient.is_contiguous(memory_format=layout)
+
+
+def test_the_box_of_all_holes_grows_to_steps_that_stay_in_the_picture():
+    boxes = torch.tensor([[40, 70, 80, 96], [33, 128, 60, 200]])
+    assert box_of_all(boxes, 256) == (32, 64, 96, 224)
+    assert box_of_all(boxes, 208) == (32, 64, 96, 208)
 
 
 @pytest.mark.parametrize("fusion", [SentenceFusion(4, 11), WordFusion(4, TEXT_DIM)], ids=["sentence", "word"])
@@ -352,15 +372,6 @@ def test_importance_leaves_padding_out():
 # --- training ---------------------------------------------------------------------------------------------------
 
 
-class ToyPerceptualNetwork(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 5, 3, stride=2)
-
-    def forward(self, images):
-        return (self.conv(images),)
-
-
 def build(**changes) -> CSFGAN:
     torch.manual_seed(0)
     word_discriminator = WordLocalDiscriminator(text_dim=TEXT_DIM, width=4)
@@ -370,7 +381,7 @@ def build(**changes) -> CSFGAN:
         word_discriminator if changes.pop("local", True) else None,
         TextEncoder().requires_grad_(False),
         ImageEncoder().requires_grad_(False),
-        ToyPerceptualNetwork().requires_grad_(False),
+        PerceptualNetwork().requires_grad_(False),
         **changes,
     )
 
@@ -448,6 +459,6 @@ def test_the_generators_adversarial_terms_have_the_weight():
 
 def test_networks_that_a_weight_needs():
     for missing in ({"image_encoder": None}, {"perceptual": None}):
-        arguments = {"image_encoder": ImageEncoder(), "perceptual": ToyPerceptualNetwork()} | missing
+        arguments = {"image_encoder": ImageEncoder(), "perceptual": PerceptualNetwork()} | missing
         with pytest.raises(ValueError, match="here is n"):
             CSFGAN(small_generator(), Discriminator(width=4), None, TextEncoder(), **arguments)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gancli.data.loader import Batch
+from gancli.data.masks import Box
 from gancli.engine.phases import Trainable, train_only
 
 TEXT_DIM = 12
@@ -35,6 +36,18 @@ class ImageEncoder(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         regions = self.conv(images)
         return regions, regions.mean((2, 3))
+
+
+class PerceptualNetwork(nn.Module):
+    """One map of features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 5, 3, stride=2)
+
+    def compare(self, real: Tensor, fake: Tensor, box: Box) -> tuple[tuple[Tensor], tuple[Tensor]]:
+        """(B, 3, S, S) twice -> (B, 5, S/2 - 1, S/2 - 1) twice."""
+        return (self.conv(real),), (self.conv(fake),)
 
 
 def parameters(network: nn.Module) -> int:

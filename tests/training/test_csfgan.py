@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from gancli.config import CSFGANRecipe, load_recipe
-from gancli.encoders import backbones
+from gancli.encoders import vgg16
 from gancli.encoders.damsm import load_damsm
 from gancli.errors import ConfigError, DataError, UsageError
 from gancli.inference.inpainter import load_inpainter
@@ -105,7 +105,7 @@ def test_every_ablation_trains_and_is_told_apart(
 def test_the_perceptual_loss_needs_vgg16(
     tiny_dataset: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from torchvision.models import vgg16
+    from torchvision.models import vgg16 as torchvisions
 
     recipe = csfgan(tiny_dataset, tiny_encoder, "train.steps=1", "loss.perceptual=0.5", "loss.style=3")
     monkeypatch.setenv("GANCLI_HOME", str(tmp_path / "home"))
@@ -119,8 +119,8 @@ def test_the_perceptual_loss_needs_vgg16(
         train(recipe, runs=tmp_path / "runs", weights=tmp_path / "other.pth")
 
     torch.manual_seed(0)
-    torch.save(vgg16(weights=None).state_dict(), tmp_path / "vgg16.pth")
-    monkeypatch.setattr(backbones, "find_weights", lambda name, explicit: explicit)
+    torch.save(torchvisions(weights=None).state_dict(), tmp_path / "vgg16.pth")
+    monkeypatch.setattr(vgg16, "find_weights", lambda name, explicit: explicit)
     result = train(recipe, runs=tmp_path / "runs", weights=tmp_path / "vgg16.pth")
     (row,) = logged(result.run)
     assert float(row["generator.perceptual"]) > 0

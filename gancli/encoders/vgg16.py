@@ -1,0 +1,135 @@
+"""VGG-16, whose pooled features a perceptual loss compares."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gancli.data.masks import Box
+from gancli.encoders.backbones import IMAGENET_MEAN, IMAGENET_STD
+from gancli.weights import find_weights
+
+
+class Vgg16(nn.Module):
+    """The first three blocks of torchvision's VGG-16.
+
+    Args:
+        normalise: Bring pictures to the mean and deviation that the weights were trained with; the public code of
+            CSF-GAN does not.
+    """
+
+    POOLS = (5, 10, 17)  # layers of `features` up to and with pool1, pool2, pool3
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, *, normalise: bool = True) -> None:
+        super().__init__()
+        from torchvision.models import vgg16
+
+        self.normalise = normalise
+        layers = vgg16(weights=None, init_weights=False).features
+        self.blocks = nn.ModuleList(layers[start:end] for start, end in itertools.pairwise((0, *self.POOLS)))
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Pictures (B, 3, S, S) in [-1, 1] to (B, 64, S/2, S/2), (B, 128, S/4, S/4) and (B, 256, S/8, S/8)."""
+        h = self.scaled(images)
+        features = []
+        for block in self.blocks:
+            h = block(h)
+            features.append(h)
+        return tuple(features)
+
+    def scaled(self, images: Tensor) -> Tensor:
+        """Pictures in [-1, 1] as the weights expect them."""
+        return ((images + 1) / 2 - self.mean) / self.std if self.normalise else images
+
+    def compare(self, real: Tensor, fake: Tensor, box: Box) -> tuple[list[Tensor], list[Tensor]]:
+        """The features of pictures and of copies that differ in a box only; as `forward` of both, in less time.
+
+        Of the copies only what the difference reaches is computed, forward and backward: a pixel more on every side
+        per convolution.
+
+        Args:
+            real: (B, 3, S, S) in [-1, 1], S a multiple of 8; no gradient flows back to them.
+            fake: The same but for the box.
+            box: Of all pictures.
+        """
+        with torch.no_grad():
+            whole = self.scaled(real)
+        part = self.scaled(cut(fake, box))
+        wanted, painted = [], []
+        for block in self.blocks:
+            for layer in block.children():
+                part, box = follow(layer, whole, part, box)
+                with torch.no_grad():
+                    whole = layer(whole)
+            wanted.append(whole)
+            painted.append(paste(whole, part, box))
+        return wanted, painted
+
+    def load_imagenet(self, path: Path) -> None:
+        """Loads torchvision's ImageNet weights; the later blocks and the classifier are left out."""
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        for block in self.blocks:  # whose layers have kept their numbers
+            block.load_state_dict({name: state[f"features.{name}"] for name in block.state_dict()})
+
+
+def follow(layer: nn.Module, whole: Tensor, part: Tensor, box: Box) -> tuple[Tensor, Box]:
+    """What a layer makes of a map that differs from a known one in a box, where the result differs as well.
+
+    Args:
+        layer: 3x3 convolution that keeps the side, ReLU, or pooling of 2x2.
+        whole: (B, C, H, W), the known map.
+        part: (B, C, h, w), what the other map has in the box.
+        box: Of the part in the whole.
+    """
+    if isinstance(layer, nn.ReLU):
+        return F.relu(part), box  # not in place: the part may be a view
+    left, top, right, bottom = box
+    height, width = whole.shape[2:]
+    if isinstance(layer, nn.MaxPool2d):
+        around = Box(left // 2 * 2, top // 2 * 2, -(-right // 2) * 2, -(-bottom // 2) * 2)
+        pooled = layer(paste(cut(whole, around), part, box.within(around)))
+        return pooled, Box(*(end // 2 for end in around))
+    read, changed = (
+        Box(max(left - far, 0), max(top - far, 0), min(right + far, width), min(bottom + far, height))
+        for far in (2, 1)
+    )
+    # At the sides that are not the map's own the padding is wrong, which reaches the outermost pixels only
+    return cut(layer(paste(cut(whole, read), part, box.within(read))), changed.within(read)), changed
+
+
+def cut(maps: Tensor, box: Box) -> Tensor:
+    """The part of maps (B, C, H, W) that lies in a box, a view."""
+    return maps[:, :, box.top : box.bottom, box.left : box.right]
+
+
+def paste(whole: Tensor, part: Tensor, box: Box) -> Tensor:
+    """A copy of maps with a part of them replaced."""
+    if part.shape == whole.shape:
+        return part
+    pasted = whole.clone()
+    pasted[:, :, box.top : box.bottom, box.left : box.right] = part
+    return pasted
+
+
+def load_vgg16(weights: Path | None = None, *, normalise: bool = True) -> Vgg16:
+    """VGG-16 with its ImageNet weights, frozen and in eval mode.
+
+    Args:
+        weights: The file, or a folder that holds it; None looks where `gancli.weights` looks.
+        normalise: See `Vgg16`.
+
+    Raises:
+        DataError: The file is not to be had.
+    """
+    network = Vgg16(normalise=normalise)
+    network.load_imagenet(find_weights("vgg16", weights))
+    network.to(memory_format=torch.channels_last)
+    return network.eval().requires_grad_(False)

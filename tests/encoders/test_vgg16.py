@@ -1,0 +1,64 @@
+"""VGG-16 gives torchvision's features, and those of changed pictures as exactly as from whole ones."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gancli.data.masks import Box
+from gancli.encoders import vgg16
+from gancli.encoders.backbones import IMAGENET_MEAN, IMAGENET_STD
+from gancli.encoders.vgg16 import Vgg16, load_vgg16
+from gancli.losses.image import feature_loss
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_vgg16_gives_torchvisions_pooled_features(normalise, monkeypatch, tmp_path):
+    from torchvision.models import vgg16 as torchvisions
+
+    torch.manual_seed(0)
+    published = torchvisions(weights=None).eval()
+    torch.save(published.state_dict(), tmp_path / "vgg16.pth")
+    monkeypatch.setattr(vgg16, "find_weights", lambda name, explicit: tmp_path / f"{name}.pth")
+    network = load_vgg16(normalise=normalise)
+    assert not any(p.requires_grad for p in network.parameters())
+    pictures = torch.rand(2, 3, 32, 32)
+    x = 2 * pictures - 1
+    if normalise:
+        x = (pictures - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(IMAGENET_STD).view(3, 1, 1)
+    with torch.no_grad():
+        features = network(2 * pictures - 1)
+        for layers, ours in zip((5, 10, 17), features, strict=True):
+            torch.testing.assert_close(ours, published.features[:layers](x), rtol=1e-3, atol=1e-5)
+    assert [tuple(f.shape[1:]) for f in features] == [(64, 16, 16), (128, 8, 8), (256, 4, 4)]
+
+
+SIDE = 48
+ends = st.tuples(st.integers(0, SIDE - 1), st.integers(1, SIDE)).filter(lambda pair: pair[0] < pair[1])
+
+
+@given(ends, ends)
+@settings(max_examples=20, deadline=None)
+def test_what_a_change_reaches_is_as_of_whole_pictures(columns, rows):
+    torch.manual_seed(0)
+    network = Vgg16().double().eval().requires_grad_(False)
+    box = Box(columns[0], rows[0], columns[1], rows[1])
+    real = torch.rand(2, 3, SIDE, SIDE, dtype=torch.float64) * 2 - 1
+    changed = torch.rand(2, 3, box.bottom - box.top, box.right - box.left, dtype=torch.float64) * 2 - 1
+
+    def copy(part):
+        fake = real.clone()
+        fake[..., box.top : box.bottom, box.left : box.right] = part
+        return fake
+
+    results = []
+    for compare in (
+        lambda fake: (network(real), network(fake)),
+        lambda fake: network.compare(real, fake, box),
+    ):
+        part = changed.clone().requires_grad_()
+        wanted, painted = compare(copy(part))
+        (gradient,) = torch.autograd.grad(feature_loss(wanted, painted), part)
+        results.append([*wanted, *painted, gradient])
+    for expected, ours in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected)
