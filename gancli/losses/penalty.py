@@ -54,8 +54,24 @@ class _Convolution(torch.autograd.Function):
         return by_x, by_weight, by_bias, None, None
 
 
-class TwiceDifferentiableConvolutions(TorchFunctionMode):
-    """Within it, a network's convolutions are made for `gradient_norms`: same values, the penalty in less time."""
+class _Halving(torch.autograd.Function):
+    """F.avg_pool2d(x, 2) for even sides.
+
+    torch differentiates its gradient by the input too, which gives a map of zeros, contiguous, that is then added to
+    those of all other ways: sums of two memory layouts.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, 2)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return F.interpolate(grad / 4, scale_factor=2, mode="nearest")
+
+
+class TwiceDifferentiableLayers(TorchFunctionMode):
+    """Within it, convolutions and halvings are made for `gradient_norms`: same values, the penalty in less time."""
 
     def __torch_function__(
         self,
@@ -68,6 +84,13 @@ class TwiceDifferentiableConvolutions(TorchFunctionMode):
             *operands, padding, dilation, groups = args
             if dilation == (1, 1) and groups == 1 and not isinstance(padding, str):
                 return _Convolution.apply(*operands, padding)
+        if (
+            func is F.avg_pool2d
+            and args[1:] == (2,)
+            and not kwargs
+            and all(n % 2 == 0 for n in args[0].shape[2:])
+        ):
+            return _Halving.apply(args[0])
         return func(*args, **(kwargs or {}))
 
 
@@ -76,7 +99,7 @@ def gradient_norms(scores: Tensor, images: Tensor, condition: Tensor) -> tuple[T
 
     The norms can be differentiated once more. To be called in float32, outside autocast, on scores that were computed
     there: the powers that a penalty takes of them overflow half precision. Scores of convolutions are best computed
-    within `TwiceDifferentiableConvolutions`.
+    within `TwiceDifferentiableLayers`.
 
     Args:
         scores: (B,), each a function of its own row of the two others only.

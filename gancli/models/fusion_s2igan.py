@@ -28,7 +28,7 @@ from gancli.losses.adversarial import generator_hinge, hinge_fake, hinge_real
 from gancli.losses.matching import distinct_classes, global_matching_loss
 from gancli.losses.penalty import (
     PenaltyForm,
-    TwiceDifferentiableConvolutions,
+    TwiceDifferentiableLayers,
     gradient_norms,
     matching_aware_penalty,
 )
@@ -159,8 +159,9 @@ class WeightedFusion(nn.Module):
 
     def weights(self, attended: Tensor, modulated: Tensor) -> Tensor:
         """Two maps (B, C, H, W) -> (B, 2, C), of the first and of the second map."""
-        pooled = attended.mean(dim=(2, 3)) + modulated.mean(dim=(2, 3))
-        logits: Tensor = self.layers(pooled)
+        # Channels come last so that the means' gradients do: contiguous, they would not lie as all other gradients
+        first, second = (x.permute(0, 2, 3, 1).mean(dim=(1, 2)) for x in (attended, modulated))  # (B, C) each
+        logits: Tensor = self.layers(first + second)
         return logits.unflatten(1, (2, -1)).softmax(dim=1)
 
     def forward(self, attended: Tensor, modulated: Tensor) -> Tensor:
@@ -635,7 +636,7 @@ class FusionS2iGan:
         with torch.autocast(step.real.device.type, enabled=False):
             real = step.real.float().detach().requires_grad_()
             condition = (scale * step.condition).detach().requires_grad_()
-            with TwiceDifferentiableConvolutions() if self.penalty_weight > 0 else nullcontext():
+            with TwiceDifferentiableLayers() if self.penalty_weight > 0 else nullcontext():
                 features = self.discriminator(real)
                 scores = self.discriminator.score(features, condition)
             mismatched = self.discriminator.score(features, scale * step.wrong)
