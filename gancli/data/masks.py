@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,21 +53,6 @@ _POLARITY = "A mask is white where the picture is to be filled and black where i
 # What may end a mask's name where it is not the picture's own: photo_mask001.png
 _MARK = re.compile(r"[_-]mask\d*$")
 _TINT = np.array([255, 0, 255], np.uint8)
-
-
-class Box(NamedTuple):
-    """A rectangle of pixels or of a feature map's places, ends excluded."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    def within(self, other: Box) -> Box:
-        """The same part, counted from another box's corner."""
-        return Box(
-            self.left - other.left, self.top - other.top, self.right - other.left, self.bottom - other.top
-        )
 
 
 @dataclass(frozen=True)

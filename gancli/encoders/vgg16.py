@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gancli.data.masks import Box
+from gancli.boxes import Box, cut, paste
 from gancli.encoders.backbones import IMAGENET_MEAN, IMAGENET_STD
 from gancli.weights import find_weights
 
@@ -91,32 +91,12 @@ def follow(layer: nn.Module, whole: Tensor, part: Tensor, box: Box) -> tuple[Ten
     """
     if isinstance(layer, nn.ReLU):
         return F.relu(part), box  # not in place: the part may be a view
-    left, top, right, bottom = box
-    height, width = whole.shape[2:]
     if isinstance(layer, nn.MaxPool2d):
-        around = Box(left // 2 * 2, top // 2 * 2, -(-right // 2) * 2, -(-bottom // 2) * 2)
-        pooled = layer(paste(cut(whole, around), part, box.within(around)))
-        return pooled, Box(*(end // 2 for end in around))
-    read, changed = (
-        Box(max(left - far, 0), max(top - far, 0), min(right + far, width), min(bottom + far, height))
-        for far in (2, 1)
-    )
-    # At the sides that are not the map's own the padding is wrong, which reaches the outermost pixels only
+        around = box.halved().doubled()
+        return layer(paste(cut(whole, around), part, box.within(around))), box.halved()
+    read, changed = (box.grown(places, Box.of(whole)) for places in (2, 1))
+    # At the sides that are not the map's own the padding is wrong, which reaches the outermost places only
     return cut(layer(paste(cut(whole, read), part, box.within(read))), changed.within(read)), changed
-
-
-def cut(maps: Tensor, box: Box) -> Tensor:
-    """The part of maps (B, C, H, W) that lies in a box, a view."""
-    return maps[:, :, box.top : box.bottom, box.left : box.right]
-
-
-def paste(whole: Tensor, part: Tensor, box: Box) -> Tensor:
-    """A copy of maps with a part of them replaced."""
-    if part.shape == whole.shape:
-        return part
-    pasted = whole.clone()
-    pasted[:, :, box.top : box.bottom, box.left : box.right] = part
-    return pasted
 
 
 def load_vgg16(weights: Path | None = None, *, normalise: bool = True) -> Vgg16:

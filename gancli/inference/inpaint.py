@@ -257,7 +257,7 @@ def fill(
         [request.caption for request in requests],
         noises,
     )
-    painted = to_uint8(filling.raw)  # waits for the device, too
+    painted = to_uint8(filling.composite)  # waits for the device, too
     seconds = time.perf_counter() - started
     attention = tuple(maps.float().cpu().numpy() for maps in filling.attention)
     # In bytes: known pixels make no detour over what the network computes with

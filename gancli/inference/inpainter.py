@@ -18,7 +18,7 @@ from gancli.errors import DataError
 from gancli.folders import load_part, model_folder_of, read_folder, read_settings, reading_settings
 from gancli.inference.loaded_model import NOISE, told_apart
 from gancli.losses.matching import word_mask
-from gancli.models.csfgan import Generator
+from gancli.models.csfgan import Generator, box_of_all, hole_boxes
 
 PAPER_EDGE = 0.5  # lambda_edge
 
@@ -28,13 +28,11 @@ class Filling:
     """A batch of filled pictures.
 
     Attributes:
-        raw: (B, 3, S, S) in [-1, 1], the whole picture as the network paints it.
-        composite: (B, 3, S, S), painted in the hole only.
+        composite: (B, 3, S, S) in [-1, 1], painted in the hole only.
         attention: (B, L, H, W) per layer that attends to words, outermost first; each place's weights sum to 1 over
             the words. Empty where a model does not attend to words.
     """
 
-    raw: Tensor
     composite: Tensor
     attention: tuple[Tensor, ...]
 
@@ -132,8 +130,9 @@ class Inpainter:
             words,
             word_mask(lengths_tensor, self.words),
             *(noises[name].to(device) for name in self.noise_dims),
+            window=box_of_all(hole_boxes(holes), self.size),
         )
-        return Filling(output.raw, output.composite, output.attention)
+        return Filling(output.composite, output.attention)
 
 
 def load_inpainter(folder: Path, device: str | torch.device = "cpu") -> Inpainter:

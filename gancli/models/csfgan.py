@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gancli.boxes import Box, cut
 from gancli.data.loader import Batch
-from gancli.data.masks import Box
 from gancli.engine.phases import Phase
 from gancli.losses.adversarial import (
     bce_fake,
@@ -219,7 +219,7 @@ class GeneratorOutput:
     """What one pass of the generator gives.
 
     Attributes:
-        raw: (B, 3, S, S) in [-1, 1], the whole picture as the network paints it.
+        raw: (B, 3, S, S) in [-1, 1], the whole picture as the network paints it; 0 outside the window if there is one.
         composite: (B, 3, S, S), painted in the hole and the given picture around it.
         attention: (B, L, H, W) per layer that attends to words, outermost first.
         mean: (B, Z) of the conditioning augmentation; None where the sentence takes no part.
@@ -314,6 +314,7 @@ class Generator(nn.Module):
         mask: Tensor,
         noise: Tensor,
         condition_noise: Tensor,
+        window: Box | None = None,
     ) -> GeneratorOutput:
         """Fills the holes.
 
@@ -325,6 +326,8 @@ class Generator(nn.Module):
             mask: (B, L) bool, True at words.
             noise: (B, N) standard normal.
             condition_noise: (B, Z) standard normal, of the conditioning augmentation.
+            window: Paint this part only, which holds all holes, and decode what it takes. For eval mode: batch norms
+                would see less of the maps.
         """
         known = images * (1 - holes)
         condition, mean, log_variance = sentence, None, None
@@ -343,10 +346,36 @@ class Generator(nn.Module):
         if self.condition_at_bottleneck:
             h = torch.cat([h, condition[:, :, None, None].to(h.dtype)], dim=1)
         h = self.outermost(h)
+        whole = Box.of(images)
+        parts = decoded_parts(window or whole, whole, len(skips))
+        has = Box.of(h)
         for block in self.decoder:
-            h = block(torch.cat([h, skips.pop()], dim=1))
-        raw = torch.tanh(self.last(torch.cat([h, skips.pop()], dim=1))).float()
+            skip, part = skips.pop(), parts.pop()
+            h = block(torch.cat([cut(h, part.within(has)), cut(skip, part)], dim=1))
+            has = part.doubled()
+        skip, part = skips.pop(), parts.pop()
+        h = self.last(torch.cat([cut(h, part.within(has)), cut(skip, part)], dim=1))
+        raw = torch.tanh(h).float()
+        if part != whole:
+            raw = F.pad(raw, (part.left, whole.right - part.right, part.top, whole.bottom - part.bottom))
         return GeneratorOutput(raw, known + raw * holes, tuple(attentions), mean, log_variance)
+
+
+def decoded_parts(window: Box, whole: Box, levels: int) -> list[Box]:
+    """What the decoder has to read at each level to paint a window right, the outermost level first.
+
+    Args:
+        window: Of the picture.
+        whole: The picture.
+        levels: Of the U-Net that have a skip connection.
+    """
+    parts = [window.grown(1, whole)]  # the last convolution reads a place more on every side
+    for _ in range(levels - 1):
+        whole = whole.halved()
+        parts.append(
+            parts[-1].halved().grown(2, whole)
+        )  # one for the doubling, one for the convolution before
+    return parts
 
 
 # --- word-level local discriminator (WLD, section 3.3) ----------------------------------------------------------

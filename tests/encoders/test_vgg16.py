@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gancli.data.masks import Box
+from gancli.boxes import Box
 from gancli.encoders import vgg16
 from gancli.encoders.backbones import IMAGENET_MEAN, IMAGENET_STD
 from gancli.encoders.vgg16 import Vgg16, load_vgg16

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from gancli.boxes import Box, cut
 from gancli.data.loader import Batch
 from gancli.data.masks import Holes
 from gancli.losses.matching import word_mask
@@ -189,6 +190,22 @@ def test_permuting_the_batch_permutes_the_pictures():
     permuted = generator(**{name: value[order] for name, value in c.items()})
     torch.testing.assert_close(permuted.raw, straight.raw[order], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(permuted.attention[0], straight.attention[0][order], atol=1e-5, rtol=1e-5)
+
+
+ends = (
+    st.tuples(st.integers(0, SIZE), st.integers(0, SIZE)).map(sorted).filter(lambda pair: pair[0] < pair[1])
+)
+
+
+@given(ends, ends)
+@settings(max_examples=20, deadline=None)
+def test_a_window_is_painted_as_in_the_whole_picture(columns, rows):
+    torch.manual_seed(0)
+    generator, c = small_generator().eval(), inputs()
+    window = Box(columns[0], rows[0], columns[1], rows[1])
+    whole, part = generator(**c), generator(**c, window=window)
+    torch.testing.assert_close(cut(part.raw, window), cut(whole.raw, window), atol=1e-5, rtol=1e-5)
+    assert part.raw.shape == whole.raw.shape
 
 
 def test_more_padding_changes_nothing():

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from gancli.boxes import Box
 from gancli.data.loader import Batch
-from gancli.data.masks import Box
 from gancli.engine.phases import Trainable, train_only
 
 TEXT_DIM = 12
