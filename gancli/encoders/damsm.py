@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from gancli.data.loader import Batch
 from gancli.data.text import Vocabulary
 from gancli.encoders.backbones import BackboneName, build_backbone, fold_batch_norms
-from gancli.engine.phases import Phase
+from gancli.engine.phases import Phase, adam
 from gancli.errors import DataError
 from gancli.folders import load_part, read_folder, reading_settings, write_folder
 from gancli.losses.matching import damsm_losses, word_mask
@@ -156,7 +156,7 @@ class DamsmPretraining:
         self.networks: dict[str, nn.Module] = {"text": text, "image": image}
         learned = [image.local, image.code] if image.frozen_backbone else [image]
         parameters = [*text.parameters(), *(p for module in learned for p in module.parameters())]
-        self.optimizer = torch.optim.Adam(parameters, lr=lr, betas=betas)
+        self.optimizer = adam(parameters, lr=lr, betas=betas)
         self.phases = [Phase("damsm", self.networks, self.optimizer, self.terms, clip={"text": clip_text})]
 
     def begin(self, batch: Batch) -> Batch:

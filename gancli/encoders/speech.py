@@ -24,7 +24,7 @@ from gancli.data.shards import Split
 from gancli.data.speech import FEWEST_FRAMES, MelSettings
 from gancli.encoders.backbones import BackboneName, build_backbone
 from gancli.encoders.embeddings import CaptionEmbeddings, kept_embeddings
-from gancli.engine.phases import Phase
+from gancli.engine.phases import Phase, adam
 from gancli.errors import DataError
 from gancli.folders import load_part, read_folder, reading_settings, write_folder
 from gancli.losses.matching import distinct_classes, global_matching_loss, word_mask
@@ -238,7 +238,7 @@ class SpeechPretraining:
             self.networks["classifier"] = self.classifier
             learned.append(self.classifier)
         parameters = [p for module in learned for p in module.parameters()]
-        self.optimizer = torch.optim.Adam(parameters, lr=lr, betas=betas, weight_decay=weight_decay)
+        self.optimizer = adam(parameters, lr=lr, betas=betas, weight_decay=weight_decay)
         self.phases = [Phase("speech", self.networks, self.optimizer, self.terms)]
 
     def begin(self, batch: SpeechBatch) -> SpeechBatch:

@@ -1,4 +1,4 @@
-"""Which parameters require a gradient, when."""
+"""Which parameters require a gradient, when; Adam in any memory layout."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from toy import Toy, toy_loop
 
 from gancli.engine.checkpoint import RunFolder
 from gancli.engine.events import Event, Events
+from gancli.engine.phases import adam
 
 
 def grads_required(toy: Toy) -> dict[str, bool]:
@@ -123,3 +124,24 @@ def test_a_watched_term_is_logged_and_takes_no_part_in_the_sum(tmp_path: Path) -
     assert abs(losses[1].pop("generator.watched")) > 1e4
     assert losses[0] == losses[1]
     assert len({line.rpartition(" · ")[0] for line in lines}) == 1, "all but the speed"
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("loaded", [False, True])
+def test_adam_is_torchs_in_any_memory_layout(layout: torch.memory_format, loaded: bool) -> None:
+    torch.manual_seed(0)
+    start = torch.randn(4, 3, 3, 3).to(memory_format=layout)
+    ours, plain = (nn.Parameter(start.clone()) for _ in range(2))
+    settings: dict[str, Any] = {"lr": 0.01, "betas": (0.5, 0.999), "weight_decay": 0.1}
+    optimizers = adam([ours], **settings), torch.optim.Adam([plain], foreach=False, **settings)
+    for step in range(4):
+        if step == 2 and loaded:
+            state = optimizers[0].state_dict()
+            for name, value in state["state"][0].items():
+                state["state"][0][name] = value.clone(memory_format=torch.contiguous_format)
+            optimizers[0].load_state_dict(state)
+        gradient = torch.randn(4, 3, 3, 3)  # contiguous
+        ours.grad, plain.grad = gradient.clone(), gradient.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    torch.testing.assert_close(ours, plain)
