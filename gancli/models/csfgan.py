@@ -219,7 +219,7 @@ class GeneratorOutput:
     """What one pass of the generator gives.
 
     Attributes:
-        raw: (B, 3, S, S) in [-1, 1], the whole picture as the network paints it; 0 outside the window if there is one.
+        raw: (B, 3, S, S) in [-1, 1], the whole picture as the network paints it; outside a window it means nothing.
         composite: (B, 3, S, S), painted in the hole and the given picture around it.
         attention: (B, L, H, W) per layer that attends to words, outermost first.
         mean: (B, Z) of the conditioning augmentation; None where the sentence takes no part.
@@ -372,9 +372,8 @@ def decoded_parts(window: Box, whole: Box, levels: int) -> list[Box]:
     parts = [window.grown(1, whole)]  # the last convolution reads a place more on every side
     for _ in range(levels - 1):
         whole = whole.halved()
-        parts.append(
-            parts[-1].halved().grown(2, whole)
-        )  # one for the doubling, one for the convolution before
+        part = parts[-1].halved()
+        parts.append(part.grown(2, whole))  # a place for the doubling, one for the convolution before it
     return parts
 
 
