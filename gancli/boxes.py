@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -52,9 +53,23 @@ def cut(maps: Tensor, box: Box) -> Tensor:
 
 
 def paste(maps: Tensor, part: Tensor, box: Box) -> Tensor:
-    """A copy of maps (..., H, W) with the part in a box replaced."""
+    """A copy of maps (..., H, W) with the part in a box replaced. Differentiable in the part, not in the maps."""
     if box == Box.of(maps):
         return part
-    pasted = maps.clone()
-    pasted[..., box.top : box.bottom, box.left : box.right] = part
+    pasted: Tensor = _Paste.apply(maps, part, box)
     return pasted
+
+
+class _Paste(torch.autograd.Function):
+    """What an assignment to a slice does; that copies the gradient twice, to have one for the maps as well."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, part: Tensor, box: Box) -> Tensor:
+        ctx.box = box
+        pasted = maps.clone()
+        pasted[..., box.top : box.bottom, box.left : box.right] = part
+        return pasted
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
+        return None, cut(gradient, ctx.box), None

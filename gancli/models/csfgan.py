@@ -427,13 +427,26 @@ def crop_boxes(images: Tensor, boxes: Tensor, side: int) -> Tensor:
         return F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
 
 
+class InstanceNorm(nn.InstanceNorm2d):
+    """Torch's own, which returns contiguous maps, brought back to channels_last where they came so.
+
+    Activation and convolution are faster on that, and so are their gradients.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        normalised = super().forward(x)
+        channels_last = x.is_contiguous(memory_format=torch.channels_last)
+        return normalised.contiguous(memory_format=torch.channels_last) if channels_last else normalised
+
+
 def norm_convolutions(channels: Sequence[int], strides: Sequence[int]) -> list[nn.Module]:
     """4x4 convolutions with leaky ReLU between them, all inner ones after instance norm; the last one is bare."""
     layers: list[nn.Module] = []
     for number, stride in enumerate(strides):
         layers.append(nn.Conv2d(channels[number], channels[number + 1], 4, stride=stride, padding=1))
         if 0 < number < len(strides) - 1:
-            layers.append(nn.InstanceNorm2d(channels[number + 1]))
+            layers.append(InstanceNorm(channels[number + 1]))
         if number < len(strides) - 1:
             layers.append(leaky())
     return layers
