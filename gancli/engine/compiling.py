@@ -57,16 +57,20 @@ def check_compiler(device: torch.device) -> None:
 
 @contextmanager
 def compiled_networks_run() -> Iterator[None]:
-    """While active, torch keeps as many graphs as our networks need.
+    """While active, torch keeps as many graphs as our networks need, and what a graph's gradient reads.
+
+    The latter since CSF-GAN goes through its discriminators' graph twice; torch would lend the gradient's kernels the
+    memory of what the forward pass has left, and refuse a second time.
 
     Raises:
         RunError: torch failed to compile a network.
     """
     from torch._dynamo import config
     from torch._dynamo.exc import TorchDynamoException
+    from torch._functorch import config as graph_config
 
     try:
-        with config.patch(recompile_limit=GRAPHS):
+        with config.patch(recompile_limit=GRAPHS), graph_config.patch(donated_buffer=False):
             yield
     except TorchDynamoException as error:
         raise RunError(

@@ -366,7 +366,8 @@ class Loop:
             with self._autocast():
                 terms = {name: term.float() for name, term in phase.loss(shared).items()}
             summed = torch.stack([term for name, term in terms.items() if name not in phase.watched]).sum()
-            (summed / len(looks)).backward()
+            (summed / len(looks)).backward(inputs=trained)  # and by nothing else that the graph leads to
+            del shared  # with what it keeps for other phases, before the next batch is looked at
             part = torch.stack([term.detach() for term in terms.values()]) / len(looks)
             sums = part if sums is None else sums + part
         assert sums is not None

@@ -610,6 +610,25 @@ PAPER_WEIGHTS = Weights()
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """What the discriminators say of one batch, in one pass for both phases.
+
+    Attributes:
+        real: Scores of the originals, (B, 1, P, P).
+        fake: Scores of the filled pictures.
+        local_real: Log-probabilities of the originals' regions and words, (B,); None without word discriminator.
+        local_fake: Of the filled pictures' ones.
+        local_wrong: Of the originals' regions and other captions' words; None where these are not asked for.
+    """
+
+    real: Tensor
+    fake: Tensor
+    local_real: Tensor | None = None
+    local_fake: Tensor | None = None
+    local_wrong: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class Step:
     """What both phases of one training step share."""
 
@@ -621,11 +640,27 @@ class Step:
     words: Tensor  # (B, D, L)
     mask: Tensor  # (B, L)
     output: GeneratorOutput
+    judged: Tensor  # (B, 3, S, S), the filled pictures cut off the generator: what the verdict was given on
+    verdict: Verdict
+
+
+def as_term_of(original: Tensor, term: Tensor, copy: Tensor) -> Tensor:
+    """A term of a detached copy, as a term of the original: same value, same gradient by the original.
+
+    The gradient is taken at once, by the copy alone; the term's graph stays, for another phase.
+    """
+    # Under autocast products of the gradient would be taken in bf16 too. torch.autograd.grad would do, but torch cannot
+    # count its FLOP.
+    with torch.autocast(copy.device.type, enabled=False):
+        term.backward(inputs=[copy], retain_graph=True)
+    gradient, copy.grad = copy.grad, None
+    assert gradient is not None
+    return term.detach() + (gradient * (original - copy.detach())).sum()  # the last is 0
 
 
 class CSFGAN:
-    """CSF-GAN as the engine trains it: holes are filled once per step, the generator learns from the discriminators of
-    the step before, then they learn from the same pictures, detached.
+    """CSF-GAN as the engine trains it: holes are filled and judged once per step, the generator learns from what the
+    discriminators of the step before say, then they learn from the same.
 
     Args:
         generator: To be trained.
@@ -702,7 +737,7 @@ class CSFGAN:
         ]
 
     def begin(self, batch: Batch) -> Step:
-        """Encodes the captions and fills the holes, once for both phases."""
+        """Encodes the captions, fills the holes and has them judged, once for both phases."""
         images, holes = batch.images[-1], batch.holes
         assert holes is not None, "an inpainting batch has holes"
         longest = int(batch.lengths.max())
@@ -712,7 +747,25 @@ class CSFGAN:
         noise = torch.randn(len(images), self.generator.noise_dim, device=images.device)
         condition_noise = torch.randn(len(images), self.generator.condition_dim, device=images.device)
         output = self.generator(images, holes, sentence, words, mask, noise, condition_noise)
-        return Step(batch, images, holes, hole_boxes(holes), sentence, words, mask, output)
+        boxes = hole_boxes(holes)
+        judged = output.composite.detach().requires_grad_(self.weights.adversarial > 0)
+        verdict = self.judge(images, judged, boxes, words, mask)
+        return Step(batch, images, holes, boxes, sentence, words, mask, output, judged, verdict)
+
+    def judge(self, real: Tensor, fake: Tensor, boxes: Tensor, words: Tensor, mask: Tensor) -> Verdict:
+        """Both discriminators' opinion of originals and filled pictures (B, 3, S, S) with holes in `boxes` (B, 4)."""
+        by_real, by_fake = self.discriminator(real, fake)
+        if self.word_discriminator is None:
+            return Verdict(by_real, by_fake)
+        # The holes' regions at half the side, as the paper's central hole has it
+        regions = [crop_boxes(pictures, boxes, real.shape[-1] // 2) for pictures in (real, fake)]
+        captions, masks = [words] * 2, [mask] * 2
+        if self.mismatched_words:
+            regions.append(regions[0])
+            captions.append(words.roll(-1, dims=0))
+            masks.append(mask.roll(-1, dims=0))
+        scores = self.word_discriminator(torch.cat(regions), torch.cat(captions), torch.cat(masks))
+        return Verdict(by_real, by_fake, *scores.chunk(len(regions)))
 
     def generator_terms(self, step: Step) -> dict[str, Tensor]:
         """The terms of eq. 12, each with its weight."""
@@ -752,37 +805,26 @@ class CSFGAN:
 
     def generator_adversarial_terms(self, step: Step) -> dict[str, Tensor]:
         """L_G of eq. 10, a term for each discriminator, without weight."""
-        by_real, by_fake = self.discriminator(step.images, step.output.composite)
+        verdict = step.verdict
         if self.adversarial == "bce":
-            terms = {"adversarial": bce_real(by_fake)}
+            terms = {"adversarial": bce_real(verdict.fake)}
         else:
-            terms = {"adversarial": relativistic_generator(by_real, by_fake)}
-        if self.word_discriminator is not None:
-            regions = self.regions(step.output.composite, step)
-            terms["local"] = log_probability_real(self.word_discriminator(regions, step.words, step.mask))
-        return terms
+            terms = {"adversarial": relativistic_generator(verdict.real, verdict.fake)}
+        if verdict.local_fake is not None:
+            terms["local"] = log_probability_real(verdict.local_fake)
+        return {name: as_term_of(step.output.composite, term, step.judged) for name, term in terms.items()}
 
     def discriminator_terms(self, step: Step) -> dict[str, Tensor]:
         """L_D of eq. 11, a term for each discriminator."""
-        real, fake = step.images, step.output.composite.detach()
-        by_real, by_fake = self.discriminator(real, fake)
+        verdict = step.verdict
         if self.adversarial == "bce":
-            terms = {"adversarial": bce_real(by_real) + bce_fake(by_fake)}
+            terms = {"adversarial": bce_real(verdict.real) + bce_fake(verdict.fake)}
         else:
-            terms = {"adversarial": relativistic_discriminator(by_real, by_fake)}
-        if self.word_discriminator is not None:
-            regions = [self.regions(pictures, step) for pictures in (real, fake)]
-            words, masks = [step.words] * 2, [step.mask] * 2
-            if self.mismatched_words:
-                regions.append(regions[0])
-                words.append(step.words.roll(-1, dims=0))
-                masks.append(step.mask.roll(-1, dims=0))
-            scores = self.word_discriminator(torch.cat(regions), torch.cat(words), torch.cat(masks))
-            match, *wrong = scores.chunk(len(regions))
+            terms = {"adversarial": relativistic_discriminator(verdict.real, verdict.fake)}
+        if verdict.local_real is not None and verdict.local_fake is not None:
+            wrong = [verdict.local_fake]
+            if verdict.local_wrong is not None:
+                wrong.append(verdict.local_wrong)
             reject = torch.stack([log_probability_fake(score) for score in wrong]).mean()
-            terms["local"] = (log_probability_real(match) + reject) / 2
+            terms["local"] = (log_probability_real(verdict.local_real) + reject) / 2
         return terms
-
-    def regions(self, pictures: Tensor, step: Step) -> Tensor:
-        """The holes' regions of pictures, at half their side as the paper's central hole has it."""
-        return crop_boxes(pictures, step.boxes, pictures.shape[-1] // 2)

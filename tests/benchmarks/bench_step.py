@@ -175,13 +175,14 @@ def step(model: Trainable, batch: Batch, *, bf16: bool) -> dict[str, float]:
         shared = model.begin(batch)
     values = {}
     for phase in model.phases:
-        train_only([p for network in phase.networks.values() for p in network.parameters()], everything)
+        trained = [p for network in phase.networks.values() for p in network.parameters()]
+        train_only(trained, everything)
         phase.optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             terms = phase.loss(shared)
         torch.stack(
             [term.float() for name, term in terms.items() if name not in phase.watched]
-        ).sum().backward()
+        ).sum().backward(inputs=trained)
         phase.optimizer.step()
         values |= {f"{phase.name}.{name}": term.item() for name, term in terms.items()}
     return values

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from toy import Toy, toy_loop
+from toy import Toy, ToyBatch, toy_loop
 
 from gancli.engine.checkpoint import RunFolder
 from gancli.engine.events import Event, Events
@@ -42,6 +42,22 @@ def test_only_the_phases_networks_require_gradients(run: RunFolder) -> None:
         "discriminator": {"generator": False, "discriminator": True},
         "generator": {"generator": True, "discriminator": False},
     }
+
+
+def test_what_no_phase_trains_gets_no_gradient(run: RunFolder) -> None:
+    """Though it asks for one: a model may take one by it on its own."""
+    toy = Toy()
+    begin = toy.begin
+
+    def judged(batch: ToyBatch) -> tuple[Tensor, Tensor]:
+        real, fake = begin(batch)
+        seen.append(real.requires_grad_())
+        return real, fake
+
+    seen: list[Tensor] = []
+    toy.begin = judged  # type: ignore[method-assign]
+    toy_loop(run, toy, steps=1).run()
+    assert [real.grad for real in seen] == [None]
 
 
 def test_every_trained_network_moves_and_a_frozen_parameter_never_does(run: RunFolder) -> None:

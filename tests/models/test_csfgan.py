@@ -427,6 +427,48 @@ def test_each_adversarial_gradient_alone_reaches_the_generator(gan, term):
     assert all(norm > 0 for norm in weights.values()), [name for name, norm in weights.items() if norm == 0]
 
 
+@pytest.mark.parametrize("gan", ["lsgan-ra", "bce"])
+def test_one_verdict_gives_both_phases_their_gradients(gan):
+    """Those of judging the pictures twice: with the generator's graph for its phase, without it for the other."""
+
+    def judged_twice(model, step):
+        real, painted = step.images, step.output.composite
+        captions = (step.words, step.mask)
+
+        def local(pictures):
+            return model.word_discriminator(crop_boxes(pictures, step.boxes, 16), *captions)
+
+        by_real, by_fake = model.discriminator(real, painted)
+        first, second = model.discriminator(real, painted.detach())
+        if gan == "bce":
+            generator = -F.logsigmoid(by_fake).mean()
+            discriminator = -F.logsigmoid(first).mean() - F.logsigmoid(-second).mean()
+        else:
+            generator = (by_fake - by_real.mean() - 1).square().mean() / 2
+            generator = generator + (by_real - by_fake.mean() + 1).square().mean() / 2
+            discriminator = (first - second.mean() - 1).square().mean() / 2
+            discriminator = discriminator + (second - first.mean() + 1).square().mean() / 2
+        generator = generator - local(painted).mean()
+        wrong = torch.log1p(-local(painted.detach()).exp()).mean()
+        return generator, discriminator - (local(real).mean() + wrong) / 2
+
+    model = build(adversarial=gan)
+    step = model.begin(batch())
+    losses = judged_twice(model, step)
+    terms = model.generator_adversarial_terms(step), model.discriminator_terms(step)
+    judges = nn.ModuleList([model.discriminator, model.word_discriminator])
+    trained = [list(networks.parameters()) for networks in (model.generator, judges)]
+    for loss, named, weights in zip(losses, terms, trained, strict=True):
+        ours = torch.stack(list(named.values())).sum()
+        torch.testing.assert_close(ours, loss)
+        gradients = [
+            torch.cat([g.flatten() for g in torch.autograd.grad(one, weights, retain_graph=True)])
+            for one in (ours, loss)
+        ]
+        largest = float(gradients[1].abs().max())
+        torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5 * largest)
+
+
 def test_the_matching_gradient_passes_the_frozen_encoder():
     model = build()
     terms = model.generator_terms(model.begin(batch()))
