@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -21,6 +21,7 @@ from gancli.data.images import Crop, Frame, UnusableImage, decode, encode
 from gancli.data.manifest import Codec, SpeechEntry
 from gancli.data.sample import BoundingBox, PartLocations, Recording, Sample
 from gancli.data.segmentation import Fault, faults, read_segmentation
+from gancli.data.shared_slots import SharedSlots
 from gancli.data.speech import MelSettings, UnusableSpeech, Utterance, load_audio, log_mel
 from gancli.data.text_to_speech import Synthesizer, Voice
 from gancli.errors import RunError
@@ -28,6 +29,7 @@ from gancli.memory import keep_freed_memory
 
 CHUNK = 8  # images a worker gets at a time; with speech one, which takes as long
 WAITING = 8  # chunks per worker that are rendered or waiting: what a worker does while a shard is written
+ROOM = 2  # in the memory for pictures: for those that are on average up to twice as long as wide
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +170,15 @@ def _utterance(
     return Utterance(caption, mel, np.rint(waveform * 32768).clip(-32768, 32767).astype(np.int16), rate)
 
 
-_renderer: _RecordRenderer  # of a worker process, set when it starts
+# Of a worker process, set when it starts
+_renderer: _RecordRenderer
+_slots: SharedSlots
 
 
-def _start_worker(renderer: _RecordRenderer) -> None:
+def _start_worker(renderer: _RecordRenderer, slots: SharedSlots) -> None:
     """Workers leave Ctrl-C to the parent, and end with it even when it is killed and cannot tell them."""
-    global _renderer
-    _renderer = renderer
+    global _renderer, _slots
+    _renderer, _slots = renderer, slots
     keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
@@ -187,8 +191,26 @@ def _start_worker(renderer: _RecordRenderer) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-def _render_all(chunk: list[Work]) -> list[Result | str]:
-    return [_renderer(work) for work in chunk]
+# Results of a chunk, and the sizes of the first pictures among them, which are in the chunk's slot instead
+_Rendered = tuple[list[Result | str], list[int]]
+_ELSEWHERE = np.zeros(0, np.uint8)
+
+
+def _render_chunk(chunk: list[Work], slot: int) -> _Rendered:
+    """What a worker does."""
+    results = [_renderer(work) for work in chunk]
+    pictures = [result.image for result in results if isinstance(result, Result)]
+    sizes = [picture.size for picture in pictures[: _slots.put(slot, pictures)]]
+    return _with_pictures(results, [_ELSEWHERE] * len(sizes)), sizes
+
+
+def _with_pictures(results: list[Result | str], first: Iterable[NDArray[np.uint8]]) -> list[Result | str]:
+    """The same results, the first of those that have a picture with these instead."""
+    others = iter(first)
+    return [
+        replace(result, image=next(others, result.image)) if isinstance(result, Result) else result
+        for result in results
+    ]
 
 
 class Renderer:
@@ -211,22 +233,26 @@ class Renderer:
         speech: SpeechOptions | None = None,
     ) -> None:
         self._render = _RecordRenderer(side, codec, crop, speech)
-        self._pool: ProcessPoolExecutor | None = None
+        self._workers: tuple[ProcessPoolExecutor, SharedSlots] | None = None
         self._waiting = jobs * WAITING
         self._chunk = CHUNK if speech is None else 1
         if jobs > 1:
+            slots = SharedSlots(self._waiting, self._chunk * ROOM * 3 * side * side)
             # spawn: the parent may hold threads and open HDF5 files, which a fork would copy half-alive
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(
-                jobs, mp_context=context, initializer=_start_worker, initargs=(self._render,)
+            pool = ProcessPoolExecutor(
+                jobs, mp_context=context, initializer=_start_worker, initargs=(self._render, slots)
             )
+            self._workers = pool, slots
 
     def __enter__(self) -> Renderer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._pool:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._workers:
+            pool, slots = self._workers
+            pool.shutdown(wait=True, cancel_futures=True)
+            slots.close()
 
     def render(self, images: Iterable[Work]) -> Iterator[Result | str]:
         """The result of each image, in order: picture and utterances, or the reason why it cannot be used.
@@ -234,18 +260,26 @@ class Renderer:
         Raises:
             RunError: A worker or the synthesizer died.
         """
-        if self._pool is None:
+        if self._workers is None:
             yield from map(self._render, images)
             return
+        pool, slots = self._workers
         work = iter(images)
-        chunks = iter(lambda: list(islice(work, self._chunk)), [])
-        queue: deque[Future[list[Result | str]]] = deque()
+        queue: deque[tuple[int, Future[_Rendered]]] = deque()
+
+        def submit(slot: int) -> None:
+            if chunk := list(islice(work, self._chunk)):
+                queue.append((slot, pool.submit(_render_chunk, chunk, slot)))
+
         try:
-            queue.extend(self._pool.submit(_render_all, chunk) for chunk in islice(chunks, self._waiting))
+            for slot in range(self._waiting):
+                submit(slot)
             while queue:
-                rendered = queue.popleft().result()
-                queue.extend(self._pool.submit(_render_all, chunk) for chunk in islice(chunks, 1))
-                yield from rendered
+                slot, rendered = queue.popleft()
+                results, sizes = rendered.result()
+                results = _with_pictures(results, slots.take(slot, sizes))
+                submit(slot)  # which is free now
+                yield from results
         except BrokenProcessPool as error:
             raise RunError(
                 "a worker process of prepare died, which is what the system does to it when memory runs out",

@@ -395,14 +395,14 @@ def test_plan_writes_nothing(tiny_raw_cub: Path, tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def die(_: object) -> None:
+def die(*_: object) -> None:
     os._exit(1)
 
 
 def test_worker_that_dies_is_reported(
     tiny_raw_cub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rendering, "_render_all", die)
+    monkeypatch.setattr(rendering, "_render_chunk", die)
     with pytest.raises(RunError, match="worker process of prepare died") as caught:
         prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16, jobs=2)
     assert "fewer --jobs" in str(caught.value.hint)
