@@ -21,6 +21,11 @@ class Box(NamedTuple):
         """All of maps (..., H, W)."""
         return cls(0, 0, maps.shape[-1], maps.shape[-2])
 
+    @property
+    def area(self) -> int:
+        """How many places it holds."""
+        return (self.right - self.left) * (self.bottom - self.top)
+
     def within(self, other: Box) -> Box:
         """The same part, counted from another box's corner."""
         return Box(
@@ -34,6 +39,15 @@ class Box(NamedTuple):
             max(self.top - places, limit.top),
             min(self.right + places, limit.right),
             min(self.bottom + places, limit.bottom),
+        )
+
+    def rounded(self, step: int, limit: Box) -> Box:
+        """With its ends moved outwards to multiples of a step, as far as the other box reaches."""
+        return Box(
+            max(self.left // step * step, limit.left),
+            max(self.top // step * step, limit.top),
+            min(-(-self.right // step) * step, limit.right),
+            min(-(-self.bottom // step) * step, limit.bottom),
         )
 
     def halved(self) -> Box:

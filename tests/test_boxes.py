@@ -47,6 +47,20 @@ def test_growing_stops_at_the_limit(box: Box, places: int) -> None:
     assert (cut(grown, box.grown(places, limit)) == 1).all()
 
 
+@given(boxes, st.integers(1, 5))
+def test_rounding_is_outwards_and_stops_at_the_limit(box: Box, step: int) -> None:
+    limit = Box(0, 0, WIDTH, HEIGHT)
+    rounded = box.rounded(step, limit)
+    assert rounded.grown(0, box) == box
+    assert rounded.area >= box.area
+    for near, end in ((box.left, rounded.left), (box.top, rounded.top)):
+        assert end % step == 0
+        assert near - end < step
+    for near, end, last in ((box.right, rounded.right, WIDTH), (box.bottom, rounded.bottom, HEIGHT)):
+        assert end % step == 0 or end == last
+        assert end - near < step
+
+
 @given(boxes)
 def test_half_covers_and_double_fits(box: Box) -> None:
     around = box.halved().doubled()

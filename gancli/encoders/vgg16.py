@@ -23,6 +23,7 @@ class Vgg16(nn.Module):
     """
 
     POOLS = (5, 10, 17)  # layers of `features` up to and with pool1, pool2, pool3
+    REACH = 43  # pixels beyond a box that features are made of which change with it
     mean: Tensor
     std: Tensor
 
@@ -49,6 +50,13 @@ class Vgg16(nn.Module):
         """Pictures in [-1, 1] as the weights expect them."""
         return ((images + 1) / 2 - self.mean) / self.std if self.normalise else images
 
+    def surroundings(self, box: Box, whole: Box) -> Box:
+        """What of pictures decides all features that change where the pictures change in a box.
+
+        Of pictures cut to that, these features are the same. It has the shape that `compare` asks for.
+        """
+        return box.grown(self.REACH, whole).rounded(2 ** len(self.blocks), whole)
+
     def compare(self, real: Tensor, fake: Tensor, box: Box) -> tuple[list[Tensor], list[Tensor]]:
         """The features of pictures and of copies that differ in a box only; as `forward` of both, in less time.
 
@@ -56,7 +64,7 @@ class Vgg16(nn.Module):
         per convolution.
 
         Args:
-            real: (B, 3, S, S) in [-1, 1], S a multiple of 8; no gradient flows back to them.
+            real: (B, 3, H, W) in [-1, 1], multiples of 8; no gradient flows back to them.
             fake: The same but for the box.
             box: Of all pictures.
         """

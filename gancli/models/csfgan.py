@@ -396,9 +396,9 @@ def box_of_all(boxes: Tensor, side: int) -> Box:
 
     The steps are for cuDNN, which tunes itself to each new shape.
     """
-    left, top = (int(end) // 32 * 32 for end in boxes[:, :2].amin(dim=0))
-    right, bottom = (min(-(-int(end) // 32) * 32, side) for end in boxes[:, 2:].amax(dim=0))
-    return Box(left, top, right, bottom)
+    left, top = boxes[:, :2].amin(dim=0).tolist()
+    right, bottom = boxes[:, 2:].amax(dim=0).tolist()
+    return Box(left, top, right, bottom).rounded(32, Box(0, 0, side, side))
 
 
 def crop_boxes(images: Tensor, boxes: Tensor, side: int) -> Tensor:
@@ -573,12 +573,13 @@ class ImageEncoder(Protocol):
 
 
 class PerceptualNetwork(Protocol):
-    """The features of some layers, of pictures (B, 3, S, S) in [-1, 1] and of copies that differ in a box only.
+    """The features of some layers, of pictures (B, 3, H, W) in [-1, 1] and of copies that differ in a box only."""
 
-    Differentiable in the copies. The box holds all pictures' differences.
-    """
+    def surroundings(self, box: Box, whole: Box) -> Box:
+        """What of pictures decides all features that change where the pictures change in a box."""
 
-    def compare(self, real: Tensor, fake: Tensor, box: Box) -> tuple[Sequence[Tensor], Sequence[Tensor]]: ...
+    def compare(self, real: Tensor, fake: Tensor, box: Box) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """Of both, differentiable in the copies. The box holds all pictures' differences."""
 
 
 @dataclass(frozen=True)
@@ -773,9 +774,13 @@ class CSFGAN:
         terms = {"reconstruction": weights.reconstruction * F.l1_loss(fake, real)}
         if weights.perceptual + weights.style > 0:
             assert self.perceptual is not None
-            wanted, painted = self.perceptual.compare(real, fake, box_of_all(step.boxes, real.shape[-1]))
+            box, whole = box_of_all(step.boxes, real.shape[-1]), Box.of(real)
+            # What differs nowhere adds nothing to a mean of differences; Gram matrices are of all features
+            part = whole if weights.style > 0 else self.perceptual.surroundings(box, whole)
+            wanted, painted = self.perceptual.compare(cut(real, part), cut(fake, part), box.within(part))
             if weights.perceptual > 0:
-                terms["perceptual"] = weights.perceptual * feature_loss(wanted, painted)
+                share = part.area / whole.area
+                terms["perceptual"] = weights.perceptual * share * feature_loss(wanted, painted)
             if weights.style > 0:
                 terms["style"] = weights.style * style_loss(wanted, painted)
         if weights.variation > 0:

@@ -4,8 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
-from gancli.boxes import Box
+from gancli.boxes import Box, cut, paste
 from gancli.encoders import vgg16
 from gancli.encoders.backbones import IMAGENET_MEAN, IMAGENET_STD
 from gancli.encoders.vgg16 import Vgg16, load_vgg16
@@ -62,3 +63,38 @@ def test_what_a_change_reaches_is_as_of_whole_pictures(columns, rows):
         results.append([*wanted, *painted, gradient])
     for expected, ours in zip(*results, strict=True):
         torch.testing.assert_close(ours, expected)
+
+
+@pytest.mark.parametrize(
+    ("box", "part"),
+    [
+        (Box(64, 57, 73, 66), Box(16, 8, 120, 112)),  # ends that leave every remainder by 8
+        (Box(58, 67, 68, 71), Box(8, 24, 112, 120)),
+        (Box(59, 61, 69, 63), Box(16, 16, 112, 112)),
+        (Box(62, 60, 67, 64), Box(16, 16, 112, 112)),
+        (Box(0, 100, 3, 126), Box(0, 56, 48, 128)),
+    ],
+)
+def test_the_surroundings_of_a_change_are_all_that_counts(box, part):
+    torch.manual_seed(0)
+    network = Vgg16().double().eval().requires_grad_(False)
+    for layer in network.modules():
+        if isinstance(
+            layer, nn.Conv2d
+        ):  # the usual weights are so small that biases decide what a ReLU lets pass
+            nn.init.kaiming_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    whole = Box(0, 0, 128, 128)
+    assert network.surroundings(box, whole) == part
+    real = torch.rand(1, 3, 128, 128, dtype=torch.float64) * 2 - 1
+    results = []
+    for seen in (whole, part):
+        changed = torch.ones_like(cut(real, box)).requires_grad_()
+        fake = cut(paste(real, changed, box), seen)
+        features = network.compare(cut(real, seen), fake, box.within(seen))
+        # In double precision, as `feature_loss` is not
+        loss = sum((a - b).abs().mean() for a, b in zip(*features, strict=True)) * seen.area / whole.area
+        results.append(
+            torch.cat([loss.detach().view(1), *(g.flatten() for g in torch.autograd.grad(loss, changed))])
+        )
+    torch.testing.assert_close(results[1], results[0], rtol=1e-12, atol=0)

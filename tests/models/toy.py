@@ -43,10 +43,13 @@ class PerceptualNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(3, 5, 3, stride=2)
+        self.conv = nn.Conv2d(3, 5, 3, stride=2, padding=1)
+
+    def surroundings(self, box: Box, whole: Box) -> Box:
+        return box.grown(3, whole).rounded(2, whole)
 
     def compare(self, real: Tensor, fake: Tensor, box: Box) -> tuple[tuple[Tensor], tuple[Tensor]]:
-        """(B, 3, S, S) twice -> (B, 5, S/2 - 1, S/2 - 1) twice."""
+        """(B, 3, H, W) twice -> (B, 5, H/2, W/2) twice."""
         return (self.conv(real),), (self.conv(fake),)
 
 
