@@ -39,7 +39,7 @@ ends = st.tuples(st.integers(0, SIDE - 1), st.integers(1, SIDE)).filter(lambda p
 
 
 @given(ends, ends)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_what_a_change_reaches_is_as_of_whole_pictures(columns, rows):
     torch.manual_seed(0)
     network = Vgg16().double().eval().requires_grad_(False)
