@@ -35,9 +35,12 @@ from gancli.losses.image import EdgeOperator, edge_loss, feature_loss, style_los
 from gancli.losses.matching import damsm_losses, word_mask
 from gancli.models.layers import (
     ConditioningAugmentation,
+    FewPlacesConv2d,
     WordAttention,
     augmentation_kl,
+    convolve_few_places,
     doublings,
+    has_few_places,
     leaky,
 )
 
@@ -129,7 +132,10 @@ class DilatedHalving(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, H, W) -> (B, out, H/2, W/2)."""
-        return F.conv2d(_OddPlaces.apply(x), self.weight, self.bias)
+        odd = _OddPlaces.apply(x)
+        if has_few_places(x, x[0, 0].numel() // 4, self.out_channels):
+            return convolve_few_places(odd, self.weight, self.bias, 1, 0)
+        return F.conv2d(odd, self.weight, self.bias)
 
 
 class _OddPlaces(torch.autograd.Function):
@@ -291,7 +297,7 @@ class Generator(nn.Module):
             EncoderBlock(channels[level - 1], channels[level], fuses(level)) for level in range(1, depth)
         )
         self.innermost = nn.Sequential(
-            nn.Conv2d(channels[depth - 1], channels[depth], 4, stride=2, padding=1), leaky()
+            FewPlacesConv2d(channels[depth - 1], channels[depth], 4, stride=2, padding=1), leaky()
         )
         self.condition_at_bottleneck = fusion == "none"
         beside = condition if self.condition_at_bottleneck else 0

@@ -42,7 +42,6 @@ from gancli.models.layers import (
     SMALLEST_MAP,
     UpsampleConv2d,
     conv3x3,
-    conv4x4,
     conv_norm,
     doublings,
     first_map,
@@ -468,7 +467,11 @@ class DownBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.branch = nn.Sequential(
-            conv4x4(in_channels, out_channels), leaky(), conv3x3(out_channels, out_channels), leaky()
+            # Not conv4x4, whose way over small maps is slow under a gradient penalty
+            nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False),
+            leaky(),
+            conv3x3(out_channels, out_channels),
+            leaky(),
         )
         self.branch_scale = nn.Parameter(torch.zeros(1))
         self.shortcut = (

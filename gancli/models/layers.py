@@ -24,7 +24,51 @@ def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
 
 def conv4x4(in_channels: int, out_channels: int) -> nn.Conv2d:
     """4x4 convolution that halves the side, without bias."""
-    return nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False)
+    return FewPlacesConv2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False)
+
+
+class FewPlacesConv2d(nn.Conv2d):
+    """A square convolution of square steps, on small maps by `convolve_few_places`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in, H, W) -> (B, out, H', W')."""
+        assert not isinstance(self.padding, str)
+        kernel, stride, padding = self.kernel_size[0], self.stride[0], self.padding[0]
+        rows, columns = ((side + 2 * padding - kernel) // stride + 1 for side in x.shape[2:])
+        if has_few_places(x, rows * columns, self.out_channels):
+            return convolve_few_places(x, self.weight, self.bias, stride, padding)
+        return super().forward(x)
+
+
+def has_few_places(x: Tensor, places: int, out_channels: int) -> bool:
+    """Whether `convolve_few_places` is the faster way for a batch with so many places in each result."""
+    return x.device.type == "cpu" and len(x) * places <= out_channels
+
+
+def convolve_few_places(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+    """`F.conv2d` as one product of the places' patches with the kernels. Same result to rounding.
+
+    Where there are fewer patches than kernels, reading the kernels is most of the work, and oneDNN brings them into
+    another order first, at every call: three times the time in float32, five times in bf16 (docs/benchmarks.md).
+    Gradients of gradients take longer this way.
+
+    Args:
+        x: (B, in, H, W).
+        weight: (out, in, K, K).
+        bias: (out,).
+        stride, padding: Of both sides.
+
+    Returns:
+        (B, out, H', W'), channels_last.
+    """
+    side = weight.shape[2]
+    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, padding, padding, padding, padding))
+    patches = padded.unfold(1, side, stride).unfold(2, side, stride)  # (B, H', W', in, K, K)
+    if weight.is_contiguous():
+        kernels = weight.flatten(1)
+    else:  # channels_last: in its order, so that the kernels need not be copied
+        patches, kernels = patches.permute(0, 1, 2, 4, 5, 3), weight.permute(0, 2, 3, 1).flatten(1)
+    return F.linear(patches.flatten(3), kernels, bias).permute(0, 3, 1, 2)
 
 
 def conv_norm(convolution: nn.Conv2d, activation: nn.Module | None = None) -> nn.Sequential:

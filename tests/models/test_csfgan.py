@@ -230,9 +230,10 @@ def test_the_ablations_hear_what_they_should(fusion, heard):
 
 
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
-def test_the_dilated_convolution_is_one(layout):
+@pytest.mark.parametrize("features", [5, 60])  # fewer and more than there are places
+def test_the_dilated_convolution_is_one(layout, features):
     """The test of torch's own layer, which the rewrite replaces."""
-    layer = DilatedHalving(3, 5)
+    layer = DilatedHalving(3, features)
     x = torch.randn(2, 3, 12, 8).to(memory_format=layout).requires_grad_()
     ours, expected = layer(x), nn.Conv2d.forward(layer, x)
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
