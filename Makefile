@@ -18,7 +18,7 @@ endif
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-quickstart: $(INSTALLED)  ## install, then demo data -> encoder -> FF-GAN -> pictures -> scores (about 15 minutes on 2 cores)
+quickstart: $(INSTALLED)  ## install, then demo data -> encoder -> FF-GAN -> images -> scores (about 15 minutes on 2 cores)
 	PATH="$(abspath $(BIN)):$$PATH" bash recipes/quickstart.sh "$(OUT)"
 
 test: $(INSTALLED_DEV)  ## format, lint, types and all tests
@@ -33,7 +33,7 @@ check: $(INSTALLED_DEV)  ## the same without the slow tests; mends the format fi
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-bench: $(INSTALLED_DEV)  ## time a training step, a filled picture, prepare, the loader and scores against what they are compared with
+bench: $(INSTALLED_DEV)  ## time a training step, a filled image, prepare, the loader and scores against what they are compared with
 	@for file in tests/benchmarks/bench_*.py; do $(BIN)/python -m "tests.benchmarks.$$(basename "$$file" .py)" || exit 1; done
 
 learn: $(INSTALLED_DEV)  ## the learning proofs of every model, with their figures (long)

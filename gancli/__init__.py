@@ -1,4 +1,4 @@
-"""gancli: conditional image synthesis from raw data to scored pictures, as one command line and one library.
+"""gancli: conditional image synthesis from raw data to scored images, as one command line and one library.
 
 Every subcommand has a library function of the same name that a notebook can call::
 
@@ -21,15 +21,15 @@ _FUNCTIONS = {
     "agreement_rows": "gancli.scores.agreement",
     "contact_sheet": "gancli.data.inspect",
     "export_embeddings": "gancli.encoders.embeddings",
-    "inpaint": "gancli.inference.inpaint",
-    "inpaint_split": "gancli.inference.inpaint_split",
+    "inpaint": "gancli.inpainting.inpaint",
+    "inpaint_split": "gancli.inpainting.inpaint_split",
     "load_recipe": "gancli.config",
-    "merge_parts": "gancli.data.merge",
-    "prepare": "gancli.data.prepare",
+    "merge_parts": "gancli.data.preparation.merge",
+    "prepare": "gancli.data.preparation.prepare",
     "pretrain_encoder": "gancli.training",
-    "preview_holes": "gancli.inference.inpaint",
-    "sample": "gancli.inference.sample",
-    "sample_attributes": "gancli.inference.sample_attributes",
+    "preview_holes": "gancli.inpainting.inpaint",
+    "sample": "gancli.sampling.sample",
+    "sample_attributes": "gancli.sampling.attributes",
     "score_cost": "gancli.scores.cost",
     "score_fid": "gancli.scores.fid",
     "score_is": "gancli.scores.inception_score",

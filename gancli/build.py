@@ -28,8 +28,8 @@ from gancli.config import (
     SpeechRecipe,
     StackGANRecipe,
 )
-from gancli.data.masks import Holes, holes_from_folder
-from gancli.data.speech import MelSettings
+from gancli.data.audio import MelSettings
+from gancli.data.holes import Holes, holes_from_folder
 from gancli.encoders.char_cnn_rnn import CharCnnRnn
 from gancli.encoders.classifier import Classifier
 from gancli.encoders.damsm import Damsm, ImageEncoder, TextEncoder
@@ -110,7 +110,7 @@ def stackgan_arguments(recipe: StackGANRecipe, text_dim: int, input_size: int) -
     Args:
         recipe: Of either stage.
         text_dim: E, width of the sentence vectors at hand.
-        input_size: Side of Stage I's pictures; Stage I does not look at it.
+        input_size: Side of Stage I's images; Stage I does not look at it.
     """
     model = recipe.model
     shared = {
@@ -379,7 +379,7 @@ def attr2image_networks(
     dict[str, nn.Module],
     MatchingDiscriminator | None,
 ]:
-    """Generator, discriminators of the picture alone by name, and conditional discriminator, with fresh weights.
+    """Generator, discriminators of the image alone by name, and conditional discriminator, with fresh weights.
 
     Args:
         recipe: Of either stage.
@@ -530,7 +530,7 @@ def assumptions(recipe: Recipe) -> str:
     """What `parameter_table` counts a recipe's networks with, in words; empty where the recipe says everything."""
     if isinstance(recipe, StackGANRecipe):
         vectors = f"sentence vectors of {TEXT_DIMS[recipe.text]:,} numbers"
-        small = f" and Stage-I pictures of {recipe.model.size // 4} pixels" if recipe.stage == 2 else ""
+        small = f" and Stage-I images of {recipe.model.size // 4} pixels" if recipe.stage == 2 else ""
         return vectors + small
     if isinstance(recipe, FusionS2iGanRecipe):
         return f"{recipe.condition} vectors of {CONDITION_DIMS[recipe.condition]:,} numbers"

@@ -30,7 +30,7 @@ from gancli.errors import ConfigError
 
 
 def backbone_side(model: BackboneSection, image_size: int) -> int:
-    """Side in pixels of the pictures a backbone is given: the recipe's, or else the dataset's.
+    """Side in pixels of the images a backbone is given: the recipe's, or else the dataset's.
 
     Raises:
         ConfigError: The small backbone cannot work at that side.

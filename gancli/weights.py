@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gancli.atomic import atomic_file
 from gancli.errors import DataError
-from gancli.files import atomic_file
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole way once, on drawn birds: data, encoder, FF-GAN, pictures, scores, table. About 15 minutes on two CPU cores.
+# The whole way once, on drawn birds: data, encoder, FF-GAN, images, scores, table. About 15 minutes on two CPU cores.
 # Every line is a command you can type yourself; `gancli COMMAND --help` explains it.
 #
 #   bash recipes/quickstart.sh [FOLDER]        everything is written below FOLDER (default: quickstart)
@@ -30,26 +30,26 @@ else
     gancli train ffgan data=data/demo encoder=encoders/damsm-demo --runs runs
 fi
 
-say "4/6  pictures of the test captions, from the trained generator and from the same one before its first step"
-gancli sample "$run" --data data/demo --split test --out pictures/trained --overwrite
-gancli sample "$run/initial" --data data/demo --split test --out pictures/untrained --overwrite
+say "4/6  images of the test captions, from the trained generator and from the same one before its first step"
+gancli sample "$run" --data data/demo --split test --out images/trained --overwrite
+gancli sample "$run/initial" --data data/demo --split test --out images/untrained --overwrite
 gancli sample "$run" --text "a small red bird with blue wings and a white belly" \
     --text "this large bird is yellow with a black crown" --variants 4 --stages --attention \
-    --out pictures/own-words --overwrite
+    --out images/own-words --overwrite
 
 say "5/6  scores, by the second encoder and by an oracle that is no neural network"
 rm -f results.csv results-untrained.csv
-gancli score fid data/demo:test pictures/untrained --features encoder:encoders/judge --results results-untrained.csv
-gancli score fid data/demo:test pictures/trained --features encoder:encoders/judge
-gancli score r-precision pictures/trained --encoder encoders/judge
-gancli score agreement pictures/trained
+gancli score fid data/demo:test images/untrained --features encoder:encoders/judge --results results-untrained.csv
+gancli score fid data/demo:test images/trained --features encoder:encoders/judge
+gancli score r-precision images/trained --encoder encoders/judge
+gancli score agreement images/trained
 
 say "6/6  the paper's tables with our rows"
 gancli score table ffgan --results results.csv --out tables
 
 cat <<END
 
-Pictures:    $PWD/pictures/trained  (your own words: $PWD/pictures/own-words)
+Images:    $PWD/images/trained  (your own words: $PWD/images/own-words)
 Sample grids while it trained:  $PWD/$run/samples
 Scores:      $PWD/results.csv  (before training: $PWD/results-untrained.csv)
 Tables:      $PWD/tables

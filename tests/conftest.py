@@ -12,11 +12,11 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from gancli.data.audio import MelSettings, Utterance
 from gancli.data.manifest import VOCABULARY, SpeechEntry, SplitEntry, write_manifest
-from gancli.data.prepare import prepare
+from gancli.data.preparation.prepare import prepare
 from gancli.data.shards import Dataset, ShardWriter
 from gancli.data.sources import cub
-from gancli.data.speech import MelSettings, Utterance
 from gancli.data.text import Vocabulary
 
 if TYPE_CHECKING:
@@ -74,14 +74,12 @@ def write_raw_cub(root: Path, images_per_class: int = IMAGES_PER_CLASS) -> Path:
             stem = f"Bird_{identity:04d}"
             width, height = (int(side) for side in rng.integers(50, 90, 2))
             box = (width // 5, height // 4, width // 2, height // 2)
-            picture = Image.new(
-                "RGB", (width, height), tuple(int(level) for level in rng.integers(90, 200, 3))
-            )
-            mask = Image.new("L", picture.size)
+            image = Image.new("RGB", (width, height), tuple(int(level) for level in rng.integers(90, 200, 3)))
+            mask = Image.new("L", image.size)
             corners = (box[0], box[1], box[0] + box[2], box[1] + box[3])
-            ImageDraw.Draw(picture).ellipse(corners, fill=colour)
+            ImageDraw.Draw(image).ellipse(corners, fill=colour)
             ImageDraw.Draw(mask).ellipse(corners, fill=255)
-            picture.save(base / "images" / name / f"{stem}.jpg", quality=95)
+            image.save(base / "images" / name / f"{stem}.jpg", quality=95)
             mask.save(base / "segmentations" / name / f"{stem}.png")
             size = ("small", "large")[number % 2]
             sentences = [
@@ -189,7 +187,7 @@ def tiny_model(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     import torch
 
     from gancli.encoders.damsm import load_damsm
-    from gancli.inference.model_folder import save_model
+    from gancli.inference.load import save_model
     from gancli.models.ffgan import Generator
 
     encoder = load_damsm(tiny_encoder)
@@ -222,7 +220,7 @@ def tiny_model(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def build_stackgan(encoder: SentenceEncoder | CaptionEmbeddings, folder: Path, *, stage: int = 2) -> Path:
     """Write an untrained StackGAN folder of stages 16 and 32 that reads `encoder`'s vectors."""
-    from gancli.inference.model_folder import save_stackgan
+    from gancli.inference.load import save_stackgan
     from gancli.models.stackgan import ConditioningAugmentation, StageOneGenerator, StageTwoGenerator
 
     first = {"size": 16, "text_dim": encoder.dim, "width": 8, "noise_dim": 6, "condition_dim": 5}
@@ -335,7 +333,7 @@ def tiny_speech_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def build_fusion_s2igan(encoder: SentenceEncoder | Speech, folder: Path, **arguments: object) -> Path:
     """Write an untrained Fusion-S2iGan folder of 16 pixels that reads or hears what `encoder` does."""
-    from gancli.inference.model_folder import save_fusion_s2igan
+    from gancli.inference.load import save_fusion_s2igan
     from gancli.models.fusion_s2igan import Generator
 
     arguments = {"size": 16, "condition_dim": encoder.dim, "width": 4, "noise_dim": 6, **arguments}
@@ -368,8 +366,8 @@ def tiny_dfgan(tiny_sentence_encoder: Path, tmp_path_factory: pytest.TempPathFac
 def build_csfgan(encoder: Path, folder: Path, *, holes: str = "center 0.5", **arguments: object) -> Path:
     """Write an untrained CSF-GAN folder of 32 pixels that reads captions with the text half of a DAMSM."""
     from gancli.encoders.damsm import load_damsm
-    from gancli.folders import write_folder
     from gancli.models.csfgan import Generator
+    from gancli.weights_folder import write_folder
 
     damsm = load_damsm(encoder)
     dim = int(damsm.settings["text"]["dim"])
@@ -386,8 +384,8 @@ def build_csfgan(encoder: Path, folder: Path, *, holes: str = "center 0.5", **ar
         hole = torch.zeros(8, 1, side, side)
         hole[:, :, side // 4 : -side // 4, side // 4 : -side // 4] = 1
         for _ in range(20):  # batch statistics
-            pictures, noise = torch.rand(8, 3, side, side) * 2 - 1, torch.randn(8, 11)
-            generator(pictures, hole, torch.randn(8, dim), words, mask, noise[:, :6], noise[:, 6:])
+            images, noise = torch.rand(8, 3, side, side) * 2 - 1, torch.randn(8, 11)
+            generator(images, hole, torch.randn(8, dim), words, mask, noise[:, :6], noise[:, 6:])
     settings = {
         "kind": "csfgan",
         "dataset": "cub",
@@ -408,3 +406,10 @@ def build_csfgan(encoder: Path, folder: Path, *, holes: str = "center 0.5", **ar
 def tiny_csfgan(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained CSF-GAN folder of 32 pixels; not to be changed."""
     return build_csfgan(tiny_encoder, tmp_path_factory.mktemp("tiny") / "csfgan")
+
+
+@pytest.fixture(params=["tiny_model", "tiny_stackgan"])
+def any_model(request: pytest.FixtureRequest) -> Path:
+    """A model folder of each kind."""
+    folder: Path = request.getfixturevalue(request.param)
+    return folder

@@ -18,7 +18,7 @@ import typer.core
 from gancli import __version__
 from gancli.cli.console import Output, ProgressMode
 from gancli.cli.errors import reported
-from gancli.processes import speaks_for_machine
+from gancli.engine.ranks import speaks_for_machine
 
 SHARED_PANEL = "Output"
 
@@ -92,7 +92,7 @@ def _show_version(value: bool) -> None:
 
 
 app = _group(
-    """Conditional image synthesis, from raw data to scored pictures and the papers' tables.
+    """Conditional image synthesis, from raw data to scored images and the papers' tables.
 
     \b
     The way through:
@@ -100,20 +100,20 @@ app = _group(
       $ gancli pretrain-encoder damsm data=data/demo --out encoders/demo
       $ gancli train ffgan data=data/demo encoder=encoders/demo
       $ gancli sample runs/0001-ffgan-demo --text "a small red bird with blue wings"
-      $ gancli score fid data/demo:test pictures --features encoder:encoders/demo
+      $ gancli score fid data/demo:test images --features encoder:encoders/demo
     """,
     Root,
 )
 
-PREPARE, TRAIN, USE, LOOK = "Data", "Training", "Pictures and scores", "Recipes and this machine"
+PREPARE, TRAIN, USE, LOOK = "Data", "Training", "Images and scores", "Recipes and this machine"
 
 prepare_app = _group("Turn raw data into a dataset folder of HDF5 shards.")
 data_app = _group("Check and look at a dataset folder.")
-encoder_app = _group("Train an encoder on a dataset: of texts, of pictures, or of both.")
+encoder_app = _group("Train an encoder on a dataset: of texts, of images, or of both.")
 train_app = _group("Train a model on a dataset and its encoder.")
-score_app = _group("Measure pictures: FID, Inception score, R-precision, agreement; the papers' tables.")
+score_app = _group("Measure images: FID, Inception score, R-precision, agreement; the papers' tables.")
 human_app = _group(
-    "Let people rank pictures of several models: a page for the judges, a tally of their answers."
+    "Let people rank images of several models: a page for the judges, a tally of their answers."
 )
 recipes_app = _group("List, show, check and compare training recipes.")
 

@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gancli.processes import Place
+from gancli.engine.ranks import Place
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -65,8 +65,8 @@ def merge(
     The folders of parts stay as they are: shards are hard-linked, or copied where OUT lies on another disk. What is
     missing is named with the command that makes it, and ends with exit code 3.
     """
-    from gancli.cli.prepared import done
-    from gancli.data.merge import merge_parts
+    from gancli.cli.prepare_report import done
+    from gancli.data.preparation.merge import merge_parts
 
     with out.progress("reading", "shards") as advance:
         report = merge_parts(folder, parts or (), skip_bad=skip_bad, progress=advance)
@@ -89,7 +89,7 @@ def show(
     split: Annotated[
         str | None, typer.Option("--split", help="Split of the contact sheet.", show_default="the first")
     ] = None,
-    count: Annotated[int, typer.Option("-n", min=1, help="Pictures on the contact sheet.")] = 24,
+    count: Annotated[int, typer.Option("-n", min=1, help="Images on the contact sheet.")] = 24,
     sheet: Annotated[
         Path | None,
         typer.Option("--sheet", help="The contact sheet's file.", show_default="DIR/contact-sheet.png"),
@@ -99,12 +99,12 @@ def show(
         typer.Option("--outlines", help="Also where each bird ends: yellow, or red where that is no good."),
     ] = False,
 ) -> None:
-    """What is in a dataset folder, and a contact sheet of its pictures with a caption each."""
+    """What is in a dataset folder, and a contact sheet of its images with a caption each."""
     from dataclasses import asdict
 
+    from gancli.atomic import atomic_file
     from gancli.data.inspect import contact_sheet, describe
     from gancli.data.shards import Dataset
-    from gancli.files import atomic_file
 
     dataset = Dataset.open(folder)
     summary = describe(dataset)

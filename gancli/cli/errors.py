@@ -23,7 +23,7 @@ INTERRUPTED = 130  # 128 + SIGINT
 TERMINATED = 143  # 128 + SIGTERM
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 
-MEMORY_HINT = "use a smaller batch (loader.batch=…, --batch) or smaller pictures"
+MEMORY_HINT = "use a smaller batch (loader.batch=…, --batch) or smaller images"
 TORCH_PAIR_CURE = (
     "install a pair that pip chooses itself: pip install --force-reinstall torch torchvision "
     "(a CPU-only torch needs torchvision from the same CPU-only index)"

@@ -1,4 +1,4 @@
-"""`gancli score human`: let people rank pictures of several models, and tally what they say."""
+"""`gancli score human`: let people rank images of several models, and tally what they say."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from gancli.cli.console import Output
 
 score_app.add_typer(human_app, name="human")
 
-DRAWING = "Pictures of model folders"
+DRAWING = "Images of model folders"
 
 
 @command(
     human_app,
     "make",
     examples=(
-        "gancli score human make pictures/a pictures/b --out page --name StackGAN --name FF-GAN",
+        "gancli score human make images/an images/b --out page --name StackGAN --name FF-GAN",
         "gancli score human make runs/0002-stackgan-cub runs/0003-ffgan-cub --data data/cub:test --out page",
     ),
     progress=True,
@@ -47,7 +47,7 @@ def make(
     ] = None,
     count: Annotated[int, typer.Option("-n", min=1, help="Captions that every judge sees.")] = 50,
     seed: Annotated[
-        int, typer.Option("--seed", min=0, help="Of captions, hidden order and drawn pictures.")
+        int, typer.Option("--seed", min=0, help="Of captions, hidden order and drawn images.")
     ] = 0,
     ask: Annotated[
         str | None,
@@ -66,7 +66,7 @@ def make(
         typer.Option("--captions", help="Text file, one sentence a line.", rich_help_panel=DRAWING),
     ] = None,
     batch: Annotated[
-        int, typer.Option("--batch", min=1, help="Pictures at a time.", rich_help_panel=DRAWING)
+        int, typer.Option("--batch", min=1, help="Images at a time.", rich_help_panel=DRAWING)
     ] = 32,
     device: Annotated[
         str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=DRAWING)
@@ -75,15 +75,15 @@ def make(
         bool, typer.Option("--overwrite", help="Replace the page of another study.")
     ] = False,
 ) -> None:
-    """Write one HTML file on which people rank the models' pictures of the same captions in hidden order.
+    """Write one HTML file on which people rank the models' images of the same captions in hidden order.
 
-    Give judges index.html alone: it needs no network, and key.json, which says whose picture is whose, stays with you.
+    Give judges index.html alone: it needs no network, and key.json, which says whose image is whose, stays with you.
     They open it in a browser and send back the CSV file that it saves.
     """
     from gancli.build import pick_device
-    from gancli.scores.human import QUESTION, make_page
+    from gancli.human.page import QUESTION, make_page
 
-    with out.progress("drawing", "pictures") as advance:
+    with out.progress("drawing", "images") as advance:
         report = make_page(
             models,
             out=folder,
@@ -106,7 +106,7 @@ def make(
     lines = [
         f"{report.page}: {len(study.questions)} of {report.shared} shared captions, {len(names)} models "
         f"({', '.join(names)}), {size:,.0f} KiB: give it to the judges",
-        f"{report.key}: whose picture is whose: keep it, and tally with",
+        f"{report.key}: whose image is whose: keep it, and tally with",
         f"  gancli score human tally answers*.csv --key {report.key}",
     ]
     out.result(
@@ -151,7 +151,7 @@ def tally(
     The standard error is s/√N over all rankings (captions times judges). Where a judge answered twice, the last
     answer counts.
     """
-    from gancli.scores.human_tally import tally as tally_answers
+    from gancli.human.tally import tally as tally_answers
     from gancli.scores.results import append_row
 
     report = tally_answers(answers, key=key, out=folder)

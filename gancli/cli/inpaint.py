@@ -1,4 +1,4 @@
-"""`gancli inpaint`: holes in pictures filled with what a text says."""
+"""`gancli inpaint`: holes in images filled with what a text says."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from gancli.cli.console import Output
 from gancli.errors import UsageError
 
 if TYPE_CHECKING:
-    from gancli.inference.inpaint import InpaintReport
+    from gancli.inpainting.inpaint import InpaintReport
 
 NAMED = 6  # results that are named one by one; of more only the folder is
-PICTURES, HOLE, DATASET = "Pictures of your own", "Their holes", "Pictures of a dataset, to score them"
+IMAGES, HOLE, DATASET = "Images of your own", "Their holes", "Images of a dataset, to score them"
 
 
 @command(
@@ -41,8 +41,8 @@ def inpaint(
         typer.Option(
             "--image",
             metavar="FILE|DIR",
-            help="A picture of any size, or a folder.",
-            rich_help_panel=PICTURES,
+            help="An image of any size, or a folder.",
+            rich_help_panel=IMAGES,
         ),
     ] = None,
     mask: Annotated[
@@ -50,9 +50,9 @@ def inpaint(
         typer.Option(
             "--mask",
             metavar="FILE|DIR",
-            help="What to fill: white is the hole, black is kept. A mask of the picture's size; for a folder one for "
+            help="What to fill: white is the hole, black is kept. A mask of the image's size; for a folder one for "
             "all, or a folder of masks of the same names (photo.png or photo_mask.png).",
-            rich_help_panel=PICTURES,
+            rich_help_panel=IMAGES,
         ),
     ] = None,
     text: Annotated[
@@ -60,8 +60,8 @@ def inpaint(
         typer.Option(
             "--text",
             "-t",
-            help="What is to be in the hole; say it again for more results of one picture.",
-            rich_help_panel=PICTURES,
+            help="What is to be in the hole; say it again for more results of one image.",
+            rich_help_panel=IMAGES,
         ),
     ] = None,
     captions: Annotated[
@@ -70,15 +70,13 @@ def inpaint(
             "--captions",
             metavar="FILE|DIR",
             help="For a folder: a table file,caption (.csv, .jsonl), or a folder of text files.",
-            show_default="text files beside the pictures",
-            rich_help_panel=PICTURES,
+            show_default="text files beside the images",
+            rich_help_panel=IMAGES,
         ),
     ] = None,
     skip_existing: Annotated[
         bool,
-        typer.Option(
-            "--skip-existing", help="Leave results that are there already.", rich_help_panel=PICTURES
-        ),
+        typer.Option("--skip-existing", help="Leave results that are there already.", rich_help_panel=IMAGES),
     ] = False,
     invert_mask: Annotated[
         bool, typer.Option("--invert-mask", help="Black is the hole in the masks.", rich_help_panel=HOLE)
@@ -101,7 +99,7 @@ def inpaint(
         typer.Option(
             "--preview",
             metavar="FILE|DIR",
-            help="Only write the picture with its hole tinted; no text needed.",
+            help="Only write the image with its hole tinted; no text needed.",
             rich_help_panel=HOLE,
         ),
     ] = None,
@@ -109,7 +107,7 @@ def inpaint(
         Path | None,
         typer.Option(
             "--data",
-            help="Fill the pictures of this dataset folder, each with its first caption.",
+            help="Fill the images of this dataset folder, each with its first caption.",
             rich_help_panel=DATASET,
         ),
     ] = None,
@@ -139,7 +137,7 @@ def inpaint(
         float | None,
         typer.Option(
             "--center",
-            help="Side of the central hole over the picture's.",
+            help="Side of the central hole over the image's.",
             show_default="as in training, else 0.5",
             rich_help_panel=DATASET,
         ),
@@ -149,7 +147,7 @@ def inpaint(
         typer.Option(
             "--hole-ratio",
             metavar="FROM TO",
-            help="Share of the picture that irregular holes cover.",
+            help="Share of the image that irregular holes cover.",
             show_default="0.1 0.5",
             rich_help_panel=DATASET,
         ),
@@ -165,7 +163,7 @@ def inpaint(
             "-o",
             metavar="FILE|DIR",
             help="File to write; for many a folder.",
-            show_default="NAME-inpainted.EXT, or pictures",
+            show_default="NAME-inpainted.EXT, or images",
         ),
     ] = None,
     attention: Annotated[
@@ -175,17 +173,17 @@ def inpaint(
         ),
     ] = False,
     seed: Annotated[
-        int, typer.Option("--seed", min=0, help="The same seed gives the same pictures, in any batch.")
+        int, typer.Option("--seed", min=0, help="The same seed gives the same images, in any batch.")
     ] = 0,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures at a time.")] = 8,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Images at a time.")] = 8,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace results that are there already.")
     ] = False,
 ) -> None:
-    """Fill the holes of pictures with what a text says; everything outside a hole stays as it is.
+    """Fill the holes of images with what a text says; everything outside a hole stays as it is.
 
-    In a mask white is the hole. Pictures of your own (--image, --mask) have any size and keep it; those of a dataset
+    In a mask white is the hole. Images of your own (--image, --mask) have any size and keep it; those of a dataset
     (--data) are filled at the model's size, into a folder for gancli score.
     """
     photo_options = {
@@ -206,7 +204,7 @@ def inpaint(
     if data is not None:
         if image is not None:
             raise UsageError(
-                "pictures come either from files or from a dataset, not from both", "Say --image or --data."
+                "images come either from files or from a dataset, not from both", "Say --image or --data."
             )
         _refuse(photo_options, "--data")
     elif image is None:
@@ -218,16 +216,16 @@ def inpaint(
         _refuse(data_options, "--image")
         if mask is None:
             raise UsageError(
-                "nothing says what to fill", "Say --mask hole.png, a picture that is white in the hole."
+                "nothing says what to fill", "Say --mask hole.png, an image that is white in the hole."
             )
         if preview is not None:
             _refuse(
                 {"--text": text, "--captions": captions, "--out": to, "--attention": attention}, "--preview"
             )
     from gancli.build import pick_device
-    from gancli.inference.inpaint import inpaint as fill
-    from gancli.inference.inpaint import preview_holes
-    from gancli.inference.inpaint_split import inpaint_split
+    from gancli.inpainting.inpaint import inpaint as fill
+    from gancli.inpainting.inpaint import preview_holes
+    from gancli.inpainting.inpaint_split import inpaint_split
 
     finished = (0, 0)
 
@@ -237,12 +235,12 @@ def inpaint(
         advance(done, total)
 
     try:
-        with out.progress("filling", "pictures") as advance:
+        with out.progress("filling", "images") as advance:
             if data is not None:
                 report = inpaint_split(
                     model,
                     data,
-                    out=to or Path("pictures"),
+                    out=to or Path("images"),
                     split=split,
                     n=count,
                     hole=hole,
@@ -293,9 +291,7 @@ def inpaint(
     except KeyboardInterrupt:
         if finished[0]:
             again = "the same command" if data is not None else "--skip-existing"
-            out.note(
-                f"{finished[0]:,} of {finished[1]:,} pictures are finished; {again} goes on with the rest"
-            )
+            out.note(f"{finished[0]:,} of {finished[1]:,} images are finished; {again} goes on with the rest")
         raise
     for warning in report.warnings:
         out.warn(warning)
@@ -303,7 +299,7 @@ def inpaint(
 
 
 def _show(out: Output, report: InpaintReport, seed: int) -> None:
-    """Says what was made, and how long a picture took."""
+    """Says what was made, and how long an image took."""
     whole = report.seconds / report.made if report.made else None
     in_model = report.model_seconds / report.made if report.made else None
     there = len(report.files) - report.made
@@ -313,21 +309,21 @@ def _show(out: Output, report: InpaintReport, seed: int) -> None:
         what = f" of {sampling.stages[-1]} pixels, holes {sampling.holes}, samples.csv" if sampling else ""
         few = sampling is None and len(report.files) <= NAMED
         where = ", ".join(map(str, report.files)) if few else report.out
-        lines = [f"{where}: {report.made:,} picture{'s' * (report.made != 1)}{what}"]
+        lines = [f"{where}: {report.made:,} image{'s' * (report.made != 1)}{what}"]
     if report.figures:
         more = f" and {len(report.figures) - 1:,} more" if len(report.figures) > 1 else ""
         lines.append(f"figures: {report.figures[0]}{more}")
     if whole is not None and in_model is not None and report.model_hash:
-        lines.append(f"{whole:.2f} s a picture, {in_model:.2f} s of it in the model")
+        lines.append(f"{whole:.2f} s an image, {in_model:.2f} s of it in the model")
     out.result(
         {
             "out": report.out,
-            "pictures": len(report.files),
+            "images": len(report.files),
             "made": report.made,
             "files": report.files[:100],
             "figures": report.figures[:100],
-            "seconds_per_picture": whole,
-            "model_seconds_per_picture": in_model,
+            "seconds_per_image": whole,
+            "model_seconds_per_image": in_model,
             "model_hash": report.model_hash,
             "holes": report.sampling.holes if report.sampling else None,
             "seed": seed,

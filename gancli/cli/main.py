@@ -16,7 +16,7 @@ from gancli.cli import (
     train,
 )
 from gancli.cli.app import app
-from gancli.memory import keep_freed_memory
+from gancli.ops.memory import keep_freed_memory
 
 __all__ = [
     "app",

@@ -11,21 +11,21 @@ import typer
 
 from gancli.cli.app import command, prepare_app
 from gancli.cli.console import Output
-from gancli.cli.prepared import done, mib, planned
-from gancli.cli.speech import SpeechArguments, takes_speech
+from gancli.cli.prepare_report import done, mib, planned
+from gancli.cli.speech_options import SpeechArguments, takes_speech
 from gancli.errors import UsageError
 
 if TYPE_CHECKING:
-    from gancli.data.sample import Source
+    from gancli.data.source import Source
     from gancli.data.text import Vocabulary
 
 MOST_JOBS = 16  # a reader's disk rarely feeds more
 FROM_CLASS_NAMES = "captions are made from the class names: scores do not compare with those of real captions"
-DEMO_CAPTIONS = 10  # of a picture
+DEMO_CAPTIONS = 10  # of an image
 
 
 class Codec(StrEnum):
-    """How shards hold pictures."""
+    """How shards hold images."""
 
     RAW = "raw"
     JPEG = "jpeg"
@@ -78,7 +78,7 @@ def _cores() -> int:
 Root = Annotated[Path, typer.Option("--root", help="Folder of the raw data.", show_default=False)]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Dataset folder to make.", show_default=False)]
 ImageSize = Annotated[
-    int, typer.Option("--image-size", min=4, help="Side of the largest picture in training, pixels.")
+    int, typer.Option("--image-size", min=4, help="Side of the largest image in training, pixels.")
 ]
 CodecOption = Annotated[
     Codec, typer.Option("--codec", help="raw: fast, lossless; jpeg: a sixth of the space, slower to read.")
@@ -119,8 +119,8 @@ EncodingOption = Annotated[
     Encoding | None,
     typer.Option(
         "--attributes",
-        help="binary or soft (with certainties): of each picture; class: percentages of its class.",
-        show_default="binary where there are labels of each picture, else class",
+        help="binary or soft (with certainties): of each image; class: percentages of its class.",
+        show_default="binary where there are labels of each image, else class",
     ),
 ]
 MaskListOption = Annotated[
@@ -128,7 +128,7 @@ MaskListOption = Annotated[
     typer.Option(
         "--mask-list",
         metavar="FILE",
-        help="Names of the pictures whose silhouettes are good, a line each.",
+        help="Names of the images whose silhouettes are good, a line each.",
         show_default="the quality filter judges",
     ),
 ]
@@ -137,7 +137,7 @@ MaskListOption = Annotated[
 def _read_part(text: str | None) -> str | None:
     """Refuses parts that there are not, before any raw data are read."""
     if text is not None:
-        from gancli.data.plan import Part
+        from gancli.data.preparation.plan import Part
 
         try:
             Part.parse(text)
@@ -172,12 +172,12 @@ DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would be
 def demo(
     out: Output,
     folder: Out,
-    images: Annotated[int, typer.Option("--images", min=2, help="Pictures to draw.")] = 2000,
+    images: Annotated[int, typer.Option("--images", min=2, help="Images to draw.")] = 2000,
     image_size: ImageSize = 64,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Other birds with another seed.")] = 0,
     raw: Annotated[
         Path | None,
-        typer.Option("--raw", help="Where the drawn pictures go, in CUB's layout.", show_default="OUT-raw"),
+        typer.Option("--raw", help="Where the drawn images go, in CUB's layout.", show_default="OUT-raw"),
     ] = None,
     codec: CodecOption = Codec.RAW,
     crop: CropOption = Crop.STACKGAN,
@@ -191,23 +191,23 @@ def demo(
 ) -> None:
     """Birds drawn from known attributes: no download, and a yardstick for whether captions are obeyed.
 
-    The pictures are written in the layout of CUB-200-2011, with ten captions, attributes and segmentations each, and
+    The images are written in the layout of CUB-200-2011, with ten captions, attributes and segmentations each, and
     then read like the real ones. Test species are not among the training species.
     """
     raw = raw or folder.with_name(f"{folder.name}-raw")
     options = speech.options  # before the drawing, which takes a while
     if dry_run:
-        from gancli.data.plan import clip_bytes, image_bytes
+        from gancli.data.preparation.plan import clip_bytes, image_bytes
 
         voices = len(options.voices) if options else 0
         size = images * (image_bytes(image_size) + DEMO_CAPTIONS * voices * clip_bytes(options))
         out.result(
             {"dry_run": True, "out": folder, "raw": raw, "images": images, "bytes": size},
-            f"would draw {images:,} pictures into {raw} and write {folder}, about {mib(size)}",
+            f"would draw {images:,} images into {raw} and write {folder}, about {mib(size)}",
         )
         return
-    from gancli.data.prepare import refuse_foreign
-    from gancli.data.sources.demo import read, write_demo
+    from gancli.data.preparation.prepare import refuse_foreign
+    from gancli.data.sources.demo.dataset import read, write_demo
 
     refuse_foreign(folder)
     with out.progress("drawing") as advance:
@@ -250,9 +250,9 @@ def cub(
     dry_run: DryRun = False,
     speech: SpeechArguments,
 ) -> None:
-    """Caltech-UCSD Birds 200-2011 with ten captions a picture.
+    """Caltech-UCSD Birds 200-2011 with ten captions an image.
 
-    The captions (text/ or text_c10/, one .txt a picture) and the folder segmentations/ lie beside or inside
+    The captions (text/ or text_c10/, one .txt an image) and the folder segmentations/ lie beside or inside
     CUB_200_2011. For attr2image: --split official --crop ratio75 --segmentations official or estimate.
     """
     from gancli.data.sources.cub import read
@@ -298,7 +298,7 @@ def oxford102(
     captions_from_class_names: Annotated[
         bool,
         typer.Option(
-            "--captions-from-class-names", help="Make plain sentences; needs the pictures and labels alone."
+            "--captions-from-class-names", help="Make plain sentences; needs the images and labels alone."
         ),
     ] = False,
     codec: CodecOption = Codec.RAW,
@@ -310,9 +310,9 @@ def oxford102(
     dry_run: DryRun = False,
     speech: SpeechArguments,
 ) -> None:
-    """Oxford-102 flowers with ten captions a picture.
+    """Oxford-102 flowers with ten captions an image.
 
-    ROOT holds jpg/ and imagelabels.mat; the captions (text_c10/, one .txt a picture) lie inside or beside it.
+    ROOT holds jpg/ and imagelabels.mat; the captions (text_c10/, one .txt an image) lie inside or beside it.
     """
     from gancli.data.sources.oxford102 import read
 
@@ -383,9 +383,9 @@ def flickr8k(
     dry_run: DryRun = False,
     speech: SpeechArguments,
 ) -> None:
-    """Flickr8k with five captions a picture, and the recordings of people who read them.
+    """Flickr8k with five captions an image, and the recordings of people who read them.
 
-    ROOT holds Flickr8k_text/, the pictures in Flicker8k_Dataset/ or images/, and, for speech, flickr_audio/.
+    ROOT holds Flickr8k_text/, the images in Flicker8k_Dataset/ or images/, and, for speech, flickr_audio/.
     """
     from gancli.data.sources.flickr8k import read
 
@@ -459,7 +459,7 @@ def places(
         typer.Option(
             "--test-share",
             min=0,
-            help="Draw this share of all pictures for test.",
+            help="Draw this share of all images for test.",
             show_default="the JSON files' split",
         ),
     ] = None,
@@ -481,7 +481,7 @@ def places(
     dry_run: DryRun = False,
     speech: SpeechArguments,
 ) -> None:
-    """Places audio captions: pictures of scenes, spoken descriptions, and what a recognizer understood of them.
+    """Places audio captions: images of scenes, spoken descriptions, and what a recognizer understood of them.
 
     ROOT holds train.json and test.json or val.json, or metadata/ with them. The seven classes: bedroom, dinette,
     dining_room, home_office, hotel_room, kitchenette, living_room.
@@ -557,7 +557,7 @@ def coco(
 ) -> None:
     """COCO's captions of 2014 or 2017: train becomes train, val becomes test.
 
-    ROOT holds annotations/captions_*.json and the pictures: train2014/, images/train2014/ or all in images/.
+    ROOT holds annotations/captions_*.json and the images: train2014/, images/train2014/ or all in images/.
     """
     from gancli.data.sources.coco import read
 
@@ -582,8 +582,8 @@ def coco(
     prepare_app,
     "folder",
     examples=(
-        "gancli prepare folder --root my-pictures --out data/mine",
-        "gancli prepare folder --root my-pictures --captions captions.csv --out data/mine --image-size 64 --skip-bad",
+        "gancli prepare folder --root my-images --out data/mine",
+        "gancli prepare folder --root my-images --captions captions.csv --out data/mine --image-size 64 --skip-bad",
     ),
     progress=True,
 )
@@ -597,7 +597,7 @@ def folder(
         typer.Option(
             "--captions",
             help="A .csv or .jsonl file, or a folder of .txt files.",
-            show_default="ROOT/captions.csv or .jsonl, ROOT/text, or .txt files beside the pictures",
+            show_default="ROOT/captions.csv or .jsonl, ROOT/text, or .txt files beside the images",
         ),
     ] = None,
     image_size: ImageSize = 256,
@@ -606,11 +606,11 @@ def folder(
     ] = None,
     test_share: Annotated[
         float,
-        typer.Option("--test-share", min=0, help="Share of test pictures, where nothing else says which."),
+        typer.Option("--test-share", min=0, help="Share of test images, where nothing else says which."),
     ] = 0.1,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Another test split with another seed.")] = 0,
     folder_classes: Annotated[
-        bool, typer.Option("--folder-classes", help="The folder a picture lies in is its class.")
+        bool, typer.Option("--folder-classes", help="The folder an image lies in is its class.")
     ] = False,
     codec: CodecOption = Codec.RAW,
     *,
@@ -621,12 +621,12 @@ def folder(
     dry_run: DryRun = False,
     speech: SpeechArguments,
 ) -> None:
-    """Your own pictures and captions.
+    """Your own images and captions.
 
-    The split of a picture is what the captions table says in a column `split`, else the folder train/ or test/ it
+    The split of an image is what the captions table says in a column `split`, else the folder train/ or test/ it
     lies in, else drawn.
     """
-    from gancli.data.sources.folder import read
+    from gancli.data.sources.image_folder import read
 
     source = read(
         root, captions=captions, test_share=test_share, seed=seed, folder_classes=folder_classes, name=name
@@ -663,8 +663,8 @@ def _prepare(
     crop: Crop = Crop.STACKGAN,
     mask_list: Path | None = None,
 ) -> None:
-    from gancli.data.plan import Part, make_plan, read_mask_list
-    from gancli.data.prepare import prepare
+    from gancli.data.preparation.plan import Part, make_plan, read_mask_list
+    from gancli.data.preparation.prepare import prepare
 
     words = _vocabulary(vocabulary) if vocabulary else None
     options = speech.options

@@ -10,8 +10,8 @@ import typer
 
 from gancli.cli.app import command, encoder_app
 from gancli.cli.console import Output
-from gancli.cli.processes import take_place
-from gancli.cli.training import (
+from gancli.cli.launch import take_place
+from gancli.cli.train_options import (
     Device,
     DryRun,
     Overrides,
@@ -61,7 +61,7 @@ def damsm(
 ) -> None:
     """DAMSM (AttnGAN): words and sentences beside image regions and images in one space.
 
-    Reports after every epoch how often held-out pictures and captions find each other.
+    Reports after every epoch how often held-out images and captions find each other.
     """
     _pretrain(out, "damsm", overrides, recipe, folder, resume, runs, weights, device, seed, dry_run)
 

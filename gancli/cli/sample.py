@@ -1,4 +1,4 @@
-"""`gancli sample`: pictures from a trained model."""
+"""`gancli sample`: images from a trained model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from gancli.cli.app import USE, app, command
 from gancli.cli.console import Output
 from gancli.errors import UsageError
-from gancli.samples import Grid, Vary
+from gancli.sampling.samples_folder import Grid, Vary
 
 CAPTIONS, SPEECH, ATTRIBUTES, VARIANTS, FIGURES = "Captions", "Speech", "Attributes", "Variants", "Figures"
 
@@ -21,7 +21,7 @@ CAPTIONS, SPEECH, ATTRIBUTES, VARIANTS, FIGURES = "Captions", "Speech", "Attribu
     "sample",
     examples=(
         'gancli sample runs/0001-ffgan-demo --text "a small red bird with blue wings" --variants 4',
-        "gancli sample runs/0001-ffgan-cub --data data/cub --split test -n 30000 --out pictures/cub",
+        "gancli sample runs/0001-ffgan-cub --data data/cub --split test -n 30000 --out images/cub",
         'gancli sample runs/0003-fusion-s2igan-cub --wav caption.wav --speak "a small red bird"',
         'gancli sample runs/0002-stackgan-cub-stage2 --interpolate "a red bird" "a small yellow bird"',
         "gancli sample runs/0004-attr2image-cub-image --attr primary_color=red --attr bill_shape=cone --variants 8 "
@@ -103,7 +103,7 @@ def sample(
         typer.Option(
             "--steps",
             min=2,
-            help="Pictures of the interpolation, both sentences' own included.",
+            help="Images of the interpolation, both sentences' own included.",
             show_default="8",
             rich_help_panel=CAPTIONS,
         ),
@@ -170,7 +170,7 @@ def sample(
         typer.Option(
             "--attr-file",
             metavar="FILE",
-            help="Text file, the attributes of one picture a line, with commas between.",
+            help="Text file, the attributes of one image a line, with commas between.",
             rich_help_panel=ATTRIBUTES,
         ),
     ] = None,
@@ -204,14 +204,14 @@ def sample(
         ),
     ] = None,
     folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for PNG files and samples.csv.")] = Path(
-        "pictures"
+        "images"
     ),
     variants: Annotated[
         int,
         typer.Option(
             "--variants",
             min=1,
-            help="Pictures per caption, each with other noise.",
+            help="Images per caption, each with other noise.",
             rich_help_panel=VARIANTS,
         ),
     ] = 1,
@@ -235,13 +235,11 @@ def sample(
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", min=0, help="The same seed gives the same pictures, in any batch.")
+        int, typer.Option("--seed", min=0, help="The same seed gives the same images, in any batch.")
     ] = 0,
     stages: Annotated[
         bool,
-        typer.Option(
-            "--stages", help="Also the pictures of all stages side by side.", rich_help_panel=FIGURES
-        ),
+        typer.Option("--stages", help="Also the images of all stages side by side.", rich_help_panel=FIGURES),
     ] = False,
     attention: Annotated[
         bool,
@@ -251,10 +249,10 @@ def sample(
             rich_help_panel=FIGURES,
         ),
     ] = False,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures at a time.")] = 32,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Images at a time.")] = 32,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the pictures of an earlier call.")
+        bool, typer.Option("--overwrite", help="Replace the images of an earlier call.")
     ] = False,
 ) -> None:
     """Draw sentences, spoken or written, the captions of a dataset, or the way from one sentence to another; of a model
@@ -270,7 +268,7 @@ def sample(
             'Say --interpolate "a red bird" "a small yellow bird".',
         )
     from gancli.build import pick_device
-    from gancli.folders import model_folder_of, read_settings
+    from gancli.weights_folder import model_folder_of, read_settings
 
     of_attributes = read_settings(model_folder_of(model))["kind"] == "attr2image"
     own = {
@@ -308,9 +306,9 @@ def sample(
             raise UsageError(
                 f"{model}: is no model of attributes, of which --grid {grid} is", "Say --grid variants."
             )
-    with out.progress("drawing", "pictures") as advance:
+    with out.progress("drawing", "images") as advance:
         if of_attributes:
-            from gancli.inference.sample_attributes import sample_attributes
+            from gancli.sampling.attributes import sample_attributes
 
             report = sample_attributes(
                 model,
@@ -334,7 +332,7 @@ def sample(
                 progress=advance,
             )
         else:
-            from gancli.inference.sample import sample as draw
+            from gancli.sampling.sample import sample as draw
 
             report = draw(
                 model,
@@ -369,14 +367,14 @@ def sample(
     for warning in report.warnings:
         out.warn(warning)
     lines = [
-        f"{report.out}: {len(report.files):,} pictures of {report.sampling.stages[-1]} pixels, samples.csv"
+        f"{report.out}: {len(report.files):,} images of {report.sampling.stages[-1]} pixels, samples.csv"
     ]
     if report.figures:
         lines.append(f"figures: {', '.join(str(report.out / name) for name in report.figure_names)}")
     out.result(
         {
             "out": report.out,
-            "pictures": len(report.files),
+            "images": len(report.files),
             "made": report.made,
             "files": report.files[:100],
             "figures": report.figures[:100],

@@ -1,4 +1,4 @@
-"""`gancli score`: measure pictures, and write the papers' tables."""
+"""`gancli score`: measure images, and write the papers' tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 
 from gancli.cli.app import USE, app, command, score_app
 from gancli.cli.console import Output
-from gancli.cli.processes import take_place
+from gancli.cli.launch import take_place
 
 if TYPE_CHECKING:
     from gancli.scores.results import ScoreRow
@@ -38,7 +38,7 @@ class Window(StrEnum):
 
 
 def in_parts(score: Callable[..., None]) -> Callable[..., None]:
-    """Runs a score on all processes that torchrun or srun started: each looks at a part of the pictures, on its own
+    """Runs a score on all processes that torchrun or srun started: each looks at a part of the images, on its own
     device where the score takes one, and process 0 reports.
     """
 
@@ -60,7 +60,7 @@ Samples = Annotated[
     str, typer.Argument(metavar="SAMPLES", help="Folder of gancli sample --data.", show_default=False)
 ]
 Results = Annotated[Path, typer.Option("--results", help="CSV file that gets one row per number.")]
-Batch = Annotated[int, typer.Option("--batch", min=1, help="Pictures at a time; changes no number.")]
+Batch = Annotated[int, typer.Option("--batch", min=1, help="Images at a time; changes no number.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
 Data = Annotated[
     str | None,
@@ -88,8 +88,8 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Of whatever the metric
     score_app,
     "fid",
     examples=(
-        "gancli score fid data/cub:test pictures/cub",
-        "gancli score fid data/demo:test pictures --features encoder:encoders/damsm-demo",
+        "gancli score fid data/cub:test images/cub",
+        "gancli score fid data/demo:test images --features encoder:encoders/damsm-demo",
     ),
     progress=True,
 )
@@ -98,9 +98,9 @@ def fid(
     out: Output,
     real: Annotated[
         str,
-        typer.Argument(help="Dataset as DIR:split, folder of pictures, or .npz file.", show_default=False),
+        typer.Argument(help="Dataset as DIR:split, folder of images, or .npz file.", show_default=False),
     ],
-    fake: Annotated[str, typer.Argument(help="The generated pictures, likewise.", show_default=False)],
+    fake: Annotated[str, typer.Argument(help="The generated images, likewise.", show_default=False)],
     features: Annotated[
         str,
         typer.Option(
@@ -114,8 +114,8 @@ def fid(
         typer.Option(
             "--size",
             min=1,
-            help="Side at which the pictures of a dataset are taken.",
-            show_default="the generated pictures'",
+            help="Side at which the images of a dataset are taken.",
+            show_default="the generated images'",
         ),
     ] = None,
     save_stats: Annotated[
@@ -126,7 +126,7 @@ def fid(
     device: Device = "auto",
     results: Results = Path("results.csv"),
 ) -> None:
-    """Fréchet distance between real and generated pictures; lower is better.
+    """Fréchet distance between real and generated images; lower is better.
 
     The feature network is named with the number: distances of different networks cannot be compared.
     """
@@ -135,7 +135,7 @@ def fid(
     from gancli.scores.fid import score_fid
 
     network = load_features(features, weights=weights, device=pick_device(device))
-    with out.progress("features", "pictures") as advance:
+    with out.progress("features", "images") as advance:
         row = score_fid(
             real,
             fake,
@@ -153,8 +153,8 @@ def fid(
     score_app,
     "is",
     examples=(
-        "gancli score is pictures --network classifier:encoders/classifier-demo-test",
-        "gancli score is pictures/coco --network imagenet",
+        "gancli score is images --network classifier:encoders/classifier-demo-test",
+        "gancli score is images/coco --network imagenet",
         "gancli score is data/cub:test --network inception --json",
     ),
     progress=True,
@@ -162,8 +162,8 @@ def fid(
 @in_parts
 def inception_score(
     out: Output,
-    pictures: Annotated[
-        str, typer.Argument(help="Folder of generated pictures, or dataset as DIR:split.", show_default=False)
+    images: Annotated[
+        str, typer.Argument(help="Folder of generated images, or dataset as DIR:split.", show_default=False)
     ],
     network: Annotated[
         str,
@@ -175,10 +175,10 @@ def inception_score(
     ],
     data: Annotated[
         str | None,
-        typer.Option("--data", metavar="DIR:SPLIT", help="The real pictures.", show_default="as sampled"),
+        typer.Option("--data", metavar="DIR:SPLIT", help="The real images.", show_default="as sampled"),
     ] = None,
     splits: Annotated[
-        int, typer.Option("--splits", min=1, help="Parts of the shuffled pictures for mean and deviation.")
+        int, typer.Option("--splits", min=1, help="Parts of the shuffled images for mean and deviation.")
     ] = 10,
     weights: Annotated[
         Path | None,
@@ -193,18 +193,18 @@ def inception_score(
     device: Device = "auto",
     results: Results = Path("results.csv"),
 ) -> None:
-    """Inception score: pictures clearly of one class each, all together of many; from 1 to the number of classes.
+    """Inception score: images clearly of one class each, all together of many; from 1 to the number of classes.
 
     The network is named with the number: scores of different networks cannot be compared, and none of these three is
-    the one behind the published scores on CUB and Oxford-102. The real pictures' own score stands beside.
+    the one behind the published scores on CUB and Oxford-102. The real images' own score stands beside.
     """
     from gancli.build import pick_device
     from gancli.scores.features import load_logits
     from gancli.scores.inception_score import score_is
 
     judge = load_logits(network, weights=weights, device=pick_device(device))
-    with out.progress("classes", "pictures") as advance:
-        rows = score_is(pictures, judge, data=data, splits=splits, seed=seed, batch=batch, progress=advance)
+    with out.progress("classes", "images") as advance:
+        rows = score_is(images, judge, data=data, splits=splits, seed=seed, batch=batch, progress=advance)
     _report(out, rows, results)
 
 
@@ -212,8 +212,8 @@ def inception_score(
     score_app,
     "r-precision",
     examples=(
-        "gancli score r-precision pictures --encoder encoders/damsm-demo-seed1",
-        "gancli score r-precision pictures/cub --encoder encoders/damsm-cub --data data/cub:test --json",
+        "gancli score r-precision images --encoder encoders/damsm-demo-seed1",
+        "gancli score r-precision images/cub --encoder encoders/damsm-cub --data data/cub:test --json",
     ),
     progress=True,
 )
@@ -236,7 +236,7 @@ def r_precision(
     device: Device = "auto",
     results: Results = Path("results.csv"),
 ) -> None:
-    """How often a picture finds its own caption among 100; the real pictures' own value beside it.
+    """How often an image finds its own caption among 100; the real images' own value beside it.
 
     Mean and standard deviation over 10 folds, in per cent; chance is 1 %.
     """
@@ -245,7 +245,7 @@ def r_precision(
     from gancli.scores.r_precision import score_r_precision
 
     damsm = load_damsm(encoder, pick_device(device))
-    with out.progress("codes", "pictures") as advance:
+    with out.progress("codes", "images") as advance:
         rows = score_r_precision(
             samples, damsm, data=data, candidates=candidates, seed=seed, batch=batch, progress=advance
         )
@@ -256,7 +256,7 @@ CompatS2igan = Annotated[
     bool,
     typer.Option(
         "--compat-s2igan",
-        help="Generated pictures enter the network in [0, 1], as in S2IGAN's code, real ones in [-1, 1].",
+        help="Generated images enter the network in [0, 1], as in S2IGAN's code, real ones in [-1, 1].",
     ),
 ]
 
@@ -265,8 +265,8 @@ CompatS2igan = Annotated[
     score_app,
     "map",
     examples=(
-        "gancli score map pictures/cub-map",
-        "gancli score map pictures --features encoder:encoders/classifier-demo-test --json",
+        "gancli score map images/cub-map",
+        "gancli score map images --features encoder:encoders/classifier-demo-test --json",
     ),
     progress=True,
 )
@@ -278,7 +278,7 @@ def mean_average_precision(
     weights: InceptionWeights = None,
     data: Data = None,
     images_per_class: Annotated[
-        int, typer.Option("--images-per-class", min=1, help="Real pictures of each class that query.")
+        int, typer.Option("--images-per-class", min=1, help="Real images of each class that query.")
     ] = 2,
     compat_s2igan: CompatS2igan = False,
     seed: Seed = 0,
@@ -286,9 +286,9 @@ def mean_average_precision(
     device: Device = "auto",
     results: Results = Path("results.csv"),
 ) -> None:
-    """Do real pictures find generated ones of their class? Mean average precision, in per cent, with chance beside it.
+    """Do real images find generated ones of their class? Mean average precision, in per cent, with chance beside it.
 
-    The gallery is the pictures drawn from the captions of the querying images: gancli sample MODEL --data DIR
+    The gallery is the images drawn from the captions of the querying images: gancli sample MODEL --data DIR
     --images-per-class 2 --captions-per-image 10.
     """
     from gancli.build import pick_device
@@ -296,7 +296,7 @@ def mean_average_precision(
     from gancli.scores.image_retrieval import score_map
 
     network = load_features(features, weights=weights, device=pick_device(device))
-    with out.progress("features", "pictures") as advance:
+    with out.progress("features", "images") as advance:
         rows = score_map(
             samples,
             network,
@@ -314,8 +314,8 @@ def mean_average_precision(
     score_app,
     "recall",
     examples=(
-        "gancli score recall pictures/flickr8k",
-        "gancli score recall pictures -k 1 -k 10 --features encoder:encoders/damsm-demo-seed1 --json",
+        "gancli score recall images/flickr8k",
+        "gancli score recall images -k 1 -k 10 --features encoder:encoders/damsm-demo-seed1 --json",
     ),
     progress=True,
 )
@@ -338,16 +338,16 @@ def recall(
     device: Device = "auto",
     results: Results = Path("results.csv"),
 ) -> None:
-    """Do real pictures find one drawn from their own captions among the k nearest? In per cent, with chance beside it.
+    """Do real images find one drawn from their own captions among the k nearest? In per cent, with chance beside it.
 
-    For every image of the split pictures of some captions: gancli sample MODEL --data DIR --captions-per-image 5.
+    For every image of the split images of some captions: gancli sample MODEL --data DIR --captions-per-image 5.
     """
     from gancli.build import pick_device
     from gancli.scores.features import load_features
     from gancli.scores.image_retrieval import RANKS, score_recall
 
     network = load_features(features, weights=weights, device=pick_device(device))
-    with out.progress("features", "pictures") as advance:
+    with out.progress("features", "images") as advance:
         rows = score_recall(
             samples,
             network,
@@ -364,16 +364,14 @@ def recall(
 Filled = Annotated[
     str,
     typer.Argument(
-        metavar="PICTURES",
-        help="Folder of gancli inpaint --data, or any folder of filled pictures with --real.",
+        metavar="IMAGES",
+        help="Folder of gancli inpaint --data, or any folder of filled images with --real.",
         show_default=False,
     ),
 ]
-PicturesOf = Annotated[
+ImagesOf = Annotated[
     str | None,
-    typer.Option(
-        "--data", metavar="DIR:SPLIT", help="What the pictures are of.", show_default="as inpainted"
-    ),
+    typer.Option("--data", metavar="DIR:SPLIT", help="What the images are of.", show_default="as inpainted"),
 ]
 Originals = Annotated[
     str | None,
@@ -384,7 +382,7 @@ Masks = Annotated[
     typer.Option(
         "--mask",
         metavar="FILE|DIR",
-        help="White where the pictures were filled: one for all, or a folder with one for each.",
+        help="White where the images were filled: one for all, or a folder with one for each.",
         show_default="as inpainted",
     ),
 ]
@@ -403,23 +401,23 @@ InvertMask = Annotated[bool, typer.Option("--invert-mask", help="White is what w
 @in_parts
 def psnr(
     out: Output,
-    pictures: Filled,
-    data: PicturesOf = None,
+    images: Filled,
+    data: ImagesOf = None,
     real: Originals = None,
     mask: Masks = None,
     invert_mask: InvertMask = False,
     batch: Batch = 50,
     results: Results = Path("results.csv"),
 ) -> None:
-    """How close filled pictures are to their originals, in dB: the whole pictures, and their holes alone.
+    """How close filled images are to their originals, in dB: the whole images, and their holes alone.
 
     Beside it stands that of holes filled with the mean colour of their surroundings.
     """
     from gancli.scores.reconstruction import score_psnr
 
-    with out.progress("comparing", "pictures") as advance:
+    with out.progress("comparing", "images") as advance:
         rows = score_psnr(
-            pictures,
+            images,
             data=data,
             real=real,
             mask=mask,
@@ -442,30 +440,30 @@ def psnr(
 @in_parts
 def ssim(
     out: Output,
-    pictures: Filled,
+    images: Filled,
     window: Annotated[
         Window,
         typer.Option(
             "--window", help="uniform, 7 x 7, as the public code of this family has it, or wang, Gaussian."
         ),
     ] = Window.UNIFORM,
-    data: PicturesOf = None,
+    data: ImagesOf = None,
     real: Originals = None,
     mask: Masks = None,
     invert_mask: InvertMask = False,
     batch: Batch = 50,
     results: Results = Path("results.csv"),
 ) -> None:
-    """How alike in structure filled pictures and their originals are, at most 1: whole, and their holes alone.
+    """How alike in structure filled images and their originals are, at most 1: whole, and their holes alone.
 
     Beside it stands that of holes filled with the mean colour of their surroundings. Values of different windows
     cannot be compared.
     """
     from gancli.scores.reconstruction import score_ssim
 
-    with out.progress("comparing", "pictures") as advance:
+    with out.progress("comparing", "images") as advance:
         rows = score_ssim(
-            pictures,
+            images,
             window=window.value,
             data=data,
             real=real,
@@ -497,7 +495,7 @@ def cost(
 @command(
     score_app,
     "agreement",
-    examples=("gancli score agreement pictures", "gancli score agreement data/demo:test"),
+    examples=("gancli score agreement images", "gancli score agreement data/demo:test"),
     progress=True,
 )
 @in_parts
@@ -514,14 +512,14 @@ def agreement(
     data: Data = None,
     results: Results = Path("results.csv"),
 ) -> None:
-    """Whether pictures of the demo birds have the colours that their captions or attributes name.
+    """Whether images of the demo birds have the colours that their captions or attributes name.
 
     Of a model of attributes also whether the birds have the silhouettes that they were painted on. Measured without a
-    neural network; chance is 12.5 %. The rows of the real pictures say how often the measure itself is right.
+    neural network; chance is 12.5 %. The rows of the real images say how often the measure itself is right.
     """
     from gancli.scores.agreement import agreement_rows
 
-    with out.progress("measuring", "pictures") as advance:
+    with out.progress("measuring", "images") as advance:
         rows = agreement_rows(samples, data=data, progress=advance)
     _report(out, rows, results)
 
@@ -530,8 +528,8 @@ def agreement(
     score_app,
     "shapes",
     examples=(
-        "gancli score shapes pictures/shapes",
-        "gancli score shapes pictures/shapes --features pixels --data data/demo:test --json",
+        "gancli score shapes images/shapes",
+        "gancli score shapes images/shapes --features pixels --data data/demo:test --json",
     ),
     progress=True,
 )
@@ -563,7 +561,7 @@ def shapes(
     device: Device = "auto",
     results: Results = Path("results.csv"),
 ) -> None:
-    """Silhouettes: FID, likeness to the nearest training mask, share of the picture, pieces, and order of the sizes.
+    """Silhouettes: FID, likeness to the nearest training mask, share of the image, pieces, and order of the sizes.
 
     The real masks' own values stand beside, as far as they pass the dataset's quality filter.
     """

@@ -11,8 +11,8 @@ import typer
 
 from gancli.cli.app import command, train_app
 from gancli.cli.console import Output
-from gancli.cli.processes import Processes, launch, take_place
-from gancli.cli.training import (
+from gancli.cli.launch import Processes, launch, take_place
+from gancli.cli.train_options import (
     Device,
     DryRun,
     Overrides,
@@ -133,7 +133,7 @@ def attr2image(
     nproc: Processes = None,
     dry_run: DryRun = False,
 ) -> None:
-    """attr2image: attributes to a silhouette (stage=shape), silhouette and attributes to a picture (stage=image).
+    """attr2image: attributes to a silhouette (stage=shape), silhouette and attributes to an image (stage=image).
 
     Needs a dataset with attributes and silhouettes: gancli prepare cub --segmentations …, or gancli prepare demo. With
     init.shape the model folder of stage=image holds both stages.
@@ -220,7 +220,7 @@ def csfgan(
     nproc: Processes = None,
     dry_run: DryRun = False,
 ) -> None:
-    """CSF-GAN: fills the hole of a picture as a sentence says. gancli inpaint uses it.
+    """CSF-GAN: fills the hole of an image as a sentence says. gancli inpaint uses it.
 
     The perceptual loss compares features of VGG-16; loss.perceptual=0 trains without it and its weights.
 

@@ -18,7 +18,7 @@ class Attr2ImageModel(Section):
     """Generator and discriminators of the stage that is trained."""
 
     name: Literal["attr2image"] = "attr2image"
-    size: Annotated[int, Field(ge=32)]  # side of the silhouettes or pictures; the depth follows it
+    size: Annotated[int, Field(ge=32)]  # side of the silhouettes or images; the depth follows it
     generator_width: Positive = 64  # channels of Stage I's last but one layer, of Stage II's first
     discriminator_width: Positive = 64  # channels of the first layer; none has more than eight times as many
     condition_dim: Positive = 128  # conditioning augmentation, and the attributes in the discriminator
@@ -27,12 +27,12 @@ class Attr2ImageModel(Section):
     noise_dim: Positive = 100  # Stage I, as the next two; Stage II has no noise of its own
     conditional: bool = True  # false: no attributes, Fig. 2
     local: bool = True  # the discriminator of 3x3 patches, Fig. 2
-    d_sees_shape: bool = False  # Stage II, as the next three: the silhouette beside the picture (pix2pix)
+    d_sees_shape: bool = False  # Stage II, as the next three: the silhouette beside the image (pix2pix)
     inject: Literal["bottleneck", "all"] = (
         "bottleneck"  # where the condition joins: there, or at every decoder layer
     )
     dropout: Share = 0.5  # of the innermost decoder layers
-    inference_dropout: bool = False  # when pictures are drawn too (pix2pix): they are no longer repeatable
+    inference_dropout: bool = False  # when images are drawn too (pix2pix): they are no longer repeatable
 
     @field_validator("size")
     @classmethod
@@ -74,7 +74,7 @@ class Attr2ImageLoss(Section):
         1.0  # of the conditional discriminator's two negative terms; 0.5 in Dong et al.'s code
     )
     local_weight: Rate = 1.0  # Stage I: lambda_2 of the local discriminator
-    l1: Weight = 100.0  # Stage II: of the mean difference from the picture
+    l1: Weight = 100.0  # Stage II: of the mean difference from the image
 
 
 class Attr2ImageOptim(Section):

@@ -17,7 +17,7 @@ class CSFGANModel(Section):
     """Generator and both discriminators; the paper's ablations are values here."""
 
     name: Literal["csfgan"] = "csfgan"
-    size: Annotated[int, Field(ge=32)] = 256  # side of the pictures; the depth follows it
+    size: Annotated[int, Field(ge=32)] = 256  # side of the images; the depth follows it
     generator_width: Positive = (
         64  # channels of the first convolution; no layer has more than eight times as many
     )
@@ -42,10 +42,10 @@ class HolesSection(Section):
     """The holes that training cuts."""
 
     kind: Literal["center", "irregular", "mix", "folder"] = "center"
-    center: Fraction = 0.5  # side of the central hole over the picture's
-    least: Fraction = 0.1  # share of the picture that irregular holes cover, from and to
+    center: Fraction = 0.5  # side of the central hole over the image's
+    least: Fraction = 0.1  # share of the image that irregular holes cover, from and to
     most: Fraction = 0.5
-    folder: Path | None = None  # of mask pictures, for kind=folder; white is the hole
+    folder: Path | None = None  # of mask images, for kind=folder; white is the hole
     invert: bool = False  # in those black is the hole
 
     @field_validator("most")
@@ -70,7 +70,7 @@ class CSFGANLoader(Section):
 
     batch: Annotated[int, Field(ge=2)] = 8  # images per step and process
     words: Positive = 16  # longest caption in words; longer ones lose random words
-    grayscale: Share = 0.0  # share of the pictures that lose their colours; 0.1 in the public code
+    grayscale: Share = 0.0  # share of the images that lose their colours; 0.1 in the public code
     workers: Count = 1  # loader processes; 0 loads in the training process
 
 

@@ -15,7 +15,7 @@ class FusionS2iGanModel(Section):
     """Generator and discriminator; the substitutes of the paper's Tables 3 to 6 are values here."""
 
     name: Literal["fusion-s2igan"] = "fusion-s2igan"
-    size: Annotated[int, Field(ge=8)] = 256  # side of the pictures
+    size: Annotated[int, Field(ge=8)] = 256  # side of the images
     generator_width: Positive = 32  # channels of the last block; the first ones have eight times as many
     discriminator_width: Positive = 32  # channels of the first convolution; each block doubles them
     discriminator_most: Positive = 32  # times the width, the most channels: 1024 in the paper

@@ -34,7 +34,7 @@ class TrainSection(Section):
     )
     channels_last: bool = True  # memory format of the convolutions' weights
     compile: bool = False  # torch.compile of every network that is not differentiated twice
-    sync_batch_norm: bool = False  # of several processes: statistics over the pictures of all, on CUDA only
+    sync_batch_norm: bool = False  # of several processes: statistics over the images of all, on CUDA only
     activation_checkpointing: bool = False  # large blocks run again in the backward pass: saves memory
     deterministic: bool = False  # only deterministic kernels: slower, repeatable on a GPU
     log_every: Positive = 50  # steps between two rows of log.csv

@@ -15,7 +15,7 @@ class StackGANModel(Section):
     """Generator and discriminator of the stage that is trained."""
 
     name: Literal["stackgan"] = "stackgan"
-    size: Annotated[int, Field(ge=16)]  # side of the pictures
+    size: Annotated[int, Field(ge=16)]  # side of the images
     generator_width: Positive = 128  # gf_dim
     discriminator_width: Positive = 64  # df_dim: 64 in the public code, 128 in the paper (Stage I)
     noise_dim: Positive = 100  # Stage I; Stage II has no noise of its own

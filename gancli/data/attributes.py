@@ -1,7 +1,7 @@
-"""Binary attributes of a picture: their names, which of them a silhouette shows, and what users write for them.
+"""Binary attributes of an image: their names, which of them a silhouette shows, and what users write for them.
 
 Names are those of CUB-200-2011's attributes.txt, `has_<group>::<value>`. What is known of each group stands in
-attribute_groups.csv: whether the silhouette or the inside of the picture shows it, and whether a bird has one of its
+attribute_groups.csv: whether the silhouette or the inside of the image shows it, and whether a bird has one of its
 values or any number of them.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gancli.data.sources.files import read_text
+from gancli.data.sources.reading import read_text
 from gancli.errors import DataError, UsageError
 
 GROUPS_FILE = Path(__file__).with_name("attribute_groups.csv")
@@ -56,12 +56,12 @@ def split_attributes(
     drop_size: bool = False,
     shape_groups: Sequence[str] | None = None,
 ) -> AttributeSplit:
-    """Which attributes the stage of shapes reads, and which the stage of pictures.
+    """Which attributes the stage of shapes reads, and which the stage of images.
 
     Args:
         names: Of all attributes, in the order of their columns.
         crest_is_shape: Move `head_pattern::crested` to the shape, where there is such an attribute.
-        drop_size: Leave out the group `size`, which a picture cropped to the bird no longer shows.
+        drop_size: Leave out the group `size`, which an image cropped to the bird no longer shows.
         shape_groups: Groups that a silhouette shows, in place of those of attribute_groups.csv: 42 of CUB's 312
             attributes. A group that the file does not know is appearance.
 
@@ -153,14 +153,14 @@ def contradictions(values: NDArray[np.float32], names: Sequence[str]) -> list[st
 
 
 def contradictory_groups(values: NDArray[np.float32], names: Sequence[str]) -> dict[str, int]:
-    """How many of many pictures contradict themselves, as `contradictions` tells of one.
+    """How many of many images contradict themselves, as `contradictions` tells of one.
 
     Args:
         values: (N, A) in [0, 1].
         names: The A names.
 
     Returns:
-        {group: pictures with several of its values}, in the order of `names`; only groups with such pictures.
+        {group: images with several of its values}, in the order of `names`; only groups with such images.
     """
     counts = {}
     for group, columns in _columns_of(names).items():
@@ -171,32 +171,32 @@ def contradictory_groups(values: NDArray[np.float32], names: Sequence[str]) -> d
 
 
 def read_attribute_file(path: Path, names: Sequence[str]) -> list[NDArray[np.float32]]:
-    """The attributes of one picture a line, as `parse_attributes` reads them: "primary_color=red, size=small".
+    """The attributes of one image a line, as `parse_attributes` reads them: "primary_color=red, size=small".
 
     Args:
         path: UTF-8 text. Blank lines and those that start with # are passed over.
         names: Of all A attributes.
 
     Returns:
-        (A,) of each picture, in file order; at least one.
+        (A,) of each image, in file order; at least one.
 
     Raises:
         DataError: The file cannot be read, a line is wrong, or none is left.
     """
-    pictures = []
+    images = []
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         try:
-            pictures.append(parse_attributes([line], names))
+            images.append(parse_attributes([line], names))
         except UsageError as error:
             raise DataError(f"{path}:{number}: {error}", error.hint) from None
-    if not pictures:
+    if not images:
         raise DataError(
             f"{path}: holds no attributes",
-            "write those of one picture on each line, such as primary_color=red, size=small",
+            "write those of one image on each line, such as primary_color=red, size=small",
         )
-    return pictures
+    return images
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Pictures from files: decoding of whatever people have to upright RGB, crop to the box, stored size."""
+"""Images from files: decoding of whatever people have to upright RGB, crop to the box, stored size."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from gancli.data.manifest import Codec
-from gancli.data.sample import BoundingBox
+from gancli.data.source import BoundingBox
 from gancli.errors import DataError
 
 Crop = Literal["stackgan", "ratio75"]
 _RESIZED = "where there is a box; then the shorter side to int(76/64 image_size), Pillow bilinear"
 CROP_RULES: Mapping[Crop, str] = {
     "stackgan": "square of half side int(0.75 max(w, h)) around the centre of the bounding box, clipped to the "
-    f"picture, {_RESIZED}",
-    "ratio75": "square of side max(w, h) / 0.75 around the centre of the bounding box, shifted into the picture and "
+    f"image, {_RESIZED}",
+    "ratio75": "square of side max(w, h) / 0.75 around the centre of the bounding box, shifted into the image and "
     f"mirrored beyond it where it does not fit, {_RESIZED}",
 }
 OBJECT_SHARE = 0.75  # of the object's longer side in the crop of ratio75
 JPEG_QUALITY = 95  # without chroma subsampling
-LONGEST = 16  # times as long as wide: beyond that, one picture would take the memory of a shard
+LONGEST = 16  # times as long as wide: beyond that, one image would take the memory of a shard
 
-Window = tuple[int, int, int, int]  # left, top, right, bottom in pixels; may reach beyond the picture
+Window = tuple[int, int, int, int]  # left, top, right, bottom in pixels; may reach beyond the image
 
 
 class UnusableImage(Exception):
@@ -38,13 +38,13 @@ class UnusableImage(Exception):
 
 
 def load_image(path: Path) -> Image.Image:
-    """Decode a picture to upright RGB.
+    """Decode an image to upright RGB.
 
-    The EXIF orientation is applied (boxes count in the upright picture), transparency is laid over white,
+    The EXIF orientation is applied (boxes count in the upright image), transparency is laid over white,
     16-bit grey becomes 8-bit, of an animation the first frame is taken.
 
     Raises:
-        DataError: The file is missing, no picture, cut short, too large or of a mode without defined range.
+        DataError: The file is missing, no image, cut short, too large or of a mode without defined range.
     """
     try:
         return decode(path)
@@ -65,10 +65,10 @@ def decode(path: Path) -> Image.Image:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
-    """A picture file while it is open; what Pillow says of a broken one, at whatever point, becomes a reason.
+    """An image file while it is open; what Pillow says of a broken one, at whatever point, becomes a reason.
 
     Raises:
-        UnusableImage: The file is missing, no picture, cut short or too large.
+        UnusableImage: The file is missing, no image, cut short or too large.
     """
     try:
         with Image.open(path) as file:
@@ -76,7 +76,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
     except FileNotFoundError:
         raise UnusableImage(f"image file {path.name} is missing") from None
     except Image.UnidentifiedImageError:
-        raise UnusableImage(f"{path.name} is not a picture in a known format") from None
+        raise UnusableImage(f"{path.name} is not an image in a known format") from None
     except Image.DecompressionBombError as error:
         raise UnusableImage(f"{path.name} is too large ({error})") from None
     except (
@@ -90,7 +90,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
 
 def eight_bit(image: Image.Image, name: str) -> Image.Image:
-    """A picture with 8 bits a channel: of 16-bit grey the upper ones.
+    """An image with 8 bits a channel: of 16-bit grey the upper ones.
 
     Raises:
         UnusableImage: Its pixels have 32 bits and no defined range; the reason calls it `name`.
@@ -103,7 +103,7 @@ def eight_bit(image: Image.Image, name: str) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """A picture of any mode with 8 bits a channel as RGB; what is transparent is laid over white."""
+    """An image of any mode with 8 bits a channel as RGB; what is transparent is laid over white."""
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -111,19 +111,19 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def crop_window(size: tuple[int, int], box: BoundingBox, crop: Crop = "stackgan") -> Window:
-    """What is cut out of a picture around the box of its object.
+    """What is cut out of an image around the box of its object.
 
     "stackgan" is the crop of StackGAN's and AttnGAN's public code (get_imgs): the object takes about two thirds of
-    the side, and a window that is clipped to the picture is not square. "ratio75" is the one of the attribute GAN's
-    paper: three quarters or more, always square, for which it may reach beyond the picture.
+    the side, and a window that is clipped to the image is not square. "ratio75" is the one of the attribute GAN's
+    paper: three quarters or more, always square, for which it may reach beyond the image.
 
     Args:
-        size: Width and height of the picture.
+        size: Width and height of the image.
         box: In its pixels.
         crop: The rule.
 
     Raises:
-        UnusableImage: The box has no area or lies outside the picture, or nothing is left after rounding.
+        UnusableImage: The box has no area or lies outside the image, or nothing is left after rounding.
     """
     numbers = f"({box.x:g}, {box.y:g}, {box.width:g}, {box.height:g})"
     if not (
@@ -132,9 +132,7 @@ def crop_window(size: tuple[int, int], box: BoundingBox, crop: Crop = "stackgan"
         raise UnusableImage(f"bounding box {numbers} has no area")
     x, y, width, height = int(box.x), int(box.y), int(box.width), int(box.height)
     if x >= size[0] or y >= size[1] or x + width <= 0 or y + height <= 0:
-        raise UnusableImage(
-            f"bounding box {numbers} lies outside the picture of {size[0]} x {size[1]} pixels"
-        )
+        raise UnusableImage(f"bounding box {numbers} lies outside the image of {size[0]} x {size[1]} pixels")
     if crop == "ratio75":
         x, width = _clipped(x, width, size[0])
         y, height = _clipped(y, height, size[1])
@@ -164,7 +162,7 @@ def _shifted(centre: float, side: int, length: int) -> tuple[int, int]:
 
 
 def cut(image: Image.Image, window: Window) -> Image.Image:
-    """The window of a picture; beyond its edges it is mirrored."""
+    """The window of an image; beyond its edges it is mirrored."""
     left, top, right, bottom = window
     if left >= 0 and top >= 0 and right <= image.width and bottom <= image.height:
         return image.crop(window)
@@ -190,10 +188,10 @@ def crop_to_box(image: Image.Image, box: BoundingBox, crop: Crop = "stackgan") -
 
 @dataclass(frozen=True)
 class Frame:
-    """What of a picture is stored: a window of it, and the size that it is brought to.
+    """What of an image is stored: a window of it, and the size that it is brought to.
 
     Attributes:
-        window: None for the whole picture.
+        window: None for the whole image.
         size: Width and height.
     """
 
@@ -202,12 +200,12 @@ class Frame:
 
     @classmethod
     def of(cls, name: str, size: tuple[int, int], box: BoundingBox | None, side: int, crop: Crop) -> Frame:
-        """The frame of a picture.
+        """The frame of an image.
 
         Args:
             name: Of its file, for the reason.
             size: Width and height.
-            box: Of its object, None to keep the whole picture.
+            box: Of its object, None to keep the whole image.
             side: Stored shorter side.
             crop: How the box is cut out.
 
@@ -226,7 +224,7 @@ class Frame:
         return cls(window, (side, long) if width <= height else (long, side))
 
     def apply(self, image: Image.Image) -> Image.Image:
-        """The stored part of a picture, or of its segmentation."""
+        """The stored part of an image, or of its segmentation."""
         part = image if self.window is None else cut(image, self.window)
         return part.resize(self.size, Image.Resampling.BILINEAR)
 

@@ -124,11 +124,11 @@ def contact_sheet(
         split: None takes the first one.
         images: How many; fewer where the split holds fewer.
         columns: Tiles in a row.
-        tile: Side of the square that a picture is fitted into, pixels.
+        tile: Side of the square that an image is fitted into, pixels.
         outlines: Also where the segmentation says the object ends: in yellow, in red where it has a fault.
 
     Returns:
-        An RGB picture.
+        An RGB image.
 
     Raises:
         DataError: There is no such split, or it is empty, or has no segmentations to outline.
@@ -153,11 +153,11 @@ def contact_sheet(
     for position, index in enumerate(indices):
         left = position % columns * cell_width + MARGIN
         top = position // columns * cell_height + MARGIN
-        picture = Image.fromarray(chosen.image(index))
-        picture.thumbnail((tile, tile))
+        image = Image.fromarray(chosen.image(index))
+        image.thumbnail((tile, tile))
         if outlines:
-            picture = _outlined(picture, chosen, index)
-        sheet.paste(picture, (left + (tile - picture.width) // 2, top + (tile - picture.height) // 2))
+            image = _outlined(image, chosen, index)
+        sheet.paste(image, (left + (tile - image.width) // 2, top + (tile - image.height) // 2))
         title = dataset.class_names[chosen.class_ids[index]] if dataset.class_names else chosen.keys[index]
         draw.text((left, top + tile), title[:letters], fill="black", font=font)
         caption = textwrap.wrap(chosen.captions(index)[0], letters)[:LINES]
@@ -166,12 +166,12 @@ def contact_sheet(
     return sheet
 
 
-def _outlined(picture: Image.Image, split: Split, index: int) -> Image.Image:
-    """A picture, made smaller or not, with the outline of its segmentation."""
-    mask = Image.fromarray(split.segmentation(index)).resize(picture.size, Image.Resampling.BILINEAR)
+def _outlined(image: Image.Image, split: Split, index: int) -> Image.Image:
+    """An image, made smaller or not, with the outline of its segmentation."""
+    mask = Image.fromarray(split.segmentation(index)).resize(image.size, Image.Resampling.BILINEAR)
     object_pixels = np.asarray(mask) >= FOREGROUND
     inside = np.pad(object_pixels, 1)
     kept = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
-    pixels = np.array(picture)
+    pixels = np.array(image)
     pixels[object_pixels & ~kept] = FAULTY if split.segmentation_faults[index] else GOOD
     return Image.fromarray(pixels)

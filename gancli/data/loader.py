@@ -23,7 +23,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from gancli.data.masks import Hole, Holes
+from gancli.data.holes import Hole, Holes
 from gancli.data.shards import FOREGROUND, Split
 from gancli.data.text import crop_tokens, pad_tokens
 from gancli.errors import DataError, GancliError
@@ -112,7 +112,7 @@ def pyramid(windows: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
 
 
 def mask_pyramid(windows: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
-    """Resize probabilities as `pyramid` does pictures, then decide: 1 where the object is as likely as not, else -1.
+    """Resize probabilities as `pyramid` does images, then decide: 1 where the object is as likely as not, else -1.
 
     Args:
         windows: (B, 1, W, W) uint8.

@@ -8,9 +8,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gancli.data.speech import MelSettings
+from gancli.atomic import atomic_file
+from gancli.data.audio import MelSettings
 from gancli.errors import DataError
-from gancli.files import atomic_file
 
 SCHEMA_VERSION = 1
 MANIFEST = "dataset.json"

@@ -14,7 +14,7 @@ with offsets: row i is `data[offsets[i]:offsets[i + 1]]`. Strings are UTF-8 byte
     attributes         float32 (N, A) in [0, 1], only where the dataset has attributes
     segmentations/data uint8   probabilities (H, W) of the object, a map as large as its image after the other; only
                                where the dataset has segmentations
-    segmentations/faults  uint8  (N,) bits of `gancli.data.segmentation.Fault`; 0: shapes may be learned from it
+    segmentations/faults  uint8  (N,) bits of `gancli.data.silhouettes.Fault`; 0: shapes may be learned from it
     speech/data        float16 log-mel features (T, bands) of U utterances, only where the dataset has speech
     speech/offsets     int64   (U + 1,)
     speech/ranges      int64   (N + 1,) utterances of image i: ranges[i] to ranges[i + 1]
@@ -45,6 +45,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from gancli.atomic import atomic_file
+from gancli.data.audio import MelSettings, Utterance
 from gancli.data.manifest import (
     MANIFEST,
     SCHEMA_VERSION,
@@ -55,11 +57,9 @@ from gancli.data.manifest import (
     SplitEntry,
     read_manifest,
 )
-from gancli.data.sample import BadSample
-from gancli.data.speech import MelSettings, Utterance
+from gancli.data.source import BadSample
 from gancli.data.text import Vocabulary
 from gancli.errors import DataError
-from gancli.files import atomic_file
 
 FOREGROUND = 128  # of a segmentation's 255: from one half on, a pixel is the object's
 BLOCK = 2**16  # values written at a time, where rows are shorter
@@ -423,7 +423,7 @@ class Split:
 
     @cached_property
     def segmentation_faults(self) -> NDArray[np.uint8]:
-        """(N,) bits of `gancli.data.segmentation.Fault`; shapes may be learned from a segmentation without any.
+        """(N,) bits of `gancli.data.silhouettes.Fault`; shapes may be learned from a segmentation without any.
 
         Raises:
             DataError: The dataset has no segmentations; so do the other methods about them.

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gancli.atomic import atomic_file
 from gancli.errors import DataError
-from gancli.files import atomic_file
 
 END = "<end>"  # index 0: the padding of a batch, never a word of a caption
 _LISTED = 5  # captions named in a message

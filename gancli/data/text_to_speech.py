@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gancli.data import espeak_server
-from gancli.data.speech import SILENCE, UnusableSpeech, load_audio
+from gancli.data.audio import SILENCE, UnusableSpeech, load_audio
 from gancli.errors import RunError, UsageError
 
 DEFAULT_VOICE, DEFAULT_SPEED = "en-us", 175

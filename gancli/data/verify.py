@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from gancli.data.audio import FEWEST_FRAMES
 from gancli.data.manifest import MANIFEST, ShardEntry, SplitEntry, stored_side
 from gancli.data.shards import Dataset, Split, file_hash
-from gancli.data.speech import FEWEST_FRAMES
 from gancli.errors import DataError
 
 

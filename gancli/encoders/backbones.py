@@ -1,8 +1,8 @@
-"""Image backbones: from pictures in [-1, 1] to a map of local features and one vector of global features.
+"""Image backbones: from images in [-1, 1] to a map of local features and one vector of global features.
 
 Inception-v3 is AttnGAN's and FF-GAN's; GoogLeNet is Reed's, whose features the character encoder learns beside;
 the ResNets have ImageNet weights too, ResNet-50 also those of Places365's scenes; `small` learns from scratch on small
-pictures and needs no download. Each resizes its input to the side it works at. torchvision is imported only when one of
+images and needs no download. Each resizes its input to the side it works at. torchvision is imported only when one of
 its networks is asked for.
 """
 
@@ -31,7 +31,7 @@ class Backbone(nn.Module):
     """What every backbone promises.
 
     Attributes:
-        size: Side in pixels of the square pictures the network works on; others are resized bilinearly.
+        size: Side in pixels of the square images the network works on; others are resized bilinearly.
         local_channels: Channels of the local feature map.
         global_channels: Length of the global feature vector.
     """
@@ -41,11 +41,11 @@ class Backbone(nn.Module):
     global_channels: int
 
     def extract(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures (B, 3, size, size) to local (B, C1, H, W) and global (B, C2) features."""
+        """Images (B, 3, size, size) to local (B, C1, H, W) and global (B, C2) features."""
         raise TypeError(f"{type(self).__name__} does not define extract()")
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures (B, 3, S, S) in [-1, 1] of any side to local (B, C1, H, W) and global (B, C2) features."""
+        """Images (B, 3, S, S) in [-1, 1] of any side to local (B, C1, H, W) and global (B, C2) features."""
         if images.shape[2:] != (self.size, self.size):
             images = F.interpolate(images, size=(self.size, self.size), mode="bilinear", align_corners=True)
         return self.extract(images)
@@ -178,7 +178,7 @@ class ResNet(Backbone):
 
 
 class SmallBackbone(Backbone):
-    """A plain convolutional network for small pictures, trained from scratch.
+    """A plain convolutional network for small images, trained from scratch.
 
     Strided pairs of 3x3 convolutions halve the side down to an 8x8 local map; one more pair gives the 4x4 map whose
     mean is the global vector. Its depth follows the input's side.
@@ -241,7 +241,7 @@ def build_backbone(name: BackboneName, *, size: int, width: int = 32) -> Backbon
 
     Args:
         name: Which network.
-        size: Side of the pictures it will see; Inception-v3 always works at 299, GoogLeNet at 224.
+        size: Side of the images it will see; Inception-v3 always works at 299, GoogLeNet at 224.
         width: Of the small network only.
     """
     if name == "inception_v3":

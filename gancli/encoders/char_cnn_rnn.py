@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from gancli.data.text import some_of
 from gancli.engine.phases import Phase
 from gancli.errors import DataError
-from gancli.folders import load_part, read_folder, reading_settings, write_folder
 from gancli.losses.joint_embedding import joint_embedding_losses
+from gancli.weights_folder import load_part, read_folder, reading_settings, write_folder
 
 # The order is the published code's. The hyphen stands in it twice, and its second place is the one that counts, so the
 # first column of the hyphen is never used: 69 different characters in 70 places.

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from gancli.data.loader import Batch
 from gancli.encoders.backbones import BackboneName, build_backbone
 from gancli.engine.phases import Phase
-from gancli.folders import load_part, read_folder, reading_settings, write_folder
+from gancli.weights_folder import load_part, read_folder, reading_settings, write_folder
 
 
 class Classifier(nn.Module):
@@ -29,7 +29,7 @@ class Classifier(nn.Module):
     Args:
         backbone: Which network.
         classes: C, number of classes.
-        size: Side of the pictures the backbone works on (Inception-v3: always 299); others are resized.
+        size: Side of the images the backbone works on (Inception-v3: always 299); others are resized.
         width: Of the small backbone.
         dropout: On the global features.
     """
@@ -45,12 +45,12 @@ class Classifier(nn.Module):
         self.head = nn.Linear(self.backbone.global_channels, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Pictures (B, 3, S, S) in [-1, 1] to logits (B, C)."""
+        """Images (B, 3, S, S) in [-1, 1] to logits (B, C)."""
         logits: Tensor = self.head(self.dropout(self.features(images)))
         return logits
 
     def features(self, images: Tensor) -> Tensor:
-        """Pictures (B, 3, S, S) in [-1, 1] to the backbone's global features (B, F)."""
+        """Images (B, 3, S, S) in [-1, 1] to the backbone's global features (B, F)."""
         whole: Tensor = self.backbone(images)[1]
         return whole
 

@@ -1,7 +1,7 @@
 """DAMSM: the text encoder and the image encoder that share one space (AttnGAN, section 3.2).
 
 Trained together on matching pairs, then frozen: the text encoder conditions the generator, the image encoder tells
-it through the matching loss how well its pictures fit. An encoder folder holds both with their vocabulary.
+it through the matching loss how well its images fit. An encoder folder holds both with their vocabulary.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from gancli.data.text import Vocabulary
 from gancli.encoders.backbones import BackboneName, build_backbone, fold_batch_norms
 from gancli.engine.phases import Phase, adam
 from gancli.errors import DataError
-from gancli.folders import load_part, read_folder, reading_settings, write_folder
 from gancli.losses.matching import damsm_losses, word_mask
+from gancli.weights_folder import load_part, read_folder, reading_settings, write_folder
 
 INITIAL_RANGE = 0.1  # of the embedding and of both projections (AttnGAN code)
 
@@ -79,7 +79,7 @@ class ImageEncoder(nn.Module):
     Args:
         backbone: Which network.
         dim: D, width shared with the text encoder.
-        size: Side of the pictures the backbone works on (Inception-v3: always 299).
+        size: Side of the images the backbone works on (Inception-v3: always 299).
         width: Of the small backbone.
         frozen_backbone: Only the projections learn, as with ImageNet weights in AttnGAN.
         adapt_batch_norm: Let a frozen backbone's batch statistics follow the data while training, which is what
@@ -113,7 +113,7 @@ class ImageEncoder(nn.Module):
         return self
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures (B, 3, S, S) in [-1, 1] to regions (B, D, H, W) and code (B, D)."""
+        """Images (B, 3, S, S) in [-1, 1] to regions (B, D, H, W) and code (B, D)."""
         # Nothing below the projections learns: no graph is kept for it.
         learns = not (self.frozen_backbone and self.training)
         with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
@@ -121,7 +121,7 @@ class ImageEncoder(nn.Module):
         return self.local(local), self.code(whole)
 
     def features(self, images: Tensor) -> Tensor:
-        """Pictures (B, 3, S, S) in [-1, 1] to the backbone's global features (B, F), for Fréchet distances."""
+        """Images (B, 3, S, S) in [-1, 1] to the backbone's global features (B, F), for Fréchet distances."""
         whole: Tensor = self.backbone(images)[1]
         return whole
 

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gancli.atomic import atomic_file
 from gancli.data.shards import Dataset, Split, file_hash
 from gancli.encoders.sentence import SentenceEncoder
 from gancli.encoders.vectors import VectorFile, open_vectors, split_hash, write_vectors
 from gancli.errors import DataError
-from gancli.files import atomic_file
 
 Progress = Callable[[int, int], None]  # captions done, captions in all
 

@@ -29,7 +29,7 @@ from gancli.encoders.classifier import load_classifier
 from gancli.encoders.damsm import load_damsm
 from gancli.encoders.vectors import VectorFile, open_vectors, split_hash, write_vectors
 from gancli.errors import DataError
-from gancli.folders import read_settings
+from gancli.weights_folder import read_settings
 
 Progress = Callable[[int, int], None]  # images done, images in all
 Views = Literal["ten", "centre"]
@@ -37,7 +37,7 @@ Views = Literal["ten", "centre"]
 FOLDER = "features"  # in the dataset folder
 VIEWS: dict[Views, int] = {"ten": 10, "centre": 1}
 VIEW_RULE = (
-    "windows of image_size of the stored picture: ten = top left, top right, bottom left, bottom right and centre, "
+    "windows of image_size of the stored image: ten = top left, top right, bottom left, bottom right and centre, "
     "then the same mirrored; centre = the centre"
 )
 _VIEWS_AT_ONCE = 64  # through the network
@@ -51,7 +51,7 @@ class FrozenNetwork:
         name: The backbone, and where it is from: "googlenet (ImageNet)", "small (damsm)".
         hash: sha256 of its weights file.
         dim: F, length of a feature vector.
-        network: Pictures (B, 3, S, S) in [-1, 1] to (B, F).
+        network: Images (B, 3, S, S) in [-1, 1] to (B, F).
         device: Where it lies.
     """
 
@@ -151,11 +151,11 @@ def _batches(
     for start in range(0, len(split), at_once):
         stop = min(start + at_once, len(split))
         windows = np.concatenate([_windows(split, index, views) for index in range(start, stop)])
-        pictures = (
+        images = (
             torch.from_numpy(windows).to(source.device).permute(0, 3, 1, 2)
         )  # (b * V, 3, S, S), channels_last
         with torch.no_grad():
-            vectors = source.network(pictures.float().div_(127.5).sub_(1.0)).half().cpu().numpy()
+            vectors = source.network(images.float().div_(127.5).sub_(1.0)).half().cpu().numpy()
         if not np.isfinite(vectors).all():
             raise DataError(
                 f"{split.folder}: {source.name} gives features that are infinite or above 65504 for an image among "
@@ -169,10 +169,10 @@ def _batches(
 
 def _windows(split: Split, index: int, views: Views) -> NDArray[np.uint8]:
     """The views of one image, (V, S, S, 3)."""
-    picture, size = split.image(index), split.image_size
-    bottom, right = picture.shape[0] - size, picture.shape[1] - size
+    image, size = split.image(index), split.image_size
+    bottom, right = image.shape[0] - size, image.shape[1] - size
     corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
     if views == "centre":
         corners = corners[-1:]
-    windows = np.stack([picture[top : top + size, left : left + size] for top, left in corners])
+    windows = np.stack([image[top : top + size, left : left + size] for top, left in corners])
     return windows if views == "centre" else np.concatenate([windows, windows[:, :, ::-1]])

@@ -18,7 +18,7 @@ from gancli.data.text import Vocabulary, crop_tokens, pad_tokens, some_of, token
 from gancli.encoders.char_cnn_rnn import CharCnnRnn, CharCnnRnnEncoder, load_char_cnn_rnn
 from gancli.encoders.damsm import TextEncoder, load_damsm
 from gancli.errors import DataError
-from gancli.folders import load_part, read_settings, reading_settings
+from gancli.weights_folder import load_part, read_settings, reading_settings
 
 
 class SentenceEncoder(Protocol):

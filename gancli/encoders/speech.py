@@ -2,7 +2,7 @@
 
 Convolutions, two bidirectional GRUs and attention over time make one unit vector of a spoken caption; a frozen backbone
 and one linear layer make one of an image. They are trained together on matching pairs, then frozen: the vectors of the
-spoken captions condition a generator, the image branch tells how well its pictures fit. An encoder folder holds both
+spoken captions condition a generator, the image branch tells how well its images fit. An encoder folder holds both
 with the settings of the log-mel features, because the network understands no others.
 """
 
@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from gancli.data.audio import FEWEST_FRAMES, MelSettings
 from gancli.data.shards import Split
-from gancli.data.speech import FEWEST_FRAMES, MelSettings
 from gancli.encoders.backbones import BackboneName, build_backbone
 from gancli.encoders.embeddings import CaptionEmbeddings, kept_embeddings
 from gancli.engine.phases import Phase, adam
 from gancli.errors import DataError
-from gancli.folders import load_part, read_folder, reading_settings, write_folder
 from gancli.losses.matching import distinct_classes, global_matching_loss, word_mask
+from gancli.weights_folder import load_part, read_folder, reading_settings, write_folder
 
 Progress = Callable[[int, int], None]  # spoken captions done, spoken captions in all
 
@@ -115,12 +115,12 @@ def _convolved(lengths: Tensor) -> Tensor:
 
 
 class ImageBranch(nn.Module):
-    """Pictures to unit vectors beside those of speech: a backbone's global features and one linear layer.
+    """Images to unit vectors beside those of speech: a backbone's global features and one linear layer.
 
     Args:
         backbone: Which network.
         dim: Of the vectors, as the speech encoder's.
-        size: Side of the pictures the backbone works on (Inception-v3: always 299).
+        size: Side of the images the backbone works on (Inception-v3: always 299).
         width: Of the small backbone.
         frozen_backbone: Only the linear layer learns, as with ImageNet weights; batch statistics stay too.
     """
@@ -147,7 +147,7 @@ class ImageBranch(nn.Module):
         return self
 
     def forward(self, images: Tensor) -> Tensor:
-        """Pictures (B, 3, S, S) in [-1, 1] to (B, dim) of length 1; in eval mode with a gradient for the pictures."""
+        """Images (B, 3, S, S) in [-1, 1] to (B, dim) of length 1; in eval mode with a gradient for the images."""
         size = self.backbone.size
         if images.shape[-1] != size:  # not as AttnGAN's code, which aligns the corners
             images = F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)
@@ -160,7 +160,7 @@ class ImageBranch(nn.Module):
 
 @dataclass(frozen=True)
 class SpeechBatch:
-    """Pictures with one spoken caption each.
+    """Images with one spoken caption each.
 
     Attributes:
         images: (B, 3, S, S) in [-1, 1].

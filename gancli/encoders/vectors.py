@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from gancli.atomic import atomic_file
 from gancli.data.manifest import MANIFEST
 from gancli.data.shards import Split, file_hash
 from gancli.errors import DataError
-from gancli.files import atomic_file
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gancli.boxes import Box, cut, paste
 from gancli.encoders.backbones import IMAGENET_MEAN, IMAGENET_STD
+from gancli.ops.boxes import Box, cut, paste
 from gancli.weights import find_weights
 
 
@@ -18,7 +18,7 @@ class Vgg16(nn.Module):
     """The first three blocks of torchvision's VGG-16.
 
     Args:
-        normalise: Bring pictures to the mean and deviation that the weights were trained with; the public code of
+        normalise: Bring images to the mean and deviation that the weights were trained with; the public code of
             CSF-GAN does not.
     """
 
@@ -38,7 +38,7 @@ class Vgg16(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Pictures (B, 3, S, S) in [-1, 1] to (B, 64, S/2, S/2), (B, 128, S/4, S/4) and (B, 256, S/8, S/8)."""
+        """Images (B, 3, S, S) in [-1, 1] to (B, 64, S/2, S/2), (B, 128, S/4, S/4) and (B, 256, S/8, S/8)."""
         h = self.scaled(images)
         features = []
         for block in self.blocks:
@@ -47,18 +47,18 @@ class Vgg16(nn.Module):
         return tuple(features)
 
     def scaled(self, images: Tensor) -> Tensor:
-        """Pictures in [-1, 1] as the weights expect them."""
+        """Images in [-1, 1] as the weights expect them."""
         return ((images + 1) / 2 - self.mean) / self.std if self.normalise else images
 
     def surroundings(self, box: Box, whole: Box) -> Box:
-        """What of pictures decides all features that change where the pictures change in a box.
+        """What of images decides all features that change where the images change in a box.
 
-        Of pictures cut to that, these features are the same. It has the shape that `compare` asks for.
+        Of images cut to that, these features are the same. It has the shape that `compare` asks for.
         """
         return box.grown(self.REACH, whole).rounded(2 ** len(self.blocks), whole)
 
     def compare(self, real: Tensor, fake: Tensor, box: Box) -> tuple[list[Tensor], list[Tensor]]:
-        """The features of pictures and of copies that differ in a box only; as `forward` of both, in less time.
+        """The features of images and of copies that differ in a box only; as `forward` of both, in less time.
 
         Of the copies only what the difference reaches is computed, forward and backward: a pixel more on every side
         per convolution.
@@ -66,7 +66,7 @@ class Vgg16(nn.Module):
         Args:
             real: (B, 3, H, W) in [-1, 1], multiples of 8; no gradient flows back to them.
             fake: The same but for the box.
-            box: Of all pictures.
+            box: Of all images.
         """
         with torch.no_grad():
             whole = self.scaled(real)

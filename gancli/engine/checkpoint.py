@@ -28,10 +28,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from gancli.atomic import atomic_file, sync
 from gancli.engine.distributed import from_main, world
 from gancli.engine.environment import describe_environment
 from gancli.errors import RunError, UsageError
-from gancli.files import atomic_file, sync
 
 SCHEMA_VERSION = 1
 

@@ -22,8 +22,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
+from gancli.engine.ranks import place
 from gancli.errors import ConfigError, RunError
-from gancli.processes import place
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ _alone = False  # inside `from_main`
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[torch.device]:
-    """Joins the group that the environment describes (`gancli.processes.place`), if it is not joined yet.
+    """Joins the group that the environment describes (`gancli.engine.ranks.place`), if it is not joined yet.
 
     Args:
         device: What the recipe asks for; "cuda" becomes this process's own GPU.

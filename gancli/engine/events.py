@@ -15,8 +15,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
+from gancli.atomic import atomic_file
 from gancli.errors import RunError
-from gancli.files import atomic_file
 
 Kind = Literal["start", "progress", "checkpoint", "sample", "metrics", "warning", "end"]
 

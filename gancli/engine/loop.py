@@ -27,6 +27,7 @@ from PIL import Image
 from torch import nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
+from gancli.atomic import atomic_file
 from gancli.engine import distributed
 from gancli.engine.checkpoint import (
     Checkpoint,
@@ -46,7 +47,6 @@ from gancli.engine.events import Events, LogFile, progress_line
 from gancli.engine.phases import Phase, Trainable, train_only
 from gancli.engine.recompute import recompute_large_blocks
 from gancli.errors import RunError
-from gancli.files import atomic_file
 
 Networks = Mapping[str, nn.Module]
 
@@ -137,7 +137,7 @@ class Loop:
         run: Where everything is written. If it holds a checkpoint, training continues from it.
         settings: See LoopSettings.
         device: Networks and batches are moved there.
-        sample: From the networks in eval mode (averaged where there is an average) and the step to a picture.
+        sample: From the networks in eval mode (averaged where there is an average) and the step to an image.
         evaluate: From the same to named metrics; a failure is a warning, as it is of `sample`.
         evaluate_every: Steps between two evaluations; needs `evaluate`.
         best: Metric and direction by which the best checkpoint is kept.
@@ -459,11 +459,11 @@ class Loop:
         path = self.run_folder.samples / f"step-{self.step:07d}.png"
         try:
             with self._showing() as networks:
-                picture = self.sample(networks, self.step)
+                image = self.sample(networks, self.step)
             path.parent.mkdir(exist_ok=True)
             with atomic_file(path) as temporary:
-                picture.save(temporary, format="png")
-        except Exception as error:  # whatever is wrong with a picture, the training is worth more
+                image.save(temporary, format="png")
+        except Exception as error:  # whatever is wrong with an image, the training is worth more
             self.events.emit("warning", f"no sample grid at step {self.step}: {error!r}", step=self.step)
         else:
             self.events.emit("sample", f"samples at {path}", step=self.step, file=str(path))
@@ -476,7 +476,7 @@ class Loop:
                 assert self.evaluate is not None
                 with self._showing() as networks:
                     return dict(self.evaluate(networks, self.step))
-            except Exception as error:  # as for a picture
+            except Exception as error:  # as for an image
                 self.events.emit("warning", f"no metrics at step {self.step}: {error!r}", step=self.step)
                 return {}
 

@@ -122,7 +122,7 @@ class Trainable(Protocol):
         """In the order in which a step runs them."""
 
     def begin(self, batch: Any) -> Any:
-        """What all phases of one step share: encodings, noise, generated pictures with their graph.
+        """What all phases of one step share: encodings, noise, generated images with their graph.
 
         Every trained parameter requires a gradient here. A phase that must not reach another's network
         detaches.

@@ -1,1 +1,1 @@
-"""Joins models, encoders and data to make pictures and figures."""
+"""Joins models, encoders and data to make images and figures."""

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from gancli.data.attributes import contradictions, parse_attributes
 from gancli.data.shards import Dataset
 from gancli.errors import DataError, UsageError
-from gancli.folders import load_part, model_folder_of, read_folder, reading_settings, write_folder
-from gancli.inference.loaded_model import NOISE, Drawing, freeze, told_apart
+from gancli.inference.loaded import NOISE, Drawing, freeze, told_apart
 from gancli.models.attr2image import ImageGenerator, ShapeGenerator, enlarge_shapes
+from gancli.weights_folder import load_part, model_folder_of, read_folder, reading_settings, write_folder
 
 KIND = "attr2image"
 CONDITION, SECOND_CONDITION = "condition_noise", "second_condition_noise"  # of Stage I, of Stage II
@@ -142,7 +142,7 @@ class LoadedAttr2Image:
     def draw_vectors(
         self, vectors: NDArray[np.float32], noises: Mapping[str, Tensor], shapes: Tensor | None = None
     ) -> Drawing:
-        """Pictures of B sets of attributes, silhouettes first.
+        """Images of B sets of attributes, silhouettes first.
 
         Args:
             vectors: (B, A) in [0, 1].
@@ -150,7 +150,7 @@ class LoadedAttr2Image:
             shapes: (B, 1, s, s) in [-1, 1] to draw on; None lets Stage I draw them.
 
         Returns:
-            The silhouettes as grey pictures (B, 3, s, s), and the pictures where there is a Stage II.
+            The silhouettes as grey images (B, 3, s, s), and the images where there is a Stage II.
         """
         silhouettes = self.draw_shapes(vectors, noises) if shapes is None else shapes
         grey = torch.where(silhouettes >= 0, 1.0, -1.0).expand(-1, 3, -1, -1)
@@ -167,7 +167,7 @@ class LoadedAttr2Image:
         """
         if self.shape is None:
             raise UsageError(
-                f"{self.folder}: holds a model of pictures without one of shapes",
+                f"{self.folder}: holds a model of images without one of shapes",
                 "Say --shape-model RUN with a run of stage=shape, or --shape FILE for a silhouette of your own.",
             )
         device = next(self.shape.parameters()).device
@@ -176,7 +176,7 @@ class LoadedAttr2Image:
 
     @torch.no_grad()
     def paint(self, shapes: Tensor, vectors: NDArray[np.float32], noises: Mapping[str, Tensor]) -> Tensor:
-        """Stage II's pictures (B, 3, S, S) on silhouettes (B, 1, s, s), of attributes (B, A)."""
+        """Stage II's images (B, 3, S, S) on silhouettes (B, 1, s, s), of attributes (B, A)."""
         assert self.image is not None
         device = next(self.image.parameters()).device
         attributes = torch.from_numpy(vectors[:, list(self.image_columns)]).to(device)

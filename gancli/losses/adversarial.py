@@ -12,7 +12,7 @@ from torch import Tensor
 def bce_real(logits: Tensor) -> Tensor:
     """Binary cross-entropy against the label "real": mean of -log sigmoid(logits), computed in float32.
 
-    The discriminator's term for real pictures and the generator's (non-saturating) term for its own
+    The discriminator's term for real images and the generator's (non-saturating) term for its own
     (FF-GAN eqs. 8 and 11).
 
     Args:
@@ -24,7 +24,7 @@ def bce_real(logits: Tensor) -> Tensor:
 def bce_fake(logits: Tensor) -> Tensor:
     """Binary cross-entropy against the label "fake": mean of -log(1 - sigmoid(logits)), in float32.
 
-    The discriminator's term for generated pictures and for real pictures under a wrong sentence (FF-GAN eq. 11).
+    The discriminator's term for generated images and for real images under a wrong sentence (FF-GAN eq. 11).
 
     Args:
         logits: Any shape, unbounded.
@@ -35,7 +35,7 @@ def bce_fake(logits: Tensor) -> Tensor:
 def lsgan_real(scores: Tensor) -> Tensor:
     """Least squares against the label "real": mean of (score - 1)^2, in float32 (attr2image, sections 3.2 and 3.3).
 
-    The discriminator's term for real pictures and the generator's for its own. The paper has no factor 1/2.
+    The discriminator's term for real images and the generator's for its own. The paper has no factor 1/2.
 
     Args:
         scores: Any shape, unbounded.
@@ -46,7 +46,7 @@ def lsgan_real(scores: Tensor) -> Tensor:
 def lsgan_fake(scores: Tensor) -> Tensor:
     """Least squares against the label "fake": mean of score^2, in float32.
 
-    The discriminator's term for generated pictures and for real pictures under wrong attributes.
+    The discriminator's term for generated images and for real images under wrong attributes.
 
     Args:
         scores: Any shape, unbounded.
@@ -55,7 +55,7 @@ def lsgan_fake(scores: Tensor) -> Tensor:
 
 
 def hinge_real(scores: Tensor) -> Tensor:
-    """The discriminator's hinge term for real pictures: mean of max(0, 1 - score), in float32 (Fusion-S2iGan eq. 19).
+    """The discriminator's hinge term for real images: mean of max(0, 1 - score), in float32 (Fusion-S2iGan eq. 19).
 
     Args:
         scores: Any shape, unbounded.
@@ -64,7 +64,7 @@ def hinge_real(scores: Tensor) -> Tensor:
 
 
 def hinge_fake(scores: Tensor) -> Tensor:
-    """Its term for generated pictures and mismatched pairs: mean of max(0, 1 + score), in float32.
+    """Its term for generated images and mismatched pairs: mean of max(0, 1 + score), in float32.
 
     Args:
         scores: Any shape, unbounded.
@@ -76,7 +76,7 @@ def generator_hinge(scores: Tensor) -> Tensor:
     """The generator's term beside a hinge discriminator: mean of -score, in float32.
 
     Args:
-        scores: Of generated pictures, any shape, unbounded.
+        scores: Of generated images, any shape, unbounded.
     """
     return -scores.float().mean()
 
@@ -86,8 +86,8 @@ def relativistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     generated one by 1, generated ones below the average real one by 1; the mean of both squares, in float32.
 
     Args:
-        real: Scores of real pictures, any shape, unbounded.
-        fake: Of generated pictures.
+        real: Scores of real images, any shape, unbounded.
+        fake: Of generated images.
     """
     real, fake = real.float(), fake.float()
     return ((real - fake.mean() - 1).square().mean() + (fake - real.mean() + 1).square().mean()) / 2
@@ -97,8 +97,8 @@ def relativistic_generator(real: Tensor, fake: Tensor) -> Tensor:
     """The generator's loss beside it: the discriminator's with the sides exchanged.
 
     Args:
-        real: Scores of real pictures, any shape, unbounded.
-        fake: Of generated pictures.
+        real: Scores of real images, any shape, unbounded.
+        fake: Of generated images.
     """
     return relativistic_discriminator(fake, real)
 

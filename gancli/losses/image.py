@@ -1,4 +1,4 @@
-"""Losses between pictures: features, texture, smoothness, edges (CSF-GAN, section 3.4)."""
+"""Losses between images: features, texture, smoothness, edges (CSF-GAN, section 3.4)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def feature_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
     """The perceptual loss (eq. 7): the mean absolute difference of each layer's features, summed over the layers.
 
     Args:
-        real: (B, C, H, W) per layer, of the original pictures.
+        real: (B, C, H, W) per layer, of the original images.
         fake: The same of the generated ones.
     """
     terms = [F.l1_loss(ours.float(), theirs.float()) for ours, theirs in zip(fake, real, strict=True)]
@@ -27,7 +27,7 @@ def style_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
     """The same of the layers' Gram matrices (CSF-GAN code; the paper has no such term).
 
     Args:
-        real: (B, C, H, W) per layer, of the original pictures.
+        real: (B, C, H, W) per layer, of the original images.
         fake: The same of the generated ones.
     """
     return feature_loss([gram_matrix(layer) for layer in real], [gram_matrix(layer) for layer in fake])

@@ -1,4 +1,4 @@
-"""How well pictures match captions, written or spoken: as a whole, and word by region (DAMSM; AttnGAN, section 3.2).
+"""How well images match captions, written or spoken: as a whole, and word by region (DAMSM; AttnGAN, section 3.2).
 
 Everything is batched over all image-caption pairs of the batch and computed in float32: the exponents of
 the two softmaxes (gamma up to 10) lose digits that matter in bfloat16.
@@ -31,7 +31,7 @@ def word_region_similarity(
 ) -> Tensor:
     """R(image, caption) of AttnGAN eqs. 7-10 for every image with every caption.
 
-    Each word attends to the regions of the picture (softmax over words, then over regions with `gamma1`); the
+    Each word attends to the regions of the image (softmax over words, then over regions with `gamma1`); the
     similarity is log sum_t exp(gamma2 * cos(context_t, word_t)), without the outer 1/gamma2 of the paper, as in
     its public code.
 
@@ -83,7 +83,7 @@ def cosine_similarity_matrix(images: Tensor, sentences: Tensor) -> Tensor:
 def matching_loss(similarity: Tensor, class_ids: Tensor) -> Tensor:
     """Cross-entropy of the right pair against the rest of the batch, both ways (AttnGAN eqs. 11-13).
 
-    A wrong pair whose picture and caption share a class is left out: it may well match.
+    A wrong pair whose image and caption share a class is left out: it may well match.
 
     Args:
         similarity: (B, B), already sharpened; rows are images, the right pairs on the diagonal.

@@ -95,7 +95,7 @@ class TwiceDifferentiableLayers(TorchFunctionMode):
 
 
 def gradient_norms(scores: Tensor, images: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-    """How fast each score changes with its picture and with its condition.
+    """How fast each score changes with its image and with its condition.
 
     The norms can be differentiated once more. To be called in float32, outside autocast, on scores that were computed
     there: the powers that a penalty takes of them overflow half precision. Scores of convolutions are best computed
@@ -123,10 +123,10 @@ def matching_aware_penalty(
 ) -> Tensor:
     """Matching-aware zero-centred gradient penalty, MA-GP, without its weight (DF-GAN; Fusion-S2iGan eq. 20).
 
-    Taken at real pictures with their own condition, it makes the discriminator flat there.
+    Taken at real images with their own condition, it makes the discriminator flat there.
 
     Args:
-        by_image: (B,) norms of the scores' gradients by the pictures.
+        by_image: (B,) norms of the scores' gradients by the images.
         by_condition: (B,) norms of those by the conditions.
         power: p, at least 2.
         form: "concat" takes the norm of both gradients as one vector (DF-GAN code), "sum" adds the two norms (eq. 20).

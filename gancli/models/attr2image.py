@@ -1,11 +1,11 @@
 """Realistic Image Generation via Cross-domain Information (Zhao), here attr2image.
 
 Stage I (attribute2shape, section 3.2) draws a silhouette from the attributes that a silhouette shows. Stage II
-(shape2image, section 3.3) paints a picture on a silhouette from the other attributes. The paper has no code and no
+(shape2image, section 3.3) paints an image on a silhouette from the other attributes. The paper has no code and no
 table of layers: they are DCGAN's, pix2pix's and StackGAN's, which it builds on, and docs/attr2image.md lists what was
 chosen.
 
-B is the batch, S the side of the pictures, A the number of the stage's own attributes, C the length of the augmented
+B is the batch, S the side of the images, A the number of the stage's own attributes, C the length of the augmented
 condition, Z of the noise, W a network's width. A silhouette is +1 on the bird and -1 around it.
 """
 
@@ -171,13 +171,13 @@ def deconv4x4(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:
 
 
 def trunk(channels: int, size: int, width: int, smallest: int = SMALLEST_MAP) -> tuple[list[nn.Module], int]:
-    """Halvings of a picture down to a small feature map: the layers and the channels of the last one.
+    """Halvings of an image down to a small feature map: the layers and the channels of the last one.
 
-    The first convolution has a bias, as pix2pix's. Without it (DCGAN) nothing tells a bright picture from a faint one,
+    The first convolution has a bias, as pix2pix's. Without it (DCGAN) nothing tells a bright image from a faint one,
     as batch norm scales either alike, and a generator learns late that silhouettes are black and white.
 
     Args:
-        channels: Of the picture.
+        channels: Of the image.
         size: Its side.
         width: Channels of the first layer; each next one doubles them, up to eight times as many.
         smallest: Side of the feature map.
@@ -196,11 +196,11 @@ def trunk(channels: int, size: int, width: int, smallest: int = SMALLEST_MAP) ->
 
 
 def global_discriminator(*, size: int = 64, channels: int = 1, width: int = 64) -> nn.Sequential:
-    """D_i with N_i = 1: one score for the whole picture. (B, channels, S, S) -> (B, 1, 1, 1), unbounded.
+    """D_i with N_i = 1: one score for the whole image. (B, channels, S, S) -> (B, 1, 1, 1), unbounded.
 
     Args:
         size: S.
-        channels: 1 of silhouettes, 3 of pictures, 4 of pictures beside their silhouettes.
+        channels: 1 of silhouettes, 3 of images, 4 of images beside their silhouettes.
         width: W.
     """
     layers, features = trunk(channels, size, width)
@@ -211,11 +211,11 @@ def local_discriminator(*, size: int = 64, channels: int = 1, width: int = 64) -
     """D_i with N_i = 3: a score for each of 3x3 patches. (B, channels, S, S) -> (B, 1, 3, 3), unbounded.
 
     At 64 pixels a patch has 46 a side. A padded convolution on the 4x4 map would give as many scores, but each would
-    see the whole picture.
+    see the whole image.
 
     Args:
         size: S.
-        channels: Of the pictures.
+        channels: Of the images.
         width: W.
     """
     layers, features = trunk(channels, size, width, smallest=2 * SMALLEST_MAP)
@@ -226,10 +226,10 @@ def pixel_discriminator(*, channels: int = 1, width: int = 64) -> nn.Sequential:
     """pix2pix's PixelGAN, which judges each pixel by itself. (B, channels, S, S) -> (B, 1, S, S), unbounded.
 
     An experiment: the paper's words "1x1 PixelGAN" taken literally, where its definition of N_i means the whole
-    picture.
+    image.
 
     Args:
-        channels: Of the pictures.
+        channels: Of the images.
         width: W.
     """
     return _initialised(
@@ -255,12 +255,12 @@ def conditional_discriminator(
     compressed_dim: int = 128,
     residual: bool = False,
 ) -> MatchingDiscriminator:
-    """D_cGAN: whether a picture is real and has its attributes.
+    """D_cGAN: whether an image is real and has its attributes.
 
     Args:
         attributes: A.
         size: S.
-        channels: Of the pictures.
+        channels: Of the images.
         width: W.
         compressed_dim: Of the attributes in the head.
         residual: A residual block before the attributes join, as in StackGAN and Dong et al. (2017).
@@ -282,10 +282,10 @@ class Step:
     """What all phases of one training step share.
 
     Attributes:
-        real: (B, C, S, S), as the discriminators see them: silhouettes, pictures, or pictures beside silhouettes.
+        real: (B, C, S, S), as the discriminators see them: silhouettes, images, or images beside silhouettes.
         fake: Likewise, generated, with their graph.
         attributes: (B, A), of both; None where nothing is conditional.
-        wrong_attributes: (B, A), of other pictures; likewise.
+        wrong_attributes: (B, A), of other images; likewise.
         output: Of the generator.
     """
 
@@ -300,13 +300,13 @@ class Stage:
     """What both stages are to the engine: each discriminator takes a step of its own, then the generator.
 
     The generator draws once per step; the discriminators learn from that detached, the generator from the
-    discriminators just updated. Real and generated pictures pass a discriminator one after the other: its batch norm
+    discriminators just updated. Real and generated images pass a discriminator one after the other: its batch norm
     must not tell them apart by mixing them. A weight on the whole loss of a discriminator would change nothing, as
     each has its own Adam, so lambda_i weighs the generator's terms only.
 
     Args:
         generator: To be trained.
-        judges: The D_i, which look at the picture alone, by name: "global", "local".
+        judges: The D_i, which look at the image alone, by name: "global", "local".
         conditional: D_cGAN; None where attributes take no part.
         weights: lambda_i of each judge.
         kl_weight: lambda_0, on the mean over dimensions.
@@ -527,7 +527,7 @@ class DecoderLevel(nn.Module):
 
 
 class ImageGenerator(nn.Module):
-    """Silhouette and condition to a picture: pix2pix's U-Net, as deep as the side allows.
+    """Silhouette and condition to an image: pix2pix's U-Net, as deep as the side allows.
 
     Layer i of the encoder is skipped to layer n - i of the decoder (section 3.3). There is no noise but that of the
     augmentation and of dropout.
@@ -589,7 +589,7 @@ class ImageGenerator(nn.Module):
         return [*self.encoder, *self.decoder]
 
     def forward(self, shapes: Tensor, attributes: Tensor, condition_noise: Tensor) -> ImageOutput:
-        """Paints pictures.
+        """Paints images.
 
         Args:
             shapes: (B, 1, S, S) in [-1, 1].
@@ -637,15 +637,15 @@ def coarsen_shapes(shapes: Tensor) -> Tensor:
 
 
 class Shape2Image(Stage):
-    """Stage II as the engine trains it, on silhouettes of the data: only those have a picture to compare with.
+    """Stage II as the engine trains it, on silhouettes of the data: only those have an image to compare with.
 
     Args:
         generator: To be trained.
         judges: {"global": D}, or empty for the paper's equations, which leave out what its Fig. 1 shows.
         conditional: D_cGAN.
         weights: As of `Stage`.
-        l1_weight: Of the mean absolute difference from the picture. The paper writes a sum.
-        d_sees_shape: The discriminators are given the silhouette beside the picture, as in pix2pix.
+        l1_weight: Of the mean absolute difference from the image. The paper writes a sum.
+        d_sees_shape: The discriminators are given the silhouette beside the image, as in pix2pix.
         shape_noise: Probability with which a silhouette is coarsened to what Stage I draws.
         kl_weight, negative_weight, generator_lr, discriminator_lr, betas: As of `Stage`.
     """
@@ -694,7 +694,7 @@ class Shape2Image(Stage):
         output = self.generator(shapes, batch.attributes, condition_noise)
         real, fake = images, output.images
         if self.d_sees_shape:  # the silhouette that the generator was given, of both
-            real, fake = (torch.cat([pictures, shapes], dim=1) for pictures in (real, fake))
+            real, fake = (torch.cat([part, shapes], dim=1) for part in (real, fake))
         return Step(real, fake, batch.attributes, batch.wrong_attributes, output)
 
     def generator_terms(self, step: Step) -> dict[str, Tensor]:

@@ -1,13 +1,13 @@
 """CSF-GAN: Cross-modal Semantic Fusion-based Generative Adversarial Network for Text-guided Image Inpainting (Zhang et
 al., 2025).
 
-A U-Net fills the hole of a picture in one pass (section 3.1); its encoder is modulated by the sentence in the coarse
+A U-Net fills the hole of an image in one pass (section 3.1); its encoder is modulated by the sentence in the coarse
 layers and by the words in the fine ones (SFM, 3.2). One discriminator judges the region of the hole against each word
-of the caption (WLD, 3.3), another the whole picture. Where the paper is silent or contradicts its public code,
+of the caption (WLD, 3.3), another the whole image. Where the paper is silent or contradicts its public code,
 docs/csfgan.md lists the choice.
 
-B is the batch, S the side of the pictures, D the width of the text features, L the padded caption length, Z the length
-of the condition, C the channels of a feature map. A hole is 1 where the picture is to be filled.
+B is the batch, S the side of the images, D the width of the text features, L the padded caption length, Z the length
+of the condition, C the channels of a feature map. A hole is 1 where the image is to be filled.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gancli.boxes import Box, cut
 from gancli.data.loader import Batch
 from gancli.engine.phases import Phase
 from gancli.losses.adversarial import (
@@ -43,6 +42,7 @@ from gancli.models.layers import (
     has_few_places,
     leaky,
 )
+from gancli.ops.boxes import Box, cut
 
 Fusion = Literal["both", "sentence", "word", "none"]
 WordPool = Literal["mean-prob", "mean-feat"]
@@ -225,8 +225,8 @@ class GeneratorOutput:
     """What one pass of the generator gives.
 
     Attributes:
-        raw: (B, 3, S, S) in [-1, 1], the whole picture as the network paints it; outside a window it means nothing.
-        composite: (B, 3, S, S), painted in the hole and the given picture around it.
+        raw: (B, 3, S, S) in [-1, 1], the whole image as the network paints it; outside a window it means nothing.
+        composite: (B, 3, S, S), painted in the hole and the given image around it.
         attention: (B, L, H, W) per layer that attends to words, outermost first.
         mean: (B, Z) of the conditioning augmentation; None where the sentence takes no part.
         log_variance: Likewise.
@@ -250,7 +250,7 @@ class Generator(nn.Module):
         condition_dim: Length of the augmented sentence.
         fusion: Which of the text the encoder is modulated by (ablation). "none" is the paper's baseline: plain blocks,
             and the condition is put beside the innermost features.
-        mask_channel: The hole is a fourth channel of the input; the paper's network is only given the picture, grey
+        mask_channel: The hole is a fourth channel of the input; the paper's network is only given the image, grey
             in the hole.
 
     Raises:
@@ -371,8 +371,8 @@ def decoded_parts(window: Box, whole: Box, levels: int) -> list[Box]:
     """What the decoder has to read at each level to paint a window right, the outermost level first.
 
     Args:
-        window: Of the picture.
-        whole: The picture.
+        window: Of the image.
+        whole: The image.
         levels: Of the U-Net that have a skip connection.
     """
     parts = [window.grown(1, whole)]  # the last convolution reads a place more on every side
@@ -398,7 +398,7 @@ def hole_boxes(holes: Tensor) -> Tensor:
 
 
 def box_of_all(boxes: Tensor, side: int) -> Box:
-    """The box that holds all boxes (B, 4) of pictures of that side, in steps of 32 pixels.
+    """The box that holds all boxes (B, 4) of images of that side, in steps of 32 pixels.
 
     The steps are for cuDNN, which tunes itself to each new shape.
     """
@@ -408,7 +408,7 @@ def box_of_all(boxes: Tensor, side: int) -> Box:
 
 
 def crop_boxes(images: Tensor, boxes: Tensor, side: int) -> Tensor:
-    """Each picture's box, resized bilinearly to a square of `side` pixels; a box of that size comes out as it is.
+    """Each image's box, resized bilinearly to a square of `side` pixels; a box of that size comes out as it is.
 
     Args:
         images: (B, 3, S, S).
@@ -416,7 +416,7 @@ def crop_boxes(images: Tensor, boxes: Tensor, side: int) -> Tensor:
         side: Of the result.
 
     Returns:
-        (B, 3, side, side) float32, differentiable in the pictures.
+        (B, 3, side, side) float32, differentiable in the images.
     """
     size = images.shape[-1]
     left, top, right, bottom = boxes.float().unbind(dim=1)
@@ -525,12 +525,12 @@ def word_importance(words: Tensor, mask: Tensor) -> Tensor:
 
 
 class Discriminator(nn.Module):
-    """Judges overlapping patches of a picture, given another one to compare it with.
+    """Judges overlapping patches of an image, given another one to compare it with.
 
     Args:
         width: Channels of the first convolution.
-        paired: It sees the other picture in three more channels: the original beside a filled one, and the filled
-            one beside the original (public code). Otherwise the picture alone (the paper's D(I)).
+        paired: It sees the other image in three more channels: the original beside a filled one, and the filled
+            one beside the original (public code). Otherwise the image alone (the paper's D(I)).
     """
 
     def __init__(self, *, width: int = 64, paired: bool = True) -> None:
@@ -547,19 +547,19 @@ class Discriminator(nn.Module):
         return [self.layers]
 
     def forward(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores of original and filled pictures, in one pass: no statistics run over the batch.
+        """Scores of original and filled images, in one pass: no statistics run over the batch.
 
         Args:
             real: (B, 3, S, S) in [-1, 1].
             fake: The same, filled.
 
         Returns:
-            Of the original and of the filled pictures, each (B, 1, P, P), unbounded.
+            Of the original and of the filled images, each (B, 1, P, P), unbounded.
         """
-        pictures = torch.cat([real, fake])
+        images = torch.cat([real, fake])
         if self.paired:
-            pictures = torch.cat([pictures, torch.cat([fake, real])], dim=1)
-        by_real, by_fake = self.layers(pictures).chunk(2)
+            images = torch.cat([images, torch.cat([fake, real])], dim=1)
+        by_real, by_fake = self.layers(images).chunk(2)
         return by_real, by_fake
 
 
@@ -573,19 +573,19 @@ class TextEncoder(Protocol):
 
 
 class ImageEncoder(Protocol):
-    """Pictures (B, 3, S, S) in [-1, 1] to regions (B, D, H, W) and code (B, D), differentiably."""
+    """Images (B, 3, S, S) in [-1, 1] to regions (B, D, H, W) and code (B, D), differentiably."""
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]: ...
 
 
 class PerceptualNetwork(Protocol):
-    """The features of some layers, of pictures (B, 3, H, W) in [-1, 1] and of copies that differ in a box only."""
+    """The features of some layers, of images (B, 3, H, W) in [-1, 1] and of copies that differ in a box only."""
 
     def surroundings(self, box: Box, whole: Box) -> Box:
-        """What of pictures decides all features that change where the pictures change in a box."""
+        """What of images decides all features that change where the images change in a box."""
 
     def compare(self, real: Tensor, fake: Tensor, box: Box) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        """Of both, differentiable in the copies. The box holds all pictures' differences."""
+        """Of both, differentiable in the copies. The box holds all images' differences."""
 
 
 @dataclass(frozen=True)
@@ -622,9 +622,9 @@ class Verdict:
 
     Attributes:
         real: Scores of the originals, (B, 1, P, P).
-        fake: Scores of the filled pictures.
+        fake: Scores of the filled images.
         local_real: Log-probabilities of the originals' regions and words, (B,); None without word discriminator.
-        local_fake: Of the filled pictures' ones.
+        local_fake: Of the filled images' ones.
         local_wrong: Of the originals' regions and other captions' words; None where these are not asked for.
     """
 
@@ -647,7 +647,7 @@ class Step:
     words: Tensor  # (B, D, L)
     mask: Tensor  # (B, L)
     output: GeneratorOutput
-    judged: Tensor  # (B, 3, S, S), the filled pictures cut off the generator: what the verdict was given on
+    judged: Tensor  # (B, 3, S, S), the filled images cut off the generator: what the verdict was given on
     verdict: Verdict
 
 
@@ -671,14 +671,14 @@ class CSFGAN:
 
     Args:
         generator: To be trained.
-        discriminator: Of whole pictures.
+        discriminator: Of whole images.
         word_discriminator: Of the holes' regions and words; None trains without (ablation).
         text_encoder: Frozen.
         image_encoder: Of the matching loss, frozen; None where its weight is 0.
         perceptual: Frozen network of the perceptual and the style loss; None where their weights are 0.
         weights: Of the generator's terms.
         edge: Operator of the edge loss.
-        adversarial: "lsgan-ra": relativistic least squares on the whole picture (public code); "bce": eqs. 10 and 11.
+        adversarial: "lsgan-ra": relativistic least squares on the whole image (public code); "bce": eqs. 10 and 11.
         mismatched_words: The word discriminator also learns that a real region does not show the next caption's words
             (TAGAN; neither the paper nor its code).
         gammas: gamma_1, gamma_2, gamma_3 of the matching loss.
@@ -760,12 +760,12 @@ class CSFGAN:
         return Step(batch, images, holes, boxes, sentence, words, mask, output, judged, verdict)
 
     def judge(self, real: Tensor, fake: Tensor, boxes: Tensor, words: Tensor, mask: Tensor) -> Verdict:
-        """Both discriminators' opinion of originals and filled pictures (B, 3, S, S) with holes in `boxes` (B, 4)."""
+        """Both discriminators' opinion of originals and filled images (B, 3, S, S) with holes in `boxes` (B, 4)."""
         by_real, by_fake = self.discriminator(real, fake)
         if self.word_discriminator is None:
             return Verdict(by_real, by_fake)
         # The holes' regions at half the side, as the paper's central hole has it
-        regions = [crop_boxes(pictures, boxes, real.shape[-1] // 2) for pictures in (real, fake)]
+        regions = [crop_boxes(images, boxes, real.shape[-1] // 2) for images in (real, fake)]
         captions, masks = [words] * 2, [mask] * 2
         if self.mismatched_words:
             regions.append(regions[0])
@@ -810,8 +810,8 @@ class CSFGAN:
         if weights.kl > 0 and step.output.mean is not None and step.output.log_variance is not None:
             terms["kl"] = weights.kl * augmentation_kl(step.output.mean, step.output.log_variance)
         if weights.adversarial > 0:
-            by_picture = self.generator_adversarial_terms(step)
-            terms |= {name: weights.adversarial * term for name, term in by_picture.items()}
+            by_image = self.generator_adversarial_terms(step)
+            terms |= {name: weights.adversarial * term for name, term in by_image.items()}
         return terms
 
     def generator_adversarial_terms(self, step: Step) -> dict[str, Tensor]:

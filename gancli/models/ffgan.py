@@ -1,8 +1,8 @@
 """FF-GAN: Fine-grained Cross-modal Fusion based Refinement for Text-to-Image Synthesis (Sun et al., 2022).
 
-A sentence vector makes a small picture (section 3.1); each refinement stage fuses word features into the feature
+A sentence vector makes a small image (section 3.1); each refinement stage fuses word features into the feature
 map (FF-Block, 3.2.1), adds a global semantic map (GSR, 3.2.2) and doubles the side; one discriminator per stage
-judges the picture alone and together with its sentence (3.3). Where the paper is silent or contradicts its public
+judges the image alone and together with its sentence (3.3). Where the paper is silent or contradicts its public
 code, docs/ffgan.md lists the choice.
 
 B is the batch, D the width of the text features, L the padded caption length, C the generator's width (ngf).
@@ -78,7 +78,7 @@ class ResidualBlock(nn.Module):
 
 
 class ImageHead(nn.Module):
-    """Feature map to picture: (B, C, H, W) -> (B, 3, H, W) in [-1, 1]."""
+    """Feature map to image: (B, C, H, W) -> (B, 3, H, W) in [-1, 1]."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class ImageHead(nn.Module):
 
 
 class InitialStage(nn.Module):
-    """G_0 (eq. 3): condition and noise to the first feature map; its depth follows the first picture's side."""
+    """G_0 (eq. 3): condition and noise to the first feature map; its depth follows the first image's side."""
 
     def __init__(self, condition_dim: int, noise_dim: int, channels: int, size: int) -> None:
         super().__init__()
@@ -230,7 +230,7 @@ class Generator(nn.Module):
     """The whole generator of FF-GAN's Fig. 2.
 
     Args:
-        stages: Picture sides, each twice the one before; the first is 4 * 2^k.
+        stages: Image sides, each twice the one before; the first is 4 * 2^k.
         text_dim: D, the width of word and sentence features.
         width: C, channels of every stage's feature map (ngf).
         noise_dim: Length of z.
@@ -298,7 +298,7 @@ class Generator(nn.Module):
     def forward(
         self, sentence: Tensor, words: Tensor, mask: Tensor, noise: Tensor, condition_noise: Tensor
     ) -> GeneratorOutput:
-        """Text features to pictures of every stage.
+        """Text features to images of every stage.
 
         Args:
             sentence: (B, D).
@@ -332,12 +332,12 @@ def spectral_conv(
 
 
 class Discriminator(nn.Module):
-    """D_i: judges a picture alone and with its sentence, from one 4x4 feature map.
+    """D_i: judges an image alone and with its sentence, from one 4x4 feature map.
 
     Spectral norm on every convolution but the two that give the logits; one power iteration per forward pass.
 
     Args:
-        size: Side of the pictures, 4 * 2^k.
+        size: Side of the images, 4 * 2^k.
         width: Channels of the first convolution (ndf).
         text_dim: D of the sentence vector.
     """
@@ -370,11 +370,11 @@ class Discriminator(nn.Module):
         initialise_weights(self.conditional_logit)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Pictures (B, 3, S, S) in [-1, 1] to features (B, F, 4, 4)."""
+        """Images (B, 3, S, S) in [-1, 1] to features (B, F, 4, 4)."""
         return self.encoder(images)
 
     def unconditional(self, features: Tensor) -> Tensor:
-        """Features (B, F, 4, 4) to the logit that the picture is real, (B,)."""
+        """Features (B, F, 4, 4) to the logit that the image is real, (B,)."""
         return self.unconditional_logit(features).flatten()
 
     def conditional(self, features: Tensor, sentence: Tensor) -> Tensor:
@@ -393,7 +393,7 @@ class TextEncoder(Protocol):
 
 
 class ImageEncoder(Protocol):
-    """Pictures (B, 3, S, S) in [-1, 1] to regions (B, D, H, W) and code (B, D), differentiably."""
+    """Images (B, 3, S, S) in [-1, 1] to regions (B, D, H, W) and code (B, D), differentiably."""
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]: ...
 
@@ -401,8 +401,8 @@ class ImageEncoder(Protocol):
 def discriminator_loss(discriminator: Discriminator, real: Tensor, fake: Tensor, sentence: Tensor) -> Tensor:
     """Loss of one discriminator (eq. 11, with the weights and the wrong pair of the public code).
 
-    Real and generated pictures go through the network together: it has no batch statistics. The wrong pair is a
-    real picture with the next sentence of the batch.
+    Real and generated images go through the network together: it has no batch statistics. The wrong pair is a
+    real image with the next sentence of the batch.
 
     Args:
         discriminator: D_i.
@@ -444,16 +444,16 @@ class Step:
 
 
 class FFGAN:
-    """FF-GAN as the engine trains it: text is encoded and pictures are generated once per step, the
+    """FF-GAN as the engine trains it: text is encoded and images are generated once per step, the
     discriminators learn from them detached, then the generator learns from the discriminators just updated.
 
     Args:
         generator: To be trained.
-        discriminators: One per stage, by picture side.
+        discriminators: One per stage, by image side.
         text_encoder: Frozen.
-        image_encoder: Frozen; gradients pass through it to the pictures.
+        image_encoder: Frozen; gradients pass through it to the images.
         kl_weight: lambda_1 of eq. 10.
-        damsm_weight: lambda_2 of eq. 10, applied to the largest picture; 0 leaves the image encoder unused.
+        damsm_weight: lambda_2 of eq. 10, applied to the largest image; 0 leaves the image encoder unused.
         gammas: gamma_1, gamma_2, gamma_3 of the DAMSM loss.
         generator_lr: Of Adam.
         discriminator_lr: Of Adam.
@@ -505,7 +505,7 @@ class FFGAN:
         ]
 
     def begin(self, batch: Batch) -> Step:
-        """Encodes the captions and generates the pictures, once for all phases."""
+        """Encodes the captions and generates the images, once for all phases."""
         longest = int(batch.lengths.max())
         with torch.no_grad():
             words, sentence = self.text_encoder(batch.tokens[:, :longest], batch.lengths)

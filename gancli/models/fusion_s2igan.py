@@ -1,7 +1,7 @@
 """Fusion-S2iGan: an efficient and effective single-stage framework for speech-to-image generation (Zhang and Schomaker,
 2024).
 
-One generator draws a picture from noise and one vector, that of a spoken caption or of a written one; at every
+One generator draws an image from noise and one vector, that of a spoken caption or of a written one; at every
 resolution the vector is fused with the visual features. The modules stand in the paper's order, each beside what its
 substitution studies put in its place (Tables 3 to 6); the block `dfgan` makes the same network DF-GAN. The paper gives
 few numbers and there is no public code: docs/fusion-s2igan.md lists what is from where.
@@ -343,13 +343,13 @@ class DualResidualBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    """Noise and a condition to a picture: a linear layer, a block per resolution, a convolution (eqs. 3-6).
+    """Noise and a condition to an image: a linear layer, a block per resolution, a convolution (eqs. 3-6).
 
     The last block has W channels, each one before it twice as many, at most 8W: at 256 pixels 8, 8, 8, 8, 4, 2, 1
     times W.
 
     Args:
-        size: Side of the pictures, 4 * 2^k with k >= 1.
+        size: Side of the images, 4 * 2^k with k >= 1.
         condition_dim: E.
         width: W.
         noise_dim: Z.
@@ -398,7 +398,7 @@ class Generator(nn.Module):
                 raise ValueError(f"{name} is {value!r}, not one of {', '.join(get_args(kind))}")
         steps = doublings(SMALLEST_MAP, size)
         if steps < 1:
-            raise ValueError(f"the smallest picture has {2 * SMALLEST_MAP} pixels a side, not {size}")
+            raise ValueError(f"the smallest image has {2 * SMALLEST_MAP} pixels a side, not {size}")
         self.size = size
         self.noise_dim = noise_dim
         self.condition_dim = condition_dim
@@ -444,7 +444,7 @@ class Generator(nn.Module):
         return [*self.blocks, self.out]
 
     def forward(self, noise: Tensor, condition: Tensor) -> Tensor:
-        """Standard normal noise (B, Z) and conditions (B, E) to pictures (B, 3, S, S) in [-1, 1]."""
+        """Standard normal noise (B, Z) and conditions (B, E) to images (B, 3, S, S) in [-1, 1]."""
         condition = self.condition_scale * condition
         if self.noise_in_condition:
             condition = torch.cat([noise, condition], dim=1)
@@ -484,10 +484,10 @@ class DownBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Judges from a 4x4 map whether a picture is real and belongs to its condition. It has no normalisation.
+    """Judges from a 4x4 map whether an image is real and belongs to its condition. It has no normalisation.
 
     Args:
-        size: Side of the pictures, 4 * 2^k with k >= 1.
+        size: Side of the images, 4 * 2^k with k >= 1.
         condition_dim: E.
         width: W, channels of the first convolution; each block doubles them.
         most: Times W, the most channels: 32 in the paper (1024), 8 in DF-GAN's CVPR version.
@@ -513,7 +513,7 @@ class Discriminator(nn.Module):
         return [self.encoder]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Pictures (B, 3, S, S) in [-1, 1] to features (B, F, 4, 4)."""
+        """Images (B, 3, S, S) in [-1, 1] to features (B, F, 4, 4)."""
         features: Tensor = self.encoder(images)
         return features
 
@@ -535,7 +535,7 @@ class Step:
         real: (B, 3, S, S).
         fake: (B, 3, S, S), with the generator's graph.
         condition: (B, E), of `real` and `fake`.
-        wrong: (B, E), of other pictures.
+        wrong: (B, E), of other images.
         class_ids: (B,).
     """
 
@@ -547,12 +547,12 @@ class Step:
 
 
 class FusionS2iGan:
-    """Fusion-S2iGan as the engine trains it: discriminator, then generator, on the same generated pictures.
+    """Fusion-S2iGan as the engine trains it: discriminator, then generator, on the same generated images.
 
     Args:
         generator: To be trained.
         discriminator: To be trained.
-        image_encoder: Pictures (B, 3, S, S) to vectors (B, E) that are compared with the condition; frozen. None where
+        image_encoder: Images (B, 3, S, S) to vectors (B, E) that are compared with the condition; frozen. None where
             the matching loss has weight 0.
         matching_weight: Of the matching loss (lambda; "DAMSM" of the paper, whose global half it is).
         matching_gamma: Its sharpness.
@@ -622,7 +622,7 @@ class FusionS2iGan:
         self.phases[1].optimizer.register_step_post_hook(clamp)
 
     def begin(self, batch: Batch) -> Step:
-        """Draws the pictures that both phases look at."""
+        """Draws the images that both phases look at."""
         condition = batch.sentences
         assert condition is not None
         wrong = batch.wrong_sentences
@@ -633,7 +633,7 @@ class FusionS2iGan:
         return Step(batch.images[-1], fake, condition, wrong, batch.class_ids)
 
     def discriminator_terms(self, step: Step) -> dict[str, Tensor]:
-        """The hinge loss (eq. 19) and MA-GP (eq. 20); the real pictures' features serve all three terms on them."""
+        """The hinge loss (eq. 19) and MA-GP (eq. 20); the real images' features serve all three terms on them."""
         scale = self.generator.condition_scale
         # The penalty's sixth power overflows half precision, so its whole graph is in float32
         with torch.autocast(step.real.device.type, enabled=False):
@@ -656,7 +656,7 @@ class FusionS2iGan:
         return {**terms, "generated": hinge_fake(generated) / 2}
 
     def generator_terms(self, step: Step) -> dict[str, Tensor]:
-        """The generator's hinge loss and the matching loss of its pictures with their condition."""
+        """The generator's hinge loss and the matching loss of its images with their condition."""
         condition = self.generator.condition_scale * step.condition
         scores = self.discriminator.score(self.discriminator(step.fake), condition)
         terms = {"adversarial": generator_hinge(scores)}

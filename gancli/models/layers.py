@@ -249,13 +249,13 @@ class WordAttention(nn.Module):
 
 
 class MatchingDiscriminator(nn.Module):
-    """Judges from a 4x4 map whether a picture is real and belongs to its text or attributes (StackGAN's layout).
+    """Judges from a 4x4 map whether an image is real and belongs to its text or attributes (StackGAN's layout).
 
-    The text, compressed by a layer that is not the generator's, is repeated at all 4x4 places beside the picture's
+    The text, compressed by a layer that is not the generator's, is repeated at all 4x4 places beside the image's
     features.
 
     Args:
-        encoder: Pictures (B, C, S, S) to features (B, F, 4, 4).
+        encoder: Images (B, C, S, S) to features (B, F, 4, 4).
         features: F.
         text_dim: E, width of the sentence vectors or number of attributes.
         compressed_dim: Of the text in the head.
@@ -277,7 +277,7 @@ class MatchingDiscriminator(nn.Module):
         return [self.encoder]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Pictures (B, C, S, S) in [-1, 1] to features (B, F, 4, 4)."""
+        """Images (B, C, S, S) in [-1, 1] to features (B, F, 4, 4)."""
         features: Tensor = self.encoder(images)
         return features
 

@@ -1,6 +1,6 @@
 """StackGAN: Text to Photo-realistic Image Synthesis with Stacked Generative Adversarial Networks (Zhang et al., 2017).
 
-Stage I draws shape and colours of a sentence at 64 pixels, Stage II reads the sentence again and redraws that picture
+Stage I draws shape and colours of a sentence at 64 pixels, Stage II reads the sentence again and redraws that image
 at 256. The widths and the order of layers are those of the authors' TensorFlow code for CUB and Oxford-102;
 docs/stackgan.md lists where paper and code differ and what is done here.
 
@@ -45,7 +45,7 @@ TRUNCATION = 2.0  # standard deviations at which TensorFlow's truncated normal e
 def truncated_normal(noise: Tensor) -> Tensor:
     """Standard normal numbers to numbers of the normal distribution truncated at two standard deviations.
 
-    Each goes to the number with the same quantile, so pictures that share their noise stay comparable whichever
+    Each goes to the number with the same quantile, so images that share their noise stay comparable whichever
     distribution the model was trained with. Any shape, computed in float32.
     """
     tail = 0.5 * math.erfc(TRUNCATION / math.sqrt(2))
@@ -104,13 +104,13 @@ class GeneratorOutput:
 
 
 class StageOneGenerator(nn.Module):
-    """Condition and noise to a small picture.
+    """Condition and noise to a small image.
 
     A linear layer makes a 4x4 map, each doubling halves its channels, and the last doubling goes straight to colours;
     after the first map and after the first doubling comes a bottleneck residual block.
 
     Args:
-        size: Side of the pictures, 4 * 2^k with k >= 2.
+        size: Side of the images, 4 * 2^k with k >= 2.
         text_dim: E.
         width: W; at 64 pixels the first map has 8W channels (gf_dim).
         noise_dim: Z.
@@ -134,7 +134,7 @@ class StageOneGenerator(nn.Module):
         self.condition_dim = condition_dim
         steps = doublings(SMALLEST_MAP, size)
         if steps < 2:
-            raise ValueError(f"the smallest Stage-I picture has {4 * SMALLEST_MAP} pixels a side, not {size}")
+            raise ValueError(f"the smallest Stage-I image has {4 * SMALLEST_MAP} pixels a side, not {size}")
         widths = [width * 2**i for i in range(steps - 1, -1, -1)]  # 8W, 4W, 2W, W at 64 pixels
         self.augmentation = ConditioningAugmentation(text_dim, condition_dim, truncate=truncate_condition)
         self.linear = nn.Linear(condition_dim + noise_dim, widths[0] * SMALLEST_MAP**2)
@@ -156,7 +156,7 @@ class StageOneGenerator(nn.Module):
         return [self.layers]
 
     def forward(self, sentence: Tensor, noise: Tensor, condition_noise: Tensor) -> GeneratorOutput:
-        """Sentences (B, E) and standard normal noise (B, Z) and (B, C) to pictures (B, 3, S, S)."""
+        """Sentences (B, E) and standard normal noise (B, Z) and (B, C) to images (B, 3, S, S)."""
         condition, mean, log_sigma = self.augmentation(sentence, condition_noise)
         x = self.norm(self.linear(torch.cat([condition, noise], dim=1)))
         return GeneratorOutput(self.layers(first_map(x)), mean, log_sigma)
@@ -179,7 +179,7 @@ def stage_one_discriminator(
     were trained with it.
 
     Args:
-        size: Side of the pictures, 4 * 2^k with k >= 2.
+        size: Side of the images, 4 * 2^k with k >= 2.
         text_dim: E.
         width: W; 64 in the public code, 128 in the paper (df_dim).
         compressed_dim: Of the sentence.
@@ -200,14 +200,14 @@ def stage_one_discriminator(
 
 
 class StageTwoGenerator(nn.Module):
-    """Stage I's picture and the sentence, read again, to a large picture.
+    """Stage I's image and the sentence, read again, to a large image.
 
-    The picture is encoded to a quarter of its side, joined with the condition at every place, refined by residual
+    The image is encoded to a quarter of its side, joined with the condition at every place, refined by residual
     blocks and enlarged.
 
     Args:
-        size: Side of the pictures, a power of two times a quarter of `input_size`.
-        input_size: Side of Stage I's pictures.
+        size: Side of the images, a power of two times a quarter of `input_size`.
+        input_size: Side of Stage I's images.
         text_dim: E.
         width: W (gf_dim).
         condition_dim: C; the augmentation is Stage II's own.
@@ -269,7 +269,7 @@ class StageTwoGenerator(nn.Module):
         return [self.encoder, self.join, self.residual, self.up]
 
     def forward(self, small: Tensor, sentence: Tensor, condition_noise: Tensor) -> GeneratorOutput:
-        """Pictures (B, 3, s, s), sentences (B, E) and standard normal noise (B, C) to pictures (B, 3, S, S)."""
+        """Images (B, 3, s, s), sentences (B, E) and standard normal noise (B, C) to images (B, 3, S, S)."""
         condition, mean, log_sigma = self.augmentation(sentence, condition_noise)
         x = self.encoder(small)  # (B, 4W, s/4, s/4)
         tiled = condition[:, :, None, None].expand(-1, -1, *x.shape[2:]).to(x.dtype)
@@ -282,10 +282,10 @@ def stage_two_discriminator(
 ) -> Discriminator:
     """D of Stage II: halvings down to 4x4, 1x1 convolutions back to 8W channels, a bottleneck residual block.
 
-    Pictures of up to 64 pixels end with 8W channels or fewer and need no such convolution.
+    Images of up to 64 pixels end with 8W channels or fewer and need no such convolution.
 
     Args:
-        size: Side of the pictures, 4 * 2^k with k >= 2.
+        size: Side of the images, 4 * 2^k with k >= 2.
         text_dim: E.
         width: W; 64 in the public code (df_dim).
         compressed_dim: Of the sentence.
@@ -317,8 +317,8 @@ def discriminator_loss(
 ) -> Tensor:
     """The matching-aware loss: the real pair against the wrong and the generated one, halved together.
 
-    L_D of the paper with both signs turned; a pair is wrong by its picture (public code) or by its sentence (paper).
-    Each group of pictures goes through the network by itself: batch norm must not tell real from generated by mixing
+    L_D of the paper with both signs turned; a pair is wrong by its image (public code) or by its sentence (paper).
+    Each group of images goes through the network by itself: batch norm must not tell real from generated by mixing
     them.
 
     Args:
@@ -326,7 +326,7 @@ def discriminator_loss(
         real: (B, 3, S, S).
         fake: (B, 3, S, S), detached from the generator.
         sentence: (B, E), of `real` and `fake`.
-        wrong_images: (B, 3, S, S), real pictures of other classes.
+        wrong_images: (B, 3, S, S), real images of other classes.
         wrong_sentence: (B, E), of other classes; exactly one of the two is given.
     """
     features = discriminator(real)
@@ -414,7 +414,7 @@ class StackGAN:
         return Step(batch.images[-1], wrong_images, batch.sentences, batch.wrong_sentences)
 
     def generate(self, sentence: Tensor) -> GeneratorOutput:
-        """Pictures of sentences (B, E) with fresh noise, through Stage I first where Stage II is trained."""
+        """Images of sentences (B, E) with fresh noise, through Stage I first where Stage II is trained."""
         device = sentence.device
 
         def noise(dim: int) -> Tensor:
@@ -431,7 +431,7 @@ class StackGAN:
         return self.generator(small, sentence, noise(self.generator.condition_dim))
 
     def discriminator_terms(self, step: Step) -> dict[str, Tensor]:
-        """The matching-aware loss on fresh pictures."""
+        """The matching-aware loss on fresh images."""
         with torch.no_grad():
             fake = self.generate(step.sentence).images
         loss = discriminator_loss(

@@ -1,1 +1,1 @@
-"""Scores of generated pictures, each with the protocol it was measured by, and the papers' tables."""
+"""Scores of generated images, each with the protocol it was measured by, and the papers' tables."""

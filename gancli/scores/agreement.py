@@ -1,7 +1,7 @@
-"""The agreement oracle of the demo dataset: does a picture show the colours that its caption asks for, and does its
+"""The agreement oracle of the demo dataset: does an image show the colours that its caption asks for, and does its
 bird have the silhouette that it was painted on?
 
-No neural network. Every point of a picture is given the nearest tone in CIELAB among the birds' colours and the
+No neural network. Every point of an image is given the nearest tone in CIELAB among the birds' colours and the
 scenery's tones; the coloured points say where the bird is and how large; and there each point votes for the primary
 colour or the belly's as much as birds of the dataset have that part at this place, and against it as much as they
 have another. The places are counted on birds that are drawn anew from the same outlines. The bird itself is whatever is
@@ -23,30 +23,30 @@ from scipy import ndimage
 
 from gancli.data.loader import evaluation_batches
 from gancli.data.shards import FOREGROUND, Split
-from gancli.data.sources.demo import asked_colors, species
-from gancli.data.sources.demo_drawing import BACKGROUNDS, COLORS, PALETTE, SCENERY, SKIES, draw_bird
+from gancli.data.sources.demo.dataset import asked_colors, species
+from gancli.data.sources.demo.drawing import BACKGROUNDS, COLORS, PALETTE, SCENERY, SKIES, draw_bird
 from gancli.errors import DataError
-from gancli.samples import GeneratedPicture, read_samples
-from gancli.scores.parts import Progress, by_parts
-from gancli.scores.pictures import FilePictures, Pixels, SplitPictures, open_pictures, origin_of
+from gancli.sampling.samples_folder import GeneratedImage, read_samples
+from gancli.scores.across_ranks import Progress, by_parts
+from gancli.scores.image_sets import FileImages, Pixels, SplitImages, open_images, origin_of
 from gancli.scores.results import ScoreRow
 
 CHANCE = 1 / len(COLORS)
 NONE = "none"  # measured where no bird is found
 
-_GRID = 32  # pictures are averaged to this side, so the measure is the same at every resolution
+_GRID = 32  # images are averaged to this side, so the measure is the same at every resolution
 _RADIUS = 28.0  # CIELAB distance beyond which a point is neither plumage nor scenery
 _SHADES = (1.05, 0.97, 0.88)  # of a colour in the light from above
-_LEAST_BIRD = 0.03  # of the picture: birds cover 0.1 to 0.2
+_LEAST_BIRD = 0.03  # of the image: birds cover 0.1 to 0.2
 _BINS = 14  # of the place relative to the bird, for each half of [-_REACH, _REACH]
 _REACH = 1.4  # in units of the square root of the bird's area
-_CHUNK = 128  # pictures measured at once
+_CHUNK = 128  # images measured at once
 
 # CIELAB lightness of the scenery goes from 38.8 to 72, its chroma to 17. What lies beyond is the bird: plumage, its
 # dark outline, bill and legs. A point that is half bird and half scenery has about 30 of a colour's chroma. These
-# limits give the highest intersection over union on 500 training pictures of the demo dataset at 64 pixels.
+# limits give the highest intersection over union on 500 training images of the demo dataset at 64 pixels.
 _DARK, _LIGHT, _COLOURFUL = 38.0, 73.0, 30.0
-_GAP_SIDE = 64  # gaps of one pixel are closed at this side, wider ones in larger pictures
+_GAP_SIDE = 64  # gaps of one pixel are closed at this side, wider ones in larger images
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class Agreement:
     """How often the measured colour is the one asked for.
 
     Attributes:
-        primary, belly: Share of the pictures whose caption names that colour, in [0, 1]; None where none does.
+        primary, belly: Share of the images whose caption names that colour, in [0, 1]; None where none does.
         primary_n, belly_n: How many captions name it.
-        primary_shuffled, belly_shuffled: The share expected when the captions are dealt to the pictures at random.
-        without_bird: Pictures in which no bird was found; they count as wrong.
-        chance: The share of a picture of one colour chosen blindly, 1/8.
+        primary_shuffled, belly_shuffled: The share expected when the captions are dealt to the images at random.
+        without_bird: Images in which no bird was found; they count as wrong.
+        chance: The share of an image of one colour chosen blindly, 1/8.
     """
 
     primary: float | None
@@ -72,82 +72,82 @@ class Agreement:
 
 
 def score_agreement(
-    pictures: SplitPictures | FilePictures, *, batch: int = _CHUNK, progress: Progress | None = None
+    images: SplitImages | FileImages, *, batch: int = _CHUNK, progress: Progress | None = None
 ) -> Agreement:
-    """The agreement of generated pictures with their captions, or of a split with the first caption of each image.
+    """The agreement of generated images with their captions, or of a split with the first caption of each image.
 
     Args:
-        pictures: From `pictures.open_pictures`: a folder of `gancli sample`, or a split of the demo dataset.
-        batch: Pictures held in memory at once.
-        progress: Called after each batch with pictures done and in all.
+        images: From `images.open_images`: a folder of `gancli sample`, or a split of the demo dataset.
+        batch: Images held in memory at once.
+        progress: Called after each batch with images done and in all.
 
     Raises:
         DataError: The folder has no samples.csv or holds silhouettes, the captions are of another dataset, or none of
             them names a colour of the demo's birds.
     """
-    _check_dataset(pictures)
-    if isinstance(pictures, SplitPictures):
-        captions = [pictures.split.captions(index)[0] for index in range(len(pictures))]
+    _check_dataset(images)
+    if isinstance(images, SplitImages):
+        captions = [images.split.captions(index)[0] for index in range(len(images))]
     else:
-        records = read_samples(pictures.folder)
+        records = read_samples(images.folder)
         if all(record.shape == record.file for record in records):
             raise DataError(
-                f"{pictures.name}: holds silhouettes, which have no colours",
-                f"Say gancli score shapes {pictures.name}.",
+                f"{images.name}: holds silhouettes, which have no colours",
+                f"Say gancli score shapes {images.name}.",
             )
         captions = [record.caption for record in records]
     asked = [_asked(caption) for caption in captions]
     if not any("primary" in colors or "belly" in colors for colors in asked):
         raise DataError(
-            f"{pictures.name}: no caption names the colour of a bird or of its belly",
+            f"{images.name}: no caption names the colour of a bird or of its belly",
             f"Agreement is for captions of the demo dataset; the colours are {', '.join(COLORS)}.",
         )
     found = by_parts(
-        len(pictures), batch, lambda rows: map(measure_colors, pictures.part(rows).batches(batch)), progress
+        len(images), batch, lambda rows: map(measure_colors, images.part(rows).batches(batch)), progress
     )
     measured = {part: [color for colors in found for color in colors[part]] for part in ("primary", "belly")}
     return _compare(measured, asked)
 
 
-def _check_dataset(pictures: SplitPictures | FilePictures) -> None:
-    """Refuses pictures of another dataset, whose captions may name the same colours."""
-    if isinstance(pictures, SplitPictures):
-        dataset: str | None = pictures.dataset
+def _check_dataset(images: SplitImages | FileImages) -> None:
+    """Refuses images of another dataset, whose captions may name the same colours."""
+    if isinstance(images, SplitImages):
+        dataset: str | None = images.dataset
     else:
-        dataset = None if pictures.sampling is None else pictures.sampling.dataset
+        dataset = None if images.sampling is None else images.sampling.dataset
     if dataset not in (None, "demo"):
         raise DataError(
-            f"{pictures.name}: its captions are of {dataset}",
+            f"{images.name}: its captions are of {dataset}",
             "Agreement knows what birds of the demo dataset look like, and no others.",
         )
 
 
 def agreement_rows(name: str, *, data: str | None = None, progress: Progress | None = None) -> list[ScoreRow]:
-    """Agreement as score rows, and that of the real pictures beside it, which is the oracle's own accuracy.
+    """Agreement as score rows, and that of the real images beside it, which is the oracle's own accuracy.
 
-    Where pictures were painted on silhouettes, the agreement with these is there too, `silhouette_iou`; where a split
-    has masks, that of its pictures with their own.
+    Where images were painted on silhouettes, the agreement with these is there too, `silhouette_iou`; where a split
+    has masks, that of its images with their own.
 
     Args:
         name: A folder of `gancli sample` with captions of the demo dataset, or "DIR:split" of that dataset.
-        data: "DIR:split" of the real pictures; None: where the folder's sampling.json says, else none.
-        progress: Called with pictures done and in all, for each set of pictures.
+        data: "DIR:split" of the real images; None: where the folder's sampling.json says, else none.
+        progress: Called with images done and in all, for each set of images.
 
     Returns:
-        Up to three rows (primary colour, belly colour, silhouette; those that there are) for each set of pictures.
+        Up to three rows (primary colour, belly colour, silhouette; those that there are) for each set of images.
 
     Raises:
         DataError: As `score_agreement`.
     """
-    pictures = open_pictures(name)
-    if data is None and isinstance(pictures, FilePictures):
-        sampling = pictures.sampling
+    images = open_images(name)
+    if data is None and isinstance(images, FileImages):
+        sampling = images.sampling
         if sampling is not None and sampling.data is not None and Path(sampling.data).is_dir():
             data = f"{sampling.data}:{sampling.split}"
-    rows = _rows(pictures, data, progress)
-    rows += _silhouette_rows(pictures, data, progress)
-    if data is not None and isinstance(pictures, FilePictures):
-        real = open_pictures(data)
+    rows = _rows(images, data, progress)
+    rows += _silhouette_rows(images, data, progress)
+    if data is not None and isinstance(images, FileImages):
+        real = open_images(data)
         painted = any(row.metric == "silhouette_iou" for row in rows)
         rows += _rows(real, data, progress)
         if painted:
@@ -155,11 +155,9 @@ def agreement_rows(name: str, *, data: str | None = None, progress: Progress | N
     return rows
 
 
-def _rows(
-    pictures: SplitPictures | FilePictures, data: str | None, progress: Progress | None
-) -> list[ScoreRow]:
-    result = score_agreement(pictures, progress=progress)
-    real = isinstance(pictures, SplitPictures)
+def _rows(images: SplitImages | FileImages, data: str | None, progress: Progress | None) -> list[ScoreRow]:
+    result = score_agreement(images, progress=progress)
+    real = isinstance(images, SplitImages)
     rows = []
     for part, value, count, shuffled in (
         ("primary", result.primary, result.primary_n, result.primary_shuffled),
@@ -175,47 +173,47 @@ def _rows(
                 value=100 * value,
                 n_real=count if real else 0,
                 n_fake=0 if real else count,
-                protocol=f"share of pictures whose {part} colour, one of {len(COLORS)} by the nearest tone in "
+                protocol=f"share of images whose {part} colour, one of {len(COLORS)} by the nearest tone in "
                 f"CIELAB, is the one that the caption names, per cent; chance {100 * CHANCE:.3g}",
                 network="",
                 network_sha256="",
                 resize=f"area to {_GRID}x{_GRID}",
                 note=("the oracle's own accuracy; " if real else "")
                 + f"{100 * shuffled:.1f} with the captions dealt at random; "
-                f"{result.without_bird} pictures without a bird",
-                **asdict(origin_of(pictures)),
+                f"{result.without_bird} images without a bird",
+                **asdict(origin_of(images)),
             )
         )
     return rows
 
 
 def _silhouette_rows(
-    pictures: SplitPictures | FilePictures, data: str | None, progress: Progress | None
+    image_set: SplitImages | FileImages, data: str | None, progress: Progress | None
 ) -> list[ScoreRow]:
-    """How well the birds fill their silhouettes; nothing where there are none beside the pictures."""
+    """How well the birds fill their silhouettes; nothing where there are none beside the images."""
     silhouettes: Callable[[slice], Iterator[list[NDArray[np.bool_]]]]
-    if isinstance(pictures, SplitPictures):
-        if not pictures.split.has_segmentations:
+    if isinstance(image_set, SplitImages):
+        if not image_set.split.has_segmentations:
             return []
-        kept = np.flatnonzero(pictures.split.segmentation_faults == 0)
-        pictures = pictures.only(kept.tolist())
-        silhouettes = partial(_split_silhouettes, pictures.split, kept, pictures.side)
+        kept = np.flatnonzero(image_set.split.segmentation_faults == 0)
+        image_set = image_set.only(kept.tolist())
+        silhouettes = partial(_split_silhouettes, image_set.split, kept, image_set.side)
     else:
-        records = read_samples(pictures.folder)
+        records = read_samples(image_set.folder)
         if not all(record.shape and record.shape != record.file for record in records):
             return []
-        silhouettes = partial(_silhouettes, pictures, records)
-    if not len(pictures):
+        silhouettes = partial(_silhouettes, image_set, records)
+    if not len(image_set):
         return []
-    painted = pictures
+    painted = image_set
 
     def work(rows: slice) -> Iterator[list[float]]:
         for images, given in zip(painted.part(rows).batches(_CHUNK), silhouettes(rows), strict=True):
             found = measure_foreground(images)
             yield [_iou(bird, _at_size(mask, *bird.shape)) for bird, mask in zip(found, given, strict=True)]
 
-    values = list(chain.from_iterable(by_parts(len(pictures), _CHUNK, work, progress)))
-    real = isinstance(pictures, SplitPictures)
+    values = list(chain.from_iterable(by_parts(len(image_set), _CHUNK, work, progress)))
+    real = isinstance(image_set, SplitImages)
     return [
         ScoreRow(
             dataset="demo",
@@ -226,13 +224,13 @@ def _silhouette_rows(
             n_real=len(values) if real else 0,
             n_fake=0 if real else len(values),
             protocol="intersection over union of the silhouette that was given with the bird that is found in the "
-            "picture: what is darker, lighter or more colourful than any scenery, gaps closed, the largest piece; "
-            "per cent, mean and std over pictures",
+            "image: what is darker, lighter or more colourful than any scenery, gaps closed, the largest piece; "
+            "per cent, mean and std over images",
             network="",
             network_sha256="",
-            resize="the silhouette bilinear to the picture's side",
-            note="the oracle's own accuracy: real pictures and their masks" if real else "",
-            **asdict(origin_of(pictures)),
+            resize="the silhouette bilinear to the image's side",
+            note="the oracle's own accuracy: real images and their masks" if real else "",
+            **asdict(origin_of(image_set)),
         )
     ]
 
@@ -240,7 +238,7 @@ def _silhouette_rows(
 def _split_silhouettes(
     split: Split, images: NDArray[np.int64], side: int, rows: slice
 ) -> Iterator[list[NDArray[np.bool_]]]:
-    """The masks of some images of a split, in the batches of their pictures; each (side, side)."""
+    """The masks of some images of a split, in the batches of their images; each (side, side)."""
     for batch in evaluation_batches(
         split, sizes=(), batch=_CHUNK, words=0, images=images[rows], mask_sizes=(side,)
     ):
@@ -248,10 +246,10 @@ def _split_silhouettes(
 
 
 def _silhouettes(
-    pictures: FilePictures, records: Sequence[GeneratedPicture], rows: slice
+    images: FileImages, records: Sequence[GeneratedImage], rows: slice
 ) -> Iterator[list[NDArray[np.bool_]]]:
-    """The silhouettes that pictures were painted on, in the batches of the pictures; each (s, s)."""
-    shapes = replace(pictures, files=tuple(pictures.folder / record.shape for record in records[rows]))
+    """The silhouettes that images were painted on, in the batches of the images; each (s, s)."""
+    shapes = replace(images, files=tuple(images.folder / record.shape for record in records[rows]))
     for batch in shapes.batches(_CHUNK):
         yield [shape.mean(-1) >= FOREGROUND for shape in batch]
 
@@ -284,11 +282,11 @@ def _asked(caption: str) -> dict[str, str]:
 
 
 def agreement(images: Sequence[Pixels], asked: Sequence[dict[str, str]]) -> Agreement:
-    """The agreement of pictures with what was asked for.
+    """The agreement of images with what was asked for.
 
     Args:
         images: (N, H, W, 3) uint8 RGB or a list of (H, W, 3), as the loader crops them.
-        asked: Per picture the colour names by part, as `asked_colors` finds them.
+        asked: Per image the colour names by part, as `asked_colors` finds them.
     """
     return _compare(measure_colors(images), asked)
 
@@ -307,7 +305,7 @@ def _compare(measured: dict[str, list[str]], asked: Sequence[dict[str, str]]) ->
 
 
 def measure_colors(images: Sequence[Pixels]) -> dict[str, list[str]]:
-    """The primary and the belly colour of each picture.
+    """The primary and the belly colour of each image.
 
     Args:
         images: (N, H, W, 3) uint8 RGB or a list of (H, W, 3): the bird in the middle two thirds or so, facing either
@@ -330,14 +328,14 @@ def measure_colors(images: Sequence[Pixels]) -> dict[str, list[str]]:
 
 
 def measure_foreground(images: Sequence[Pixels]) -> list[NDArray[np.bool_]]:
-    """Where the bird of each picture is, at full resolution.
+    """Where the bird of each image is, at full resolution.
 
     Args:
-        images: As `measure_colors`; at 64 pixels the real pictures' own masks are met with a mean intersection over
+        images: As `measure_colors`; at 64 pixels the real images' own masks are met with a mean intersection over
             union of 0.95.
 
     Returns:
-        Per picture (H, W), one piece without gaps; all False where nothing differs from scenery.
+        Per image (H, W), one piece without gaps; all False where nothing differs from scenery.
     """
     return [_largest(_differing(image), max(1, round(min(image.shape[:2]) / _GAP_SIDE))) for image in images]
 
@@ -362,7 +360,7 @@ def _largest(points: NDArray[np.bool_], gap: int) -> NDArray[np.bool_]:
 
 
 def _shrink(images: Sequence[Pixels]) -> NDArray[np.float32]:
-    """Average each picture to _GRID x _GRID. N times (H, W, 3) -> (N, G, G, 3) in [0, 255]."""
+    """Average each image to _GRID x _GRID. N times (H, W, 3) -> (N, G, G, 3) in [0, 255]."""
     result = np.empty((len(images), _GRID, _GRID, 3), dtype=np.float32)
     for shape in {image.shape for image in images}:
         alike = [index for index, image in enumerate(images) if image.shape == shape]

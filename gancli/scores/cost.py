@@ -12,10 +12,10 @@ from safetensors import safe_open
 
 from gancli.engine.checkpoint import RunFolder
 from gancli.errors import DataError, UsageError
-from gancli.folders import read_settings
-from gancli.inference.inpainter import Inpainter, load_inpainter
-from gancli.inference.model_folder import load_model
+from gancli.inference.csfgan import Inpainter, load_inpainter
+from gancli.inference.load import load_model
 from gancli.scores.results import ScoreRow
+from gancli.weights_folder import read_settings
 
 # Networks in a model folder that draw, and what of them in its weights is no parameter but batch norm's statistics
 _GENERATORS = ("generator.", "stage1.", "stage2.")
@@ -55,7 +55,7 @@ def score_cost(run: Path) -> tuple[ScoreRow, ScoreRow]:
         "network": "",
         "network_sha256": "",
         "resize": "",
-        "picture_size": model.size if isinstance(model, Inpainter) else model.stages[-1],
+        "image_size": model.size if isinstance(model, Inpainter) else model.stages[-1],
     }
     step, seconds = _last_row(folder.log)
     return (
@@ -70,7 +70,7 @@ def score_cost(run: Path) -> tuple[ScoreRow, ScoreRow]:
             metric="training_hours",
             value=seconds / 3600,
             protocol=f"hours of {model.name}'s training loop to step {step:,}, all sessions, with checkpoints and "
-            "sample pictures; without what was trained before: encoders, an earlier stage, weights to start from",
+            "sample images; without what was trained before: encoders, an earlier stage, weights to start from",
             note=_machines(folder.path / "environment.json"),
             **shared,
         ),

@@ -1,5 +1,5 @@
-"""Networks that look at pictures, for features or for classes: always with a name, a hash and the rule by which
-pictures are resized.
+"""Networks that look at images, for features or for classes: always with a name, a hash and the rule by which
+images are resized.
 
 A Fréchet distance or an Inception score means nothing without these three, so no score is computed without them.
 """
@@ -21,14 +21,14 @@ from torch import Tensor
 from gancli.encoders.classifier import ClassifierFolder, load_classifier
 from gancli.encoders.damsm import Damsm, load_damsm
 from gancli.errors import DataError, UsageError
-from gancli.folders import read_settings
-from gancli.scores.parts import Progress, by_parts
+from gancli.scores.across_ranks import Progress, by_parts
 from gancli.weights import load_weights
+from gancli.weights_folder import read_settings
 
 if TYPE_CHECKING:
     from torchvision.models.inception import Inception3
 
-    from gancli.scores.pictures import Pictures
+    from gancli.scores.image_sets import Images
 
 Pixels = NDArray[np.uint8]
 _RESIZE = "bilinear to {side}x{side}, antialiased where it shrinks"  # of our own networks
@@ -59,21 +59,21 @@ class FeatureNetwork:
     class_names: tuple[str, ...] = ()
 
     @torch.no_grad()
-    def __call__(self, pictures: Sequence[Pixels]) -> Tensor:
+    def __call__(self, images: Sequence[Pixels]) -> Tensor:
         """Features, or logits, of a batch.
 
         Args:
-            pictures: B arrays (H, W, 3) uint8 RGB. Their sizes may differ: each is resized on its own.
+            images: B arrays (H, W, 3) uint8 RGB. Their sizes may differ: each is resized on its own.
 
         Returns:
-            (B, F) float32 on the CPU, in the order of the pictures.
+            (B, F) float32 on the CPU, in the order of the images.
         """
         by_shape: dict[tuple[int, ...], list[int]] = {}
-        for index, picture in enumerate(pictures):
-            by_shape.setdefault(picture.shape, []).append(index)
+        for index, image in enumerate(images):
+            by_shape.setdefault(image.shape, []).append(index)
         inputs = []
         for indices in by_shape.values():
-            same = torch.from_numpy(np.stack([pictures[index] for index in indices]))  # (b, H, W, 3)
+            same = torch.from_numpy(np.stack([images[index] for index in indices]))  # (b, H, W, 3)
             inputs.append(self.prepare(same.to(self.device).permute(0, 3, 1, 2).float()))
         order = [index for indices in by_shape.values() for index in indices]
         batch = torch.cat(inputs)[np.argsort(order)]  # (B, 3, S, S)
@@ -81,18 +81,18 @@ class FeatureNetwork:
 
 
 def all_features(
-    pictures: Pictures, network: FeatureNetwork, *, batch: int = 50, progress: Progress | None = None
+    images: Images, network: FeatureNetwork, *, batch: int = 50, progress: Progress | None = None
 ) -> Tensor:
-    """Features of all pictures, (N, F) float32 on the CPU.
+    """Features of all images, (N, F) float32 on the CPU.
 
     Args:
-        pictures: At least one.
+        images: At least one.
         network: Any.
-        batch: Pictures at a time.
-        progress: Called after each batch with pictures done and in all.
+        batch: Images at a time.
+        progress: Called after each batch with images done and in all.
     """
     features = by_parts(
-        len(pictures), batch, lambda rows: map(network, pictures.part(rows).batches(batch)), progress
+        len(images), batch, lambda rows: map(network, images.part(rows).batches(batch)), progress
     )
     return torch.cat(features)
 
@@ -175,9 +175,9 @@ def _fid_inception(weights: Path | None, device: torch.device) -> FeatureNetwork
     network, digest = _fid_weights(weights)
     features_only(network).to(device)
 
-    def prepare(pictures: Tensor) -> Tensor:
-        pictures = F.interpolate(pictures / 255, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
-        return 2 * pictures - 1
+    def prepare(images: Tensor) -> Tensor:
+        images = F.interpolate(images / 255, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
+        return 2 * images - 1
 
     return FeatureNetwork(
         name="inception",
@@ -200,7 +200,7 @@ def _fid_logits(weights: Path | None, device: torch.device) -> FeatureNetwork:
         sha256=digest,
         dim=CLASSES,
         resize=f"bilinear as TensorFlow 1 to {SIDE}x{SIDE}, aspect ignored; (x - 128) / 128 (as torch-fidelity)",
-        prepare=lambda pictures: (tf1_bilinear(pictures, SIDE) - 128) / 128,
+        prepare=lambda images: (tf1_bilinear(images, SIDE) - 128) / 128,
         network=network,
         device=device,
     )
@@ -226,9 +226,9 @@ def _imagenet(
     frozen(network).to(device)
     side = 299
 
-    def prepare(pictures: Tensor) -> Tensor:
-        pictures = pictures / 127.5 - 1
-        return F.interpolate(pictures, size=(side, side), mode="bilinear", align_corners=False)
+    def prepare(images: Tensor) -> Tensor:
+        images = images / 127.5 - 1
+        return F.interpolate(images, size=(side, side), mode="bilinear", align_corners=False)
 
     return FeatureNetwork(
         name=f"imagenet (inception_v3, {what})",
@@ -279,17 +279,17 @@ def encoder_network(encoder: Damsm, output: Literal["features", "code"]) -> Feat
         dim=image.backbone.global_channels if output == "features" else image.code.out_features,
         resize=_RESIZE.format(side=side),
         prepare=partial(_to_side, side=side),
-        network=image.features if output == "features" else lambda pictures: image(pictures)[1],
+        network=image.features if output == "features" else lambda images: image(images)[1],
         device=image.code.weight.device,
     )
 
 
-def _to_side(pictures: Tensor, side: int) -> Tensor:
+def _to_side(images: Tensor, side: int) -> Tensor:
     """(B, 3, H, W) in [0, 255] to (B, 3, side, side) in [-1, 1], as our own networks get them in training."""
-    pictures = pictures / 127.5 - 1
-    if pictures.shape[2:] == (side, side):
-        return pictures
-    if min(pictures.shape[2:]) >= side:  # as the loader makes small pictures from large ones
-        return F.interpolate(pictures, size=(side, side), mode="bilinear", antialias=True)
-    # as the backbone itself enlarges pictures that are too small
-    return F.interpolate(pictures, size=(side, side), mode="bilinear", align_corners=True)
+    images = images / 127.5 - 1
+    if images.shape[2:] == (side, side):
+        return images
+    if min(images.shape[2:]) >= side:  # as the loader makes small images from large ones
+        return F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
+    # as the backbone itself enlarges images that are too small
+    return F.interpolate(images, size=(side, side), mode="bilinear", align_corners=True)

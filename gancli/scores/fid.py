@@ -1,6 +1,6 @@
-"""Fréchet inception distance (Heusel et al., 2017): how far two sets of pictures are apart in feature space.
+"""Fréchet inception distance (Heusel et al., 2017): how far two sets of images are apart in feature space.
 
-Statistics are accumulated in float64 as pictures stream by, so neither memory nor the result depends on the batch
+Statistics are accumulated in float64 as images stream by, so neither memory nor the result depends on the batch
 size. The distance is computed from roots of both covariances, which can give neither complex numbers nor NaN.
 """
 
@@ -21,19 +21,19 @@ import torch
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
+from gancli.atomic import atomic_file
 from gancli.data.shards import file_hash
 from gancli.engine import distributed
 from gancli.errors import DataError, RunError, UsageError
-from gancli.files import atomic_file
+from gancli.scores.across_ranks import Progress, by_parts
 from gancli.scores.features import FeatureNetwork
-from gancli.scores.parts import Progress, by_parts
-from gancli.scores.pictures import (
-    FilePictures,
+from gancli.scores.image_sets import (
+    FileImages,
+    Images,
     Origin,
-    Pictures,
-    SplitPictures,
+    SplitImages,
     holes_of,
-    open_pictures,
+    open_images,
     origin_of,
 )
 from gancli.scores.results import ScoreRow
@@ -42,7 +42,7 @@ from gancli.weights import home
 Float64 = NDArray[np.float64]
 
 _TOLERANCE = 1e-9  # of the traces: what a faster way to their root may cost
-ENOUGH = 2048  # pictures: below the Inception feature's length the covariance has not full rank
+ENOUGH = 2048  # images: below the Inception feature's length the covariance has not full rank
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Statistics:
     Attributes:
         mean: (F,).
         covariance: (F, F), divided by n - 1.
-        n: Pictures; None where a file of statistics does not say.
+        n: Images; None where a file of statistics does not say.
         network_sha256: Of the network that gave the features; None where a file does not say.
         resize: How its input was made; None where a file does not say.
     """
@@ -146,10 +146,10 @@ class StatisticsAccumulator:
         """The statistics so far.
 
         Raises:
-            DataError: Fewer than two pictures, or features that are not finite.
+            DataError: Fewer than two images, or features that are not finite.
         """
         if self.n < 2:
-            raise DataError(f"FID needs at least 2 pictures on each side, here are {self.n}")
+            raise DataError(f"FID needs at least 2 images on each side, here are {self.n}")
         covariance = self._scatter / (self.n - 1)
         if not np.isfinite(covariance).all():
             raise DataError("the feature network gave NaN or infinite features", "Its weights may be broken.")
@@ -160,7 +160,7 @@ def frechet_distance(first: Statistics, second: Statistics) -> float:
     """Squared Fréchet distance of two Gaussians: |m1 - m2|^2 + Tr(S1 + S2 - 2 (S1 S2)^(1/2)).
 
     With S1 = R1 R1^T and S2 = R2 R2^T, the trace of the root is the sum of the singular values of R1^T R2, so it is
-    neither complex nor NaN. Directions in which a covariance is zero to rounding are left out, so fewer pictures than
+    neither complex nor NaN. Directions in which a covariance is zero to rounding are left out, so fewer images than
     features make the computation smaller and no less accurate.
 
     Raises:
@@ -197,25 +197,25 @@ def _singular_sum(matrix: Float64, tolerance: float) -> float:
     return float(np.linalg.svd(matrix, compute_uv=False).sum())
 
 
-def picture_statistics(
-    pictures: Pictures, features: FeatureNetwork, *, batch: int = 50, progress: Progress | None = None
+def image_statistics(
+    images: Images, features: FeatureNetwork, *, batch: int = 50, progress: Progress | None = None
 ) -> Statistics:
-    """Statistics of all pictures.
+    """Statistics of all images.
 
     Args:
-        pictures: Read once, in order.
+        images: Read once, in order.
         features: The network.
-        batch: Pictures at a time; it does not change the result.
+        batch: Images at a time; it does not change the result.
         progress: Called after each batch.
     """
     accumulator = StatisticsAccumulator(features.dim)
 
     def work(rows: slice) -> Iterator[None]:
-        for chunk in pictures.part(rows).batches(batch):
+        for chunk in images.part(rows).batches(batch):
             accumulator.update(features(chunk).numpy())
             yield
 
-    by_parts(len(pictures), batch, work, progress)
+    by_parts(len(images), batch, work, progress)
     accumulator.combine()
     result = accumulator.result()
     return Statistics(result.mean, result.covariance, result.n, features.sha256, features.resize)
@@ -232,46 +232,46 @@ def score_fid(
     save_stats: Path | None = None,
     progress: Progress | None = None,
 ) -> ScoreRow:
-    """The FID of generated pictures.
+    """The FID of generated images.
 
     Args:
-        real: Reference: "DIR:split" of a dataset, a folder of pictures, or an .npz of statistics.
-        fake: The generated pictures, likewise.
+        real: Reference: "DIR:split" of a dataset, a folder of images, or an .npz of statistics.
+        fake: The generated images, likewise.
         features: The network.
-        batch: Pictures at a time; it does not change the result.
-        size: Side at which the pictures of a dataset's split are taken; None: the side of the generated pictures
+        batch: Images at a time; it does not change the result.
+        size: Side at which the images of a dataset's split are taken; None: the side of the generated images
             where that is known and not above the dataset's, else the dataset's.
         cache: Keep the reference's statistics in gancli's own folder for the next time.
         save_stats: Write the reference's statistics there.
-        progress: Called after each batch with pictures done and in all.
+        progress: Called after each batch with images done and in all.
 
     Raises:
-        DataError: Pictures are missing or broken, or the statistics come from another network.
+        DataError: Images are missing or broken, or the statistics come from another network.
         UsageError: A dataset is named without its split, or `size` is above the dataset's.
     """
-    fake_pictures = None if _is_statistics(fake) else open_pictures(fake)
-    real_pictures = None if _is_statistics(real) else open_pictures(real)
-    if isinstance(real_pictures, SplitPictures):
-        largest = real_pictures.side
+    fake_images = None if _is_statistics(fake) else open_images(fake)
+    real_images = None if _is_statistics(real) else open_images(real)
+    if isinstance(real_images, SplitImages):
+        largest = real_images.side
         if size is not None and not 0 < size <= largest:
-            raise UsageError(f"{real}: its pictures can be taken at 1 to {largest} pixels. Received: {size}")
-        side = size or (fake_pictures.side if fake_pictures is not None else None) or largest
-        real_pictures = real_pictures.at(min(side, largest))
-    if real_pictures is None:
+            raise UsageError(f"{real}: its images can be taken at 1 to {largest} pixels. Received: {size}")
+        side = size or (fake_images.side if fake_images is not None else None) or largest
+        real_images = real_images.at(min(side, largest))
+    if real_images is None:
         reference = _load_checked(Path(real), features)
     else:
-        reference = cached_statistics(real_pictures, features, batch, cache, progress)
+        reference = cached_statistics(real_images, features, batch, cache, progress)
     if save_stats is not None:
         distributed.from_main(partial(reference.save, save_stats))
-    if fake_pictures is None:
+    if fake_images is None:
         generated = _load_checked(Path(fake), features)
         origin = Origin(method=Path(fake).stem, model=fake, model_hash=file_hash(Path(fake)))
     else:
-        generated = picture_statistics(fake_pictures, features, batch=batch, progress=progress)
-        origin = origin_of(fake_pictures)
+        generated = image_statistics(fake_images, features, batch=batch, progress=progress)
+        origin = origin_of(fake_images)
     dataset, split = real, ""
-    if isinstance(real_pictures, SplitPictures):
-        dataset, split = real_pictures.dataset, real_pictures.split.name
+    if isinstance(real_images, SplitImages):
+        dataset, split = real_images.dataset, real_images.split.name
     return ScoreRow(
         dataset=dataset,
         split=split,
@@ -279,12 +279,12 @@ def score_fid(
         value=frechet_distance(reference, generated),
         n_real=reference.n,
         n_fake=generated.n,
-        protocol="Frechet distance of feature means and covariances (n - 1), float64, every picture once"
-        + ("" if fake_pictures is None else holes_of(fake_pictures)),
+        protocol="Frechet distance of feature means and covariances (n - 1), float64, every image once"
+        + ("" if fake_images is None else holes_of(fake_images)),
         network=features.name,
         network_sha256=features.sha256,
         resize=features.resize,
-        note=_note(reference, generated, real_pictures, fake_pictures),
+        note=_note(reference, generated, real_images, fake_images),
         **dataclasses.asdict(origin),
     )
 
@@ -310,18 +310,18 @@ def _load_checked(path: Path, features: FeatureNetwork) -> Statistics:
 
 
 def cached_statistics(
-    pictures: Pictures, features: FeatureNetwork, batch: int, cache: bool, progress: Progress | None
+    images: Images, features: FeatureNetwork, batch: int, cache: bool, progress: Progress | None
 ) -> Statistics:
-    """Statistics of pictures, from gancli's own folder where they were computed before.
+    """Statistics of images, from gancli's own folder where they were computed before.
 
     Args:
-        pictures: Real ones, which are scored against again and again.
+        images: Real ones, which are scored against again and again.
         features: The network.
-        batch: Pictures at a time; it does not change the result.
+        batch: Images at a time; it does not change the result.
         cache: Whether to look there, and to keep them there.
-        progress: Called after each batch with pictures done and in all.
+        progress: Called after each batch with images done and in all.
     """
-    key = hashlib.sha256("\0".join((pictures.fingerprint, features.resize, features.sha256)).encode())
+    key = hashlib.sha256("\0".join((images.fingerprint, features.resize, features.sha256)).encode())
     path = home() / "statistics" / f"{key.hexdigest()}.npz"
 
     def find() -> Statistics | None:
@@ -336,11 +336,11 @@ def cached_statistics(
             path.parent.mkdir(parents=True, exist_ok=True)
             statistics.save(path)
 
-    # Process 0 looks for all, as they have to agree on whether to go through the pictures
+    # Process 0 looks for all, as they have to agree on whether to go through the images
     kept = distributed.from_main(find) if cache else None
     if kept is not None:
         return kept
-    statistics = picture_statistics(pictures, features, batch=batch, progress=progress)
+    statistics = image_statistics(images, features, batch=batch, progress=progress)
     if cache:
         distributed.from_main(keep)
     return statistics
@@ -349,21 +349,19 @@ def cached_statistics(
 def _note(
     reference: Statistics,
     generated: Statistics,
-    real: Pictures | None,
-    fake: SplitPictures | FilePictures | None,
+    real: Images | None,
+    fake: SplitImages | FileImages | None,
 ) -> str:
     notes = []
     if fake is not None and holes_of(fake):
-        notes.append(
-            "filled pictures: all but their holes is real, so far below the FID of pictures drawn whole"
-        )
+        notes.append("filled images: all but their holes is real, so far below the FID of images drawn whole")
     for name, statistics in (("real", reference), ("generated", generated)):
         if statistics.n is None:
-            notes.append(f"number of {name} pictures unknown: the statistics file does not say")
+            notes.append(f"number of {name} images unknown: the statistics file does not say")
         elif statistics.n < ENOUGH:
-            notes.append(f"only {statistics.n} {name} pictures (< {ENOUGH}): biased upward")
+            notes.append(f"only {statistics.n} {name} images (< {ENOUGH}): biased upward")
         if statistics.network_sha256 is None:
             notes.append(f"network of the {name} statistics unknown: the file does not say")
     if real is not None and fake is not None and real.side and fake.side and real.side != fake.side:
-        notes.append(f"real pictures have {real.side} pixels, generated ones {fake.side}")
+        notes.append(f"real images have {real.side} pixels, generated ones {fake.side}")
     return "; ".join(notes)

@@ -1,8 +1,8 @@
-"""Retrieval of generated pictures by real ones (S2IGAN's protocols): mAP over classes, and recall at k.
+"""Retrieval of generated images by real ones (S2IGAN's protocols): mAP over classes, and recall at k.
 
-A real picture ranks the generated ones by the cosine of their features. What it should find is its class (mAP, for
-datasets with classes) or a picture that was drawn from its own captions (R@k, for datasets without). The gallery is
-shuffled before it is ranked, so that a generator that draws one picture for everything comes out at chance.
+A real image ranks the generated ones by the cosine of their features. What it should find is its class (mAP, for
+datasets with classes) or an image that was drawn from its own captions (R@k, for datasets without). The gallery is
+shuffled before it is ranked, so that a generator that draws one image for everything comes out at chance.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from torch import Tensor
 
 from gancli.data.shards import Dataset
 from gancli.errors import DataError, UsageError
-from gancli.inference.captions import first_of_classes
-from gancli.samples import GeneratedPicture
+from gancli.sampling.requests import first_of_classes
+from gancli.sampling.samples_folder import GeneratedImage
 from gancli.scores.features import FeatureNetwork, Progress, all_features
-from gancli.scores.pictures import FilePictures, SplitPictures, holes_of, note_on, open_samples, origin_of
+from gancli.scores.image_sets import FileImages, SplitImages, holes_of, note_on, open_samples, origin_of
 from gancli.scores.results import ScoreRow
 from gancli.scores.retrieval import average_precisions, chance_precision, chance_recall, first_hits
 
@@ -38,10 +38,10 @@ def score_map(
     batch: int = 50,
     progress: Progress | None = None,
 ) -> tuple[ScoreRow, ...]:
-    """Mean average precision of generated pictures: do real pictures find those of their class?
+    """Mean average precision of generated images: do real images find those of their class?
 
-    The first images of each class by name query. The gallery is the generated pictures of the captions of exactly
-    these images; where one of them has no picture, it is all generated pictures. Real pictures are taken at the side
+    The first images of each class by name query. The gallery is the generated images of the captions of exactly
+    these images; where one of them has no image, it is all generated images. Real images are taken at the side
     of the generated ones.
 
     Args:
@@ -49,17 +49,17 @@ def score_map(
         network: From `load_features`.
         data: "DIR:split" the captions come from; None: where sampling.json says.
         images_per_class: Queries of each class.
-        compat_s2igan: See `as_s2igan`; for the generated pictures alone.
+        compat_s2igan: See `as_s2igan`; for the generated images alone.
         seed: Of the order of equals.
-        batch: Pictures at a time.
-        progress: Called after each batch with pictures done and in all, first for the generated ones.
+        batch: Images at a time.
+        progress: Called after each batch with images done and in all, first for the generated ones.
 
     Returns:
-        The row of the generated pictures and, where classes have images that do not query, that of the real ones: the
+        The row of the generated images and, where classes have images that do not query, that of the real ones: the
         same queries, the other images of the split as gallery.
 
     Raises:
-        DataError: Pictures, captions and the split do not fit together, or no class of a query was drawn.
+        DataError: Images, captions and the split do not fit together, or no class of a query was drawn.
         UsageError: The dataset has no classes, or it is not known which split the captions come from.
     """
     fake, records, real = open_samples(samples, data)
@@ -79,13 +79,13 @@ def score_map(
     asking = queries[np.isin(split.class_ids[queries], split.class_ids[places])]
     notes = [note_on(fake, network.sha256)]
     if len(asking) == 0:
-        raise DataError(f"{samples}: has no picture of a class of {real.name}")
+        raise DataError(f"{samples}: has no image of a class of {real.name}")
     if len(asking) < len(queries):
         notes.append(f"{len(queries) - len(asking):,} queries left out: nothing was drawn of their classes")
     drawing = as_s2igan(network) if compat_s2igan else network
     gallery = all_features(_some(fake, chosen), drawing, batch=batch, progress=progress)
     features = all_features(real.only(asking.tolist()), network, batch=batch, progress=progress)
-    protocol = f"mAP of {images_per_class} real pictures per class, gallery of generated pictures: {each}"
+    protocol = f"mAP of {images_per_class} real images per class, gallery of generated images: {each}"
     rows = [
         _map_row(
             (features, split.class_ids[asking]),
@@ -106,12 +106,12 @@ def score_map(
             _map_row(
                 (features[kept], split.class_ids[asking[kept]]),
                 (others, split.class_ids[rest]),
-                f"mAP of {images_per_class} real pictures per class, gallery of the {len(rest):,} other real pictures",
+                f"mAP of {images_per_class} real images per class, gallery of the {len(rest):,} other real images",
                 real,
                 real,
                 network,
                 seed,
-                ["ceiling: real pictures find real ones"],
+                ["ceiling: real images find real ones"],
             )
         )
     return tuple(rows)
@@ -128,26 +128,26 @@ def score_recall(
     batch: int = 50,
     progress: Progress | None = None,
 ) -> tuple[ScoreRow, ...]:
-    """Recall at k: how many real pictures have one drawn from their own captions among the k nearest?
+    """Recall at k: how many real images have one drawn from their own captions among the k nearest?
 
-    Every image of the split that was drawn queries with its real picture, at the side of the generated ones; all
-    generated pictures are the gallery.
+    Every image of the split that was drawn queries with its real image, at the side of the generated ones; all
+    generated images are the gallery.
 
     Args:
         samples: Folder of `gancli sample` with captions of a dataset.
         network: From `load_features`.
         ranks: Each k; one that is larger than the gallery is taken as its size, and the row says so.
         data: "DIR:split" the captions come from; None: where sampling.json says.
-        compat_s2igan: See `as_s2igan`; for the generated pictures alone.
+        compat_s2igan: See `as_s2igan`; for the generated images alone.
         seed: Of the order of equals.
-        batch: Pictures at a time.
-        progress: Called after each batch with pictures done and in all, first for the generated ones.
+        batch: Images at a time.
+        progress: Called after each batch with images done and in all, first for the generated ones.
 
     Returns:
         One row for each k, in rising order.
 
     Raises:
-        DataError: Pictures, captions and the split do not fit together.
+        DataError: Images, captions and the split do not fit together.
         UsageError: A k is below 1, or it is not known which split the captions come from.
     """
     if not ranks or min(ranks) < 1:
@@ -168,13 +168,13 @@ def score_recall(
         taken = min(k, len(places))
         notes = list(common)
         if taken < k:
-            notes.append(f"k = {k:,} is more than the {taken:,} generated pictures: taken as {taken:,}")
+            notes.append(f"k = {k:,} is more than the {taken:,} generated images: taken as {taken:,}")
         chance = 100 * chance_recall(asking, places, taken)
         rows.append(
             _row(
                 f"recall_at_{k}",
                 100 * float((hits <= taken).mean()),
-                f"R@{k} of {len(asking):,} real pictures, gallery of generated pictures: {_each(places)} of each of "
+                f"R@{k} of {len(asking):,} real images, gallery of generated images: {_each(places)} of each of "
                 f"these images; a hit if one of its own is among the {taken:,} nearest, cosine; chance {chance:.3g} %",
                 real,
                 fake,
@@ -188,15 +188,15 @@ def score_recall(
 
 
 def as_s2igan(network: FeatureNetwork) -> FeatureNetwork:
-    """The network as S2IGAN's code uses it on generated pictures: it hands them over in [0, 1] instead of [-1, 1]."""
+    """The network as S2IGAN's code uses it on generated images: it hands them over in [0, 1] instead of [-1, 1]."""
 
-    def prepare(pictures: Tensor) -> Tensor:
-        return (network.prepare(pictures) + 1) / 2
+    def prepare(images: Tensor) -> Tensor:
+        return (network.prepare(images) + 1) / 2
 
     return dataclasses.replace(
         network,
         prepare=prepare,
-        resize=f"{network.resize}; generated pictures in [0, 1] instead of [-1, 1] (S2IGAN's code)",
+        resize=f"{network.resize}; generated images in [0, 1] instead of [-1, 1] (S2IGAN's code)",
     )
 
 
@@ -204,8 +204,8 @@ def _map_row(
     queries: tuple[Tensor, NDArray[np.int64]],
     gallery: tuple[Tensor, NDArray[np.int64]],
     protocol: str,
-    real: SplitPictures,
-    scored: SplitPictures | FilePictures,
+    real: SplitImages,
+    scored: SplitImages | FileImages,
     network: FeatureNetwork,
     seed: int,
     notes: Sequence[str],
@@ -232,8 +232,8 @@ def _row(
     metric: str,
     value: float,
     protocol: str,
-    real: SplitPictures,
-    scored: SplitPictures | FilePictures,
+    real: SplitImages,
+    scored: SplitImages | FileImages,
     network: FeatureNetwork,
     n_real: int,
     n_fake: int,
@@ -255,17 +255,17 @@ def _row(
     )
 
 
-def _places(records: Sequence[GeneratedPicture], real: SplitPictures) -> NDArray[np.int64]:
-    """(M,) place in the split of the image whose caption each picture was drawn from."""
+def _places(records: Sequence[GeneratedImage], real: SplitImages) -> NDArray[np.int64]:
+    """(M,) place in the split of the image whose caption each image was drawn from."""
     return np.array([real.split.find(record.key) for record in records])
 
 
-def _some(pictures: FilePictures, chosen: NDArray[np.int64]) -> FilePictures:
-    return dataclasses.replace(pictures, files=tuple(pictures.files[number] for number in chosen.tolist()))
+def _some(images: FileImages, chosen: NDArray[np.int64]) -> FileImages:
+    return dataclasses.replace(images, files=tuple(images.files[number] for number in chosen.tolist()))
 
 
 def _each(places: NDArray[np.int64]) -> str:
-    """How many pictures there are of each image, in words: "10" or "9 to 10"."""
+    """How many images there are of each image, in words: "10" or "9 to 10"."""
     counts = np.unique(places, return_counts=True)[1]
     least, most = int(counts.min()), int(counts.max())
     return str(least) if least == most else f"{least} to {most}"

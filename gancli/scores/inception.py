@@ -108,25 +108,25 @@ def frozen(network: Inception3) -> Inception3:
     return network
 
 
-def tf1_bilinear(pictures: Tensor, side: int) -> Tensor:
+def tf1_bilinear(images: Tensor, side: int) -> Tensor:
     """Bilinear resize as TensorFlow 1 does it inside the published graph: output pixel i looks at i * H / side.
 
     No other library's convention is this one: neither half a pixel is shifted nor are the corners aligned, which moves
-    every picture by up to half a pixel.
+    every image by up to half a pixel.
 
     Args:
-        pictures: (B, C, H, W) floats.
+        images: (B, C, H, W) floats.
         side: S of the output.
 
     Returns:
         (B, C, S, S).
     """
     for axis in (2, 3):
-        length = pictures.shape[axis]
-        position = torch.arange(side, device=pictures.device, dtype=pictures.dtype) * (length / side)
+        length = images.shape[axis]
+        position = torch.arange(side, device=images.device, dtype=images.dtype) * (length / side)
         left = position.floor().long()
         share = (position - left).view(-1, *[1] * (3 - axis))
-        first = pictures.index_select(axis, left)
-        second = pictures.index_select(axis, (left + 1).clamp(max=length - 1))
-        pictures = first + (second - first) * share
-    return pictures
+        first = images.index_select(axis, left)
+        second = images.index_select(axis, (left + 1).clamp(max=length - 1))
+        images = first + (second - first) * share
+    return images

@@ -1,4 +1,4 @@
-"""Inception score (Salimans et al., 2016): are single pictures clearly of a class, and all together of many?
+"""Inception score (Salimans et al., 2016): are single images clearly of a class, and all together of many?
 
 The classes are those of some network, and the score is of that network: StackGAN's numbers on birds and flowers come
 from an Inception-v3 fine-tuned on the test classes, others from the 1008 outputs of TensorFlow's graph. So the network
@@ -22,13 +22,15 @@ from gancli.data.manifest import MANIFEST
 from gancli.data.shards import Dataset
 from gancli.engine import distributed
 from gancli.errors import DataError, UsageError
+from gancli.scores.across_ranks import Progress, by_parts, own_part
 from gancli.scores.features import FeatureNetwork
-from gancli.scores.parts import Progress, by_parts, own_part
-from gancli.scores.pictures import FilePictures, SplitPictures, holes_of, open_pictures, origin_of
+from gancli.scores.image_sets import FileImages, SplitImages, holes_of, open_images, origin_of
 from gancli.scores.results import ScoreRow
 
 SPLITS = 10
-ENOUGH = 5  # pictures of a split per class: with fewer, the mean over pictures misses classes and the score is too low
+ENOUGH = (
+    5  # images of a split per class: with fewer, the mean over images misses classes and the score is too low
+)
 SELF_FINETUNED = (
     "IS (self-finetuned): by a classifier of our own, so on another scale than published scores, which come from "
     "StackGAN's fine-tuned Inception; its checkpoint is not to be had"
@@ -37,7 +39,7 @@ SELF_FINETUNED = (
 
 @dataclass(frozen=True)
 class InceptionScore:
-    """The result for one set of pictures.
+    """The result for one set of images.
 
     Attributes:
         value: Mean over the splits, in [1, C].
@@ -54,17 +56,17 @@ class InceptionScoreAccumulator:
     """The Inception score of logits that come batch by batch.
 
     The mean divergence of a split is mean(sum p log p) - sum(q log q) with q the mean of p, so that a split needs no
-    more than two sums, however many pictures it has. Everything in float64, from the logits on.
+    more than two sums, however many images it has. Everything in float64, from the logits on.
 
     Args:
-        count: N, pictures in all: the splits are drawn before the first one comes.
+        count: N, images in all: the splits are drawn before the first one comes.
         classes: C.
-        splits: Parts of the shuffled pictures; part i goes from i * N // splits to (i + 1) * N // splits.
+        splits: Parts of the shuffled images; part i goes from i * N // splits to (i + 1) * N // splits.
         seed: Of the shuffle; None leaves the order as it is.
-        first: Which picture comes first; of several processes each begins elsewhere.
+        first: Which image comes first; of several processes each begins elsewhere.
 
     Raises:
-        DataError: There are fewer pictures than splits.
+        DataError: There are fewer images than splits.
     """
 
     def __init__(
@@ -72,8 +74,8 @@ class InceptionScoreAccumulator:
     ) -> None:
         if count < splits:
             raise DataError(
-                f"the Inception score of {splits} splits needs at least {splits} pictures, here are {count}",
-                "Draw more pictures, or ask for fewer splits.",
+                f"the Inception score of {splits} splits needs at least {splits} images, here are {count}",
+                "Draw more images, or ask for fewer splits.",
             )
         order = np.arange(count) if seed is None else np.random.default_rng(seed).permutation(count)
         bounds = np.arange(splits + 1) * count // splits
@@ -86,7 +88,7 @@ class InceptionScoreAccumulator:
         self.n = 0
 
     def update(self, logits: Tensor) -> None:
-        """Adds the logits (B, C) of the next B pictures."""
+        """Adds the logits (B, C) of the next B images."""
         log_p = torch.log_softmax(logits.double(), dim=1)
         p = log_p.exp()
         place = self._first + self.n
@@ -96,20 +98,20 @@ class InceptionScoreAccumulator:
         self.n += len(logits)
 
     def combine(self) -> None:
-        """Takes the pictures of all processes together, in each of them."""
+        """Takes the images of all processes together, in each of them."""
         self._probabilities = distributed.total(torch.from_numpy(self._probabilities)).numpy()
         self._negentropy = distributed.total(torch.from_numpy(self._negentropy)).numpy()
         self.n = int(distributed.total(torch.tensor(self.n)))
 
     def result(self) -> InceptionScore:
-        """The score of all pictures.
+        """The score of all images.
 
         Raises:
             DataError: The logits are not finite.
-            ValueError: Fewer or more pictures came than were announced.
+            ValueError: Fewer or more images came than were announced.
         """
         if self.n != len(self._split_of):
-            raise ValueError(f"{self.n} pictures came, {len(self._split_of)} were announced")
+            raise ValueError(f"{self.n} images came, {len(self._split_of)} were announced")
         q = torch.from_numpy(self._probabilities / self._sizes[:, None])  # (splits, C)
         divergence = self._negentropy / self._sizes - torch.xlogy(q, q).sum(dim=1).numpy()
         if not np.isfinite(divergence).all():
@@ -120,7 +122,7 @@ class InceptionScoreAccumulator:
 
 
 def inception_score(logits: Tensor, *, splits: int = SPLITS, seed: int | None = 0) -> InceptionScore:
-    """The Inception score of pictures by their logits.
+    """The Inception score of images by their logits.
 
     Args:
         logits: (N, C).
@@ -135,7 +137,7 @@ def inception_score(logits: Tensor, *, splits: int = SPLITS, seed: int | None = 
 
 
 def score_is(
-    pictures: str,
+    images: str,
     network: FeatureNetwork,
     *,
     data: str | None = None,
@@ -144,69 +146,67 @@ def score_is(
     batch: int = 50,
     progress: Progress | None = None,
 ) -> tuple[ScoreRow, ...]:
-    """The Inception score of pictures and, where their dataset is at hand, that of its real pictures.
+    """The Inception score of images and, where their dataset is at hand, that of its real images.
 
     Args:
-        pictures: Folder of generated pictures, or "DIR:split" for the real ones alone.
+        images: Folder of generated images, or "DIR:split" for the real ones alone.
         network: From `load_logits`.
-        data: "DIR:split" of the real pictures, taken at the side of the generated ones; None: where sampling.json
+        data: "DIR:split" of the real images, taken at the side of the generated ones; None: where sampling.json
             says, as long as it is there.
-        splits: Parts of the shuffled pictures over which mean and standard deviation are taken.
+        splits: Parts of the shuffled images over which mean and standard deviation are taken.
         seed: Of the shuffle.
-        batch: Pictures at a time; it does not change the result.
-        progress: Called after each batch with pictures done and in all, first for the generated ones.
+        batch: Images at a time; it does not change the result.
+        progress: Called after each batch with images done and in all, first for the generated ones.
 
     Returns:
-        The row of the pictures and, after it, the row of the real ones, whose method is "real".
+        The row of the images and, after it, the row of the real ones, whose method is "real".
 
     Raises:
-        DataError: Pictures are missing or broken, fewer than splits, or of classes that the classifier does not know.
+        DataError: Images are missing or broken, fewer than splits, or of classes that the classifier does not know.
         UsageError: A dataset is named without its split.
     """
-    scored = open_pictures(pictures)
-    real, notes = _real_pictures(scored, data)
+    scored = open_images(images)
+    real, notes = _real_images(scored, data)
     if real is not None:
         notes += _check_classes(real, network)
     measure = partial(_measure, network=network, splits=splits, seed=seed, batch=batch, progress=progress)
-    if isinstance(scored, SplitPictures):
+    if isinstance(scored, SplitImages):
         return (measure(scored, real, notes),)
     generated = measure(scored, real, notes)
     if real is None:
         return (generated,)
-    ceiling = "ceiling: the real pictures"
+    ceiling = "ceiling: the real images"
     if network.class_names:
         ceiling += ", which the classifier has learned from if they are its training split"
     return generated, measure(real.at(min(scored.side or real.side, real.side)), real, [ceiling])
 
 
-def _real_pictures(
-    scored: SplitPictures | FilePictures, data: str | None
-) -> tuple[SplitPictures | None, list[str]]:
-    """The real pictures that go with the scored ones, and what to note where there are none."""
-    if isinstance(scored, SplitPictures):
+def _real_images(scored: SplitImages | FileImages, data: str | None) -> tuple[SplitImages | None, list[str]]:
+    """The real images that go with the scored ones, and what to note where there are none."""
+    if isinstance(scored, SplitImages):
         if data is not None:
-            raise UsageError(f"{scored.name}: are real pictures themselves", "Leave --data out.")
+            raise UsageError(f"{scored.name}: are real images themselves", "Leave --data out.")
         return scored, []
     if data is None:
         sampling = scored.sampling
         if sampling is None or sampling.data is None:
-            return None, ["the classes of the pictures are not known"]
+            return None, ["the classes of the images are not known"]
         if not Path(sampling.data, MANIFEST).is_file():
             return None, [
-                f"the classes of the pictures are not known: their dataset {sampling.data} is not there"
+                f"the classes of the images are not known: their dataset {sampling.data} is not there"
             ]
         data = f"{sampling.data}:{sampling.split}"
-    real = open_pictures(data)
-    if not isinstance(real, SplitPictures):
+    real = open_images(data)
+    if not isinstance(real, SplitImages):
         raise UsageError(f"{data}: is not a split of a dataset", "Say it as DIR:split.")
     return real, []
 
 
-def _check_classes(real: SplitPictures, network: FeatureNetwork) -> list[str]:
-    """What to note about the classes of the pictures and those of the network.
+def _check_classes(real: SplitImages, network: FeatureNetwork) -> list[str]:
+    """What to note about the classes of the images and those of the network.
 
     Raises:
-        DataError: The pictures are of classes that our own classifier was not trained to tell apart.
+        DataError: The images are of classes that our own classifier was not trained to tell apart.
     """
     if not network.class_names:
         return []
@@ -225,15 +225,13 @@ def _check_classes(real: SplitPictures, network: FeatureNetwork) -> list[str]:
             f"split={real.split.name}), or score with --network imagenet or inception.",
         )
     if len(network.class_names) > len(present):
-        return [
-            f"the classifier knows {len(network.class_names)} classes, the pictures are of {len(present)}"
-        ]
+        return [f"the classifier knows {len(network.class_names)} classes, the images are of {len(present)}"]
     return []
 
 
 def _measure(
-    pictures: SplitPictures | FilePictures,
-    real: SplitPictures | None,
+    images: SplitImages | FileImages,
+    real: SplitImages | None,
     notes: Sequence[str],
     *,
     network: FeatureNetwork,
@@ -242,13 +240,13 @@ def _measure(
     batch: int,
     progress: Progress | None,
 ) -> ScoreRow:
-    """The score of one set of pictures as a row."""
-    count = len(pictures)
+    """The score of one set of images as a row."""
+    count = len(images)
     first = own_part(count, batch).start
     accumulator = InceptionScoreAccumulator(count, network.dim, splits=splits, seed=seed, first=first)
 
     def work(rows: slice) -> Iterator[None]:
-        for chunk in pictures.part(rows).batches(batch):
+        for chunk in images.part(rows).batches(batch):
             accumulator.update(network(chunk))
             yield
 
@@ -260,14 +258,12 @@ def _measure(
         every.insert(0, SELF_FINETUNED)
     if count // splits < ENOUGH * network.dim:
         every.append(
-            f"only {count // splits} pictures in a split for {network.dim} classes (< {ENOUGH} each): biased downward"
+            f"only {count // splits} images in a split for {network.dim} classes (< {ENOUGH} each): biased downward"
         )
-    generated = isinstance(pictures, FilePictures)
-    over = (
-        f"{splits} splits shuffled by seed {seed}, population std" if splits > 1 else "all pictures at once"
-    )
-    sampling = pictures.sampling if isinstance(pictures, FilePictures) else None
-    dataset, split = pictures.name, ""
+    generated = isinstance(images, FileImages)
+    over = f"{splits} splits shuffled by seed {seed}, population std" if splits > 1 else "all images at once"
+    sampling = images.sampling if isinstance(images, FileImages) else None
+    dataset, split = images.name, ""
     if real is not None:
         dataset, split = real.dataset, real.split.name
     elif sampling is not None and sampling.dataset is not None:
@@ -280,11 +276,11 @@ def _measure(
         std=result.std if splits > 1 else None,
         n_real=0 if generated else count,
         n_fake=count if generated else 0,
-        protocol=f"exp of the mean divergence of a picture's classes from their mean, over {over}, float64"
-        + holes_of(pictures),
+        protocol=f"exp of the mean divergence of an image's classes from their mean, over {over}, float64"
+        + holes_of(images),
         network=network.name,
         network_sha256=network.sha256,
         resize=network.resize,
         note="; ".join(every),
-        **dataclasses.asdict(origin_of(pictures)),
+        **dataclasses.asdict(origin_of(images)),
     )

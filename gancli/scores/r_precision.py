@@ -1,7 +1,7 @@
-"""R-precision of pictures (AttnGAN, section 4): does a picture find its own caption among a hundred?
+"""R-precision of images (AttnGAN, section 4): does an image find its own caption among a hundred?
 
-For each generated picture the caption it was made from competes with captions of other classes; the picture counts
-if its own caption is nearest. How high a number can get depends on the encoder, so the real pictures' own value is
+For each generated image the caption it was made from competes with captions of other classes; the image counts
+if its own caption is nearest. How high a number can get depends on the encoder, so the real images' own value is
 always measured beside it.
 """
 
@@ -18,7 +18,7 @@ from gancli.data.text import crop_tokens, pad_tokens, tokenize
 from gancli.encoders.damsm import Damsm
 from gancli.errors import DataError
 from gancli.scores.features import Progress, all_features, encoder_network
-from gancli.scores.pictures import FilePictures, SplitPictures, holes_of, note_on, open_samples, origin_of
+from gancli.scores.image_sets import FileImages, SplitImages, holes_of, note_on, open_samples, origin_of
 from gancli.scores.results import ScoreRow
 from gancli.scores.retrieval import CANDIDATES, FOLDS, RPrecision, r_precision
 
@@ -68,9 +68,9 @@ def score_r_precision(
     batch: int = 64,
     progress: Progress | None = None,
 ) -> tuple[ScoreRow, ScoreRow]:
-    """R-precision of a folder of `gancli sample`, and the real pictures' own value as the ceiling.
+    """R-precision of a folder of `gancli sample`, and the real images' own value as the ceiling.
 
-    Competitors are captions of the split's images, one drawn by the seed for each image. The real pictures query
+    Competitors are captions of the split's images, one drawn by the seed for each image. The real images query
     with the same captions, at the side of the generated ones.
 
     Args:
@@ -79,14 +79,14 @@ def score_r_precision(
         data: "DIR:split" the captions come from; None: where sampling.json says.
         candidates: Captions in all, the own one among them.
         seed: Of competitors and folds.
-        batch: Pictures at a time.
-        progress: Called after each batch with pictures done and in all, first for the generated ones.
+        batch: Images at a time.
+        progress: Called after each batch with images done and in all, first for the generated ones.
 
     Returns:
-        The row of the generated pictures and the row of the real ones, whose method is "real".
+        The row of the generated images and the row of the real ones, whose method is "real".
 
     Raises:
-        DataError: Pictures, captions or the split do not fit together.
+        DataError: Images, captions or the split do not fit together.
         UsageError: It is not known which split the captions come from.
     """
     fake, records, real = open_samples(samples, data)
@@ -122,7 +122,7 @@ def score_r_precision(
         candidates=candidates,
         seed=seed,
     )
-    ceiling_note = "ceiling: the real pictures with their own captions"
+    ceiling_note = "ceiling: the real images with their own captions"
     return (
         _row(
             generated,
@@ -140,10 +140,10 @@ def score_r_precision(
 
 def _row(
     result: RPrecision,
-    scored: SplitPictures | FilePictures,
+    scored: SplitImages | FileImages,
     n_real: int,
     n_fake: int,
-    real: SplitPictures,
+    real: SplitImages,
     encoder: Damsm,
     candidates: int,
     note: str,

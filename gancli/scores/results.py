@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from gancli import __version__
+from gancli.atomic import atomic_file
 from gancli.errors import DataError
-from gancli.files import atomic_file
 
-# In the protocol of a score of filled pictures, at its end; what follows says which holes were cut
+# In the protocol of a score of filled images, at its end; what follows says which holes were cut
 HOLES = "; holes: "
 
 
@@ -32,21 +32,21 @@ class ScoreRow:
     """One measured number and its provenance.
 
     Attributes:
-        dataset: Short name ("cub"), or the folder where the pictures are not a prepared dataset.
-        split: Of the real pictures and captions; empty where there is none.
-        method: What the tables call it ("FF-GAN", "baseline+GSR"); "real" for the real pictures' own value.
-        model: The model folder, or what the pictures were given as where no model is known.
-        model_hash: sha256 of the model's weights, or of the list of pictures where no model is known.
+        dataset: Short name ("cub"), or the folder where the images are not a prepared dataset.
+        split: Of the real images and captions; empty where there is none.
+        method: What the tables call it ("FF-GAN", "baseline+GSR"); "real" for the real images' own value.
+        model: The model folder, or what the images were given as where no model is known.
+        model_hash: sha256 of the model's weights, or of the list of images where no model is known.
         metric: "fid", "r_precision", "agreement_primary_colour" …
         value: In the metric's usual unit: squared feature distance for FID, per cent for the others.
-        std: Over folds or pictures, in the unit of `value`; None where the metric has none.
-        n_real: Real pictures used; None where a file of statistics does not say.
-        n_fake: Generated pictures used, likewise.
+        std: Over folds or images, in the unit of `value`; None where the metric has none.
+        n_real: Real images used; None where a file of statistics does not say.
+        n_fake: Generated images used, likewise.
         protocol: The rule of the metric in a line, with its parameters.
         network: The network that gives features ("inception", "encoder:runs/damsm"); empty where none is used.
         network_sha256: Of its weights file.
-        resize: How pictures come to the network's input.
-        picture_size: Side of the generated pictures in pixels; None where they differ.
+        resize: How images come to the network's input.
+        image_size: Side of the generated images in pixels; None where they differ.
         seed: Of the sampling; None where it is not known.
         note: What a reader has to know before comparing the number with another.
         gancli_version: Filled in.
@@ -67,7 +67,7 @@ class ScoreRow:
     network: str
     network_sha256: str
     resize: str
-    picture_size: int | None = None
+    image_size: int | None = None
     seed: int | None = None
     note: str = ""
     gancli_version: str = __version__
@@ -88,7 +88,7 @@ class ScoreRow:
 
 
 COLUMNS = tuple(column.name for column in dataclasses.fields(ScoreRow))
-_INTEGERS = ("n_real", "n_fake", "picture_size", "seed")
+_INTEGERS = ("n_real", "n_fake", "image_size", "seed")
 
 
 def append_row(path: Path, row: ScoreRow) -> None:

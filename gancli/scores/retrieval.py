@@ -21,20 +21,18 @@ from gancli.errors import DataError
 CANDIDATES = 100
 FOLDS = 10
 TIE = 1e-6  # cosines closer than this are equal: float32 rounding in products of different shape
-_CHUNK = (
-    256  # rows at a time: pictures whose candidates are gathered (256 x 100 x D floats), queries that rank
-)
+_CHUNK = 256  # rows at a time: images whose candidates are gathered (256 x 100 x D floats), queries that rank
 _DECIMALS = 10  # of a cosine that count: what is beyond is float64 rounding and would part equal vectors
 
 
 @dataclass(frozen=True)
 class RPrecision:
-    """The result for one set of pictures.
+    """The result for one set of images.
 
     Attributes:
-        value: Per cent of pictures whose own caption ranked first.
+        value: Per cent of images whose own caption ranked first.
         std: Population standard deviation over the folds, in per cent.
-        hits: (N,) per picture 1, 0, or 1/k where k captions share the first place.
+        hits: (N,) per image 1, 0, or 1/k where k captions share the first place.
     """
 
     value: float
@@ -53,18 +51,18 @@ def r_precision(
     folds: int = FOLDS,
     seed: int = 0,
 ) -> RPrecision:
-    """R-precision with R = 1: the share of pictures nearest to their own caption.
+    """R-precision with R = 1: the share of images nearest to their own caption.
 
-    The competitors of a picture are drawn without replacement from the captions of the pool that belong to another
+    The competitors of an image are drawn without replacement from the captions of the pool that belong to another
     group. Captions at the same cosine share the first place: where k captions tie with the own one, it counts
     1 / (1 + k), the expected value of a fair draw. So codes that are all equal score 1 / candidates and not 100 %
-    (the public code takes the first of equals, which is the picture's own), and a competitor with the same words as
+    (the public code takes the first of equals, which is the image's own), and a competitor with the same words as
     the own caption costs half.
 
     Args:
         image_codes: (N, D).
-        caption_codes: (N, D), each picture's own caption.
-        groups: (N,) class of each picture, or a running number where the dataset has no classes.
+        caption_codes: (N, D), each image's own caption.
+        groups: (N,) class of each image, or a running number where the dataset has no classes.
         pool_codes: (M, D) captions to draw competitors from.
         pool_groups: (M,) their classes.
         candidates: Captions in all, the own one among them.
@@ -72,11 +70,11 @@ def r_precision(
         seed: Of the draw and of the folds.
 
     Raises:
-        DataError: No pictures, or the pool has too few captions of other groups for one of them.
+        DataError: No images, or the pool has too few captions of other groups for one of them.
     """
     count = len(image_codes)
     if count == 0:
-        raise DataError("R-precision needs at least one picture")
+        raise DataError("R-precision needs at least one image")
     rng = np.random.default_rng(seed)
     rivals = torch.from_numpy(_draw_rivals(groups, pool_groups, candidates - 1, rng))  # (N, candidates - 1)
     images = F.normalize(image_codes.float(), dim=1)
@@ -107,7 +105,7 @@ def batch_accuracy(image_codes: Tensor, caption_codes: Tensor, batch: int) -> tu
         batch: Pairs that compete with each other; a last smaller batch competes among itself.
 
     Returns:
-        Per cent of pictures that find their caption, and of captions that find their picture; ties do not count.
+        Per cent of images that find their caption, and of captions that find their image; ties do not count.
     """
     pairs = zip(
         F.normalize(image_codes.float(), dim=1).split(batch),
@@ -116,23 +114,23 @@ def batch_accuracy(image_codes: Tensor, caption_codes: Tensor, batch: int) -> tu
     )
     found = torch.zeros(2)
     for images, captions in pairs:
-        cosines = images @ captions.T  # (b, b), rows are pictures
+        cosines = images @ captions.T  # (b, b), rows are images
         own = cosines.diagonal()
         others = cosines.masked_fill(torch.eye(len(own), dtype=torch.bool, device=own.device), -torch.inf)
         best = torch.stack([others.amax(dim=1), others.amax(dim=0)])  # (2, b)
         found += (own > best).sum(dim=1).cpu()
-    by_picture, by_caption = (100 * found / len(image_codes)).tolist()
-    return by_picture, by_caption
+    by_image, by_caption = (100 * found / len(image_codes)).tolist()
+    return by_image, by_caption
 
 
 def _draw_rivals(
     groups: NDArray[np.int64], pool_groups: NDArray[np.int64], count: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """For each picture `count` different positions of the pool, none of them of its group: (N, count).
+    """For each image `count` different positions of the pool, none of them of its group: (N, count).
 
     With the pool in order of groups, the members of one group are a block, so the others are numbered by skipping
     it. The draw is Floyd's: step k takes a number of the first `limit` ones, or number `limit` itself where that
-    one was drawn before; it runs over all pictures at once.
+    one was drawn before; it runs over all images at once.
     """
     order = np.argsort(pool_groups, kind="stable")
     in_order = pool_groups[order]

@@ -27,11 +27,11 @@ from gancli.data.attributes import attributes_text
 from gancli.data.loader import evaluation_batches
 from gancli.data.shards import FOREGROUND, Dataset, Split
 from gancli.errors import DataError, UsageError
-from gancli.samples import GeneratedPicture
+from gancli.sampling.samples_folder import GeneratedImage
+from gancli.scores.across_ranks import Progress, by_parts
 from gancli.scores.features import FeatureNetwork, load_features
-from gancli.scores.fid import Statistics, cached_statistics, frechet_distance, picture_statistics
-from gancli.scores.parts import Progress, by_parts
-from gancli.scores.pictures import FilePictures, Origin, Pixels, SplitPictures, open_samples, origin_of
+from gancli.scores.fid import Statistics, cached_statistics, frechet_distance, image_statistics
+from gancli.scores.image_sets import FileImages, Origin, Pixels, SplitImages, open_samples, origin_of
 from gancli.scores.results import ScoreRow
 
 Mask = NDArray[np.bool_]
@@ -107,10 +107,10 @@ class Shapes:
             yield rows.reshape(-1, self.side, self.side).astype(bool)
 
     def batches(self, size: int) -> Iterator[list[Pixels]]:
-        """As pictures, white on black, (S, S, 3) uint8; so networks can look at them."""
+        """As images, white on black, (S, S, 3) uint8; so networks can look at them."""
         for masks in self.masks(size):
-            pictures = np.where(masks, np.uint8(255), np.uint8(0))
-            yield list(np.repeat(pictures[..., None], 3, axis=-1))
+            images = np.where(masks, np.uint8(255), np.uint8(0))
+            yield list(np.repeat(images[..., None], 3, axis=-1))
 
 
 def _pack(masks: Mask) -> tuple[int, NDArray[np.uint8]]:
@@ -162,7 +162,7 @@ def _nearest(masks: Mask, others: Iterable[Mask]) -> NDArray[np.float64]:
 
 
 def shares(shapes: Shapes) -> NDArray[np.float64]:
-    """Which share of the picture each silhouette covers, (N,) in [0, 1]."""
+    """Which share of the image each silhouette covers, (N,) in [0, 1]."""
     return np.concatenate([masks.mean((1, 2)) for masks in shapes.masks()])
 
 
@@ -227,8 +227,8 @@ def load_mask_features(
             f"Say inception, imagenet, {PIXELS}, or encoder:DIR with a folder of gancli pretrain-encoder.",
         )
 
-    def prepare(pictures: Tensor) -> Tensor:
-        return F.adaptive_avg_pool2d(pictures.mean(1, keepdim=True) / 255, _GRID)
+    def prepare(images: Tensor) -> Tensor:
+        return F.adaptive_avg_pool2d(images.mean(1, keepdim=True) / 255, _GRID)
 
     return FeatureNetwork(
         name=f"{PIXELS} {_GRID}x{_GRID}",
@@ -259,7 +259,7 @@ def score_shapes(
         samples: A folder of `gancli sample` whose samples.csv names silhouettes.
         features: From `load_mask_features`.
         data: "DIR:split" of the real masks; None: where sampling.json says.
-        batch: Pictures at a time; changes no number.
+        batch: Images at a time; changes no number.
         cache: Keep the statistics of the real masks for the next time.
         progress: Called with silhouettes done and in all, for each set of them.
 
@@ -272,19 +272,19 @@ def score_shapes(
         DataError: Files are missing or broken, or folder or dataset have no silhouettes.
         UsageError: It is not known which masks are the reference.
     """
-    pictures, records, split_pictures = open_samples(samples, data)
-    fake = read_shapes(pictures, records, batch, progress)
-    reference = split_pictures.split
+    images, records, split_images = open_samples(samples, data)
+    fake = read_shapes(images, records, batch, progress)
+    reference = split_images.split
     real, kept = split_shapes(reference, fake.side, batch, progress)
     train = real
     if reference.name != _TRAIN:
         dataset = Dataset.open(reference.folder)
         train, _ = split_shapes(dataset.split(_TRAIN), fake.side, batch, progress)
-    report = _Report(pictures, split_pictures, fake, real, train)
+    report = _Report(images, split_images, fake, real, train)
 
     statistics = cached_statistics(real, features, batch, cache, progress)
     report.frechet(
-        fake, picture_statistics(fake, features, batch=batch, progress=progress), statistics, features
+        fake, image_statistics(fake, features, batch=batch, progress=progress), statistics, features
     )
     if train is not real:
         report.frechet(
@@ -304,8 +304,8 @@ def score_shapes(
 
 
 def read_shapes(
-    pictures: FilePictures,
-    records: Sequence[GeneratedPicture],
+    images: FileImages,
+    records: Sequence[GeneratedImage],
     batch: int = 50,
     progress: Progress | None = None,
 ) -> Shapes:
@@ -314,19 +314,17 @@ def read_shapes(
     A point is white from half of full brightness on.
 
     Raises:
-        DataError: It names none, or of some pictures only; a file cannot be read, is not square, or of another side
+        DataError: It names none, or of some images only; a file cannot be read, is not square, or of another side
             than the first.
     """
-    table = pictures.folder / "samples.csv"
+    table = images.folder / "samples.csv"
     if not all(record.shape for record in records):
         some = any(record.shape for record in records)
         raise DataError(
-            f"{table}: names {'the silhouettes of some pictures only' if some else 'no silhouettes'}",
+            f"{table}: names {'the silhouettes of some images only' if some else 'no silhouettes'}",
             "Silhouettes are of models of attributes: gancli train attr2image, then gancli sample.",
         )
-    silhouettes = dataclasses.replace(
-        pictures, files=tuple(pictures.folder / record.shape for record in records)
-    )
+    silhouettes = dataclasses.replace(images, files=tuple(images.folder / record.shape for record in records))
 
     def masks(rows: slice) -> Iterator[Mask]:
         part = silhouettes.part(rows)
@@ -337,16 +335,16 @@ def read_shapes(
             side = len(first)
         files = iter(part.files)
         for chunk in part.batches(batch):
-            for picture in chunk:
+            for image in chunk:
                 file = next(files)
-                height, width = picture.shape[:2]
+                height, width = image.shape[:2]
                 if (height, width) != (side, side):
                     first_one = file == silhouettes.files[0]
                     others = "a silhouette is square" if first_one else f"others {side} x {side}"
                     raise DataError(f"{file}: has {width} x {height} pixels, {others}")
             yield np.stack(chunk).mean(-1) >= FOREGROUND
 
-    return Shapes.of_parts(pictures.name, len(silhouettes), batch, masks, progress)
+    return Shapes.of_parts(images.name, len(silhouettes), batch, masks, progress)
 
 
 def split_shapes(
@@ -386,15 +384,15 @@ class _Report:
     """Measures sets of silhouettes and collects the rows.
 
     Attributes:
-        pictures: The folder.
+        images: The folder.
         reference: The split of the real masks.
         fake, real, train: The generated ones, those of the split, those of the training split (the same object as
             `real` where it is that split).
         rows: So far.
     """
 
-    pictures: FilePictures
-    reference: SplitPictures
+    images: FileImages
+    reference: SplitImages
     fake: Shapes
     real: Shapes
     train: Shapes
@@ -455,7 +453,7 @@ class _Report:
             "foreground_share",
             100 * float(values.mean()),
             100 * float(values.std()),
-            protocol="share of the picture that is silhouette, per cent; mean and std over silhouettes",
+            protocol="share of the image that is silhouette, per cent; mean and std over silhouettes",
             note=[f"{empty:,} are empty"] if empty else [],
         )
 
@@ -507,8 +505,8 @@ class _Report:
     ) -> None:
         fake = shapes is self.fake
         count = len(shapes) if count is None else count
-        origin = origin_of(self.pictures) if fake else Origin("real", shapes.name, shapes.fingerprint)
-        fields: dict[str, Any] = dataclasses.asdict(origin) | {"picture_size": shapes.side}
+        origin = origin_of(self.images) if fake else Origin("real", shapes.name, shapes.fingerprint)
+        fields: dict[str, Any] = dataclasses.asdict(origin) | {"image_size": shapes.side}
         self.rows.append(
             ScoreRow(
                 dataset=self.reference.dataset,
@@ -530,7 +528,7 @@ class _Report:
     @cached_property
     def _warnings(self) -> list[str]:
         """What to know of all scores of these silhouettes."""
-        sampling = self.pictures.sampling
+        sampling = self.images.sampling
         notes = []
         if (
             sampling is not None

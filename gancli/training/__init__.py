@@ -28,16 +28,16 @@ from gancli.data.shards import Dataset
 from gancli.engine import distributed
 from gancli.engine.compiling import check_compiler
 from gancli.engine.events import Events
+from gancli.engine.ranks import place
 from gancli.errors import ConfigError, UsageError
-from gancli.processes import place
 from gancli.training.attr2image import train_attr2image
 from gancli.training.char_cnn_rnn import pretrain_char_cnn_rnn
 from gancli.training.classifier import pretrain_classifier
-from gancli.training.common import RunResult
 from gancli.training.csfgan import train_csfgan
 from gancli.training.damsm import pretrain_damsm
 from gancli.training.ffgan import train_ffgan
 from gancli.training.fusion_s2igan import train_fusion_s2igan
+from gancli.training.run import RunResult
 from gancli.training.speech import pretrain_speech
 from gancli.training.stackgan import train_stackgan
 

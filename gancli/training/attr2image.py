@@ -18,15 +18,15 @@ from gancli.build import attr2image_arguments, build_attr2shape, build_shape2ima
 from gancli.config import Attr2ImageRecipe
 from gancli.data.attributes import split_attributes
 from gancli.data.loader import BatchSource, evaluation_batches
-from gancli.data.segmentation import Fault
 from gancli.data.shards import Dataset, Split
+from gancli.data.silhouettes import Fault
 from gancli.engine.checkpoint import RunFolder, seed_everything
 from gancli.engine.events import Events
 from gancli.errors import ConfigError, DataError
+from gancli.figures import grid
 from gancli.inference.attr2image import LoadedAttr2Image, load_attr2image, save_attr2image
-from gancli.inference.figures import grid
 from gancli.models.attr2image import ImageGenerator, ShapeGenerator
-from gancli.training.common import (
+from gancli.training.run import (
     RunResult,
     StepDecay,
     grid_images,
@@ -35,7 +35,7 @@ from gancli.training.common import (
     train_model,
 )
 
-GRID_PICTURES = 12  # each beside its silhouette and the real one
+GRID_IMAGES = 12  # each beside its silhouette and the real one
 GRID_COLUMNS = 6
 
 
@@ -190,7 +190,7 @@ def shape_model(recipe: Attr2ImageRecipe, resume: Path | None, dataset: Dataset)
         )
     loaded = load_attr2image(folder)
     if loaded.shape is None:
-        raise ConfigError(f"init.shape: {folder} holds a model of pictures without one of shapes")
+        raise ConfigError(f"init.shape: {folder} holds a model of images without one of shapes")
     loaded.check_dataset(dataset)
     return loaded
 
@@ -201,7 +201,7 @@ class GridShapes:
 
     Attributes:
         shapes: (N, 1, S, S) the real silhouettes.
-        images: (N, 3, S, S) the real pictures; None in Stage I.
+        images: (N, 3, S, S) the real images; None in Stage I.
         attributes: (N, A) of the stage.
         noise: (N, Z), of Stage I.
         condition_noise: (N, C).
@@ -219,7 +219,7 @@ class GridShapes:
     ) -> GridShapes:
         """Images spread over the held-out split."""
         split, indices = grid_images(dataset)
-        few = np.linspace(0, len(indices) - 1, min(GRID_PICTURES, len(indices))).astype(int)
+        few = np.linspace(0, len(indices) - 1, min(GRID_IMAGES, len(indices))).astype(int)
         chosen = np.array(indices, np.int64)[few]
         size = recipe.model.size
         sizes = [] if recipe.stage == "shape" else [size]
@@ -238,7 +238,7 @@ class GridShapes:
 
     @torch.no_grad()
     def draw(self, generator: nn.Module) -> Image.Image:
-        """The drawn beside the real: silhouettes, or silhouette, painted picture and photograph."""
+        """The drawn beside the real: silhouettes, or silhouette, painted image and photograph."""
         real = self.shapes.expand(-1, 3, -1, -1)
         if isinstance(generator, ShapeGenerator):
             drawn = generator(self.attributes, self.noise, self.condition_noise).shapes

@@ -38,7 +38,7 @@ from gancli.engine.checkpoint import seed_everything
 from gancli.engine.events import Events
 from gancli.engine.loop import Loop
 from gancli.errors import DataError
-from gancli.training.common import RunResult, loop_settings, open_run, reporter, set_rate
+from gancli.training.run import RunResult, loop_settings, open_run, reporter, set_rate
 
 HELD_OUT_IMAGES = 1000  # at most, with one caption each, for the encoder's report after each epoch
 _CHUNK = 256  # captions encoded at a time

@@ -22,7 +22,7 @@ from gancli.engine.checkpoint import RunFolder, seed_everything
 from gancli.engine.events import Events
 from gancli.engine.loop import Loop
 from gancli.errors import DataError
-from gancli.training.common import RunResult, loop_settings, open_run, set_rate
+from gancli.training.run import RunResult, loop_settings, open_run, set_rate
 
 Report = Callable[[nn.Module], dict[str, float]]
 
@@ -159,7 +159,7 @@ def classification_report(
         split: Where the images lie.
         images: Their indices.
         class_ids: (C,) the dataset's number of each of the network's classes, ascending.
-        size: Side of the pictures; the centre window is taken, without flip.
+        size: Side of the images; the centre window is taken, without flip.
         batch: Images at a time.
         device: Of the network.
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 import gancli
 from gancli.build import build_csfgan, build_holes, csfgan_arguments
 from gancli.config import CSFGANRecipe
+from gancli.data.holes import Holes
 from gancli.data.loader import Batch, BatchSource, evaluation_batches
-from gancli.data.masks import Holes
 from gancli.data.shards import Dataset
 from gancli.encoders.damsm import TextEncoder, load_damsm
 from gancli.encoders.vgg16 import Vgg16, load_vgg16
@@ -23,12 +23,12 @@ from gancli.engine.checkpoint import seed_everything
 from gancli.engine.distributed import main_first
 from gancli.engine.events import Events
 from gancli.errors import ConfigError, DataError
-from gancli.folders import write_folder
-from gancli.inference.figures import grid
+from gancli.figures import grid
 from gancli.losses.matching import word_mask
-from gancli.training.common import RunResult, grid_images, load_initial_weights, share_of, train_model
+from gancli.training.run import RunResult, grid_images, load_initial_weights, share_of, train_model
+from gancli.weights_folder import write_folder
 
-GRID_PICTURES = 12  # each with its hole, filled, and as it was
+GRID_IMAGES = 12  # each with its hole, filled, and as it was
 GRID_COLUMNS = 6
 
 
@@ -66,7 +66,7 @@ def train_csfgan(
         holes=holes,
         grayscale=recipe.loader.grayscale,
     )
-    shown = GridPictures.choose(dataset, recipe, holes, device)
+    shown = GridImages.choose(dataset, recipe, holes, device)
 
     def sample(networks: Mapping[str, nn.Module], step: int) -> Image.Image:
         return shown.draw(networks["generator"], encoder.text)
@@ -120,11 +120,11 @@ def perceptual_network(recipe: CSFGANRecipe, weights: Path | None) -> Vgg16 | No
 
 
 @dataclass(frozen=True)
-class GridPictures:
-    """What the sample grids show: held-out pictures with fixed holes, captions and noise.
+class GridImages:
+    """What the sample grids show: held-out images with fixed holes, captions and noise.
 
     Attributes:
-        batch: The pictures, their captions and holes.
+        batch: The images, their captions and holes.
         noise: (N, Z).
         condition_noise: (N, Z).
     """
@@ -134,12 +134,10 @@ class GridPictures:
     condition_noise: Tensor
 
     @classmethod
-    def choose(
-        cls, dataset: Dataset, recipe: CSFGANRecipe, holes: Holes, device: torch.device
-    ) -> GridPictures:
-        """Pictures spread over the held-out split, each with the hole that evaluation gives it."""
+    def choose(cls, dataset: Dataset, recipe: CSFGANRecipe, holes: Holes, device: torch.device) -> GridImages:
+        """Images spread over the held-out split, each with the hole that evaluation gives it."""
         split, indices = grid_images(dataset)
-        few = np.linspace(0, len(indices) - 1, min(GRID_PICTURES, len(indices))).astype(int)
+        few = np.linspace(0, len(indices) - 1, min(GRID_IMAGES, len(indices))).astype(int)
         images = np.array(indices, np.int64)[few]
         side, seed = recipe.model.size, recipe.train.seed
         (batch,) = evaluation_batches(
@@ -158,7 +156,7 @@ class GridPictures:
 
     @torch.no_grad()
     def draw(self, generator: nn.Module, text_encoder: TextEncoder) -> Image.Image:
-        """Each picture with its hole, filled, and as it was."""
+        """Each image with its hole, filled, and as it was."""
         (images,), holes = self.batch.images, self.batch.holes
         assert holes is not None
         words, sentence = text_encoder(self.batch.tokens, self.batch.lengths)

@@ -22,7 +22,7 @@ from gancli.engine.events import Events
 from gancli.engine.loop import Loop
 from gancli.losses.matching import cosine_similarity_matrix
 from gancli.scores.retrieval import CANDIDATES, r_precision
-from gancli.training.common import RunResult, loop_settings, open_run, set_rate
+from gancli.training.run import RunResult, loop_settings, open_run, set_rate
 
 HELD_OUT_IMAGES = 1000  # at most, for the encoder's report after each epoch
 
@@ -114,12 +114,12 @@ class EpochSchedule:
 def retrieval_report(
     model: DamsmPretraining, split: Split, size: int, batch: int, words: int, device: torch.device
 ) -> dict[str, float]:
-    """How well held-out pictures and captions find each other by their global codes, in per cent.
+    """How well held-out images and captions find each other by their global codes, in per cent.
 
     Args:
         model: Networks in eval mode.
         split: Held-out pairs; the first `HELD_OUT_IMAGES` are used.
-        size: Side of the pictures.
+        size: Side of the images.
         batch: Pairs that compete in the top-1 figures; a last smaller batch does not count.
         words: Longest caption.
         device: Of the networks.

@@ -19,10 +19,10 @@ from gancli.data.text import pad_tokens
 from gancli.encoders.damsm import load_damsm
 from gancli.engine.checkpoint import seed_everything
 from gancli.engine.events import Events
-from gancli.inference.figures import grid
-from gancli.inference.model_folder import save_model
+from gancli.figures import grid
+from gancli.inference.load import save_model
 from gancli.losses.matching import word_mask
-from gancli.training.common import RunResult, grid_images, load_initial_weights, share_of, train_model
+from gancli.training.run import RunResult, grid_images, load_initial_weights, share_of, train_model
 
 
 def train_ffgan(
@@ -115,7 +115,7 @@ class GridConditions:
 
     @torch.no_grad()
     def draw(self, generator: nn.Module, text_encoder: nn.Module) -> Image.Image:
-        """One picture per caption, of the largest stage."""
+        """One image per caption, of the largest stage."""
         words, sentence = text_encoder(self.tokens, self.lengths)
         mask = word_mask(self.lengths, self.tokens.shape[1])
         output = generator(sentence, words, mask, self.noise, self.condition_noise)

@@ -20,16 +20,16 @@ from gancli.encoders.speech import Speech, load_speech
 from gancli.engine.checkpoint import RunFolder, seed_everything
 from gancli.engine.events import Events
 from gancli.errors import ConfigError
-from gancli.folders import read_settings
-from gancli.inference.figures import grid
-from gancli.inference.model_folder import save_fusion_s2igan
-from gancli.training.common import RunResult, load_initial_weights, share_of, train_model
-from gancli.training.conditions import (
+from gancli.figures import grid
+from gancli.inference.load import save_fusion_s2igan
+from gancli.training.caption_vectors import (
     Conditions,
     refuse_other_encoder,
     sentence_conditions,
     speech_conditions,
 )
+from gancli.training.run import RunResult, load_initial_weights, share_of, train_model
+from gancli.weights_folder import read_settings
 
 
 def train_fusion_s2igan(
@@ -121,7 +121,7 @@ def open_encoder(recipe: FusionS2iGanRecipe, device: torch.device) -> SentenceEn
 def image_encoder(
     recipe: FusionS2iGanRecipe, encoder: SentenceEncoder | Speech, device: torch.device
 ) -> Callable[[Tensor], Tensor] | None:
-    """Pictures to vectors that the encoder's are compared with in the matching loss; None where it has weight 0.
+    """Images to vectors that the encoder's are compared with in the matching loss; None where it has weight 0.
 
     Raises:
         ConfigError: The encoder has no image half.
@@ -133,7 +133,7 @@ def image_encoder(
     if encoder.kind != "damsm":
         raise ConfigError(
             f"loss.damsm: received {recipe.loss.damsm}, but {encoder.folder} is a {encoder.kind} encoder, which has no "
-            "image half to compare pictures with",
+            "image half to compare images with",
             "Set loss.damsm=0, or name an encoder of gancli pretrain-encoder damsm.",
         )
     image = load_damsm(encoder.folder, device).image

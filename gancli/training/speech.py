@@ -32,7 +32,7 @@ from gancli.engine.events import Events
 from gancli.engine.loop import Loop
 from gancli.errors import ConfigError
 from gancli.scores.retrieval import average_precisions, chance_precision, first_hits
-from gancli.training.common import RunResult, loop_settings, open_run, reporter, set_rate
+from gancli.training.run import RunResult, loop_settings, open_run, reporter, set_rate
 
 RECALLS = (1, 5, 10)
 _BEST_OF = 10  # the k of the recall that a checkpoint is chosen by
@@ -85,10 +85,10 @@ def pretrain_speech(
     size = min(arguments["image"]["size"], dataset.image_size)
     seed_everything(recipe.train.seed)
     model = build_speech(recipe, arguments, _classes(recipe, dataset, train, training), device, weights)
-    pictures = BatchSource(
+    images = BatchSource(
         train, sizes=[size], batch=recipe.loader.batch, words=0, seed=recipe.train.seed, images=training
     )
-    source = SpokenPairs(pictures, recipe.loader.max_frames)
+    source = SpokenPairs(images, recipe.loader.max_frames)
 
     def evaluate(networks: Mapping[str, nn.Module], step: int) -> dict[str, float]:
         spoken = first_captions(cast(SpeechEncoder, networks["speech"]), held_out, shown)
@@ -212,29 +212,29 @@ def set_aside(
 
 
 class SpokenPairs(TorchDataset[SpeechBatch]):
-    """Training batches by step number: pictures, and of each a random one of its spoken captions.
+    """Training batches by step number: images, and of each a random one of its spoken captions.
 
     Args:
-        pictures: Draws the pictures; it reads no captions.
+        images: Draws the images; it reads no captions.
         max_frames: A longer spoken caption gives a random window of that length; None has no limit.
     """
 
-    def __init__(self, pictures: BatchSource, max_frames: int | None = None) -> None:
-        self.pictures = pictures
+    def __init__(self, images: BatchSource, max_frames: int | None = None) -> None:
+        self.images = images
         self.max_frames = max_frames
-        self.counts = pictures.split.speech_counts()
+        self.counts = images.split.speech_counts()
 
     def __len__(self) -> int:
         """Steps per epoch."""
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, step: int) -> SpeechBatch:
         """The batch of a step, counted from 0 over all epochs."""
-        batch = self.pictures[step]
-        chances = np.random.default_rng([_UTTERANCE, self.pictures.seed, step]).random((len(batch), 2))
+        batch = self.images[step]
+        chances = np.random.default_rng([_UTTERANCE, self.images.seed, step]).random((len(batch), 2))
         mels = []
         for index, (which, where) in zip(batch.indices.tolist(), chances, strict=True):
-            mel = self.pictures.split.utterance(index, int(which * self.counts[index]))
+            mel = self.images.split.utterance(index, int(which * self.counts[index]))
             if self.max_frames is not None and len(mel) > self.max_frames:
                 start = int(where * (len(mel) - self.max_frames + 1))
                 mel = mel[start : start + self.max_frames]
@@ -265,8 +265,8 @@ def retrieval_report(
         branch: The image branch, in eval mode.
         split: Where the images lie.
         indices: (N,) their indices.
-        size: Side of the pictures; the centre window is taken, without flip.
-        batch: Pictures at a time.
+        size: Side of the images; the centre window is taken, without flip.
+        batch: Images at a time.
 
     Returns:
         `map`: the first spoken caption of each class ranks all images, relevant are those of its class (S2IGAN code);
@@ -275,7 +275,7 @@ def retrieval_report(
         ranks, `speech_to_image_median`, `image_to_speech_median` and `chance_median`, are no per cents.
     """
     device = spoken.device
-    pictures = torch.cat(
+    images = torch.cat(
         [
             branch(each.images[0].to(device)).float()
             for each in evaluation_batches(split, sizes=[size], batch=batch, words=0, images=indices)
@@ -284,14 +284,14 @@ def retrieval_report(
     class_ids = split.class_ids[indices]
     classes, queries = np.unique(class_ids, return_index=True)  # the first image of each class
     own = np.arange(len(indices))
-    precision = average_precisions(spoken[torch.from_numpy(queries).to(device)], pictures, classes, class_ids)
+    precision = average_precisions(spoken[torch.from_numpy(queries).to(device)], images, classes, class_ids)
     report = {
         "map": 100 * float(precision.mean()),
         "map_chance": 100 * chance_precision(classes, class_ids),
     }
     for direction, ranks in (
-        ("speech_to_image", first_hits(spoken, pictures, own, own)),
-        ("image_to_speech", first_hits(pictures, spoken, own, own)),
+        ("speech_to_image", first_hits(spoken, images, own, own)),
+        ("image_to_speech", first_hits(images, spoken, own, own)),
     ):
         report |= {f"{direction}_{k}": 100 * float((ranks <= k).mean()) for k in RECALLS}
         report[f"{direction}_median"] = float(np.median(ranks))

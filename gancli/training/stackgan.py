@@ -20,17 +20,17 @@ from gancli.encoders.sentence import SentenceEncoder, load_sentence_encoder
 from gancli.engine.checkpoint import RunFolder, seed_everything
 from gancli.engine.events import Events
 from gancli.errors import ConfigError, DataError
-from gancli.folders import load_part, model_folder_of, read_folder, read_settings, reading_settings
-from gancli.inference.figures import grid
-from gancli.inference.model_folder import save_stackgan
+from gancli.figures import grid
+from gancli.inference.load import save_stackgan
 from gancli.models.stackgan import StageOneGenerator, StageTwoGenerator
-from gancli.training.common import RunResult, StepDecay, load_initial_weights, share_of, train_model
-from gancli.training.conditions import (
+from gancli.training.caption_vectors import (
     Conditions,
     precomputed_conditions,
     refuse_other_encoder,
     sentence_conditions,
 )
+from gancli.training.run import RunResult, StepDecay, load_initial_weights, share_of, train_model
+from gancli.weights_folder import load_part, model_folder_of, read_folder, read_settings, reading_settings
 
 
 def train_stackgan(
@@ -200,7 +200,7 @@ class GridConditions:
     """The sentences and the noise of a run's sample grids: the same from the first grid to the last.
 
     Attributes:
-        inputs: What the trained generator takes: sentences (N, E) with noise, before them Stage I's pictures in Stage
+        inputs: What the trained generator takes: sentences (N, E) with noise, before them Stage I's images in Stage
             II.
     """
 
@@ -222,11 +222,11 @@ class GridConditions:
         if first is None:
             return cls(inputs)
         with torch.no_grad():
-            pictures = first.generator(*inputs).images
+            images = first.generator(*inputs).images
         assert isinstance(generator, StageTwoGenerator)
-        return cls((pictures, sentences, noise(generator.condition_dim)))
+        return cls((images, sentences, noise(generator.condition_dim)))
 
     @torch.no_grad()
     def draw(self, generator: nn.Module) -> Image.Image:
-        """One picture per sentence."""
+        """One image per sentence."""
         return grid(generator(*self.inputs).images)

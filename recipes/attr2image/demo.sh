@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# attr2image on drawn birds: data, silhouettes from attributes with the ablation of the paper's Fig. 2, pictures on them,
+# attr2image on drawn birds: data, silhouettes from attributes with the ablation of the paper's Fig. 2, images on them,
 # scores, tables. About 45 minutes on two CPU cores. Every line is a command you can type yourself; `gancli COMMAND --help`
 # explains it.
 #
@@ -34,33 +34,33 @@ train $shape stage=shape
 train runs/0002-attr2image-demo-shape stage=shape model.conditional=false
 train runs/0003-attr2image-demo-shape stage=shape model.conditional=false model.local=false
 
-say "3/5  stage=image: pictures on the silhouettes of the data, for drawing together with those of the first run"
+say "3/5  stage=image: images on the silhouettes of the data, for drawing together with those of the first run"
 image=runs/0004-attr2image-demo-image
 train $image stage=image init.shape=$shape
 
-say "4/5  silhouettes of all three; pictures on drawn and on given silhouettes; the paper's figures 4 and 5"
+say "4/5  silhouettes of all three; images on drawn and on given silhouettes; the paper's figures 4 and 5"
 for number in 1 2 3; do
-    gancli sample runs/000$number-attr2image-demo-shape --data data/demo --split test --out pictures/shapes$number \
+    gancli sample runs/000$number-attr2image-demo-shape --data data/demo --split test --out images/shapes$number \
         --overwrite
 done
-gancli sample $image --data data/demo --split test --out pictures/both --stages --overwrite
-gancli sample $image --data data/demo --split test --shape data --out pictures/given --overwrite
-gancli sample $image --data data/demo --split test -n 8 --grid same-shape --variants 3 --out pictures/same-shape --overwrite
+gancli sample $image --data data/demo --split test --out images/both --stages --overwrite
+gancli sample $image --data data/demo --split test --shape data --out images/given --overwrite
+gancli sample $image --data data/demo --split test -n 8 --grid same-shape --variants 3 --out images/same-shape --overwrite
 gancli sample $image --attr primary_color=red --attr belly_color=white --attr wing_color=black --attr size=large \
-    --variants 8 --grid same-attributes --out pictures/same-attributes --overwrite
+    --variants 8 --grid same-attributes --out images/same-attributes --overwrite
 
 say "5/5  scores of silhouettes without a network; agreement by an oracle that is no neural network"
 rm -f results.csv
 for number in 1 2 3; do
-    gancli score shapes pictures/shapes$number --features pixels
+    gancli score shapes images/shapes$number --features pixels
 done
-gancli score agreement pictures/both
-gancli score agreement pictures/given
+gancli score agreement images/both
+gancli score agreement images/given
 gancli score table attr2image --results results.csv --out tables
 
 cat <<END
 
-Pictures:    $PWD/pictures  (Figs. 4 and 5: same-shape/figures, same-attributes/figures)
+Images:    $PWD/images  (Figs. 4 and 5: same-shape/figures, same-attributes/figures)
 Scores:      $PWD/results.csv
 Tables:      $PWD/tables
 Run folders: $PWD/runs

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# StackGAN's two stages on drawn birds: data, text encoder, Stage I, Stage II, pictures, scores, table. About 45 minutes on
+# StackGAN's two stages on drawn birds: data, text encoder, Stage I, Stage II, images, scores, table. About 45 minutes on
 # two CPU cores. Every line is a command you can type yourself; `gancli COMMAND --help` explains it.
 #
 #   bash recipes/stackgan/demo.sh [FOLDER]        everything is written below FOLDER (default: stackgan-demo)
@@ -33,7 +33,7 @@ else
     gancli train stackgan stage=1 data=data/demo encoder=encoders/char-cnn-rnn-demo --runs runs
 fi
 
-say "4/6  Stage II: 64 pixels, from Stage I's pictures and the sentence once more"
+say "4/6  Stage II: 64 pixels, from Stage I's images and the sentence once more"
 stage2=runs/0002-stackgan-demo-stage2
 if [ -d "$stage2" ]; then
     gancli train stackgan --resume "$stage2"
@@ -41,32 +41,32 @@ else
     gancli train stackgan stage=2 "init.stage1=$stage1" data=data/demo encoder=encoders/char-cnn-rnn-demo --runs runs
 fi
 
-say "5/6  pictures of the test captions from both stages, before and after training"
+say "5/6  images of the test captions from both stages, before and after training"
 for stage in 1 2; do
     run=stage$stage
-    gancli sample "${!run}/initial" --data data/demo --split test --out "pictures/stage$stage-untrained" --overwrite
-    gancli sample "${!run}" --data data/demo --split test --out "pictures/stage$stage" --overwrite
+    gancli sample "${!run}/initial" --data data/demo --split test --out "images/stage$stage-untrained" --overwrite
+    gancli sample "${!run}" --data data/demo --split test --out "images/stage$stage" --overwrite
 done
 gancli sample "$stage2" --text "a small red bird with blue wings and a white belly" \
     --text "this large bird is yellow with a black crown" --variants 6 --vary condition --grid variants --stages \
-    --out pictures/own-words --overwrite
+    --out images/own-words --overwrite
 gancli sample "$stage2" --interpolate "a small red bird" "a large blue bird" --steps 8 --variants 3 \
-    --out pictures/interpolation --overwrite
+    --out images/interpolation --overwrite
 
 say "6/6  scores: distances and Inception score by the classifier, agreement by an oracle that is no neural network"
 rm -f results.csv results-untrained.csv
 for stage in 1 2; do
-    gancli score fid data/demo:test "pictures/stage$stage-untrained" --features encoder:encoders/judge \
+    gancli score fid data/demo:test "images/stage$stage-untrained" --features encoder:encoders/judge \
         --results results-untrained.csv
-    gancli score fid data/demo:test "pictures/stage$stage" --features encoder:encoders/judge
-    gancli score is "pictures/stage$stage" --network classifier:encoders/judge
-    gancli score agreement "pictures/stage$stage"
+    gancli score fid data/demo:test "images/stage$stage" --features encoder:encoders/judge
+    gancli score is "images/stage$stage" --network classifier:encoders/judge
+    gancli score agreement "images/stage$stage"
 done
 gancli score table stackgan --results results.csv --out tables
 
 cat <<END
 
-Pictures:    $PWD/pictures  (variants of the condition: own-words/figures, an interpolation: interpolation/figures)
+Images:    $PWD/images  (variants of the condition: own-words/figures, an interpolation: interpolation/figures)
 Scores:      $PWD/results.csv  (before training: $PWD/results-untrained.csv)
 Tables:      $PWD/tables
 Run folders: $PWD/$stage1 and $PWD/$stage2

@@ -1,4 +1,4 @@
-"""Seconds that CSF-GAN takes for one picture of 256 pixels at full size, as `gancli inpaint` calls it.
+"""Seconds that CSF-GAN takes for one image of 256 pixels at full size, as `gancli inpaint` calls it.
 
 Run: python -m tests.benchmarks.bench_inpaint [--repeats N]
 
@@ -14,19 +14,19 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from gancli.data.masks import central_hole
+from gancli.data.holes import central_hole
 from gancli.data.text import Vocabulary
 from gancli.encoders.damsm import TextEncoder
-from gancli.inference.inpainter import Inpainter
-from gancli.memory import keep_freed_memory
+from gancli.inference.csfgan import Inpainter
 from gancli.models.csfgan import Generator
+from gancli.ops.memory import keep_freed_memory
 
 WARM_UP = 3  # until the process has all the memory that it needs
 CAPTION = "a small red bird with blue wings and a white belly"
 
 
 def bench_inpaint(repeats: int = 20) -> dict[str, float]:
-    """Best and median seconds of a picture, and the GFLOP/s reached."""
+    """Best and median seconds of an image, and the GFLOP/s reached."""
     torch.manual_seed(0)
     vocabulary = Vocabulary.build(CAPTION.split())
     inpainter = Inpainter(Generator(), TextEncoder(len(vocabulary)), vocabulary, 16, {}, "", Path())
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments or [])
     keep_freed_memory()
     result = bench_inpaint(options.repeats)
-    print(f"csfgan/cub, one picture of 256 pixels, float32, {torch.get_num_threads()} threads")
+    print(f"csfgan/cub, one image of 256 pixels, float32, {torch.get_num_threads()} threads")
     print("  " + ", ".join(f"{key} {value:.3g}" for key, value in result.items()))
 
 

@@ -2,7 +2,7 @@
 
 `python tests/benchmarks/bench_loader.py` prints a table. The usual pipeline is the one of AttnGAN's and its
 successors' datasets.py: decode the JPEG, crop to the box, resize to 304, random crop of 256, flip, resize to 128 and
-64, to tensor, normalise, stack. Both get the same pictures of CUB's usual size, make the same batches of three
+64, to tensor, normalise, stack. Both get the same images of CUB's usual size, make the same batches of three
 resolutions and are measured in CPU time on one thread.
 """
 
@@ -24,25 +24,25 @@ from torchvision.transforms import functional
 
 from gancli.data.images import crop_to_box
 from gancli.data.loader import BatchSource
-from gancli.data.prepare import prepare
-from gancli.data.sample import BoundingBox, Sample, Source
+from gancli.data.preparation.prepare import prepare
 from gancli.data.shards import Dataset
+from gancli.data.source import BoundingBox, Sample, Source
 
 SIZES = (64, 128, 256)
 BATCH = 10  # the batch of DM-GAN on CUB
 
 
-def write_pictures(folder: Path, images: int) -> list[Sample]:
+def write_images(folder: Path, images: int) -> list[Sample]:
     """JPEGs of 500 x 375 pixels with structure at all scales, and a box of the usual size in each."""
     rng = np.random.default_rng(0)
     samples = []
     for number in range(images):
-        picture = np.zeros((375, 500, 3))
+        image = np.zeros((375, 500, 3))
         for side in (4, 16, 64):
             layer = Image.fromarray(rng.integers(0, 256, (side, side, 3)).astype(np.uint8))
-            picture += np.asarray(layer.resize((500, 375), Image.Resampling.BICUBIC)) / 3
+            image += np.asarray(layer.resize((500, 375), Image.Resampling.BICUBIC)) / 3
         path = folder / f"{number:05d}.jpg"
-        Image.fromarray(picture.astype(np.uint8)).save(path, quality=90)
+        Image.fromarray(image.astype(np.uint8)).save(path, quality=90)
         box = BoundingBox(100, 80, 240, 200)
         samples.append(
             Sample(path.stem, "train", path, ("a bird with a long bill and a red belly",), box=box)
@@ -64,10 +64,8 @@ class PillowPipeline:
             image = file.convert("RGB")
         assert sample.box is not None
         image = self.view(crop_to_box(image, sample.box))
-        pictures = [image if size == 256 else functional.resize(image, [size]) for size in SIZES]
-        return [
-            functional.normalize(functional.to_tensor(picture), [0.5] * 3, [0.5] * 3) for picture in pictures
-        ]
+        sizes = [image if size == 256 else functional.resize(image, [size]) for size in SIZES]
+        return [functional.normalize(functional.to_tensor(sized), [0.5] * 3, [0.5] * 3) for sized in sizes]
 
     def batch(self) -> list[torch.Tensor]:
         rows = [self.one(sample) for sample in random.choices(self.samples, k=BATCH)]
@@ -87,7 +85,7 @@ def bench_loader(images: int = 60, steps: int = 20) -> dict[str, float]:
     """Measure the three ways.
 
     Args:
-        images: Pictures to make and draw from.
+        images: Images to make and draw from.
         steps: Batches of 10 to time for each way.
 
     Returns:
@@ -99,7 +97,7 @@ def bench_loader(images: int = 60, steps: int = 20) -> dict[str, float]:
     try:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            samples = write_pictures(folder, images)
+            samples = write_images(folder, images)
             result = {}
             for codec in ("raw", "jpeg"):
                 prepare(Source("bench", iter(samples)), folder / codec, codec=codec)  # type: ignore[arg-type]
@@ -117,7 +115,7 @@ def bench_loader(images: int = 60, steps: int = 20) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--images", type=int, default=60, help="pictures to make and draw from")
+    parser.add_argument("--images", type=int, default=60, help="images to make and draw from")
     parser.add_argument("--steps", type=int, default=20, help="batches of 10 to time for each way")
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
     arguments = parser.parse_args()

@@ -17,16 +17,16 @@ import time
 from pathlib import Path
 
 from gancli.data.manifest import Codec
-from tests.benchmarks.bench_loader import write_pictures
+from tests.benchmarks.bench_loader import write_images
 
-DIFFERENT = 100  # pictures; each is there several times under other names
+DIFFERENT = 100  # images; each is there several times under other names
 
 
 def write_folder(root: Path, images: int) -> None:
-    """Pictures of 500 x 375 pixels with a caption each, as `prepare folder` takes them."""
+    """Images of 500 x 375 pixels with a caption each, as `prepare folder` takes them."""
     files = root / "files"
     files.mkdir(parents=True)
-    samples = write_pictures(files, DIFFERENT)
+    samples = write_images(files, DIFFERENT)
     for number in range(images):
         sample = samples[number % DIFFERENT]
         os.link(sample.image, root / f"{number:06d}.jpg")
@@ -78,7 +78,7 @@ def bench_prepare(codec: Codec, images: int, rounds: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--images", type=int, default=6000, help="pictures to prepare")
+    parser.add_argument("--images", type=int, default=6000, help="images to prepare")
     parser.add_argument("--rounds", type=int, default=3, help="times to measure each way")
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
     arguments = parser.parse_args()

@@ -36,15 +36,15 @@ from gancli.config import (
     StackGANRecipe,
     load_recipe,
 )
+from gancli.data.holes import central_hole
 from gancli.data.loader import Batch
-from gancli.data.masks import central_hole
 from gancli.data.text import Vocabulary
 from gancli.encoders.backbones import fold_batch_norms
 from gancli.encoders.damsm import Damsm, ImageEncoder, TextEncoder
 from gancli.encoders.vgg16 import Vgg16
 from gancli.engine.compiling import compile_networks, compiled_networks_run
 from gancli.engine.phases import Trainable, train_only
-from gancli.memory import keep_freed_memory
+from gancli.ops.memory import keep_freed_memory
 
 CPU = torch.device("cpu")
 WORDS = 5450  # entries of the full CUB vocabulary
@@ -104,7 +104,7 @@ def damsm(dim: int = 256) -> Damsm:
 
 
 def build_model(name: str) -> tuple[Trainable, tuple[int, ...]]:
-    """A shipped recipe's model with whatever judges it, of random weights, and the sides of the pictures it takes."""
+    """A shipped recipe's model with whatever judges it, of random weights, and the sides of the images it takes."""
     torch.manual_seed(0)
     recipe = load_recipe(name)
     size: int = getattr(recipe.model, "size", 0)
@@ -139,7 +139,7 @@ def random_batch(name: str, sizes: tuple[int, ...], batch: int) -> Batch:
     """Everything that a batch of any model may hold."""
     recipe = load_recipe(name)
 
-    def pictures() -> tuple[torch.Tensor, ...]:
+    def images() -> tuple[torch.Tensor, ...]:
         return tuple(
             torch.rand(batch, 3, side, side).mul(2).sub(1).contiguous(memory_format=torch.channels_last)
             for side in sizes
@@ -153,13 +153,13 @@ def random_batch(name: str, sizes: tuple[int, ...], batch: int) -> Batch:
         attributes = build.CUB_ATTRIBUTES[recipe.stage]
     hole = torch.from_numpy(central_hole(sizes[-1])).float()
     return Batch(
-        images=pictures(),
+        images=images(),
         tokens=torch.randint(1, WORDS, (batch, words)),
         lengths=torch.randint(8, words + 1, (batch,)),
         class_ids=torch.arange(batch),
         indices=torch.arange(batch),
         sentences=torch.randn(batch, sentences),
-        wrong_images=pictures(),
+        wrong_images=images(),
         holes=hole.expand(batch, 1, *hole.shape).contiguous(),
         masks=(torch.where(torch.rand(batch, 1, sizes[-1], sizes[-1]) < 0.3, 1.0, -1.0),),
         attributes=(torch.rand(batch, attributes) < 0.1).float(),

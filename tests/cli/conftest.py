@@ -133,9 +133,9 @@ def run(tiny_dataset: Path, encoder: Path, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session")
-def pictures(tiny_dataset: Path, run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of the test captions; not to be changed."""
-    folder = tmp_path_factory.mktemp("samples") / "pictures"
+def images(tiny_dataset: Path, run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of the test captions; not to be changed."""
+    folder = tmp_path_factory.mktemp("samples") / "images"
     answer = call("sample", run, "--data", tiny_dataset, "--out", folder, "--device", "cpu")
     assert answer.code == 0, answer.stderr
     return folder

@@ -36,11 +36,11 @@ def test_default_output_names_recipe_and_split(
     assert not list(tmp_path.iterdir())
 
 
-def test_score_of_pictures_and_of_the_real_ones(
-    gancli: Gancli, judge: Path, pictures: Path, tmp_path: Path
+def test_score_of_images_and_of_the_real_ones(
+    gancli: Gancli, judge: Path, images: Path, tmp_path: Path
 ) -> None:
     answer = gancli(
-        "score", "is", pictures, "--network", f"classifier:{judge}", "--splits", 3,
+        "score", "is", images, "--network", f"classifier:{judge}", "--splits", 3,
         "--results", tmp_path / "results.csv", "--json",
     )  # fmt: skip
     assert answer.code == 0, answer.stderr
@@ -59,10 +59,10 @@ def test_score_of_pictures_and_of_the_real_ones(
 
 
 def test_distances_in_a_classifiers_features(
-    gancli: Gancli, judge: Path, pictures: Path, tiny_dataset: Path, tmp_path: Path
+    gancli: Gancli, judge: Path, images: Path, tiny_dataset: Path, tmp_path: Path
 ) -> None:
     answer = gancli(
-        "score", "fid", f"{tiny_dataset}:test", pictures, "--features", f"encoder:{judge}", "--no-cache",
+        "score", "fid", f"{tiny_dataset}:test", images, "--features", f"encoder:{judge}", "--no-cache",
         "--results", tmp_path / "results.csv", "--json",
     )  # fmt: skip
     assert answer.code == 0, answer.stderr
@@ -70,7 +70,7 @@ def test_distances_in_a_classifiers_features(
 
 
 def test_what_score_is_refuses(
-    gancli: Gancli, judge: Path, encoder: Path, pictures: Path, tiny_dataset: Path, tmp_path: Path
+    gancli: Gancli, judge: Path, encoder: Path, images: Path, tiny_dataset: Path, tmp_path: Path
 ) -> None:
     def refused(code: int, *arguments: str | Path) -> str:
         answer = gancli("score", "is", *arguments, "--results", tmp_path / "results.csv")
@@ -78,14 +78,12 @@ def test_what_score_is_refuses(
         assert not (tmp_path / "results.csv").exists()
         return answer.stderr
 
-    assert "--network" in refused(2, pictures)
-    assert "tells classes apart" in refused(2, pictures, "--network", "clasifier")
-    assert "no such file" in refused(3, pictures, "--network", f"classifier:{tmp_path / 'absent'}")
-    assert "asked for was 'classifier'" in refused(3, pictures, "--network", f"classifier:{encoder}")
+    assert "--network" in refused(2, images)
+    assert "tells classes apart" in refused(2, images, "--network", "clasifier")
+    assert "no such file" in refused(3, images, "--network", f"classifier:{tmp_path / 'absent'}")
+    assert "asked for was 'classifier'" in refused(3, images, "--network", f"classifier:{encoder}")
     assert "say which split" in refused(2, tiny_dataset, "--network", f"classifier:{judge}")
     train = refused(3, f"{tiny_dataset}:train", "--network", f"classifier:{judge}")
     assert "classifier of other classes" in train
     assert "split=train" in train
-    assert "at least 50 pictures" in refused(
-        3, pictures, "--network", f"classifier:{judge}", "--splits", "50"
-    )
+    assert "at least 50 images" in refused(3, images, "--network", f"classifier:{judge}", "--splits", "50")

@@ -11,7 +11,7 @@ import pytest
 
 from gancli.cli import console
 from gancli.cli.console import Output, ProgressMode
-from gancli.processes import Place
+from gancli.engine.ranks import Place
 
 
 def test_text_json_and_quiet(capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,6 +112,6 @@ def test_of_several_processes_only_the_first_shows_progress(
     for rank in (0, 1):
         out = Output(progress=ProgressMode(mode))
         out.place = Place(rank, 2, rank, "localhost", 1)
-        with out.progress("features", "pictures") as advance:
+        with out.progress("features", "images") as advance:
             advance(3, 3)
         assert ("features" in capsys.readouterr().err) == (rank == 0)

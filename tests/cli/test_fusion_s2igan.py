@@ -24,7 +24,7 @@ def test_the_dataset_picks_the_recipe(gancli: Gancli, data: Path) -> None:
     assert answer.json["counted_with"] == "speech vectors of 1,024 numbers"
 
 
-def test_df_gan_from_sentences_to_pictures(
+def test_df_gan_from_sentences_to_images(
     gancli: Gancli, data: Path, tiny_encoder: Path, tmp_path: Path
 ) -> None:
     answer = gancli(
@@ -33,10 +33,10 @@ def test_df_gan_from_sentences_to_pictures(
         "train.steps=2", "train.epochs=null", "--runs", str(tmp_path / "runs"), "--json",
     )  # fmt: skip
     assert answer.code == 0, answer.stderr
-    pictures = tmp_path / "pictures"
-    drawn = gancli("sample", answer.json["run"], "--text", "a black bird", "--out", str(pictures))
+    images = tmp_path / "images"
+    drawn = gancli("sample", answer.json["run"], "--text", "a black bird", "--out", str(images))
     assert drawn.code == 0, drawn.stderr
-    assert len(list(pictures.glob("*.png"))) == 1
+    assert len(list(images.glob("*.png"))) == 1
     again = gancli("train", "fusion-s2igan", "--resume", answer.json["run"], "train.steps=3", "--json")
     assert again.code == 0, again.stderr
     assert again.json["step"] == 3

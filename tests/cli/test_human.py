@@ -1,13 +1,13 @@
-"""`gancli score human`: from folders of pictures or models to the page, and from the answers to the table."""
+"""`gancli score human`: from folders of images or models to the page, and from the answers to the table."""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
 
-from gancli.scores.human import read_key
+from gancli.human.page import read_key
 from tests.cli.conftest import Gancli
-from tests.scores.human import MODELS, answer_row, write_answers, write_folders
+from tests.human.pages import MODELS, answer_row, write_answers, write_folders
 
 
 def test_from_folders_to_the_papers_table(gancli: Gancli, tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_models_draw_first(gancli: Gancli, run: Path, tiny_dataset: Path, tmp_pa
     assert made.code == 0, made.stderr
     assert "give it to the judges" in made.stdout
     assert f"--key {tmp_path / 'page/key.json'}" in made.stdout
-    assert "same picture" in made.stderr
+    assert "same image" in made.stderr
     study = read_key(tmp_path / "page/key.json")
     assert study.models[0].model_hash == study.models[1].model_hash
     assert (study.dataset, study.split) == ("cub", "test")

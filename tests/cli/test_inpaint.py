@@ -1,4 +1,4 @@
-"""`gancli inpaint`: pictures of one's own and of a dataset, what it says, and what it refuses."""
+"""`gancli inpaint`: images of one's own and of a dataset, what it says, and what it refuses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gancli.inference import inpaint
+from gancli.inpainting import inpaint
 from tests.cli.conftest import Gancli
 
 TEXT = ("--text", "a small black bird")
@@ -34,12 +34,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("captions.csv").write_text(
         "file,caption\na.jpg,a white bird\nb.jpg,a black bird\nc.jpg,a brown bird\n"
     )
-    Path("text.txt").write_text("no picture")
+    Path("text.txt").write_text("no image")
     Path("empty").mkdir()
     return tmp_path
 
 
-def test_one_picture(gancli: Gancli, tiny_csfgan: Path, folder: Path) -> None:
+def test_one_image(gancli: Gancli, tiny_csfgan: Path, folder: Path) -> None:
     arguments = (
         "inpaint",
         tiny_csfgan,
@@ -55,20 +55,20 @@ def test_one_picture(gancli: Gancli, tiny_csfgan: Path, folder: Path) -> None:
     assert answer.code == 0, answer.stderr
     assert answer.json["files"] == ["new/out.png"]
     assert answer.json["figures"] == ["new/out-attention.png"]
-    assert 0 < answer.json["model_seconds_per_picture"] < answer.json["seconds_per_picture"]
+    assert 0 < answer.json["model_seconds_per_image"] < answer.json["seconds_per_image"]
     assert sorted(os.listdir("new")) == ["out-attention.npz", "out-attention.png", "out.png"]
 
     again = gancli(*arguments, "--out", "new/out.png")
     assert again.code == 2
     assert "--skip-existing" in again.stderr
     answer = gancli(*arguments)
-    assert "photo-inpainted.png: 1 picture" in answer.stdout
-    assert "s a picture" in answer.stdout
+    assert "photo-inpainted.png: 1 image" in answer.stdout
+    assert "s an image" in answer.stdout
     answer = gancli(*arguments, "--text", "a white bird", "--out", "two.png", "-q")
     assert answer.stdout == "two-1.png\ntwo-2.png\n"
     assert Path("two-texts.png").is_file()
     answer = gancli(*arguments, "--text", "a white bird", "--out", "both.png")
-    assert answer.stdout.startswith("both-1.png, both-2.png: 2 pictures")
+    assert answer.stdout.startswith("both-1.png, both-2.png: 2 images")
 
 
 def test_a_folder(gancli: Gancli, tiny_csfgan: Path, folder: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_split_and_its_scores(
 ) -> None:
     answer = gancli("inpaint", tiny_csfgan, "--data", tiny_dataset, "--out", "filled", "--device", "cpu")
     assert answer.code == 0, answer.stderr
-    assert answer.stdout.startswith("filled: 12 pictures of 32 pixels, holes center 0.5, samples.csv")
+    assert answer.stdout.startswith("filled: 12 images of 32 pixels, holes center 0.5, samples.csv")
     irregular = ("--hole", "irregular", "--hole-ratio", "0.2", "0.3", "--hole-seed", "3", "-n", "4")
     answer = gancli(
         "inpaint", tiny_csfgan, "--data", tiny_dataset, *irregular, "--out", "irregular", "--json"
@@ -126,11 +126,11 @@ def test_a_split_and_its_scores(
         (("--image", "photo.png", "--mask", "hole.png", "--text", "xylophone"), 3, "xylophone"),
         (("--image", "phot.png", "--mask", "hole.png", *TEXT), 3, "phot.png: no such file"),
         (("--image", "photo.png", "--mask", "hol.png", *TEXT), 3, "hol.png: no such file"),
-        (("--image", "text.txt", "--mask", "hole.png", *TEXT), 3, "text.txt is not a picture"),
-        (("--image", "photo.png", "--mask", "text.txt", *TEXT), 3, "text.txt is not a picture"),
-        (("--image", "empty", "--mask", "hole.png", *TEXT), 3, "empty holds no picture"),
+        (("--image", "text.txt", "--mask", "hole.png", *TEXT), 3, "text.txt is not an image"),
+        (("--image", "photo.png", "--mask", "text.txt", *TEXT), 3, "text.txt is not an image"),
+        (("--image", "empty", "--mask", "hole.png", *TEXT), 3, "empty holds no image"),
         (("--image", "photos", "--mask", "masks"), 3, "one --text"),
-        (("--image", "photos", "--mask", "empty", *TEXT), 3, "empty holds no picture"),
+        (("--image", "photos", "--mask", "empty", *TEXT), 3, "empty holds no image"),
         (("--image", "photo.png", "--data", "DATA"), 2, "Say --image or --data"),
         (("--data", "DATA", *TEXT), 2, "--text: of no use with --data"),
         (("--data", "DATA", "--feather", "3", "--dilate", "2"), 2, "--dilate, --feather"),
@@ -194,7 +194,7 @@ def test_ctrl_c_keeps_what_is_finished(
     )  # fmt: skip
     answer = gancli(*arguments)
     assert answer.code == 130
-    assert "2 of 3 pictures are finished; --skip-existing goes on" in answer.stderr
+    assert "2 of 3 images are finished; --skip-existing goes on" in answer.stderr
     assert "error: interrupted" in answer.stderr
     finished = sorted(path.name for path in folder.glob("filled/*"))
     assert finished == ["a.jpg", "b.jpg"], "and nothing half-written beside them"

@@ -59,7 +59,7 @@ def test_dry_run_touches_nothing(gancli: Gancli, tiny_raw_cub: Path, tmp_path: P
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_demo_and_the_oracle_on_its_own_pictures(gancli: Gancli, tmp_path: Path) -> None:
+def test_demo_and_the_oracle_on_its_own_images(gancli: Gancli, tmp_path: Path) -> None:
     out = tmp_path / "demo"
     answer = gancli(
         "prepare", "demo", "--out", out, "--images", "20", "--image-size", "32", "--jobs", "1", "-q"
@@ -72,10 +72,10 @@ def test_demo_and_the_oracle_on_its_own_pictures(gancli: Gancli, tmp_path: Path)
     assert primary["value"] >= 90
 
 
-def test_own_pictures(gancli: Gancli, tmp_path: Path) -> None:
+def test_own_images(gancli: Gancli, tmp_path: Path) -> None:
     for number in range(4):
         Image.new("RGB", (40, 40), (number * 60, 0, 0)).save(_made(tmp_path / f"mine/images/{number}.png"))
-        _made(tmp_path / f"mine/text/{number}.txt").write_text(f"a dark red picture number {number}\n")
+        _made(tmp_path / f"mine/text/{number}.txt").write_text(f"a dark red image number {number}\n")
     answer = gancli(
         "prepare",
         "folder",
@@ -287,7 +287,7 @@ def test_flowers_that_are_not_all_there(gancli: Gancli, tmp_path: Path) -> None:
     answer = gancli(*arguments)
     assert answer.code == 3
     assert "40 labels" in answer.stderr
-    assert "10 pictures" in answer.stderr
+    assert "10 images" in answer.stderr
     assert "--skip-bad" in answer.stderr
     assert not (tmp_path / "out").exists()
 
@@ -487,15 +487,15 @@ def test_merging_what_is_not_there(gancli: Gancli, tiny_raw_cub: Path, tmp_path:
 
 
 def test_demo_birds_in_parts(gancli: Gancli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever comes second to the raw pictures of a demo takes those of the first."""
-    from gancli.data.sources import demo
+    """Whoever comes second to the raw images of a demo takes those of the first."""
+    from gancli.data.sources.demo import dataset as demo
 
     arguments = ("prepare", "demo", *options(tmp_path / "out"), "--images", "8")
     write, second = demo._write, []
 
     def draw_twice(*given: Any) -> None:
         write(*given)
-        if not second:  # another part begins and ends before this one has its pictures in place
+        if not second:  # another part begins and ends before this one has its images in place
             second.append(True)
             assert gancli(*arguments, "--shards", "2/2").code == 0
 

@@ -14,7 +14,7 @@ from tests.cli.conftest import Gancli
 
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
-    """Filled pictures, their originals, and the one mask of all."""
+    """Filled images, their originals, and the one mask of all."""
     rng = np.random.default_rng(0)
     filled, real = tmp_path / "filled", tmp_path / "real"
     filled.mkdir()
@@ -29,7 +29,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
     return filled, real, tmp_path / "hole.png"
 
 
-def test_filled_pictures_against_their_originals(
+def test_filled_images_against_their_originals(
     gancli: Gancli, folders: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
     filled, real, mask = folders
@@ -48,8 +48,8 @@ def test_filled_pictures_against_their_originals(
     assert [row["metric"] for row in rows] == ["psnr", "psnr_hole"] * 2 + ["ssim", "ssim_hole"] * 4
 
 
-def test_pictures_of_a_dataset_without_holes(gancli: Gancli, pictures: Path, tmp_path: Path) -> None:
-    answer = gancli("score", "ssim", pictures, "--results", tmp_path / "results.csv", "-q")
+def test_images_of_a_dataset_without_holes(gancli: Gancli, images: Path, tmp_path: Path) -> None:
+    answer = gancli("score", "ssim", images, "--results", tmp_path / "results.csv", "-q")
     assert answer.code == 0, answer.stderr
     (value,) = answer.stdout.splitlines()
     assert -1 < float(value) < 1

@@ -1,4 +1,4 @@
-"""`gancli sample` and `gancli score`: from a run folder to pictures, numbers and tables."""
+"""`gancli sample` and `gancli score`: from a run folder to images, numbers and tables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_own_sentences_with_figures(gancli: Gancli, run: Path, tmp_path: Path) -
         "--attention", "--out", tmp_path / "out", "--json",
     )  # fmt: skip
     assert answer.code == 0, answer.stderr
-    assert answer.json["pictures"] == 4
+    assert answer.json["images"] == 4
     assert "xylophone" in answer.stderr
     rows = list(csv.DictReader((tmp_path / "out/samples.csv").open()))
     assert [row["caption"] for row in rows] == ["a small black bird"] * 2 + ["a white xylophone"] * 2
@@ -47,7 +47,7 @@ def test_from_one_sentence_to_another(gancli: Gancli, tiny_stackgan: Path, tmp_p
         "--out", tmp_path / "out", "--json",
     )  # fmt: skip
     assert answer.code == 0, answer.stderr
-    assert answer.json["pictures"] == 4
+    assert answer.json["images"] == 4
     assert answer.json["figures"][-1] == str(tmp_path / "out/figures/interpolation.png")
     rows = list(csv.DictReader((tmp_path / "out/samples.csv").open()))
     assert {(row["caption"], row["second_caption"]) for row in rows} == {
@@ -128,9 +128,7 @@ def test_quiet_names_the_files(gancli: Gancli, run: Path, tmp_path: Path) -> Non
     assert Path(name).is_file()
 
 
-def test_the_same_seed_gives_the_same_pictures_in_any_batch(
-    gancli: Gancli, run: Path, tmp_path: Path
-) -> None:
+def test_the_same_seed_gives_the_same_images_in_any_batch(gancli: Gancli, run: Path, tmp_path: Path) -> None:
     captions = tmp_path / "captions.txt"
     captions.write_text("a small black bird\na white bird with large wings\nthe bird is brown\n")
     for batch in ("1", "3"):
@@ -209,7 +207,7 @@ def test_a_model_folder_cut_short(gancli: Gancli, run: Path, tmp_path: Path) -> 
 
 
 def test_scores_are_rows_and_become_tables(
-    gancli: Gancli, pictures: Path, tiny_dataset: Path, encoder: Path, tmp_path: Path
+    gancli: Gancli, images: Path, tiny_dataset: Path, encoder: Path, tmp_path: Path
 ) -> None:
     results = tmp_path / "results.csv"
     common = ("--results", results, "--device", "cpu", "--json")
@@ -217,7 +215,7 @@ def test_scores_are_rows_and_become_tables(
         "score",
         "fid",
         f"{tiny_dataset}:test",
-        pictures,
+        images,
         "--features",
         f"encoder:{encoder}",
         "--no-cache",
@@ -225,7 +223,7 @@ def test_scores_are_rows_and_become_tables(
     )
     assert fid.code == 0, fid.stderr
     assert fid.json["rows"][0]["value"] > 0
-    retrieval = gancli("score", "r-precision", pictures, "--encoder", encoder, "--candidates", "5", *common)
+    retrieval = gancli("score", "r-precision", images, "--encoder", encoder, "--candidates", "5", *common)
     assert retrieval.code == 0, retrieval.stderr
     generated, real = retrieval.json["rows"]
     assert generated["method"] == "FF-GAN"
@@ -239,7 +237,7 @@ def test_scores_are_rows_and_become_tables(
     assert "FF-GAN" in (tmp_path / "tables/ffgan-table2.md").read_text()
 
 
-def test_real_pictures_look_for_generated_ones(
+def test_real_images_look_for_generated_ones(
     gancli: Gancli, run: Path, tiny_dataset: Path, encoder: Path, tmp_path: Path
 ) -> None:
     folder, results = tmp_path / "out", tmp_path / "results.csv"
@@ -250,7 +248,7 @@ def test_real_pictures_look_for_generated_ones(
     answer = gancli("score", "map", folder, *common)
     assert answer.code == 0, answer.stderr
     generated, real = answer.json["rows"]
-    assert generated["n_fake"] == drawn.json["pictures"]
+    assert generated["n_fake"] == drawn.json["images"]
     assert "3 of each of these images" in generated["protocol"]
     assert "chance" in generated["protocol"]
     assert real["method"] == "real"
@@ -265,22 +263,22 @@ def test_real_pictures_look_for_generated_ones(
 
 
 def test_statistics_in_and_out(
-    gancli: Gancli, pictures: Path, tiny_dataset: Path, encoder: Path, tmp_path: Path
+    gancli: Gancli, images: Path, tiny_dataset: Path, encoder: Path, tmp_path: Path
 ) -> None:
     common = ("--features", f"encoder:{encoder}", "--results", tmp_path / "results.csv", "--no-cache", "-q")
     saved = tmp_path / "real.npz"
-    direct = gancli("score", "fid", f"{tiny_dataset}:test", pictures, *common, "--save-stats", saved)
-    stored = gancli("score", "fid", saved, pictures, *common)
+    direct = gancli("score", "fid", f"{tiny_dataset}:test", images, *common, "--save-stats", saved)
+    stored = gancli("score", "fid", saved, images, *common)
     assert direct.code == stored.code == 0, stored.stderr
     assert float(direct.stdout) == pytest.approx(float(stored.stdout))
 
 
 def test_the_inception_network_is_named_where_it_is_missing(
-    gancli: Gancli, pictures: Path, tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gancli: Gancli, images: Path, tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GANCLI_HOME", str(tmp_path))
     monkeypatch.setenv("GANCLI_OFFLINE", "1")
-    answer = gancli("score", "fid", f"{tiny_dataset}:test", pictures, "--results", tmp_path / "results.csv")
+    answer = gancli("score", "fid", f"{tiny_dataset}:test", images, "--results", tmp_path / "results.csv")
     assert answer.code == 3
     for part in (
         "pt_inception-2015-12-05-6726825d.pth",
@@ -292,11 +290,9 @@ def test_the_inception_network_is_named_where_it_is_missing(
     assert not (tmp_path / "results.csv").exists()
 
 
-def test_too_few_captions_to_choose_from(
-    gancli: Gancli, pictures: Path, encoder: Path, tmp_path: Path
-) -> None:
+def test_too_few_captions_to_choose_from(gancli: Gancli, images: Path, encoder: Path, tmp_path: Path) -> None:
     answer = gancli(
-        "score", "r-precision", pictures, "--encoder", encoder, "--results", tmp_path / "results.csv"
+        "score", "r-precision", images, "--encoder", encoder, "--results", tmp_path / "results.csv"
     )
     assert answer.code == 3
     assert "candidates" in answer.stderr
@@ -317,7 +313,7 @@ def test_attributes_and_the_figures_of_their_paper(
         "--grid", "same-attributes", "--out", tmp_path / "out", "--json",
     )  # fmt: skip
     assert answer.code == 0, answer.stderr
-    assert answer.json["pictures"] == 3
+    assert answer.json["images"] == 3
     assert answer.json["figures"][-1] == str(tmp_path / "out/figures/same-attributes.png")
     answer = gancli(
         "sample", tiny_attr2image, "--data", tiny_dataset, "-n", "4", "--grid", "same-shape", "--out",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gancli.data.prepare import prepare
-from gancli.data.sources import demo
+from gancli.data.preparation.prepare import prepare
+from gancli.data.sources.demo import dataset as demo
 from tests.cli.conftest import Gancli
 from tests.scores.test_shapes import masks, write_folder
 

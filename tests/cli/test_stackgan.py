@@ -56,12 +56,10 @@ def test_both_stages(gancli: Gancli, data: Path, tiny_encoder: Path, tmp_path: P
         *shared,
     )
     assert second.code == 0, second.stderr
-    pictures = tmp_path / "pictures"
-    answer = gancli(
-        "sample", second.json["run"], "--text", "a black bird", "--stages", "--out", str(pictures)
-    )
+    images = tmp_path / "images"
+    answer = gancli("sample", second.json["run"], "--text", "a black bird", "--stages", "--out", str(images))
     assert answer.code == 0, answer.stderr
-    assert len(list(pictures.glob("*.png"))) == len(list((pictures / "stages").glob("*.png"))) == 1
+    assert len(list(images.glob("*.png"))) == len(list((images / "stages").glob("*.png"))) == 1
     again = gancli("train", "stackgan", "--resume", second.json["run"], "train.steps=3", "--json")
     assert again.code == 0, again.stderr
     assert again.json["step"] == 3

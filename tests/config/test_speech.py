@@ -23,7 +23,7 @@ def test_published_values(name, batch, lr, epochs, distinctive, metric):
     assert isinstance(recipe, SpeechRecipe)
     assert (recipe.loader.batch, recipe.optim.lr, recipe.train.epochs) == (batch, lr, epochs)
     assert (recipe.loss.gamma, recipe.loss.distinctive) == (10, distinctive)
-    assert recipe.loss.same_class_negatives == (name == "places"), "its pictures count one by one"
+    assert recipe.loss.same_class_negatives == (name == "places"), "its images count one by one"
     assert (recipe.optim.betas, recipe.optim.weight_decay) == ((0.95, 0.999), 1e-3)
     assert (recipe.optim.lr_decay, recipe.optim.decay_every) == (0.1, 50)
     assert (recipe.validation.metric, recipe.validation.share, recipe.validation.every) == (metric, 0.1, 5)

@@ -19,7 +19,7 @@ from gancli.data.attributes import (
     split_attributes,
     split_name,
 )
-from gancli.data.sources import demo
+from gancli.data.sources.demo import dataset as demo
 from gancli.errors import DataError, UsageError
 
 COLORS = "blue brown iridescent purple rufous grey yellow olive green pink orange black white red buff"
@@ -277,7 +277,7 @@ def test_contradictions_of_shares_and_of_unknown_groups() -> None:
     assert contradictions(np.array([0.5, 0.4, 1, 1], np.float32), names) == []
 
 
-def test_contradictions_of_many_pictures_are_counted() -> None:
+def test_contradictions_of_many_images_are_counted() -> None:
     rows = (
         "size=small,size=large",
         "shape=duck,shape=owl,size=small,size=large",
@@ -294,13 +294,13 @@ def test_contradictions_of_many_pictures_are_counted() -> None:
 # Files of requests
 
 
-def test_a_file_holds_a_picture_a_line(tmp_path: Path) -> None:
+def test_a_file_holds_a_image_a_line(tmp_path: Path) -> None:
     file = tmp_path / "wanted.txt"
     file.write_bytes(
         "\ufeff# two birds\r\n\r\nprimary_color=red, size=small\r\n  # and\n  Bill shape=cone\n".encode()
     )
-    pictures = read_attribute_file(file, CUB)
-    assert [attributes_text(values, CUB) for values in pictures] == [
+    images = read_attribute_file(file, CUB)
+    assert [attributes_text(values, CUB) for values in images] == [
         "size=small_(5_-_9_in), primary_color=red",
         "bill_shape=cone",
     ]

@@ -1,4 +1,4 @@
-"""The summary of a dataset folder agrees with what was prepared; the contact sheet shows its pictures."""
+"""The summary of a dataset folder agrees with what was prepared; the contact sheet shows its images."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_contact_sheet(tiny_dataset: Path) -> None:
     sheet = contact_sheet(dataset, split="test", images=5, columns=3, tile=64)
     assert sheet.mode == "RGB"
     assert sheet.width == 3 * (64 + 12)
-    # every stored picture is smaller than its tile here, so it stands on the sheet pixel by pixel
+    # every stored image is smaller than its tile here, so it stands on the sheet pixel by pixel
     first = dataset.split("test").image(0)
     pixels = np.asarray(sheet)
     left, top = 6 + (64 - first.shape[1]) // 2, 6 + (64 - first.shape[0]) // 2

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset as TorchDataset
 
+from gancli.data.holes import Holes
 from gancli.data.loader import Batch, BatchSource, batches, evaluation_batches, pyramid
-from gancli.data.masks import Holes
-from gancli.data.prepare import prepare
+from gancli.data.preparation.prepare import prepare
 from gancli.data.shards import Dataset, Split
 from gancli.data.sources import cub
 from gancli.errors import DataError
@@ -145,8 +145,8 @@ def test_resize_is_pillows(size: int) -> None:
     noise = Image.fromarray(rng.integers(0, 256, (256, 256, 3)).astype(np.uint8))
     windows = torch.from_numpy(np.stack([np.asarray(smooth), np.asarray(noise)])).permute(0, 3, 1, 2)
     (resized,) = pyramid(windows, [size])
-    for image, picture in zip(resized, (smooth, noise), strict=True):
-        expected = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR)).astype(int)
+    for image, original in zip(resized, (smooth, noise), strict=True):
+        expected = np.asarray(original.resize((size, size), Image.Resampling.BILINEAR)).astype(int)
         assert np.abs(to_bytes(image).astype(int) - expected).max() <= 1
 
 
@@ -370,12 +370,12 @@ def test_some_images_lose_their_colours(split: Split) -> None:
     plain, faded = source(split, sizes=(32,)), source(split, sizes=(32,), grayscale=0.5)
     lost = 0
     for step in range(6):
-        for colourful, picture in zip(plain[step].images[0], faded[step].images[0], strict=True):
-            if torch.equal(colourful, picture):
+        for colourful, image in zip(plain[step].images[0], faded[step].images[0], strict=True):
+            if torch.equal(colourful, image):
                 continue
             lost += 1
             levels = ((colourful + 1) * 127.5).permute(1, 2, 0)
             luma = (levels @ torch.tensor([0.299, 0.587, 0.114])).round()
-            for channel in (picture + 1) * 127.5:
+            for channel in (image + 1) * 127.5:
                 torch.testing.assert_close(channel, luma, atol=1e-3, rtol=0)
     assert 4 <= lost <= 20

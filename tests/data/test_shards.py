@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gancli.data import shards
+from gancli.data.audio import MelSettings, Utterance
 from gancli.data.manifest import (
     MANIFEST,
     SCHEMA_VERSION,
@@ -27,9 +28,8 @@ from gancli.data.manifest import (
     read_manifest,
     write_manifest,
 )
-from gancli.data.sample import BadSample
 from gancli.data.shards import Dataset, ShardWriter, Split
-from gancli.data.speech import MelSettings, Utterance
+from gancli.data.source import BadSample
 from gancli.data.text import RULE, Vocabulary
 from gancli.data.verify import verify
 from gancli.errors import DataError, RunError
@@ -151,9 +151,9 @@ def test_split_travels_to_another_process(tiny_dataset: Path) -> None:
 def test_few_files_are_open_at_a_time(tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "OPEN_SHARDS", 2)
     split = Dataset.open(tiny_dataset).split("train")
-    pictures = [split.image(index) for index in range(len(split))]
+    images = [split.image(index) for index in range(len(split))]
     assert len(split._open) == 2
-    assert all(np.array_equal(split.image(index), picture) for index, picture in enumerate(pictures))
+    assert all(np.array_equal(split.image(index), image) for index, image in enumerate(images))
 
 
 @pytest.mark.parametrize("index", [-1, 12])

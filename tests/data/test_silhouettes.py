@@ -1,289 +1,182 @@
-"""Segmentations from the raw data to the batch: cropped and flipped like their pictures, judged, listed, refused."""
+"""Files of any mode are read; faults are named."""
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from numpy.typing import NDArray
 from PIL import Image
 
-from gancli.data.grabcut import METHOD
-from gancli.data.images import load_image
-from gancli.data.inspect import contact_sheet, describe
-from gancli.data.loader import BatchSource, evaluation_batches, mask_pyramid
-from gancli.data.plan import make_plan, read_mask_list
-from gancli.data.prepare import PrepareReport, prepare
-from gancli.data.segmentation import Fault
-from gancli.data.shards import Dataset, Split
-from gancli.data.sources import cub
-from gancli.data.verify import verify
-from gancli.errors import DataError, UsageError
+from gancli.data.images import UnusableImage
+from gancli.data.silhouettes import (
+    LARGEST_PIECE,
+    LEAST_SHARE,
+    MOST_BORDER,
+    MOST_SHARE,
+    REASONS,
+    Fault,
+    faults,
+    read_segmentation,
+)
+
+Pixels = NDArray[np.uint8]
 
 
-@pytest.fixture
-def split(tiny_dataset: Path) -> Split:
-    return Dataset.open(tiny_dataset).split("train")
+# Faults
 
 
-def prepared(raw: Path, out: Path, **options: object) -> tuple[PrepareReport, Dataset]:
-    report = prepare(cub.read(raw), out, image_size=32, **options)  # type: ignore[arg-type]
-    return report, Dataset.open(out)
+def crop(*rectangles: tuple[int, int, int, int], side: int = 100) -> Pixels:
+    """Birds of rectangles: top, left, bottom, right."""
+    pixels = np.zeros((side, side), np.uint8)
+    for top, left, bottom, right in rectangles:
+        pixels[top:bottom, left:right] = 255
+    return pixels
 
 
-def segmentation_file(raw: Path, number: int) -> Path:
-    return sorted(raw.glob("CUB_200_2011/segmentations/*/*.png"))[number]
+@pytest.mark.parametrize(
+    ("probability", "found"),
+    [
+        (crop((20, 20, 70, 70)), Fault(0)),
+        (crop(), Fault.EMPTY),
+        (crop((20, 20, 40, 60)), Fault(0)),  # 8 % exactly
+        (crop((20, 20, 40, 59)), Fault.SMALL),
+        (crop((5, 5, 95, 95)), Fault.LARGE),
+        (
+            crop((10, 10, 90, 90), (2, 10, 10, 90), (90, 10, 98, 90), (10, 2, 90, 4), (10, 96, 90, 98)),
+            Fault(0),
+        ),
+        (crop((20, 20, 58, 70), (60, 20, 62, 70)), Fault(0)),  # 95 % in one piece
+        (crop((20, 20, 57, 70), (60, 20, 62, 70)), Fault.PIECES),
+        (crop((20, 20, 50, 50), (50, 50, 80, 80)), Fault(0)),  # touch at a corner
+        (crop((0, 20, 70, 27), (20, 20, 70, 70)), Fault(0)),  # 7 of 396 pixels
+        (crop((0, 20, 70, 28), (20, 20, 70, 70)), Fault.BORDER),
+        (crop((0, 0, 100, 100)), Fault.LARGE | Fault.BORDER),
+        (crop((0, 0, 10, 10), (50, 50, 60, 60)), Fault.SMALL | Fault.PIECES | Fault.BORDER),
+    ],
+)
+def test_faults(probability: Pixels, found: Fault) -> None:
+    if found != faults(probability):
+        pytest.fail(f"{faults(probability)!r} instead of {found!r}")
+    assert faults(np.ascontiguousarray(probability.T)) == found
 
 
-def on_the_bird(split: Split, index: int) -> float:
-    """How far the pictures' colour differs between inside and outside of the segmentation, in grey levels."""
-    image, inside = split.image(index).astype(float), split.segmentation(index) >= 128
-    colour = image[inside].mean(axis=0)
-    return float(np.abs(image[inside] - colour).mean())
+@pytest.mark.parametrize(("level", "found"), [(127, Fault.EMPTY), (128, Fault(0))])
+def test_half_is_bird(level: int, found: Fault) -> None:
+    assert faults(crop((20, 20, 70, 70)) // 255 * np.uint8(level)) == found
 
 
-def test_a_segmentation_lies_on_its_object(split: Split) -> None:
-    for index in range(len(split)):
-        assert split.segmentation(index).shape == split.shape(index)
-        assert on_the_bird(split, index) < 12  # one colour within, but for JPEG and the rim
-        window = split.segmentation_crop(index, 2, 1, 32)
-        assert np.array_equal(window, split.segmentation(index)[2:34, 1:33])
+def test_the_bits_are_those_of_the_shards_and_each_has_a_reason() -> None:
+    assert {fault.name: fault.value for fault in Fault} == {
+        "MISSING": 1,
+        "EMPTY": 2,
+        "SMALL": 4,
+        "LARGE": 8,
+        "PIECES": 16,
+        "BORDER": 32,
+        "UNLISTED": 64,
+    }
+    assert (LEAST_SHARE, MOST_SHARE, LARGEST_PIECE, MOST_BORDER) == (0.08, 0.80, 0.95, 0.02)
+    assert set(REASONS) == set(Fault)
+    assert len(set(REASONS.values())) == len(Fault)
+    assert "8 %" in REASONS[Fault.SMALL]
 
 
-def test_the_report_counts_what_is_good(tiny_raw_cub: Path, tmp_path: Path) -> None:
-    key = segmentation_file(tiny_raw_cub, 6)
-    Image.new("L", Image.open(key).size).save(key)  # empty
-    whole = key.with_name("Bird_0008.png")
-    Image.new("L", Image.open(whole).size, 255).save(whole)  # all of the picture
-    key.with_name("Bird_0009.png").unlink()
-    report, dataset = prepared(tiny_raw_cub, tmp_path / "out")
-    entry = report.segmentations
-    assert entry == dataset.manifest.segmentations
-    assert entry is not None
-    assert entry.method == "official"
-    assert entry.usable == {"train": 9, "test": 12}
-    assert entry.faults["train"] == {"missing": 1, "empty": 1, "large": 1, "border": 1}
-    faults = dataset.split("train").segmentation_faults
-    assert sorted(faults[faults > 0].tolist()) == sorted(
-        [Fault.MISSING, Fault.EMPTY, Fault.LARGE | Fault.BORDER]
-    )
-    assert verify(tmp_path / "out") == []
-    again, _ = prepared(tiny_raw_cub, tmp_path / "out")
-    assert again.already_complete
-    assert again.segmentations == entry
+# Files
+
+RAMP = np.linspace(0, 255, 48).astype(np.uint8).reshape(6, 8)
 
 
-def test_a_list_overrules_the_filter(tiny_raw_cub: Path, tmp_path: Path) -> None:
-    listed = tmp_path / "good.txt"
-    listed.write_text("002.Laysan_Albatross/Bird_0007.jpg\n\n002.Laysan_Albatross/Bird_0008\n")
-    report, dataset = prepared(tiny_raw_cub, tmp_path / "out", mask_list=read_mask_list(listed))
-    assert report.segmentations is not None
-    assert report.segmentations.usable == {"train": 2, "test": 0}
-    split = dataset.split("train")
-    usable = np.flatnonzero(split.segmentation_faults == 0)
-    assert [split.keys[index] for index in usable] == [f"002.Laysan_Albatross/Bird_000{n}" for n in (7, 8)]
+def save(image: Image.Image, folder: Path, suffix: str = ".png") -> Path:
+    path = folder / f"bird{suffix}"
+    image.save(path)
+    return path
 
 
-def test_lists_that_name_nothing(tiny_raw_cub: Path, tmp_path: Path) -> None:
-    empty = tmp_path / "empty.txt"
-    empty.write_text("\n")
-    with pytest.raises(DataError, match="names no image"):
-        read_mask_list(empty)
-    with pytest.raises(DataError, match="names none of its images"):
-        make_plan(cub.read(tiny_raw_cub), mask_list={"somebody/else"})
-    with pytest.raises(UsageError, match="no masks are asked for"):
-        make_plan(cub.read(tiny_raw_cub, segmentations="none"), mask_list={"002.Laysan_Albatross/Bird_0007"})
+@pytest.mark.parametrize("mode", ["L", "RGB", "LA", "RGBA", "P"])
+def test_the_channel_of_any_mode(mode: str, tmp_path: Path) -> None:
+    read = read_segmentation(save(Image.fromarray(RAMP).convert(mode), tmp_path), (8, 6))
+    np.testing.assert_array_equal(read, RAMP)
+    assert read.dtype == np.uint8
 
 
-def test_a_segmentation_of_another_size_than_its_picture(tiny_raw_cub: Path, tmp_path: Path) -> None:
-    Image.new("L", (9, 9), 255).save(segmentation_file(tiny_raw_cub, 0))
-    with pytest.raises(DataError, match=r"Bird_0001\.png is 9 x 9 pixels"):
-        prepared(tiny_raw_cub, tmp_path / "out")
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_alpha_is_ignored_where_the_colour_varies(mode: str, tmp_path: Path) -> None:
+    image = Image.fromarray(RAMP).convert(mode)
+    image.putalpha(Image.fromarray(RAMP[::-1].copy()))
+    np.testing.assert_array_equal(read_segmentation(save(image, tmp_path), (8, 6)), RAMP)
 
 
-def test_other_segmentations_are_other_settings(tiny_raw_cub: Path, tmp_path: Path) -> None:
-    prepared(tiny_raw_cub, tmp_path / "out")
-    with pytest.raises(UsageError, match="segmentations: official there, none asked for"):
-        prepare(cub.read(tiny_raw_cub, segmentations="none"), tmp_path / "out", image_size=32)
-    with pytest.raises(UsageError, match="crop:"):
-        prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=32, crop="ratio75")
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_alpha_counts_where_only_it_varies(mode: str, tmp_path: Path) -> None:
+    image = Image.new("L", (8, 6), 255).convert(mode)
+    image.putalpha(Image.fromarray(RAMP))
+    np.testing.assert_array_equal(read_segmentation(save(image, tmp_path), (8, 6)), RAMP)
 
 
-def test_estimated_from_parts(tiny_raw_cub: Path, tmp_path: Path) -> None:
-    base = tiny_raw_cub / "CUB_200_2011"
-    boxes = [line.split() for line in (base / "bounding_boxes.txt").read_text().splitlines()]
-    (base / "parts").mkdir()
-    (base / "parts/part_locs.txt").write_text(
-        "".join(
-            f"{image} 1 {float(x) + float(w) / 2:.1f} {float(y) + float(h) / 2:.1f} 1\n{image} 2 0.0 0.0 0\n"
-            for image, x, y, w, h in boxes
-        )
-    )
-    report = prepare(
-        cub.read(tiny_raw_cub, segmentations="estimate"), tmp_path / "estimate", image_size=32, jobs=2
-    )
-    assert report.segmentations is not None
-    assert report.segmentations.method == METHOD
-    _, true = prepared(tiny_raw_cub, tmp_path / "official")
-    estimated = Dataset.open(tmp_path / "estimate").split("train")
-    overlaps = []
-    for index in range(len(estimated)):
-        ours, theirs = (s.segmentation(index) >= 128 for s in (estimated, true.split("train")))
-        overlaps.append((ours & theirs).sum() / (ours | theirs).sum())
-    assert np.mean(overlaps) > 0.8
+def test_one_opaque_colour_is_that_colour(tmp_path: Path) -> None:
+    path = save(Image.new("RGBA", (8, 6), (200, 200, 200, 255)), tmp_path)
+    assert (read_segmentation(path, (8, 6)) == 200).all()
 
 
-def test_three_quarters_crop_is_square_and_closer(tiny_raw_cub: Path, tmp_path: Path) -> None:
-    _, near = prepared(tiny_raw_cub, tmp_path / "near", crop="ratio75")
-    _, far = prepared(tiny_raw_cub, tmp_path / "far")
-    for name in near.split_names:
-        ours, theirs = near.split(name), far.split(name)
-        for index in range(len(ours)):
-            assert ours.shape(index) == (38, 38)
-            assert on_the_bird(ours, index) < 12
-        shares = [
-            np.mean([(split.segmentation(index) >= 128).mean() for index in range(len(split))])
-            for split in (ours, theirs)
-        ]
-        assert shares[0] > shares[1]
+def test_colours_count_by_luminance(tmp_path: Path) -> None:
+    path = save(Image.new("RGB", (8, 6), (0, 255, 0)), tmp_path)
+    assert (read_segmentation(path, (8, 6)) == 150).all()
 
 
-def test_masks_follow_their_pictures(split: Split) -> None:
-    source = BatchSource(split, sizes=(32,), batch=4, words=0, seed=3, mask_sizes=(32, 16))
-    flipped = 0
-    for step in range(6):
-        batch = source[step]
-        whole, small = batch.masks
-        assert (whole.shape, small.shape) == ((4, 1, 32, 32), (4, 1, 16, 16))
-        assert set(whole.unique().tolist()) == {-1.0, 1.0}
-        for image, mask in zip(batch.images[0], whole, strict=True):
-            inside = image[:, mask[0] > 0]  # (3, n)
-            assert (inside - inside.mean(dim=1, keepdim=True)).abs().mean() < 0.1
-            flipped += int(not torch.equal(mask, mask.flip(-1)))
-        alone = BatchSource(split, sizes=(), batch=4, words=0, seed=3, mask_sizes=(32, 16))[step]
-        assert alone.images == ()
-        assert torch.equal(alone.masks[0], whole)
-    assert flipped > 0
+def test_palette_colours_count_not_their_numbers(tmp_path: Path) -> None:
+    image = Image.fromarray((RAMP > 99).astype(np.uint8), "L").convert("P")
+    image.putpalette([255, 255, 255, 0, 0, 0])
+    read = read_segmentation(save(image, tmp_path), (8, 6))
+    np.testing.assert_array_equal(read, np.where(RAMP > 99, 0, 255))
 
 
-def test_a_mask_is_decided_after_it_is_resized() -> None:
-    probabilities = torch.zeros(1, 1, 4, 4, dtype=torch.uint8)
-    probabilities[..., :2, :2] = torch.tensor([[255, 255], [255, 0]], dtype=torch.uint8)
-    probabilities[..., 3, 3] = 255
-    (small,) = mask_pyramid(probabilities, (2,))
-    assert small[0, 0].tolist() == [[1.0, -1.0], [-1.0, -1.0]]
+def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
+    path = save(Image.fromarray(RAMP.astype(np.uint16) * 257), tmp_path)
+    np.testing.assert_array_equal(read_segmentation(path, (8, 6)), RAMP)
 
 
-def test_every_mask_once_in_evaluation(split: Split) -> None:
-    batches = list(evaluation_batches(split, sizes=(), batch=5, words=0, mask_sizes=(32,)))
-    assert [len(batch) for batch in batches] == [5, 5, 2]
-    assert [index for batch in batches for index in batch.indices.tolist()] == list(range(12))
-    first = split.segmentation(0)
-    height, width = first.shape
-    centre = first[(height - 32) // 2 :, (width - 32) // 2 :][:32, :32] >= 128
-    assert torch.equal(batches[0].masks[0][0, 0] > 0, torch.from_numpy(centre))
+@pytest.mark.parametrize("kind", ["1 bit", "8 bits", "16 bits", "RGB"])
+def test_zeros_and_ones_are_certain(kind: str, tmp_path: Path) -> None:
+    bird = RAMP > 99
+    image = {
+        "1 bit": Image.fromarray(bird),
+        "8 bits": Image.fromarray(bird.astype(np.uint8)),
+        "16 bits": Image.fromarray(bird.astype(np.uint16)),
+        "RGB": Image.fromarray(bird.astype(np.uint8)).convert("RGB"),
+    }[kind]
+    read = read_segmentation(save(image, tmp_path), (8, 6))
+    np.testing.assert_array_equal(read, np.where(bird, 255, 0))
+    assert read.dtype == np.uint8
 
 
-def test_wrong_attributes_always_differ(split: Split) -> None:
-    attributes = split.attributes
-    assert attributes is not None
-    source = BatchSource(split, sizes=(), batch=4, words=0, seed=0, mask_sizes=(16,), attributes=attributes)
-    drawn = set()
-    for step in range(12):
-        batch = source[step]
-        assert batch.attributes is not None
-        assert batch.wrong_attributes is not None
-        assert np.array_equal(batch.attributes.numpy(), attributes[batch.indices.numpy()])
-        assert (batch.attributes != batch.wrong_attributes).any(dim=1).all()
-        drawn |= {tuple(row) for row in batch.wrong_attributes.tolist()}
-    assert drawn == {tuple(row) for row in attributes.tolist()}  # every kind of bird is somebody's wrong one
-    parts = [
-        BatchSource(
-            split,
-            sizes=(),
-            batch=2,
-            words=0,
-            seed=0,
-            mask_sizes=(16,),
-            attributes=attributes,
-            rank=rank,
-            world=2,
-        )[3].wrong_attributes
-        for rank in (0, 1)
-    ]
-    whole = source[3].wrong_attributes
-    assert whole is not None
-    assert torch.equal(torch.cat([part for part in parts if part is not None]), whole)
+def test_nothing_stays_nothing(tmp_path: Path) -> None:
+    assert not read_segmentation(save(Image.new("L", (8, 6)), tmp_path), (8, 6)).any()
 
 
-def test_attributes_that_are_all_the_same_are_refused(split: Split) -> None:
-    attributes = split.attributes
-    assert attributes is not None
-    with pytest.raises(DataError, match="have the same attributes"):
-        BatchSource(split, sizes=(), batch=4, words=0, seed=0, attributes=np.zeros_like(attributes))
+def test_jpeg(tmp_path: Path) -> None:
+    read = read_segmentation(save(Image.fromarray(RAMP), tmp_path, ".jpg"), (8, 6))
+    assert np.abs(read.astype(int) - RAMP).max() < 32
 
 
-def test_a_dataset_without_segmentations(tiny_raw_cub: Path, tmp_path: Path) -> None:
-    prepare(cub.read(tiny_raw_cub, segmentations="none"), tmp_path / "out", image_size=32)
-    dataset = Dataset.open(tmp_path / "out")
-    split = dataset.split("train")
-    assert not split.has_segmentations
-    for ask in (
-        lambda: split.segmentation(0),
-        lambda: split.segmentation_faults,
-        lambda: BatchSource(split, sizes=(32,), batch=4, words=0, seed=0, mask_sizes=(32,)),
-        lambda: contact_sheet(dataset, outlines=True),
-    ):
-        with pytest.raises(DataError, match="where on its images the object is"):
-            ask()
-    assert describe(dataset).silhouettes == ""
-    assert "segmentations" not in (tmp_path / "out/dataset.json").read_text()
+def test_another_size_than_its_image(tmp_path: Path) -> None:
+    path = save(Image.new("L", (30, 40)), tmp_path)
+    with pytest.raises(UnusableImage) as caught:
+        read_segmentation(path, (60, 40))
+    assert str(caught.value) == "segmentation bird.png is 30 x 40 pixels, its image 60 x 40"
 
 
-def test_outlines_on_the_contact_sheet(tiny_dataset: Path) -> None:
-    dataset = Dataset.open(tiny_dataset)
-    plain, outlined = (
-        np.asarray(contact_sheet(dataset, images=4, outlines=outlines)).astype(int)
-        for outlines in (False, True)
-    )
-    changed = (plain != outlined).any(axis=-1)
-    assert changed.any()
-    assert (outlined[changed] == (255, 230, 0)).all()
-    assert describe(dataset).usable_silhouettes == {"train": 12, "test": 12}
-
-
-def test_damage_is_found(tiny_raw_cub: Path, tmp_path: Path) -> None:
-    prepared(tiny_raw_cub, tmp_path / "out")
-    manifest = tmp_path / "out/dataset.json"
-    manifest.write_text(manifest.read_text().replace('"test": 12\n', '"test": 11\n'))
-    assert any(
-        "11 segmentations of test are good, the shards 12" in line for line in verify(tmp_path / "out")
-    )
-
-
-def test_contradictory_attributes_are_told(tiny_raw_cub: Path) -> None:
-    source = cub.read(tiny_raw_cub)
-    assert make_plan(source).warnings == ()
-    names = ("has_size::small_(5_-_9_in)", "has_size::large_(16_-_32_in)", "has_primary_color::red")
-    rows = np.array([[1, 1, 1], [1, 0, 0]], np.float32)
-    samples = [
-        dataclasses.replace(sample, attributes=rows[number % 2])  # type: ignore[type-var]
-        for number, sample in enumerate(cub.read(tiny_raw_cub).samples)
-    ]
-    plan = make_plan(dataclasses.replace(source, samples=iter(samples), attribute_names=names))
-    assert plan.warnings == ("images with two values of an attribute that has one: size (12)",)
-
-
-def test_the_picture_is_what_it_was(tiny_raw_cub: Path, tmp_path: Path) -> None:
-    """Segmentations change nothing about the images beside them."""
-    _, with_masks = prepared(tiny_raw_cub, tmp_path / "with")
-    prepare(cub.read(tiny_raw_cub, segmentations="none"), tmp_path / "without", image_size=32)
-    without = Dataset.open(tmp_path / "without").split("train")
-    for index in range(len(without)):
-        assert np.array_equal(with_masks.split("train").image(index), without.image(index))
-    assert (
-        load_image(segmentation_file(tiny_raw_cub, 0)).size
-        == load_image(sorted(tiny_raw_cub.glob("CUB_200_2011/images/*/*.jpg"))[0]).size
-    )
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UnusableImage, match=r"bird\.png is missing"):
+        read_segmentation(tmp_path / "bird.png", (8, 6))
+    whole = save(Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 80), np.uint8)), tmp_path)
+    whole.write_bytes(whole.read_bytes()[:900])
+    with pytest.raises(UnusableImage, match=r"bird\.png cannot be decoded"):
+        read_segmentation(whole, (80, 60))
+    whole.write_text("no image")
+    with pytest.raises(UnusableImage, match="not an image"):
+        read_segmentation(whole, (80, 60))
+    floats = save(Image.fromarray(RAMP.astype(np.float32)), tmp_path, ".tif")
+    with pytest.raises(UnusableImage, match="unknown range"):
+        read_segmentation(floats, (8, 6))

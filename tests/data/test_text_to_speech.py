@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gancli.data import text_to_speech
-from gancli.data.speech import UnusableSpeech
+from gancli.data.audio import UnusableSpeech
 from gancli.data.text_to_speech import EspeakLibrary, SpeechCommand, Voice, choose_voices, find_synthesizer
 from gancli.errors import RunError, UsageError
 

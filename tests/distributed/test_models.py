@@ -25,7 +25,7 @@ from gancli.engine.events import Event, Events
 from gancli.engine.loop import Loop, LoopResult
 from gancli.errors import ConfigError, DataError
 from gancli.training import train
-from gancli.training.common import with_synced_norms
+from gancli.training.run import with_synced_norms
 from tests.conftest import build_stackgan
 from tests.distributed.ranks import on_ranks
 
@@ -143,7 +143,7 @@ def _trained(rank: int, folder: Path, recipe: ModelRecipe, resume: Path | None =
 
     real_write = embeddings.write_vectors
     with (
-        patch("gancli.training.common.Loop", Watched),
+        patch("gancli.training.run.Loop", Watched),
         patch("gancli.encoders.embeddings.write_vectors", write_vectors),
     ):
         result = train(recipe, runs=folder / "runs", resume=resume, events=Events(events.append))
@@ -265,7 +265,7 @@ def probed(recipe: ModelRecipe, folder: Path, probe: Callable[[Loop, Batch], Any
             found.append(probe(self, next(self.batches(0))))
             return LoopResult(0, 0, 0.0, None, {})
 
-    with patch("gancli.training.common.Loop", Probed):
+    with patch("gancli.training.run.Loop", Probed):
         train(recipe, runs=folder / "runs")
     return found[0]
 

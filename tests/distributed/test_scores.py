@@ -10,28 +10,28 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from gancli.data.prepare import prepare
-from gancli.data.sources import demo
+from gancli.data.preparation.prepare import prepare
+from gancli.data.sources.demo import dataset as demo
 from gancli.encoders.damsm import load_damsm
 from gancli.errors import DataError
-from gancli.inference.sample import sample
+from gancli.sampling.sample import sample
+from gancli.scores.across_ranks import by_parts, own_part
 from gancli.scores.agreement import agreement_rows, score_agreement
 from gancli.scores.features import load_features
 from gancli.scores.fid import score_fid
 from gancli.scores.image_retrieval import score_map, score_recall
+from gancli.scores.image_sets import open_images
 from gancli.scores.inception_score import score_is
-from gancli.scores.parts import by_parts, own_part
-from gancli.scores.pictures import open_pictures
 from gancli.scores.r_precision import score_r_precision
 from gancli.scores.reconstruction import score_psnr, score_ssim
 from gancli.scores.results import read_rows
 from gancli.scores.shapes import load_mask_features, score_shapes
 from tests.cli.conftest import call_process
-from tests.cli.test_processes import two
+from tests.cli.test_launch import two
 from tests.distributed.ranks import environment, free_port, on_ranks
 from tests.scores.test_shapes import masks, write_folder
 
-BATCH = 3  # of 20 pictures: the parts are 9 and 11 long
+BATCH = 3  # of 20 images: the parts are 9 and 11 long
 SUMS = ("fid", "mask_fid", "inception_score")  # whose order of summation differs
 
 
@@ -67,7 +67,7 @@ def places(tiny_dataset: Path, tiny_encoder: Path, samples: Path, tmp_path: Path
 
 
 def every_score(places: Places) -> tuple[list[Any], ...]:
-    """Metric, method, value, deviation and numbers of pictures of every row, and what progress was shown."""
+    """Metric, method, value, deviation and numbers of images of every row, and what progress was shown."""
     samples, network = str(places.samples), load_features(f"encoder:{places.encoder}")
     seen: list[tuple[int, int]] = []
     rows = [
@@ -85,10 +85,10 @@ def every_score(places: Places) -> tuple[list[Any], ...]:
         *score_psnr(samples, batch=BATCH),
         *score_ssim(samples, batch=BATCH),
         *score_shapes(str(places.silhouettes), load_mask_features("pixels"), batch=BATCH),
-        *agreement_rows(f"{places.birds}:train"),  # a single batch: one process has no picture
+        *agreement_rows(f"{places.birds}:train"),  # a single batch: one process has no image
     ]
     values = [[row.metric, row.method, row.value, row.std, row.n_real, row.n_fake] for row in rows]
-    birds = open_pictures(f"{places.birds}:train")
+    birds = open_images(f"{places.birds}:train")
     measured = dataclasses.astuple(score_agreement(birds, batch=BATCH))
     return values, list(measured), seen
 
@@ -122,7 +122,7 @@ def test_every_score_is_that_of_one_process(places: Places, tmp_path: Path) -> N
 def _divide(rank: int, folder: Path) -> Any:
     parts = [own_part(count, 4) for count in (1, 4, 5, 8, 21)]
     everything = by_parts(21, 4, lambda rows: ([number] for number in range(21)[rows]))
-    bad = open_pictures(str(folder / "pictures"))
+    bad = open_images(str(folder / "images"))
 
     def fail(rows: slice) -> Any:
         return (len(chunk) for chunk in bad.part(rows).batches(2))
@@ -135,12 +135,12 @@ def _divide(rank: int, folder: Path) -> Any:
 
 
 def test_parts_are_whole_batches_and_failures_everyones(tmp_path: Path) -> None:
-    pictures = tmp_path / "two" / "pictures"
-    pictures.mkdir(parents=True)
+    images = tmp_path / "two" / "images"
+    images.mkdir(parents=True)
     for number in range(6):
-        Image.new("RGB", (4, 4)).save(pictures / f"{number}.png")
+        Image.new("RGB", (4, 4)).save(images / f"{number}.png")
     for number in (1, 5):  # one in either part
-        (pictures / f"{number}.png").write_bytes(b"cut short")
+        (images / f"{number}.png").write_bytes(b"cut short")
     first, second = on_ranks(_divide, tmp_path / "two")
     assert first[0] == [[0, 0], [0, 0], [0, 4], [0, 4], [0, 12]]
     assert second[0] == [[0, 1], [0, 4], [4, 5], [4, 8], [12, 21]]
@@ -179,7 +179,7 @@ def test_one_row_and_one_voice(command: list[str | Path], tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_bad_picture_of_the_second_part_is_told_once(
+def test_a_bad_image_of_the_second_part_is_told_once(
     command: list[str | Path], samples: Path, tmp_path: Path
 ) -> None:
     with (samples / "samples.csv").open(encoding="utf-8", newline="") as file:
@@ -189,7 +189,7 @@ def test_a_bad_picture_of_the_second_part_is_told_once(
     assert first[0] == second[0] == 3
     said = first[2] + second[2]
     assert said.count("error: ") == 1
-    assert said.count("1 pictures cannot be read") == 1
+    assert said.count("1 images cannot be read") == 1
     assert last in said
     assert "Traceback" not in said
     assert not (tmp_path / "results.csv").exists()

@@ -17,7 +17,7 @@ from gancli.encoders.backbones import (
 )
 
 
-def test_googlenet_gives_1024_features_of_any_picture():
+def test_googlenet_gives_1024_features_of_any_image():
     with torch.device("meta"):
         network = build_backbone("googlenet", size=64).eval()
         local, whole = network(torch.empty(2, 3, 64, 64))
@@ -27,7 +27,7 @@ def test_googlenet_gives_1024_features_of_any_picture():
 
 
 def test_googlenet_with_its_weights_is_torchvisions(monkeypatch):
-    """The published network takes normalised pictures and transforms them back to [-1, 1], what ours begins with."""
+    """The published network takes normalised images and transforms them back to [-1, 1], what ours begins with."""
     from torchvision.models import googlenet
 
     torch.manual_seed(0)
@@ -37,13 +37,13 @@ def test_googlenet_with_its_weights_is_torchvisions(monkeypatch):
     network = build_backbone("googlenet", size=224).eval()
     assert load_imagenet(network) == Path("googlenet.pth")
 
-    pictures = torch.rand(1, 3, 224, 224)
+    images = torch.rand(1, 3, 224, 224)
     published.fc = torch.nn.Identity()
-    normalised = (pictures - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(IMAGENET_STD).view(
+    normalised = (images - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(IMAGENET_STD).view(
         3, 1, 1
     )
     with torch.no_grad():
-        torch.testing.assert_close(network(2 * pictures - 1)[1], published(normalised), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(network(2 * images - 1)[1], published(normalised), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(("name", "local", "whole"), [("resnet18", 256, 512), ("resnet50", 1024, 2048)])
@@ -58,13 +58,13 @@ def test_a_resnet_with_its_weights_is_torchvisions(name, local, whole, monkeypat
     assert load_imagenet(network) == Path(f"{name}.pth")
     assert (network.local_channels, network.global_channels) == (local, whole)
 
-    pictures = torch.rand(1, 3, 64, 64)
+    images = torch.rand(1, 3, 64, 64)
     published.fc = torch.nn.Identity()
-    normalised = (pictures - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(IMAGENET_STD).view(
+    normalised = (images - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(IMAGENET_STD).view(
         3, 1, 1
     )
     with torch.no_grad():
-        features, pooled = network(2 * pictures - 1)
+        features, pooled = network(2 * images - 1)
         assert features.shape == (1, local, 4, 4)
         torch.testing.assert_close(pooled, published(normalised), rtol=1e-3, atol=1e-4)
 

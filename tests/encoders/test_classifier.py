@@ -27,7 +27,7 @@ def batch_of(class_ids: list[int]) -> Batch:
     )
 
 
-def test_logits_are_linear_in_the_features_of_pictures_of_any_side() -> None:
+def test_logits_are_linear_in_the_features_of_images_of_any_side() -> None:
     network = Classifier("small", classes=7, size=16, width=4, dropout=0.5).eval()
     images = torch.rand(2, 3, 40, 40)
     features, logits = network.features(images), network(images)
@@ -82,8 +82,8 @@ def test_round_trip(folder: Path) -> None:
     assert one.hash == other.hash
     assert not one.network.training
     assert not any(p.requires_grad for p in one.network.parameters())
-    pictures = torch.rand(2, 3, 16, 16)
-    assert torch.equal(one.network(pictures), other.network(pictures))
+    images = torch.rand(2, 3, 16, 16)
+    assert torch.equal(one.network(images), other.network(images))
     assert sorted(path.name for path in folder.iterdir()) == ["config.yaml", "weights.safetensors"]
 
 

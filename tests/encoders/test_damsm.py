@@ -111,12 +111,12 @@ def test_a_frozen_backbone_gets_no_gradient_but_adapts_its_statistics():
     assert not still.backbone.training
 
 
-def test_gradients_pass_a_frozen_encoder_to_the_pictures():
+def test_gradients_pass_a_frozen_encoder_to_the_images():
     image = ImageEncoder(**(IMAGE | {"frozen_backbone": True})).eval().requires_grad_(False)
-    pictures = torch.rand(2, 3, 32, 32, requires_grad=True)
-    regions, code = image(pictures)
+    images = torch.rand(2, 3, 32, 32, requires_grad=True)
+    regions, code = image(images)
     (regions.sum() + code.sum()).backward()
-    assert pictures.grad.abs().sum() > 0
+    assert images.grad.abs().sum() > 0
 
 
 @pytest.fixture
@@ -136,8 +136,8 @@ def test_round_trip(folder):
     assert not encoder.text.training
     assert not encoder.image.training
     assert not any(p.requires_grad for p in [*encoder.text.parameters(), *encoder.image.parameters()])
-    pictures = torch.rand(2, 3, 16, 16)
-    torch.testing.assert_close(encoder.image(pictures), again.image(pictures))
+    images = torch.rand(2, 3, 16, 16)
+    torch.testing.assert_close(encoder.image(images), again.image(images))
 
 
 @pytest.mark.parametrize("backbone", ["small", "resnet18", "inception_v3", "googlenet"])
@@ -150,11 +150,11 @@ def test_folded_batch_norms_change_features_by_rounding_only(backbone):
             module.running_var.uniform_(0.5, 2)
             module.weight.uniform_(0.5, 2)
             module.bias.normal_()
-    pictures = torch.rand(2, 3, 32, 32)
-    before = network(pictures)
+    images = torch.rand(2, 3, 32, 32)
+    before = network(images)
     fold_batch_norms(network)
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
-    for folded, plain in zip(network(pictures), before, strict=True):
+    for folded, plain in zip(network(images), before, strict=True):
         torch.testing.assert_close(folded, plain, rtol=1e-3, atol=1e-3 * plain.abs().max().item())
 
 

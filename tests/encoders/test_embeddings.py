@@ -109,7 +109,7 @@ def test_what_is_exported_comes_back(dataset: Dataset, encoder: SentenceEncoder,
 
 def test_a_file_of_another_width_order_and_shape_is_taken(dataset: Dataset, tmp_path: Path) -> None:
     split = dataset.split("test")
-    keys = [*reversed(split.keys), "another/picture"]
+    keys = [*reversed(split.keys), "another/image"]
     vectors = np.random.default_rng(0).standard_normal((len(keys), 3, 7))
     np.savez(tmp_path / "own.npz", keys=np.array(keys), embeddings=vectors)
     embeddings = load_embeddings(tmp_path / "own.npz", split)

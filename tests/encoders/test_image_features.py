@@ -26,7 +26,7 @@ def dataset(tiny_dataset: Path, tmp_path: Path) -> Dataset:
 
 
 class Pixels:
-    """A network whose features are the corner pixels' levels, and that counts the pictures it has seen."""
+    """A network whose features are the corner pixels' levels, and that counts the images it has seen."""
 
     def __init__(self):
         self.seen = 0
@@ -46,11 +46,11 @@ def test_ten_views_are_corners_and_centre_and_their_mirror_images(dataset):
     assert features.vectors.dtype == np.float16
     size = split.image_size
     for index in range(len(split)):
-        picture = split.image(index) / 127.5 - 1
-        down, right = picture.shape[0] - size, picture.shape[1] - size
+        image = split.image(index) / 127.5 - 1
+        down, right = image.shape[0] - size, image.shape[1] - size
         tops = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
         for view, (top, left) in enumerate(tops):
-            window = picture[top : top + size, left : left + size]
+            window = image[top : top + size, left : left + size]
             assert window.shape == (size, size, 3)
             for offset, seen in ((0, window), (5, window[:, ::-1])):
                 expected = [seen[0, 0, 0], seen[-1, -1, 1]]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from gancli.data.speech import MelSettings
+from gancli.data.audio import MelSettings
 from gancli.encoders.speech import (
     ImageBranch,
     Speech,
@@ -154,15 +154,15 @@ def test_no_gradient_is_lost_to_padding():
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
 
 
-def test_the_image_branch_passes_a_gradient_to_the_picture():
+def test_the_image_branch_passes_a_gradient_to_the_image():
     torch.manual_seed(0)
     branch = ImageBranch(**IMAGE).eval().requires_grad_(False)
-    picture = torch.rand(2, 3, 24, 24).requires_grad_()
-    vectors = branch(picture)
+    image = torch.rand(2, 3, 24, 24).requires_grad_()
+    vectors = branch(image)
     assert vectors.shape == (2, 8)
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(2))
     vectors[:, 0].sum().backward()
-    assert picture.grad.abs().sum() > 0
+    assert image.grad.abs().sum() > 0
 
 
 def test_a_frozen_backbone_stays_as_it_is():
@@ -178,8 +178,8 @@ def test_a_frozen_backbone_stays_as_it_is():
 
 def batch_of(class_ids):
     mels, lengths = pad_mels(clips([16 + 3 * row for row in range(len(class_ids))]))
-    pictures = torch.randn(len(class_ids), 3, 16, 16, generator=torch.Generator().manual_seed(5))
-    return SpeechBatch(pictures, mels, lengths, torch.tensor(class_ids))
+    images = torch.randn(len(class_ids), 3, 16, 16, generator=torch.Generator().manual_seed(5))
+    return SpeechBatch(images, mels, lengths, torch.tensor(class_ids))
 
 
 def test_both_losses_are_the_equations():

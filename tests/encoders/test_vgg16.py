@@ -1,4 +1,4 @@
-"""VGG-16 gives torchvision's features, and those of changed pictures as exactly as from whole ones."""
+"""VGG-16 gives torchvision's features, and those of changed images as exactly as from whole ones."""
 
 import pytest
 import torch
@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from gancli.boxes import Box, cut, paste
 from gancli.encoders import vgg16
 from gancli.encoders.backbones import IMAGENET_MEAN, IMAGENET_STD
 from gancli.encoders.vgg16 import Vgg16, load_vgg16
 from gancli.losses.image import feature_loss
+from gancli.ops.boxes import Box, cut, paste
 
 
 @pytest.mark.parametrize("normalise", [True, False])
@@ -23,12 +23,12 @@ def test_vgg16_gives_torchvisions_pooled_features(normalise, monkeypatch, tmp_pa
     monkeypatch.setattr(vgg16, "find_weights", lambda name, explicit: tmp_path / f"{name}.pth")
     network = load_vgg16(normalise=normalise)
     assert not any(p.requires_grad for p in network.parameters())
-    pictures = torch.rand(2, 3, 32, 32)
-    x = 2 * pictures - 1
+    images = torch.rand(2, 3, 32, 32)
+    x = 2 * images - 1
     if normalise:
-        x = (pictures - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(IMAGENET_STD).view(3, 1, 1)
+        x = (images - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(IMAGENET_STD).view(3, 1, 1)
     with torch.no_grad():
-        features = network(2 * pictures - 1)
+        features = network(2 * images - 1)
         for layers, ours in zip((5, 10, 17), features, strict=True):
             torch.testing.assert_close(ours, published.features[:layers](x), rtol=1e-3, atol=1e-5)
     assert [tuple(f.shape[1:]) for f in features] == [(64, 16, 16), (128, 8, 8), (256, 4, 4)]
@@ -40,7 +40,7 @@ ends = st.tuples(st.integers(0, SIDE - 1), st.integers(1, SIDE)).filter(lambda p
 
 @given(ends, ends)
 @settings(max_examples=10, deadline=None)
-def test_what_a_change_reaches_is_as_of_whole_pictures(columns, rows):
+def test_what_a_change_reaches_is_as_of_whole_images(columns, rows):
     torch.manual_seed(0)
     network = Vgg16().double().eval().requires_grad_(False)
     box = Box(columns[0], rows[0], columns[1], rows[1])

@@ -162,12 +162,12 @@ def test_a_network_that_is_differentiated_twice_is_left_out() -> None:
 
 def test_averages_are_of_the_network_and_run_by_themselves(run: RunFolder) -> None:
     """Copies made before, of the weights of the moment: a copy made after would run the original's blocks."""
-    pictures: list[Tensor] = []
+    images: list[Tensor] = []
     weights: list[Tensor] = []
 
     def evaluate(networks: Mapping[str, nn.Module], step: int) -> dict[str, float]:
         noise = torch.ones(2, 5)
-        pictures.append(networks["generator"](noise))
+        images.append(networks["generator"](noise))
         weights.append(networks["generator"][0].weight.clone())
         return {}
 
@@ -179,7 +179,7 @@ def test_averages_are_of_the_network_and_run_by_themselves(run: RunFolder) -> No
         model.phases[0].networks = {"discriminator": model.discriminator}
         model.phases[0].optimizer = torch.optim.SGD(parameters, lr=0.1)
         toy_loop(folder, model, activation_checkpointing=on, evaluate=evaluate, evaluate_every=20).run()
-    assert torch.equal(*pictures)
+    assert torch.equal(*images)
     assert torch.equal(*weights)
 
 

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gancli.config import ModelRecipe, load_recipe
-from gancli.data.prepare import prepare
-from gancli.data.sources import demo
+from gancli.data.preparation.prepare import prepare
+from gancli.data.sources.demo import dataset as demo
 from gancli.engine.events import Event, Events
-from gancli.inference.sample import sample
+from gancli.sampling.sample import sample
 from gancli.scores.agreement import score_agreement
 from gancli.scores.features import FeatureNetwork
 from gancli.scores.fid import score_fid
-from gancli.scores.pictures import open_pictures
+from gancli.scores.image_sets import open_images
 from gancli.training import RunResult, pretrain_encoder, train
 
 
@@ -56,20 +56,20 @@ def measured(
     draw: Callable[[Path, Path], object] | None = None,
 ) -> dict[str, float]:
     """Minutes and steps of a model's training, agreement of primary and belly colour in per cent, and FID before and
-    after; the pictures are in the run's folder under `before` and `after`.
+    after; the images are in the run's folder under `before` and `after`.
 
     Args:
         run: The training.
         data: Whose test split is drawn.
         features: Of the FID.
-        draw: From a model folder to a folder of pictures; None: `sample`, with a caption of each test image.
+        draw: From a model folder to a folder of images; None: `sample`, with a caption of each test image.
     """
     draw = draw or (lambda model, out: sample(model, data=data, out=out))
     result = {"minutes": run.loop.seconds / 60, "steps": float(run.loop.step)}
     for name, weights in (("before", run.run / "initial"), ("after", run.output)):
         draw(weights, run.run / name)
         result[f"fid_{name}"] = score_fid(f"{data}:test", str(run.run / name), features).value
-    agreement = score_agreement(open_pictures(str(run.run / "after")))
+    agreement = score_agreement(open_images(str(run.run / "after")))
     assert agreement.primary is not None
     assert agreement.belly is not None
     return {

@@ -1,8 +1,8 @@
-"""attr2image learns: the figures of docs/results.md, from drawn birds to scores of silhouettes and of pictures.
+"""attr2image learns: the figures of docs/results.md, from drawn birds to scores of silhouettes and of images.
 
 Run: python -m tests.learn.attr2image [--shape attr2image/demo-shape] [--image attr2image/demo-image] [--out FOLDER]
 
-The silhouettes are held against real ones, and their area against the size that was asked for. The pictures are painted
+The silhouettes are held against real ones, and their area against the size that was asked for. The images are painted
 on the silhouettes of test birds: judged by the colours of their attributes, and by how well the bird fills the shape.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gancli.inference.sample_attributes import sample_attributes
+from gancli.sampling.attributes import sample_attributes
 from gancli.scores.agreement import agreement_rows
 from gancli.scores.shapes import load_mask_features, score_shapes
 from tests.learn import _demo
@@ -20,7 +20,7 @@ def prove(shape: str, image: str, folder: Path) -> dict[str, float]:
     """Goes the whole way below a folder.
 
     Returns:
-        Minutes and steps of both stages; of the silhouettes their scores, before training the distance; of the pictures
+        Minutes and steps of both stages; of the silhouettes their scores, before training the distance; of the images
         agreement and the overlap with the given silhouettes, in per cent.
     """
     data = _demo.drawn_birds(folder)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from gancli.data.shards import Dataset, Split
-from gancli.data.sources.demo_captions import asked_colors
-from gancli.data.sources.demo_drawing import COLORS
+from gancli.data.sources.demo.captions import asked_colors
+from gancli.data.sources.demo.drawing import COLORS
 from gancli.encoders.embeddings import embed_split
 from gancli.encoders.sentence import SentenceEncoder, load_sentence_encoder
 from gancli.engine.events import Event, Events

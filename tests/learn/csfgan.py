@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gancli.inference.inpaint_split import inpaint_split
+from gancli.inpainting.inpaint_split import inpaint_split
 from gancli.scores.features import load_features
 from gancli.scores.reconstruction import score_psnr, score_ssim
 from tests.learn import _demo

@@ -2,7 +2,7 @@
 
 Run: python -m tests.learn.ffgan [--recipe ffgan/demo] [--encoder damsm/demo] [--out FOLDER]
 
-The pictures are judged by an encoder of another seed than the one in the loss, and by the colours of their pixels.
+The images are judged by an encoder of another seed than the one in the loss, and by the colours of their pixels.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def prove(recipe: str, encoder: str, folder: Path) -> dict[str, float]:
     """Goes the whole way below a folder.
 
     Returns:
-        The figures of `measured`, and R-precision of generated and of real pictures in per cent.
+        The figures of `measured`, and R-precision of generated and of real images in per cent.
     """
     data = _demo.drawn_birds(folder)
     for seed in (0, 1):

@@ -2,7 +2,7 @@
 
 Run: python -m tests.learn.stackgan [--stage1 stackgan/demo-stage1] [--stage2 stackgan/demo-stage2] [--out FOLDER]
 
-The pictures are judged by a classifier of the test species and by the colours of their pixels.
+The images are judged by a classifier of the test species and by the colours of their pixels.
 """
 
 from __future__ import annotations

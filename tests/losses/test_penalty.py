@@ -124,10 +124,10 @@ def test_a_flat_discriminator_costs_nothing_and_gives_no_nan(form):
 def test_convolutions_made_for_the_penalty_are_torchs(side, kernel, stride, padding, bias):
     torch.manual_seed(side + 10 * kernel)
     conv = torch.nn.Conv2d(2, 3, kernel, stride=stride, padding=padding, bias=bias).double()
-    pictures = torch.randn(2, 2, side, side, dtype=torch.double)
+    originals = torch.randn(2, 2, side, side, dtype=torch.double)
 
     def penalised(mode):
-        images = pictures.clone().requires_grad_()
+        images = originals.clone().requires_grad_()
         condition = torch.ones(2, 1, dtype=torch.double, requires_grad=True)
         with mode:
             scores = conv(images).sigmoid().square().sum(dim=(1, 2, 3)) * condition[:, 0]

@@ -147,7 +147,7 @@ def batch_of(name: str, number: int, count: int = COUNT) -> Batch:
     random = torch.Generator().manual_seed(number)
     sides = (8, 16, 32) if name == "ffgan" else (SIZE,)
 
-    def pictures() -> tuple[Tensor, ...]:
+    def images() -> tuple[Tensor, ...]:
         return tuple(torch.rand(count, 3, side, side, generator=random) * 2 - 1 for side in sides)
 
     lengths = torch.tensor([5 - number % 2, 2, 3, 1, 4])[:count]
@@ -155,13 +155,13 @@ def batch_of(name: str, number: int, count: int = COUNT) -> Batch:
     holes = torch.zeros(count, 1, SIZE, SIZE)
     holes[:, :, SIZE // 4 : -SIZE // 4, SIZE // 4 : -SIZE // 4] = 1
     return Batch(
-        images=pictures(),
+        images=images(),
         tokens=tokens,
         lengths=lengths,
         class_ids=torch.arange(count),
         indices=torch.arange(count),
         sentences=torch.randn(count, TEXT_DIM, generator=random),
-        wrong_images=pictures(),
+        wrong_images=images(),
         holes=holes,
         masks=(torch.where(torch.rand(count, 1, SIZE, SIZE, generator=random) < 0.3, 1.0, -1.0),),
         attributes=(torch.rand(count, ATTRIBUTES, generator=random) < 0.4).float(),

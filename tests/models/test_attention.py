@@ -51,7 +51,7 @@ def test_the_shape_stays_and_everything_is_trained(name, features):
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_at_sampling_no_picture_depends_on_the_others(name, features):
+def test_at_sampling_no_image_depends_on_the_others(name, features):
     module = MODULES[name]()
     module(features)
     module.eval()

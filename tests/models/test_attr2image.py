@@ -94,10 +94,10 @@ class TestPaperScale:
             matching = conditional_discriminator(attributes=270, size=256, channels=3)
             assert parameters(whole) == trunk + 512 * 16
             assert parameters(matching) == trunk + head(270)
-            pictures = torch.empty(2, 3, 256, 256)
-            assert whole(pictures).shape == (2, 1, 1, 1)
-            assert matching(pictures).shape == (2, 512, 4, 4)
-            assert matching.logits(matching(pictures), torch.empty(2, 270)).shape == (2,)
+            images = torch.empty(2, 3, 256, 256)
+            assert whole(images).shape == (2, 1, 1, 1)
+            assert matching(images).shape == (2, 512, 4, 4)
+            assert matching.logits(matching(images), torch.empty(2, 270)).shape == (2,)
 
     @pytest.mark.parametrize("size", [32, 64, 128, 256])
     def test_every_side_works(self, size):
@@ -242,11 +242,11 @@ def test_at_first_the_noise_of_the_condition_leaves_the_attributes_apart(build):
 def test_the_patch_of_a_local_score_has_46_pixels():
     judge = local_discriminator(width=4).eval().double()
     nn.init.normal_(judge[-1].weight)
-    pictures = torch.randn(1, 1, 64, 64, dtype=torch.float64)
-    before = judge(pictures)[0, 0]
+    images = torch.randn(1, 1, 64, 64, dtype=torch.float64)
+    before = judge(images)[0, 0]
 
     def changed(row: int, column: int) -> bool:
-        other = pictures.clone()
+        other = images.clone()
         other[0, 0, row, column] += 1
         return bool(judge(other)[0, 0, 1, 1] != before[1, 1])
 
@@ -257,16 +257,16 @@ def test_the_patch_of_a_local_score_has_46_pixels():
 
 def test_a_global_score_sees_all_pixels():
     judge = global_discriminator(width=4).eval().double()
-    pictures = torch.randn(1, 1, 64, 64, dtype=torch.float64, requires_grad=True)
-    judge(pictures).sum().backward()
-    assert (pictures.grad != 0).all()
+    images = torch.randn(1, 1, 64, 64, dtype=torch.float64, requires_grad=True)
+    judge(images).sum().backward()
+    assert (images.grad != 0).all()
 
 
 def test_a_pixel_score_sees_its_pixel():
     judge = pixel_discriminator(width=4).eval()
-    pictures = torch.randn(1, 1, 8, 8, requires_grad=True)
-    judge(pictures)[0, 0, 3, 5].backward()
-    assert pictures.grad.nonzero().tolist() == [[0, 0, 3, 5]]
+    images = torch.randn(1, 1, 8, 8, requires_grad=True)
+    judge(images)[0, 0, 3, 5].backward()
+    assert images.grad.nonzero().tolist() == [[0, 0, 3, 5]]
 
 
 def test_no_silhouette_depends_on_the_others():
@@ -278,7 +278,7 @@ def test_no_silhouette_depends_on_the_others():
         torch.testing.assert_close(alone[0], together[i], atol=1e-5, rtol=1e-5)
 
 
-def test_no_picture_depends_on_the_others():
+def test_no_image_depends_on_the_others():
     generator = image_generator().eval()
     batch, (_, condition_noise) = batch_of(), noises()
     together = generator(batch.masks[0], batch.attributes, condition_noise).images
@@ -406,8 +406,8 @@ def test_discriminator_losses_are_the_papers(stage, negative_weight):
     drawn = step.output.shapes if stage == "shape" else step.output.images
     total = sum(sum(phase.loss(step).values()).item() for phase in model.phases[:-1])
 
-    def d_c(pictures: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
-        return model.conditional.logits(model.conditional(pictures), attributes)
+    def d_c(images: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
+        return model.conditional.logits(model.conditional(images), attributes)
 
     expected = mean_square(d_c(x, batch.attributes), 1)
     expected += negative_weight * mean_square(d_c(x, batch.wrong_attributes), 0)
@@ -458,24 +458,22 @@ def test_what_stage_twos_discriminators_see(sees):
     for phase in model.phases:
         phase.loss(step)
     assert len(seen) == 6, "real and generated, then generated, of each"
-    for pictures in seen:
-        assert pictures.shape[1] == 3 + sees
+    for images in seen:
+        assert images.shape[1] == 3 + sees
         if sees:
-            assert torch.equal(pictures[:, 3:], coarsen_shapes(batch.masks[0])), (
-                "what the generator was given"
-            )
+            assert torch.equal(images[:, 3:], coarsen_shapes(batch.masks[0])), "what the generator was given"
     expected = (step.output.images - batch.images[0]).abs().mean().item() * model.l1_weight
     assert model.generator_terms(step)["l1"].item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_real_and_generated_pictures_share_no_batch_statistics():
+def test_real_and_generated_images_share_no_batch_statistics():
     model = shape_stage()
     step = model.begin(batch_of())
     for phase, network in zip(model.phases, [*model.judges.values(), model.conditional], strict=False):
         seen = []
         network.register_forward_pre_hook(lambda module, args, seen=seen: seen.append(args[0]))
         phase.loss(step)
-        assert [torch.equal(pictures, step.real) for pictures in seen] == [True, False]
+        assert [torch.equal(images, step.real) for images in seen] == [True, False]
 
 
 # --- gradients ----------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ SIZE = 16
 
 
 def squares(wide: Tensor, generator: torch.Generator) -> Tensor:
-    """Squares somewhere in the picture, 4 or 10 pixels a side. (B,) bool -> (B, 1, S, S)"""
+    """Squares somewhere in the image, 4 or 10 pixels a side. (B,) bool -> (B, 1, S, S)"""
     shapes = torch.full((len(wide), 1, SIZE, SIZE), -1.0)
     for shape, large in zip(shapes, wide.tolist(), strict=True):
         side = 10 if large else 4
@@ -71,7 +71,7 @@ def test_shapes_are_as_large_as_asked() -> None:
     )
 
     def shares() -> tuple[float, float]:
-        """How much of the picture is shape, where a small and where a large one is asked for."""
+        """How much of the image is shape, where a small and where a large one is asked for."""
         noise = torch.randn(100, 16)
         model.generator.eval()  # a batch of one kind has other statistics than those that it learned in
         with torch.no_grad():
@@ -90,7 +90,7 @@ def test_shapes_are_as_large_as_asked() -> None:
 
 
 @pytest.mark.slow
-def test_pictures_have_the_colour_and_the_shape_that_were_given() -> None:
+def test_images_have_the_colour_and_the_shape_that_were_given() -> None:
     torch.manual_seed(0)
     model = Shape2Image(
         ImageGenerator(size=SIZE, attributes=len(COLOURS), width=8, condition_dim=8),

@@ -14,9 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from gancli.boxes import Box, cut
+from gancli.data.holes import Holes
 from gancli.data.loader import Batch
-from gancli.data.masks import Holes
 from gancli.losses.matching import word_mask
 from gancli.models.csfgan import (
     CSFGAN,
@@ -32,6 +31,7 @@ from gancli.models.csfgan import (
     hole_boxes,
     word_importance,
 )
+from gancli.ops.boxes import Box, cut
 from tests.models.toy import (
     TEXT_DIM,
     ImageEncoder,
@@ -181,7 +181,7 @@ def test_what_is_in_the_hole_does_not_matter():
     assert torch.equal(generator(**c).raw, generator(**other).raw)
 
 
-def test_permuting_the_batch_permutes_the_pictures():
+def test_permuting_the_batch_permutes_the_images():
     """A repeated mask of the public code pairs captions with the lengths of others."""
     generator = small_generator().eval()
     c = inputs()
@@ -199,7 +199,7 @@ ends = (
 
 @given(ends, ends)
 @settings(max_examples=20, deadline=None)
-def test_a_window_is_painted_as_in_the_whole_picture(columns, rows):
+def test_a_window_is_painted_as_in_the_whole_image(columns, rows):
     torch.manual_seed(0)
     generator, c = small_generator().eval(), inputs()
     window = Box(columns[0], rows[0], columns[1], rows[1])
@@ -243,7 +243,7 @@ def test_the_dilated_convolution_is_one(layout, features):
     assert gradient.is_contiguous(memory_format=layout)
 
 
-def test_the_box_of_all_holes_grows_to_steps_that_stay_in_the_picture():
+def test_the_box_of_all_holes_grows_to_steps_that_stay_in_the_image():
     boxes = torch.tensor([[40, 70, 80, 96], [33, 128, 60, 200]])
     assert box_of_all(boxes, 256) == (32, 64, 96, 224)
     assert box_of_all(boxes, 208) == (32, 64, 96, 208)
@@ -419,7 +419,7 @@ def batch() -> Batch:
 @pytest.mark.parametrize("gan", ["lsgan-ra", "bce"])
 @pytest.mark.parametrize("term", ["adversarial", "local"])
 def test_each_adversarial_gradient_alone_reaches_the_generator(gan, term):
-    """The public code detaches the filled picture in both: its generator never learns from a discriminator."""
+    """The public code detaches the filled image in both: its generator never learns from a discriminator."""
     model = build(adversarial=gan)
     model.generator_adversarial_terms(model.begin(batch()))[term].backward()
     weights = {
@@ -430,14 +430,14 @@ def test_each_adversarial_gradient_alone_reaches_the_generator(gan, term):
 
 @pytest.mark.parametrize("gan", ["lsgan-ra", "bce"])
 def test_one_verdict_gives_both_phases_their_gradients(gan):
-    """Those of judging the pictures twice: with the generator's graph for its phase, without it for the other."""
+    """Those of judging the images twice: with the generator's graph for its phase, without it for the other."""
 
     def judged_twice(model, step):
         real, painted = step.images, step.output.composite
         captions = (step.words, step.mask)
 
-        def local(pictures):
-            return model.word_discriminator(crop_boxes(pictures, step.boxes, 16), *captions)
+        def local(images):
+            return model.word_discriminator(crop_boxes(images, step.boxes, 16), *captions)
 
         by_real, by_fake = model.discriminator(real, painted)
         first, second = model.discriminator(real, painted.detach())

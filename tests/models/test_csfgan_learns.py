@@ -48,7 +48,7 @@ def batch_of(generator: torch.Generator, labels: Tensor | None = None) -> Batch:
 
 @torch.no_grad()
 def share_right(generator: Generator) -> float:
-    """Of holes filled in the colour asked for, in pictures whose own square had another."""
+    """Of holes filled in the colour asked for, in images whose own square had another."""
     labels = torch.arange(len(COLOURS)).repeat(10)
     shown = batch_of(torch.Generator().manual_seed(1), labels.roll(1))
     words, sentence = OneWord()(torch.stack([labels, torch.full_like(labels, 7)], dim=1), shown.lengths)

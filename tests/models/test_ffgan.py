@@ -79,7 +79,7 @@ class TestPaperScale:
     ]
     + [{"gsr_scale": "positions", "affine_residual": True}, {"stages": (16,)}, {"stages": (4, 8, 16)}],
 )
-def test_every_variant_gives_pictures(changes):
+def test_every_variant_gives_images(changes):
     generator = small_generator(**changes)
     output = generator(**condition())
     assert [image.shape[-1] for image in output.images] == list(generator.stages)
@@ -142,7 +142,7 @@ def test_gsr_attends_over_positions(kind):
     torch.testing.assert_close(scaled(torch.randn(3, 4, 5, 5), sentence).mean(dim=(2, 3)), projected)
 
 
-def test_permuting_the_batch_permutes_the_pictures():
+def test_permuting_the_batch_permutes_the_images():
     generator = small_generator().eval()
     c = condition()
     order = torch.tensor([2, 0, 1])
@@ -224,7 +224,7 @@ def test_matching_gradient_passes_the_frozen_encoder(model_and_batch):
     (terms["words"] + terms["sentence"]).backward()
     norms = gradient_norms(model.generator)
     assert all(norm > 0 for name, norm in norms.items() if not name.startswith("heads.0"))
-    assert norms["heads.0.conv.weight"] == 0, "DAMSM sees the largest picture only"
+    assert norms["heads.0.conv.weight"] == 0, "DAMSM sees the largest image only"
     assert all(p.grad is None for p in model.image_encoder.parameters())
 
 

@@ -56,8 +56,8 @@ def test_adversarial_training_alone_teaches_the_condition():
         words, sentence = text(tokens, torch.ones(len(tokens)))
         with torch.no_grad():
             mask = word_mask(torch.ones(len(tokens)), 1)
-            pictures = generator(sentence, words, mask, torch.randn(100, 8), torch.randn(100, 8)).images[-1]
-        nearest = torch.cdist(pictures.mean(dim=(2, 3)), COLOURS).argmin(dim=1)
+            images = generator(sentence, words, mask, torch.randn(100, 8), torch.randn(100, 8)).images[-1]
+        nearest = torch.cdist(images.mean(dim=(2, 3)), COLOURS).argmin(dim=1)
         return (nearest == tokens[:, 0] - 1).float().mean().item()
 
     assert share_right() < 0.6, "at the start the colours are chance"

@@ -106,11 +106,11 @@ class TestPaperScale:
         assert [block.upsample for block in network.blocks] == [False] + [True] * 6
 
     @pytest.mark.parametrize("size", [64, 128, 256])
-    def test_pictures(self, size):
+    def test_images(self, size):
         with torch.device("meta"):
-            pictures = Generator(size=size)(torch.empty(2, 100), torch.empty(2, 1024))
-            features = Discriminator(size=size)(pictures)
-        assert pictures.shape == (2, 3, size, size)
+            images = Generator(size=size)(torch.empty(2, 100), torch.empty(2, 1024))
+            features = Discriminator(size=size)(images)
+        assert images.shape == (2, 3, size, size)
         assert features.shape[2:] == (4, 4)
 
     def test_the_block_dfgan_gives_the_published_df_gan(self):
@@ -140,11 +140,11 @@ class TestPaperScale:
 
 @pytest.mark.parametrize("size", [8, 16, 64])
 def test_every_side_from_8_works(size):
-    pictures = generator(size)(torch.randn(2, Z), torch.randn(2, E))
-    assert pictures.shape == (2, 3, size, size)
-    assert pictures.abs().max() <= 1
+    images = generator(size)(torch.randn(2, Z), torch.randn(2, E))
+    assert images.shape == (2, 3, size, size)
+    assert images.abs().max() <= 1
     judge = discriminator(size)
-    assert judge.score(judge(pictures), torch.randn(2, E)).shape == (2,)
+    assert judge.score(judge(images), torch.randn(2, E)).shape == (2,)
 
 
 @pytest.mark.parametrize("size", [4, 24])
@@ -238,9 +238,9 @@ class TestVisualSpeechFusion:
             return {name: p.shape for name, p in named if ".attention." not in name}
 
         assert rest(own) == rest(other)
-        pictures = other(torch.randn(3, Z), torch.randn(3, E))
-        assert pictures.shape == (3, 3, 16, 16)
-        assert pictures.isfinite().all()
+        images = other(torch.randn(3, Z), torch.randn(3, E))
+        assert images.shape == (3, 3, 16, 16)
+        assert images.isfinite().all()
 
     @pytest.mark.parametrize("fusion", ["add", "mul"])
     def test_a_plain_fusion_removes_the_weights_of_wfm_only(self, fusion):
@@ -340,11 +340,11 @@ class TestCondition:
         noise, condition = torch.randn(2, Z), torch.randn(2, E)
         torch.testing.assert_close(scaled(noise, condition), plain(noise, 3 * condition))
 
-    def test_pictures_of_one_condition_differ_with_the_noise_from_the_start(self):
+    def test_images_of_one_condition_differ_with_the_noise_from_the_start(self):
         first, second = generator()(torch.randn(2, Z), torch.randn(1, E).expand(2, -1))
         assert (first - second).abs().max() > 1e-3
 
-    def test_at_sampling_no_picture_depends_on_the_others(self):
+    def test_at_sampling_no_image_depends_on_the_others(self):
         network = shaken(generator()).eval()
         noise, condition = torch.randn(4, Z), torch.randn(4, E)
         alone = network(noise[:1], condition[:1])
@@ -413,7 +413,7 @@ def test_a_rolled_caption_is_nobodys_own():
     assert not any(torch.equal(own, other) for own, other in zip(shared.condition, shared.wrong, strict=True))
 
 
-def test_real_pictures_pass_the_discriminator_once():
+def test_real_images_pass_the_discriminator_once():
     trained = model()
     calls = []
     trained.discriminator.encoder.register_forward_hook(lambda module, args, out: calls.append(args[0]))
@@ -505,7 +505,7 @@ def test_the_adversarial_term_alone_moves_the_generator_from_the_first_step():
     assert trained.generator.linear.weight.grad.abs().sum() > 0
 
 
-def test_both_phases_look_at_the_same_pictures():
+def test_both_phases_look_at_the_same_images():
     trained = model()
     calls = []
     trained.generator.register_forward_hook(lambda module, args, out: calls.append(out))

@@ -27,9 +27,9 @@ def share_right(generator: Generator) -> float:
     labels = torch.arange(len(COLOURS)).repeat(25)
     generator.eval()
     with torch.no_grad():
-        pictures = generator(torch.randn(len(labels), NOISE), CONDITIONS[labels])
+        images = generator(torch.randn(len(labels), NOISE), CONDITIONS[labels])
     generator.train()
-    nearest = torch.cdist(pictures.mean(dim=(2, 3)), COLOURS).argmin(dim=1)
+    nearest = torch.cdist(images.mean(dim=(2, 3)), COLOURS).argmin(dim=1)
     return (nearest == labels).float().mean().item()
 
 

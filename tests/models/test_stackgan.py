@@ -54,7 +54,7 @@ def model(stage: int) -> StackGAN:
 def batch_of(size: int, wrong: str, count: int = 4) -> Batch:
     random = torch.Generator().manual_seed(3)
 
-    def pictures() -> torch.Tensor:
+    def images() -> torch.Tensor:
         return torch.rand(count, 3, size, size, generator=random) * 2 - 1
 
     def sentences() -> torch.Tensor:
@@ -63,13 +63,13 @@ def batch_of(size: int, wrong: str, count: int = 4) -> Batch:
     nothing = torch.zeros(count, 0, dtype=torch.long)
     numbers = torch.arange(count)
     return Batch(
-        (pictures(),),
+        (images(),),
         nothing,
         numbers,
         numbers,
         numbers,
         sentences(),
-        (pictures(),) if wrong == "image" else (),
+        (images(),) if wrong == "image" else (),
         sentences() if wrong == "text" else None,
     )
 
@@ -97,7 +97,7 @@ class TestPaperScale:
             assert features.shape == (2, 512, 4, 4)
             assert network.logits(features, torch.empty(2, 1024)).shape == (2,)
 
-    def test_pictures(self):
+    def test_images(self):
         with torch.device("meta"):
             sentence, noise, condition = torch.empty(2, 1024), torch.empty(2, 100), torch.empty(2, 128)
             small = StageOneGenerator()(sentence, noise, condition)
@@ -182,8 +182,8 @@ def test_discriminator_loss_is_the_papers(wrong):
     real, sentence = batch.images[0].double(), batch.sentences.double()
     fake = torch.rand_like(real)
 
-    def score(pictures: torch.Tensor, texts: torch.Tensor) -> np.ndarray:
-        return discriminator.logits(discriminator(pictures), texts).detach().numpy()
+    def score(images: torch.Tensor, texts: torch.Tensor) -> np.ndarray:
+        return discriminator.logits(discriminator(images), texts).detach().numpy()
 
     if wrong == "image":
         pair = {"wrong_images": batch.wrong_images[0].double()}
@@ -199,7 +199,7 @@ def test_discriminator_loss_is_the_papers(wrong):
     assert loss.item() == pytest.approx(-objective, rel=1e-5)
 
 
-def test_real_and_generated_pictures_share_no_batch_statistics():
+def test_real_and_generated_images_share_no_batch_statistics():
     discriminator: Discriminator = stage_one_discriminator(
         size=16, text_dim=TEXT_DIM, width=4, compressed_dim=3
     )

@@ -34,8 +34,8 @@ def batch_of(generator: torch.Generator, size: int) -> Batch:
 def share_right(model: StackGAN) -> float:
     labels = torch.arange(len(COLOURS)).repeat(25)
     with torch.no_grad():
-        pictures = model.generate(SENTENCES[labels]).images
-    nearest = torch.cdist(pictures.mean(dim=(2, 3)), COLOURS).argmin(dim=1)
+        images = model.generate(SENTENCES[labels]).images
+    nearest = torch.cdist(images.mean(dim=(2, 3)), COLOURS).argmin(dim=1)
     return (nearest == labels).float().mean().item()
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from gancli.boxes import Box
 from gancli.data.loader import Batch
 from gancli.engine.phases import Trainable, train_only
+from gancli.ops.boxes import Box
 
 TEXT_DIM = 12
 

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from gancli.data.images import crop_to_box
-from gancli.data.prepare import prepare
-from gancli.data.sample import BoundingBox
-from gancli.data.sources import demo
-from gancli.data.sources.demo_drawing import BACKGROUNDS, COLORS, PALETTE, draw_bird
+from gancli.data.preparation.prepare import prepare
+from gancli.data.source import BoundingBox
+from gancli.data.sources.demo import dataset as demo
+from gancli.data.sources.demo.drawing import BACKGROUNDS, COLORS, PALETTE, draw_bird
 from gancli.errors import DataError
-from gancli.samples import GeneratedPicture, Sampling, write_samples, write_sampling
+from gancli.sampling.samples_folder import GeneratedImage, Sampling, write_samples, write_sampling
 from gancli.scores.agreement import (
     CHANCE,
     NONE,
@@ -28,15 +28,15 @@ from gancli.scores.agreement import (
     measure_foreground,
     score_agreement,
 )
-from gancli.scores.pictures import open_pictures
+from gancli.scores.image_sets import open_images
 
 BIRDS = 160
-Pictures = NDArray[np.uint8]
+Images = NDArray[np.uint8]
 Asked = list[dict[str, str]]
 
 
 @cache
-def birds(size: int, augment: bool) -> tuple[Pictures, Asked]:
+def birds(size: int, augment: bool) -> tuple[Images, Asked]:
     """Drawn birds as the loader hands them out, (N, size, size, 3), and their colours."""
     rng = np.random.default_rng(7)
     images, asked = [], []
@@ -76,12 +76,12 @@ def test_blurred_and_noisy_birds() -> None:
         assert min(result.primary, result.belly) >= 0.95
 
 
-def test_mirrored_pictures_measure_the_same() -> None:
+def test_mirrored_images_measure_the_same() -> None:
     images, _ = birds(64, True)
     assert measure_colors(images[:, :, ::-1]) == measure_colors(images)
 
 
-def test_pictures_of_several_sizes_at_once() -> None:
+def test_images_of_several_sizes_at_once() -> None:
     small, large = birds(32, False)[0], birds(96, False)[0]
     mixed = measure_colors([small[0], large[1], small[2]])
     alone = [measure_colors(image[None]) for image in (small[0], large[1], small[2])]
@@ -98,7 +98,7 @@ def test_each_colour_is_recognised() -> None:
 
 
 @pytest.mark.parametrize("level", [110, 128, 150])
-def test_grey_pictures_hold_no_bird(level: int) -> None:
+def test_grey_images_hold_no_bird(level: int) -> None:
     _, asked = birds(64, False)
     grey = np.full((BIRDS, 64, 64, 3), level, np.uint8)
     assert set(measure_colors(grey)["primary"]) == {NONE}
@@ -169,19 +169,19 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def samples(folder: Path, captions: list[str]) -> Path:
-    """A folder of `gancli sample` with the first birds as its pictures."""
+    """A folder of `gancli sample` with the first birds as its images."""
     folder.mkdir()
     rows = []
     for number, caption in enumerate(captions):
         Image.fromarray(birds(32, False)[0][number]).save(folder / f"{number}.png")
-        rows.append(GeneratedPicture(f"{number}.png", caption, "", None, 0, 0, 32))
+        rows.append(GeneratedImage(f"{number}.png", caption, "", None, 0, 0, 32))
     write_samples(folder, rows)
     return folder
 
 
 def test_a_split_is_its_own_ceiling(dataset: Path) -> None:
     done: list[tuple[int, int]] = []
-    result = score_agreement(open_pictures(f"{dataset}:train"), batch=20, progress=lambda *p: done.append(p))
+    result = score_agreement(open_images(f"{dataset}:train"), batch=20, progress=lambda *p: done.append(p))
     assert result.primary == 1.0
     assert result.primary_n == 45
     assert result.belly is not None
@@ -194,28 +194,28 @@ def test_a_folder_of_samples(tmp_path: Path) -> None:
     _, asked = birds(32, False)
     right = f"a {asked[0]['primary']} bird with a {asked[0]['belly']} belly"
     wrong = f"a bird that is {asked[2]['belly']}"  # the belly's colour is never the primary one
-    folder = samples(tmp_path / "pictures", [right, "a small bird", wrong])
-    result = score_agreement(open_pictures(str(folder)))
+    folder = samples(tmp_path / "images", [right, "a small bird", wrong])
+    result = score_agreement(open_images(str(folder)))
     assert (result.primary, result.primary_n, result.belly, result.belly_n) == (0.5, 2, 1.0, 1)
 
 
 def test_captions_without_colours_are_refused(tmp_path: Path) -> None:
-    folder = samples(tmp_path / "pictures", ["a small bird", "a bus on a street"])
+    folder = samples(tmp_path / "images", ["a small bird", "a bus on a street"])
     with pytest.raises(DataError, match="no caption names the colour"):
-        score_agreement(open_pictures(str(folder)))
+        score_agreement(open_images(str(folder)))
 
 
 def test_a_folder_without_captions_is_refused(tmp_path: Path) -> None:
     Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"samples\.csv"):
-        score_agreement(open_pictures(str(tmp_path)))
+        score_agreement(open_images(str(tmp_path)))
 
 
-def test_rows_of_pictures_and_of_the_real_ones(dataset: Path, tmp_path: Path) -> None:
-    folder = samples(tmp_path / "pictures", [f"a {one['primary']} bird" for one in birds(32, False)[1][:4]])
+def test_rows_of_images_and_of_the_real_ones(dataset: Path, tmp_path: Path) -> None:
+    folder = samples(tmp_path / "images", [f"a {one['primary']} bird" for one in birds(32, False)[1][:4]])
     rows = agreement_rows(str(folder), data=f"{dataset}:test")
     assert [(row.metric, row.method, row.n_fake, row.n_real) for row in rows[:2]] == [
-        ("agreement_primary_colour", "pictures", 4, 0),
+        ("agreement_primary_colour", "images", 4, 0),
         ("agreement_primary_colour", "real", 0, 15),
     ]
     assert [row.value for row in rows[:2]] == [100.0, 100.0]
@@ -227,9 +227,9 @@ def test_rows_of_pictures_and_of_the_real_ones(dataset: Path, tmp_path: Path) ->
 
 
 @cache
-def birds_and_masks(size: int) -> tuple[Pictures, NDArray[np.bool_]]:
+def birds_and_masks(size: int) -> tuple[Images, NDArray[np.bool_]]:
     """As `birds`, with the birds' silhouettes (N, size, size)."""
-    pair: tuple[list[Pictures], list[NDArray[np.bool_]]] = ([], [])
+    pair: tuple[list[Images], list[NDArray[np.bool_]]] = ([], [])
     for index, one in enumerate(demo.species(BIRDS, seed=11)):
         background = BACKGROUNDS[index % len(BACKGROUNDS)]
         drawing = draw_bird(one.plumage, background, size, np.random.default_rng([11, index]))
@@ -249,7 +249,7 @@ def slow_iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
     return sum(a and b for a, b in pairs) / sum(a or b for a, b in pairs)
 
 
-def mean_iou(images: Pictures, masks: NDArray[np.bool_]) -> float:
+def mean_iou(images: Images, masks: NDArray[np.bool_]) -> float:
     found = measure_foreground(images)
     return float(np.mean([slow_iou(one, mask) for one, mask in zip(found, masks, strict=True)]))
 
@@ -306,7 +306,7 @@ def painted(folder: Path, dataset: Path | None, masks: NDArray[np.bool_], name: 
         Image.fromarray(mask).save(folder / f"shapes/{number}.png")
         caption = f"size=small, primary_color={birds(64, False)[1][number]['primary']}"
         rows.append(
-            GeneratedPicture(f"{number}.png", caption, "", None, 0, 0, 64, shape=f"shapes/{number}.png")
+            GeneratedImage(f"{number}.png", caption, "", None, 0, 0, 64, shape=f"shapes/{number}.png")
         )
     sampling = Sampling(
         "runs/1", "a" * 64, "", "attr2image", str(dataset) if dataset else None, name, "test", len(rows), 1, 0, None,
@@ -317,9 +317,9 @@ def painted(folder: Path, dataset: Path | None, masks: NDArray[np.bool_], name: 
     return folder
 
 
-def test_pictures_and_the_silhouettes_they_were_painted_on(dataset: Path, tmp_path: Path) -> None:
+def test_images_and_the_silhouettes_they_were_painted_on(dataset: Path, tmp_path: Path) -> None:
     images, masks = birds_and_masks(64)
-    rows = agreement_rows(str(painted(tmp_path / "pictures", dataset, masks[:6])))
+    rows = agreement_rows(str(painted(tmp_path / "images", dataset, masks[:6])))
     values = {(row.metric, row.method): row for row in rows}
     fake, real = values["silhouette_iou", "attr2image"], values["silhouette_iou", "real"]
     assert fake.value == pytest.approx(100 * mean_iou(images[:6], masks[:6]))
@@ -336,7 +336,7 @@ def test_pictures_and_the_silhouettes_they_were_painted_on(dataset: Path, tmp_pa
     assert others[1].value < 80
 
 
-def test_silhouettes_of_another_side_are_brought_to_the_pictures(tmp_path: Path) -> None:
+def test_silhouettes_of_another_side_are_brought_to_the_images(tmp_path: Path) -> None:
     large = agreement_rows(str(painted(tmp_path / "a", None, birds_and_masks(128)[1][:6])))[1]
     same = agreement_rows(str(painted(tmp_path / "b", None, birds_and_masks(64)[1][:6])))[1]
     assert large.value == pytest.approx(same.value, abs=6)
@@ -353,11 +353,11 @@ def test_a_split_with_masks_is_the_oracles_accuracy(dataset: Path) -> None:
 
 
 def test_silhouettes_have_no_colours(tmp_path: Path) -> None:
-    folder = painted(tmp_path / "pictures", None, birds_and_masks(64)[1][:2])
+    folder = painted(tmp_path / "images", None, birds_and_masks(64)[1][:2])
     write_samples(
         folder,
         [
-            GeneratedPicture(f"{n}.png", "primary_color=red", "", None, 0, 0, 64, shape=f"{n}.png")
+            GeneratedImage(f"{n}.png", "primary_color=red", "", None, 0, 0, 64, shape=f"{n}.png")
             for n in range(2)
         ],
     )
@@ -367,7 +367,7 @@ def test_silhouettes_have_no_colours(tmp_path: Path) -> None:
 
 
 def test_birds_of_other_datasets_are_refused(tiny_dataset: Path, tmp_path: Path) -> None:
-    folder = painted(tmp_path / "pictures", None, birds_and_masks(64)[1][:2], name="cub")
+    folder = painted(tmp_path / "images", None, birds_and_masks(64)[1][:2], name="cub")
     for name in (str(folder), f"{tiny_dataset}:test"):
         with pytest.raises(DataError, match="its captions are of cub"):
             agreement_rows(name)

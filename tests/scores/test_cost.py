@@ -8,8 +8,8 @@ from torch import nn
 
 from gancli.config import load_recipe
 from gancli.errors import DataError, UsageError
-from gancli.inference.inpainter import load_inpainter
-from gancli.inference.model_folder import load_model
+from gancli.inference.csfgan import load_inpainter
+from gancli.inference.load import load_model
 from gancli.models.csfgan import Generator
 from gancli.scores.cost import generator_parameters, score_cost
 from gancli.training import train
@@ -52,7 +52,7 @@ def test_rows_name_run_and_machines(run):
         "trained on Some CPU, 2 threads, no GPU and on Some CPU, 2 threads, 2 GPU (Fast), 2 sessions"
     )
     for row in (parameters, hours):
-        assert (row.method, row.dataset, row.model, row.picture_size) == ("FF-GAN", "cub", str(run), 32)
+        assert (row.method, row.dataset, row.model, row.image_size) == ("FF-GAN", "cub", str(run), 32)
         assert row.model_hash == load_model(run).hash
         assert "ffgan" in row.protocol
     assert score_cost(run)[1].value == 1.5
@@ -66,7 +66,7 @@ def test_a_run_of_csfgan(tiny_dataset, tiny_encoder, tmp_path):
     parameters, hours = score_cost(result.run)
     generator = Generator(**load_inpainter(result.run).settings["generator"])
     assert parameters.value == sum(weight.numel() for weight in generator.parameters()) / 1e6
-    assert (parameters.method, parameters.dataset, parameters.picture_size) == ("CSF-GAN", "cub", 32)
+    assert (parameters.method, parameters.dataset, parameters.image_size) == ("CSF-GAN", "cub", 32)
     assert 0 < hours.value < 0.1
 
 

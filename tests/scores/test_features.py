@@ -1,4 +1,4 @@
-"""Feature networks and classifiers: against pytorch-fid's and torch-fidelity's, and pictures of any size."""
+"""Feature networks and classifiers: against pytorch-fid's and torch-fidelity's, and images of any size."""
 
 import numpy as np
 import pytest
@@ -45,11 +45,11 @@ def test_inception_is_pytorch_fids_network(state, inception, monkeypatch):
 
     monkeypatch.setattr(reference, "load_state_dict_from_url", lambda *_, **__: state)
     theirs = reference.InceptionV3([reference.InceptionV3.BLOCK_INDEX_BY_DIM[2048]]).eval()
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 40, 60, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (2, 40, 60, 3), dtype=np.uint8)
     with torch.no_grad():
-        tensor = torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255
+        tensor = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
         expected = theirs(tensor)[0].flatten(1)
-    ours = inception(list(pictures))
+    ours = inception(list(images))
     assert ours.shape == (2, 2048)
     assert expected.abs().mean() > 0.1
     torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
@@ -61,10 +61,10 @@ def test_inception_differs_from_torchvisions(state, inception):
     plain = Inception3(num_classes=1008, aux_logits=False, init_weights=False)
     plain.load_state_dict(state)
     plain.fc = nn.Identity()
-    picture = np.random.default_rng(0).integers(0, 256, (299, 299, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (299, 299, 3), dtype=np.uint8)
     with torch.no_grad():
-        theirs = plain.eval()(torch.from_numpy(picture).permute(2, 0, 1)[None] / 127.5 - 1)
-    assert (inception([picture]) - theirs).abs().max() > 1e-2
+        theirs = plain.eval()(torch.from_numpy(image).permute(2, 0, 1)[None] / 127.5 - 1)
+    assert (inception([image]) - theirs).abs().max() > 1e-2
 
 
 def test_inception_without_weights_is_an_error(tmp_path, monkeypatch):
@@ -87,12 +87,12 @@ def test_encoder_is_named_with_its_backbone_and_hash(encoder, tiny_encoder):
     assert encoder([np.zeros((16, 16, 3), np.uint8)]).shape == (1, encoder.dim)
 
 
-def test_each_picture_is_resized_on_its_own(encoder):
+def test_each_image_is_resized_on_its_own(encoder):
     rng = np.random.default_rng(0)
     shapes = [(16, 16), (40, 30), (16, 16), (9, 20), (40, 30), (1, 1)]
-    pictures = [rng.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in shapes]
-    together = encoder(pictures)
-    alone = torch.cat([encoder([picture]) for picture in pictures])
+    images = [rng.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in shapes]
+    together = encoder(images)
+    alone = torch.cat([encoder([image]) for image in images])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
 
 
@@ -131,12 +131,12 @@ def classifier(tmp_path):
 
 def test_a_classifier_gives_features_and_logits(classifier):
     rng = np.random.default_rng(0)
-    pictures = [rng.integers(0, 256, (16, 16, 3), dtype=np.uint8) for _ in range(3)]
+    images = [rng.integers(0, 256, (16, 16, 3), dtype=np.uint8) for _ in range(3)]
     features, logits = load_features(f"encoder:{classifier}"), load_logits(f"classifier:{classifier}")
     loaded = load_classifier(classifier)
-    tensor = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2) / 127.5 - 1
-    torch.testing.assert_close(features(pictures), loaded.network.features(tensor))
-    torch.testing.assert_close(logits(pictures), loaded.network(tensor))
+    tensor = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 127.5 - 1
+    torch.testing.assert_close(features(images), loaded.network.features(tensor))
+    torch.testing.assert_close(logits(images), loaded.network(tensor))
     assert features.name == logits.name == f"classifier:{classifier} (small)"
     assert features.sha256 == logits.sha256 == loaded.hash
     assert (features.dim, logits.dim) == (loaded.network.backbone.global_channels, 3)
@@ -154,12 +154,12 @@ def test_logits_of_the_fid_network_are_torch_fidelitys(state, monkeypatch):
     reference = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
     monkeypatch.setattr(features_module, "load_weights", lambda name, path: (dict(state), "f" * 64))
     ours = load_logits("inception")
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 40, 60, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (2, 40, 60, 3), dtype=np.uint8)
     monkeypatch.setattr(reference, "load_state_dict_from_url", lambda *_, **__: state)
     theirs = reference.FeatureExtractorInceptionV3("inception", ["logits_unbiased"], verbose=False)
     with torch.no_grad():
-        (expected,) = theirs(torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous())
-    found = ours(list(pictures))
+        (expected,) = theirs(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous())
+    found = ours(list(images))
     assert found.shape == (2, 1008)
     assert expected.abs().mean() > 0.1
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
@@ -175,17 +175,17 @@ def test_logits_and_features_of_imagenet_are_torchvisions(monkeypatch):
         features_module, "load_weights", lambda name, path: (reference.state_dict(), "0" * 64)
     )
     ours = load_logits("imagenet")
-    picture = np.random.default_rng(0).integers(0, 256, (299, 299, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (299, 299, 3), dtype=np.uint8)
     with torch.no_grad():
-        expected = reference(torch.from_numpy(picture).permute(2, 0, 1)[None] / 127.5 - 1)
-    torch.testing.assert_close(ours([picture]), expected, atol=1e-4, rtol=1e-4)
+        expected = reference(torch.from_numpy(image).permute(2, 0, 1)[None] / 127.5 - 1)
+    torch.testing.assert_close(ours([image]), expected, atol=1e-4, rtol=1e-4)
     assert (ours.dim, ours.class_names) == (1000, ())
 
     features = load_features("imagenet")
     reference.fc = nn.Identity()
     with torch.no_grad():
-        expected = reference(torch.from_numpy(picture).permute(2, 0, 1)[None] / 127.5 - 1)
-    torch.testing.assert_close(features([picture]), expected, atol=1e-4, rtol=1e-4)
+        expected = reference(torch.from_numpy(image).permute(2, 0, 1)[None] / 127.5 - 1)
+    torch.testing.assert_close(features([image]), expected, atol=1e-4, rtol=1e-4)
     assert features.dim == 2048
     assert "2048 features" in features.name
 
@@ -193,10 +193,10 @@ def test_logits_and_features_of_imagenet_are_torchvisions(monkeypatch):
 @pytest.mark.parametrize("shape", [(64, 64), (40, 60), (299, 299), (301, 1)])
 def test_tensorflows_resize(shape):
     """Output pixel i looks at i * H / S, without half a pixel and without aligned corners."""
-    picture = torch.rand(1, 1, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    original = torch.rand(1, 1, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     side = 37
     expected = np.empty((side, side))
-    image = picture[0, 0].numpy()
+    image = original[0, 0].numpy()
     height, width = shape
     for row in range(side):
         for column in range(side):
@@ -206,4 +206,4 @@ def test_tensorflows_resize(shape):
             upper = image[top, left] * (1 - (x - left)) + image[top, right] * (x - left)
             lower = image[below, left] * (1 - (x - left)) + image[below, right] * (x - left)
             expected[row, column] = upper * (1 - (y - top)) + lower * (y - top)
-    np.testing.assert_allclose(tf1_bilinear(picture, side)[0, 0].numpy(), expected, atol=1e-9)
+    np.testing.assert_allclose(tf1_bilinear(original, side)[0, 0].numpy(), expected, atol=1e-9)

@@ -55,7 +55,7 @@ def test_agrees_with_pytorch_fid(dim):
     assert frechet_distance(first, second) == pytest.approx(pytorch_fid(first, second), abs=1e-7)
 
 
-def test_fewer_pictures_than_features_agrees_with_the_centred_data_itself():
+def test_fewer_images_than_features_agrees_with_the_centred_data_itself():
     dim = 96
     first, second = correlated(20, dim, 0), correlated(30, dim, 1)
     a, b = ((x - x.mean(0)) / math.sqrt(len(x) - 1) for x in (first, second))
@@ -94,7 +94,7 @@ def test_of_itself_is_zero_and_it_is_symmetric(n):
     assert frechet_distance(first, second) > 1
 
 
-def test_pictures_without_any_variance():
+def test_images_without_any_variance():
     same = Statistics(np.zeros(3), np.zeros((3, 3)), 5)
     moved = Statistics(np.ones(3), np.zeros((3, 3)), 5)
     assert frechet_distance(same, moved) == pytest.approx(3)
@@ -126,7 +126,7 @@ def test_features_far_from_zero_lose_no_digits():
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_too_few_pictures(count):
+def test_too_few_images(count):
     accumulator = StatisticsAccumulator(3)
     accumulator.update(np.zeros((count, 3)))
     with pytest.raises(DataError, match=f"at least 2 .* {count}"):
@@ -183,7 +183,7 @@ def network(tiny_encoder):
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def images(tmp_path):
     folder = tmp_path / "fake"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -198,70 +198,70 @@ def test_a_split_against_itself_is_zero(tiny_dataset, network):
     assert (row.n_real, row.n_fake, row.dataset, row.split, row.method) == (12, 12, "cub", "test", "real")
 
 
-def test_row_names_what_the_number_depends_on(tiny_dataset, network, pictures):
-    row = score_fid(f"{tiny_dataset}:test", str(pictures), network)
+def test_row_names_what_the_number_depends_on(tiny_dataset, network, images):
+    row = score_fid(f"{tiny_dataset}:test", str(images), network)
     assert row.value > 0
     assert (row.n_real, row.n_fake) == (12, 7)
     assert row.network.startswith("encoder:")
     assert row.network_sha256 == network.sha256
     assert "16x16" in row.resize
-    assert "7 generated pictures" in row.note
-    assert "12 real pictures" in row.note
+    assert "7 generated images" in row.note
+    assert "12 real images" in row.note
 
 
-def test_batch_size_does_not_matter(tiny_dataset, network, pictures):
+def test_batch_size_does_not_matter(tiny_dataset, network, images):
     values = [
-        score_fid(f"{tiny_dataset}:test", str(pictures), network, batch=batch, cache=False).value
+        score_fid(f"{tiny_dataset}:test", str(images), network, batch=batch, cache=False).value
         for batch in (1, 5, 64)
     ]
     assert values == pytest.approx([values[0]] * 3, abs=1e-3)
 
 
-def test_reference_statistics_are_cached_by_content(tiny_dataset, network, pictures, tmp_path):
-    first = score_fid(f"{tiny_dataset}:test", str(pictures), network)
+def test_reference_statistics_are_cached_by_content(tiny_dataset, network, images, tmp_path):
+    first = score_fid(f"{tiny_dataset}:test", str(images), network)
     cached = list((tmp_path / "home" / "statistics").glob("*.npz"))
     assert len(cached) == 1
     seen = []
     second = score_fid(
-        f"{tiny_dataset}:test", str(pictures), network, progress=lambda done, total: seen.append(total)
+        f"{tiny_dataset}:test", str(images), network, progress=lambda done, total: seen.append(total)
     )
     assert second.value == first.value
-    assert set(seen) == {7}  # only the generated pictures went through the network
+    assert set(seen) == {7}  # only the generated images went through the network
     cached[0].write_bytes(b"cut short")
-    assert score_fid(f"{tiny_dataset}:test", str(pictures), network).value == first.value
-    score_fid(f"{tiny_dataset}:test", str(pictures), network, size=16)
+    assert score_fid(f"{tiny_dataset}:test", str(images), network).value == first.value
+    score_fid(f"{tiny_dataset}:test", str(images), network, size=16)
     assert len(list((tmp_path / "home" / "statistics").glob("*.npz"))) == 2
 
 
-def test_saved_statistics_stand_for_the_pictures(tiny_dataset, network, pictures, tmp_path):
+def test_saved_statistics_stand_for_the_images(tiny_dataset, network, images, tmp_path):
     saved = tmp_path / "real.npz"
-    first = score_fid(f"{tiny_dataset}:test", str(pictures), network, save_stats=saved)
-    again = score_fid(str(saved), str(pictures), network)
+    first = score_fid(f"{tiny_dataset}:test", str(images), network, save_stats=saved)
+    again = score_fid(str(saved), str(images), network)
     assert again.value == pytest.approx(first.value, rel=1e-12)
     assert again.n_real == 12
 
 
-def test_statistics_of_another_network_are_refused(network, pictures, tmp_path):
+def test_statistics_of_another_network_are_refused(network, images, tmp_path):
     np.savez(tmp_path / "short.npz", mu=np.zeros(3), sigma=np.eye(3))
     with pytest.raises(DataError, match="3 features"):
-        score_fid(str(tmp_path / "short.npz"), str(pictures), network)
+        score_fid(str(tmp_path / "short.npz"), str(images), network)
     dim = network.dim
     Statistics(np.zeros(dim), np.eye(dim), 9, "0" * 64, "").save(tmp_path / "other.npz")
     with pytest.raises(DataError, match="sha256 0000"):
-        score_fid(str(tmp_path / "other.npz"), str(pictures), network)
+        score_fid(str(tmp_path / "other.npz"), str(images), network)
 
 
-def test_foreign_statistics_say_that_their_count_is_unknown(network, pictures, tmp_path):
+def test_foreign_statistics_say_that_their_count_is_unknown(network, images, tmp_path):
     np.savez(tmp_path / "theirs.npz", mu=np.zeros(network.dim), sigma=np.eye(network.dim))
-    row = score_fid(str(tmp_path / "theirs.npz"), str(pictures), network)
+    row = score_fid(str(tmp_path / "theirs.npz"), str(images), network)
     assert row.n_real is None
-    assert "number of real pictures unknown" in row.note
+    assert "number of real images unknown" in row.note
 
 
-def test_sizes_that_differ_are_said(tiny_dataset, network, pictures):
+def test_sizes_that_differ_are_said(tiny_dataset, network, images):
     assert "pixels" not in score_fid(f"{tiny_dataset}:test", f"{tiny_dataset}:test", network).note
     with pytest.raises(UsageError, match="1 to 32"):
-        score_fid(f"{tiny_dataset}:test", str(pictures), network, size=64)
+        score_fid(f"{tiny_dataset}:test", str(images), network, size=64)
 
 
 def test_features_that_are_not_finite(tiny_dataset, network):

@@ -1,4 +1,4 @@
-"""mAP and R@k of folders of pictures: what queries, what the gallery is, and what a collapsed generator gets."""
+"""mAP and R@k of folders of images: what queries, what the gallery is, and what a collapsed generator gets."""
 
 import csv
 
@@ -9,23 +9,23 @@ from PIL import Image
 
 from gancli.data.shards import Dataset
 from gancli.errors import DataError, UsageError
-from gancli.inference.sample import sample
-from gancli.samples import SAMPLES, GeneratedPicture, write_samples
+from gancli.sampling.sample import sample
+from gancli.sampling.samples_folder import SAMPLES, GeneratedImage, write_samples
 from gancli.scores.features import FeatureNetwork
 from gancli.scores.image_retrieval import score_map, score_recall
-from gancli.scores.pictures import open_pictures
+from gancli.scores.image_sets import open_images
 
 
 @pytest.fixture
 def network():
-    """A picture shrunk to 4 x 4: equal pictures have equal features."""
+    """An image shrunk to 4 x 4: equal images have equal features."""
     return FeatureNetwork(
         name="pixels",
         sha256="c" * 64,
         dim=48,
         resize="area",
-        prepare=lambda pictures: torch.nn.functional.adaptive_avg_pool2d(pictures, 4),
-        network=lambda pictures: pictures.flatten(1) - 128,
+        prepare=lambda images: torch.nn.functional.adaptive_avg_pool2d(images, 4),
+        network=lambda images: images.flatten(1) - 128,
         device=torch.device("cpu"),
     )
 
@@ -37,18 +37,18 @@ def split(tiny_dataset):
 
 @pytest.fixture
 def copies(tiny_dataset, split, tmp_path):
-    """Writes a folder of pictures: for each place of the split named, the real picture of another place."""
+    """Writes a folder of images: for each place of the split named, the real image of another place."""
 
     def make(of, shown, name="copies"):
         folder = tmp_path / name
         folder.mkdir()
-        real = [picture for batch in open_pictures(f"{tiny_dataset}:test").batches(50) for picture in batch]
+        real = [image for batch in open_images(f"{tiny_dataset}:test").batches(50) for image in batch]
         records = []
-        for number, (place, picture) in enumerate(zip(of, shown, strict=True)):
+        for number, (place, image) in enumerate(zip(of, shown, strict=True)):
             file = f"{number}.png"
-            Image.fromarray(real[picture]).save(folder / file)
+            Image.fromarray(real[image]).save(folder / file)
             class_id = int(split.class_ids[place])
-            records.append(GeneratedPicture(file, "a bird", split.keys[place], class_id, 0, number, 32))
+            records.append(GeneratedImage(file, "a bird", split.keys[place], class_id, 0, number, 32))
         write_samples(folder, records)
         return str(folder)
 
@@ -70,22 +70,22 @@ def test_map_of_the_protocols_samples(tiny_model, tiny_dataset, split, network, 
     classes = len(set(split.class_ids.tolist()))
     assert (generated.n_real, generated.n_fake) == (2 * classes, 6 * classes)
     assert generated.protocol.startswith(
-        "mAP of 2 real pictures per class, gallery of generated pictures: 3 of each of these images;"
+        "mAP of 2 real images per class, gallery of generated images: 3 of each of these images;"
     )
     assert (generated.metric, generated.method, generated.split) == ("map", "FF-GAN", "test")
     assert (generated.network, generated.network_sha256) == ("pixels", "c" * 64)
     assert 0 < generated.value <= 100
     assert generated.note == ""
     assert (real.method, real.n_real, real.n_fake) == ("real", len(split), 0)
-    assert "other real pictures" in real.protocol
+    assert "other real images" in real.protocol
 
 
-def test_map_of_the_real_pictures_themselves_agrees_with_a_loop(copies, split, network, tiny_dataset):
+def test_map_of_the_real_images_themselves_agrees_with_a_loop(copies, split, network, tiny_dataset):
     queries = first_two(split)
     folder = copies(queries, queries)
     row = score_map(folder, network, data=f"{tiny_dataset}:test")[0]
-    pictures = [p for batch in open_pictures(f"{tiny_dataset}:test").batches(50) for p in batch]
-    vectors = network([pictures[place] for place in queries]).double().numpy()
+    images = [p for batch in open_images(f"{tiny_dataset}:test").batches(50) for p in batch]
+    vectors = network([images[place] for place in queries]).double().numpy()
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     values = []
     for number, place in enumerate(queries):
@@ -97,7 +97,7 @@ def test_map_of_the_real_pictures_themselves_agrees_with_a_loop(copies, split, n
     assert "1 of each of these images" in row.protocol
 
 
-def test_pictures_of_other_images_are_left_out_of_the_gallery(copies, split, network, tiny_dataset):
+def test_images_of_other_images_are_left_out_of_the_gallery(copies, split, network, tiny_dataset):
     queries = first_two(split)
     alone = score_map(copies(queries, queries, "alone"), network, data=f"{tiny_dataset}:test")[0]
     every = list(range(len(split)))
@@ -135,7 +135,7 @@ def test_a_collapsed_generator_comes_out_at_chance(copies, split, network, tiny_
     assert np.mean([row.value for row in recalls]) == pytest.approx(chance, rel=0.1)
 
 
-def test_recall_of_the_real_pictures_themselves(copies, split, network, tiny_dataset):
+def test_recall_of_the_real_images_themselves(copies, split, network, tiny_dataset):
     every = list(range(len(split)))
     rows = score_recall(copies(every, every), network, data=f"{tiny_dataset}:test", ranks=[5, 1, 5])
     assert [(row.metric, row.value, row.n_real, row.n_fake) for row in rows] == [
@@ -145,12 +145,12 @@ def test_recall_of_the_real_pictures_themselves(copies, split, network, tiny_dat
     assert "chance 8.33 %" in rows[0].protocol
 
 
-def test_recall_of_shifted_pictures_agrees_with_a_loop(copies, split, network, tiny_dataset):
+def test_recall_of_shifted_images_agrees_with_a_loop(copies, split, network, tiny_dataset):
     of = [place for place in range(len(split)) for _ in range(2)]
     shown = [(place * 5 + 1) % len(split) for place in of]
     rows = score_recall(copies(of, shown), network, data=f"{tiny_dataset}:test", ranks=[2, 4, 8])
-    pictures = [p for batch in open_pictures(f"{tiny_dataset}:test").batches(50) for p in batch]
-    vectors = network(pictures).double().numpy()
+    images = [p for batch in open_images(f"{tiny_dataset}:test").batches(50) for p in batch]
+    vectors = network(images).double().numpy()
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     for row, k in zip(rows, (2, 4, 8), strict=True):
         hits = 0
@@ -166,7 +166,7 @@ def test_recall_of_a_part_of_the_split_and_of_a_k_that_is_too_large(copies, netw
     rows = score_recall(copies([0, 1, 2], [3, 3, 3]), network, data=f"{tiny_dataset}:test", ranks=[2, 50])
     assert [row.metric for row in rows] == ["recall_at_2", "recall_at_50"]
     assert rows[1].value == 100
-    assert "k = 50 is more than the 3 generated pictures" in rows[1].note
+    assert "k = 50 is more than the 3 generated images" in rows[1].note
     assert all("9 of 12 images were not drawn" in row.note for row in rows)
 
 
@@ -220,21 +220,21 @@ def test_samples_csv_lists_captions_in_turn(tiny_model, tiny_dataset, split, tmp
 
 
 @pytest.mark.parametrize("score", [score_map, score_recall])
-def test_s2igans_range_is_for_generated_pictures_alone_and_stands_in_the_row(
+def test_s2igans_range_is_for_generated_images_alone_and_stands_in_the_row(
     score, copies, split, tiny_dataset
 ):
     seen = []
 
-    def look(pictures):
-        seen.append((float(pictures.min()), float(pictures.max())))
-        return pictures.flatten(1)
+    def look(images):
+        seen.append((float(images.min()), float(images.max())))
+        return images.flatten(1)
 
     network = FeatureNetwork(
         name="pixels",
         sha256="c" * 64,
         dim=48,
         resize="area",
-        prepare=lambda pictures: torch.nn.functional.adaptive_avg_pool2d(pictures, 4) / 127.5 - 1,
+        prepare=lambda images: torch.nn.functional.adaptive_avg_pool2d(images, 4) / 127.5 - 1,
         network=look,
         device=torch.device("cpu"),
     )

@@ -17,7 +17,7 @@ from PIL import Image
 
 from gancli.encoders.classifier import Classifier, save_classifier
 from gancli.errors import DataError, UsageError
-from gancli.samples import GeneratedPicture, Sampling, write_samples
+from gancli.sampling.samples_folder import GeneratedImage, Sampling, write_samples
 from gancli.scores.features import FeatureNetwork, load_logits
 from gancli.scores.inception_score import InceptionScoreAccumulator, inception_score, score_is
 from tests.conftest import CLASSES
@@ -26,7 +26,7 @@ LOGITS = {"backbone": "small", "size": 16, "width": 4}
 
 
 def slow(logits: np.ndarray, bounds: list[tuple[int, int]]) -> list[float]:
-    """exp(E[KL(p(y|x) || p(y))]) of each part, one picture after the other."""
+    """exp(E[KL(p(y|x) || p(y))]) of each part, one image after the other."""
     scores = []
     for first, last in bounds:
         each = [np.exp(row - row.max()) / np.exp(row - row.max()).sum() for row in logits[first:last]]
@@ -43,7 +43,7 @@ def test_certain_and_uniform_predictions_score_the_number_of_classes() -> None:
     assert result.std == 0
 
 
-def test_pictures_that_all_look_alike_score_one() -> None:
+def test_images_that_all_look_alike_score_one() -> None:
     logits = torch.randn(1, 5).repeat(40, 1)
     result = inception_score(logits)
     assert result.value == pytest.approx(1, abs=1e-12)
@@ -95,7 +95,7 @@ def test_batches_do_not_matter(sizes: list[int], seed: int) -> None:
     )
 
 
-def test_the_order_of_the_pictures_is_shuffled_by_the_seed() -> None:
+def test_the_order_of_the_images_is_shuffled_by_the_seed() -> None:
     logits = 20 * torch.eye(10).repeat_interleave(10, dim=0)  # in order of classes, as datasets are
     assert inception_score(logits, seed=None).value == pytest.approx(1)
     assert inception_score(logits, seed=0).value > 5
@@ -104,17 +104,17 @@ def test_the_order_of_the_pictures_is_shuffled_by_the_seed() -> None:
 
 
 def test_too_few_or_broken() -> None:
-    with pytest.raises(DataError, match="at least 10 pictures, here are 9"):
+    with pytest.raises(DataError, match="at least 10 images, here are 9"):
         inception_score(torch.randn(9, 3))
     with pytest.raises(DataError, match="NaN or infinite"):
         inception_score(torch.full((10, 3), torch.nan))
     accumulator = InceptionScoreAccumulator(12, 3)
     accumulator.update(torch.randn(4, 3))
-    with pytest.raises(ValueError, match="4 pictures came, 12 were announced"):
+    with pytest.raises(ValueError, match="4 images came, 12 were announced"):
         accumulator.result()
 
 
-# --- pictures and classifiers ---------------------------------------------------------------------------------
+# --- images and classifiers ---------------------------------------------------------------------------------
 
 
 def judge(folder: Path, names: list[str]) -> FeatureNetwork:
@@ -132,16 +132,16 @@ def own(tmp_path: Path) -> FeatureNetwork:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path, tiny_dataset: Path) -> Path:
-    """A folder as gancli sample leaves it, of 12 pictures for the captions of the tiny test split."""
-    folder = tmp_path / "pictures"
+def images(tmp_path: Path, tiny_dataset: Path) -> Path:
+    """A folder as gancli sample leaves it, of 12 images for the captions of the tiny test split."""
+    folder = tmp_path / "images"
     folder.mkdir()
     rng = np.random.default_rng(0)
     rows = []
     for number in range(12):
         name = f"{number:02d}.png"
         Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / name)
-        rows.append(GeneratedPicture(name, "a bird", "", None, 0, 0, 16))
+        rows.append(GeneratedImage(name, "a bird", "", None, 0, 0, 16))
     write_samples(folder, rows)
     settings = {
         "model": "runs/1/model",
@@ -155,7 +155,7 @@ def pictures(tmp_path: Path, tiny_dataset: Path) -> Path:
     }
     empty = {
         "encoder_hash": "",
-        "pictures": 12,
+        "images": 12,
         "variants": 1,
         "words": 18,
         "captions_sha256": "",
@@ -167,9 +167,9 @@ def pictures(tmp_path: Path, tiny_dataset: Path) -> Path:
     return folder
 
 
-def test_rows_of_generated_and_real_pictures(pictures: Path, own: FeatureNetwork) -> None:
+def test_rows_of_generated_and_real_images(images: Path, own: FeatureNetwork) -> None:
     seen: list[tuple[int, int]] = []
-    fake, real = score_is(str(pictures), own, batch=5, progress=lambda *at: seen.append(at))
+    fake, real = score_is(str(images), own, batch=5, progress=lambda *at: seen.append(at))
     assert (fake.metric, fake.method, fake.model, fake.seed) == (
         "inception_score",
         "StackGAN",
@@ -177,7 +177,7 @@ def test_rows_of_generated_and_real_pictures(pictures: Path, own: FeatureNetwork
         3,
     )
     assert (fake.dataset, fake.split, fake.n_real, fake.n_fake) == ("cub", "test", 0, 12)
-    assert (real.method, real.n_real, real.n_fake, real.picture_size) == ("real", 12, 0, 16)
+    assert (real.method, real.n_real, real.n_fake, real.image_size) == ("real", 12, 0, 16)
     assert 1 <= fake.value <= 2
     assert fake.network.startswith("classifier:")
     assert fake.network_sha256 == own.sha256
@@ -188,50 +188,50 @@ def test_rows_of_generated_and_real_pictures(pictures: Path, own: FeatureNetwork
     assert seen == [(5, 12), (10, 12), (12, 12)] * 2
 
 
-def test_the_batch_does_not_change_the_score(pictures: Path, own: FeatureNetwork) -> None:
-    one, other = score_is(str(pictures), own, batch=3)[0], score_is(str(pictures), own, batch=12)[0]
+def test_the_batch_does_not_change_the_score(images: Path, own: FeatureNetwork) -> None:
+    one, other = score_is(str(images), own, batch=3)[0], score_is(str(images), own, batch=12)[0]
     assert one.value == pytest.approx(other.value, rel=1e-6)
 
 
-def test_real_pictures_alone(tiny_dataset: Path, own: FeatureNetwork) -> None:
+def test_real_images_alone(tiny_dataset: Path, own: FeatureNetwork) -> None:
     (row,) = score_is(f"{tiny_dataset}:test", own, splits=1)
     assert row.std is None
-    assert "all pictures at once" in row.protocol
+    assert "all images at once" in row.protocol
     assert (row.method, row.n_real, row.n_fake) == ("real", 12, 0)
-    with pytest.raises(UsageError, match="real pictures themselves"):
+    with pytest.raises(UsageError, match="real images themselves"):
         score_is(f"{tiny_dataset}:test", own, data=f"{tiny_dataset}:test")
 
 
-def test_a_classifier_of_other_classes_is_refused(pictures: Path, tiny_dataset: Path, tmp_path: Path) -> None:
+def test_a_classifier_of_other_classes_is_refused(images: Path, tiny_dataset: Path, tmp_path: Path) -> None:
     other = judge(tmp_path / "other", [CLASSES[0], CLASSES[1]])
     with pytest.raises(
         DataError, match=f"of other classes: it does not know 1 of the 2.*{CLASSES[3]}"
     ) as caught:
-        score_is(str(pictures), other)
+        score_is(str(images), other)
     assert f"pretrain-encoder classifier data={tiny_dataset} split=test" in str(caught.value.hint)
 
 
-def test_a_classifier_that_knows_more_classes_is_told_of(pictures: Path, tmp_path: Path) -> None:
-    row = score_is(str(pictures), judge(tmp_path / "all", list(CLASSES)))[0]
-    assert "knows 4 classes, the pictures are of 2" in row.note
+def test_a_classifier_that_knows_more_classes_is_told_of(images: Path, tmp_path: Path) -> None:
+    row = score_is(str(images), judge(tmp_path / "all", list(CLASSES)))[0]
+    assert "knows 4 classes, the images are of 2" in row.note
 
 
-def test_pictures_whose_classes_are_not_known(pictures: Path, own: FeatureNetwork, tmp_path: Path) -> None:
+def test_images_whose_classes_are_not_known(images: Path, own: FeatureNetwork, tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.mkdir()
-    for file in pictures.glob("*.png"):
+    for file in images.glob("*.png"):
         shutil.copy(file, plain)
     (row,) = score_is(str(plain), own)
-    assert "classes of the pictures are not known" in row.note
+    assert "classes of the images are not known" in row.note
     assert row.dataset == str(plain)
 
-    sampling = json.loads((pictures / "sampling.json").read_text())
-    (pictures / "sampling.json").write_text(json.dumps({**sampling, "data": "moved/away"}))
-    (row,) = score_is(str(pictures), own)
+    sampling = json.loads((images / "sampling.json").read_text())
+    (images / "sampling.json").write_text(json.dumps({**sampling, "data": "moved/away"}))
+    (row,) = score_is(str(images), own)
     assert "their dataset moved/away is not there" in row.note
     assert (row.dataset, row.split) == ("cub", "test")
 
 
-def test_data_that_are_no_split(pictures: Path, own: FeatureNetwork) -> None:
+def test_data_that_are_no_split(images: Path, own: FeatureNetwork) -> None:
     with pytest.raises(UsageError, match="is not a split"):
-        score_is(str(pictures), own, data=str(pictures))
+        score_is(str(images), own, data=str(images))

@@ -1,4 +1,4 @@
-"""R-precision of a folder of pictures: its rows, its ceiling, and captions that do not fit."""
+"""R-precision of a folder of images: its rows, its ceiling, and captions that do not fit."""
 
 import dataclasses
 
@@ -8,8 +8,8 @@ import torch
 from gancli.data.shards import Dataset
 from gancli.encoders.damsm import load_damsm
 from gancli.errors import DataError, UsageError
-from gancli.inference.sample import sample
-from gancli.samples import read_samples
+from gancli.sampling.sample import sample
+from gancli.sampling.samples_folder import read_samples
 from gancli.scores.r_precision import score_r_precision, sentence_codes
 
 

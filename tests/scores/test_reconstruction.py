@@ -1,4 +1,4 @@
-"""PSNR and SSIM: against slow transcriptions of their equations, and of the right picture, original and hole."""
+"""PSNR and SSIM: against slow transcriptions of their equations, and of the right image, original and hole."""
 
 import dataclasses
 import math
@@ -12,16 +12,22 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from gancli.data.masks import central_hole
+from gancli.data.holes import central_hole
 from gancli.data.shards import Dataset
 from gancli.encoders.damsm import load_damsm
 from gancli.errors import DataError, UsageError
-from gancli.samples import GeneratedPicture, Sampling, read_samples, write_samples, write_sampling
+from gancli.sampling.samples_folder import (
+    GeneratedImage,
+    Sampling,
+    read_samples,
+    write_samples,
+    write_sampling,
+)
 from gancli.scores.features import FeatureNetwork
 from gancli.scores.fid import score_fid
 from gancli.scores.image_retrieval import score_map, score_recall
+from gancli.scores.image_sets import open_images
 from gancli.scores.inception_score import score_is
-from gancli.scores.pictures import open_pictures
 from gancli.scores.r_precision import score_r_precision
 from gancli.scores.reconstruction import (
     CAP,
@@ -38,11 +44,11 @@ from gancli.scores.reconstruction import (
 SIDE = 32
 
 
-def picture(height=12, width=14, seed=0):
+def image(height=12, width=14, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def pictures(height, width):
+def images(height, width):
     return arrays(np.uint8, (height, width, 3), elements=st.integers(0, 255))
 
 
@@ -61,7 +67,7 @@ def slow_psnr(first, second, hole=None):
 
 
 def slow_ssim_map(first, second, weights, unbiased):
-    """Wang et al. (2004), eq. 13, of each pixel's window; weights (n, n) sum to 1, the picture is mirrored."""
+    """Wang et al. (2004), eq. 13, of each pixel's window; weights (n, n) sum to 1, the image is mirrored."""
     n = len(weights)
     edge = n // 2
     factor = n * n / (n * n - 1) if unbiased else 1.0
@@ -95,7 +101,7 @@ def slow_window(window):
 
 
 @settings(max_examples=30)
-@given(first=pictures(7, 9), second=pictures(7, 9), hole=arrays(np.bool_, (7, 9)))
+@given(first=images(7, 9), second=images(7, 9), hole=arrays(np.bool_, (7, 9)))
 def test_psnr_is_its_equation(first, second, hole):
     hole[0, 0] = True
     for region in (None, hole):
@@ -104,7 +110,7 @@ def test_psnr_is_its_equation(first, second, hole):
 
 @pytest.mark.parametrize("window", Window)
 @settings(max_examples=10)
-@given(first=pictures(12, 13), second=pictures(12, 13), nearly=st.booleans())
+@given(first=images(12, 13), second=images(12, 13), nearly=st.booleans())
 def test_ssim_is_its_equation_in_every_window(window, first, second, nearly):
     if nearly:
         second = np.clip(first.astype(int) + second % 8, 0, 255).astype(np.uint8)
@@ -119,8 +125,8 @@ def test_ssim_is_its_equation_in_every_window(window, first, second, nearly):
     assert ssim(first, second, hole, window) == pytest.approx(in_hole, abs=1e-9)
 
 
-def test_identical_pictures_get_the_cap_and_nothing_gets_more():
-    first = picture(256, 256)
+def test_identical_images_get_the_cap_and_nothing_gets_more():
+    first = image(256, 256)
     assert psnr(first, first) == CAP
     assert ssim(first, first) == 1
     second = first.copy()
@@ -129,8 +135,8 @@ def test_identical_pictures_get_the_cap_and_nothing_gets_more():
 
 
 @settings(max_examples=30)
-@given(original=pictures(16, 16), filled=pictures(16, 16), seed=st.integers(0, 100))
-def test_a_hole_scores_lower_than_the_picture_by_its_share(original, filled, seed):
+@given(original=images(16, 16), filled=images(16, 16), seed=st.integers(0, 100))
+def test_a_hole_scores_lower_than_the_image_by_its_share(original, filled, seed):
     hole = np.random.default_rng(seed).random((16, 16)) < 0.25
     hole[:2, :2] = True
     composite = np.where(hole[..., None], filled, original)
@@ -140,15 +146,15 @@ def test_a_hole_scores_lower_than_the_picture_by_its_share(original, filled, see
 
 
 def test_a_hole_of_a_quarter_is_6_decibels():
-    original, hole = picture(16, 16), central_hole(16)
-    composite = np.where(hole[..., None], picture(16, 16, 1), original)
+    original, hole = image(16, 16), central_hole(16)
+    composite = np.where(hole[..., None], image(16, 16, 1), original)
     difference = psnr(composite, original) - psnr(composite, original, hole)
     assert difference == pytest.approx(6.0206, abs=1e-4)
 
 
 @pytest.mark.parametrize(("side", "reach"), [(12, 1), (31, 1), (48, 3)])
 def test_mean_fill_is_the_mean_of_the_known_pixels_nearby(side, reach):
-    original = picture(side, side + 5)
+    original = image(side, side + 5)
     hole = np.zeros((side, side + 5), np.bool_)
     hole[4:7, 5:9] = hole[0, 0] = True
     near = []
@@ -171,12 +177,12 @@ def split(tiny_dataset):
 
 @pytest.fixture
 def real(tiny_dataset):
-    return [each for batch in open_pictures(f"{tiny_dataset}:test").batches(50) for each in batch]
+    return [each for batch in open_images(f"{tiny_dataset}:test").batches(50) for each in batch]
 
 
 @pytest.fixture
 def inpainted(tiny_dataset, split, real, tmp_path):
-    """Writes a folder as `gancli inpaint` does: for each place of the split named, its picture with noise in a hole."""
+    """Writes a folder as `gancli inpaint` does: for each place of the split named, its image with noise in a hole."""
 
     def make(places, name="filled", hole=None, exact=True, **changes):
         folder = tmp_path / name
@@ -185,16 +191,14 @@ def inpainted(tiny_dataset, split, real, tmp_path):
         records, composites = [], []
         for number, place in enumerate(places):
             file = f"{number:04d}-{split.keys[place].rpartition('/')[2]}.png"
-            noise = picture(SIDE, SIDE, seed=number)
+            noise = image(SIDE, SIDE, seed=number)
             composite = np.where(cut[..., None], noise, real[place] if exact else real[place] // 2)
             composites.append(composite)
             Image.fromarray(composite).save(folder / file)
             Image.fromarray(cut).save(folder / "holes" / file)
             class_id = int(split.class_ids[place])
             records.append(
-                GeneratedPicture(
-                    file, "a bird", split.keys[place], class_id, 0, 0, SIDE, hole=f"holes/{file}"
-                )
+                GeneratedImage(file, "a bird", split.keys[place], class_id, 0, 0, SIDE, hole=f"holes/{file}")
             )
         sampling = Sampling(
             "runs/1/model", "a" * 64, "b" * 64, "CSF-GAN", str(tiny_dataset), "cub", "test", len(records), 1, 4, 16,
@@ -227,14 +231,14 @@ def test_originals_are_matched_by_key_and_not_by_order(inpainted, real, split):
             assert row.value == pytest.approx(np.mean(values))
             assert row.std == pytest.approx(np.std(values))
             assert (row.n_real, row.n_fake, row.dataset, row.split) == (12, 12, "cub", "test")
-            assert row.picture_size == SIDE
+            assert row.image_size == SIDE
             assert row.protocol.endswith("; holes: center 0.5")
             assert "25 % of the pixels are hole" in row.note
             assert "not the original's" not in row.note
         assert {whole.method, in_hole.method} == {"CSF-GAN"}
         assert (whole.model, whole.model_hash, whole.seed) == ("runs/1/model", "a" * 64, 4)
         assert {fill.method, fill_hole.method} == {MEAN_FILL}
-        assert "whole picture" in whole.protocol
+        assert "whole image" in whole.protocol
         assert "hole alone" in in_hole.protocol
 
 
@@ -242,7 +246,7 @@ def test_the_whole_is_6_decibels_above_the_hole_in_the_rows_too(inpainted):
     whole, in_hole, *_ = score_psnr(inpainted([3, 1, 4])[0])
     assert whole.value - in_hole.value == pytest.approx(20 * math.log10(2))
     assert whole.n_fake == 3
-    assert "9 of 12 originals have no picture" in whole.note
+    assert "9 of 12 originals have no image" in whole.note
 
 
 def test_the_batch_changes_nothing_and_progress_is_told(inpainted):
@@ -266,18 +270,18 @@ def test_windows_are_different_quantities_and_say_so(inpainted):
     assert "Gaussian 11x11" in wang.protocol
 
 
-def test_identical_pictures_are_counted(inpainted, real):
+def test_identical_images_are_counted(inpainted, real):
     folder, _ = inpainted([0, 1, 2])
-    Image.fromarray(real[1]).save(f"{folder}/{open_pictures(folder).files[1].name}")
+    Image.fromarray(real[1]).save(f"{folder}/{open_images(folder).files[1].name}")
     whole, in_hole, *_ = score_psnr(folder)
     assert "1 at the cap of 100 dB" in whole.note
     assert "1 at the cap of 100 dB" in in_hole.note
     assert "cap" not in score_ssim(folder)[0].note
 
 
-def test_known_pixels_of_another_picture_are_noted(inpainted):
+def test_known_pixels_of_another_image_are_noted(inpainted):
     rows = score_psnr(inpainted([0, 1], exact=False)[0])
-    assert "known pixels of 2 pictures are not the original's" in rows[0].note
+    assert "known pixels of 2 images are not the original's" in rows[0].note
     assert "not the original's" not in rows[2].note
 
 
@@ -286,7 +290,7 @@ def test_random_holes_say_their_seed(inpainted):
     assert row.protocol.endswith("; holes: irregular 0.1 to 0.5, seed 7")
 
 
-def test_pictures_without_holes_are_scored_whole(inpainted, split):
+def test_images_without_holes_are_scored_whole(inpainted, split):
     folder, _ = inpainted([0, 1])
     rows = [dataclasses.replace(each, hole="") for each in read_samples(Path(folder))]
     write_samples(Path(folder), rows)
@@ -294,11 +298,11 @@ def test_pictures_without_holes_are_scored_whole(inpainted, split):
     assert row.metric == "psnr"
     assert "hole" not in row.note
     write_samples(Path(folder), [rows[0], dataclasses.replace(rows[1], hole="holes/" + rows[1].file)])
-    with pytest.raises(DataError, match="holes of some pictures only"):
+    with pytest.raises(DataError, match="holes of some images only"):
         score_psnr(folder)
 
 
-def test_a_larger_picture_than_the_datasets_is_refused(inpainted, tiny_dataset):
+def test_a_larger_image_than_the_datasets_is_refused(inpainted, tiny_dataset):
     folder, _ = inpainted([0])
     record = read_samples(Path(folder))[0]
     path = Path(folder) / record.file
@@ -315,9 +319,9 @@ def test_holes_that_are_none(inpainted):
             score_ssim(folder)
 
 
-def test_what_the_pictures_are_of_has_to_be_known(inpainted, tiny_dataset, tmp_path):
+def test_what_the_images_are_of_has_to_be_known(inpainted, tiny_dataset, tmp_path):
     folder, _ = inpainted([0], data=None)
-    with pytest.raises(UsageError, match="does not say what its pictures are of") as caught:
+    with pytest.raises(UsageError, match="does not say what its images are of") as caught:
         score_psnr(folder)
     assert "--real DIR" in str(caught.value.hint)
     assert len(score_psnr(folder, data=f"{tiny_dataset}:test")) == 4
@@ -331,7 +335,7 @@ def test_what_the_pictures_are_of_has_to_be_known(inpainted, tiny_dataset, tmp_p
         score_psnr(folder, data=f"{tiny_dataset}:test", mask=folder)
 
 
-def test_every_score_of_filled_pictures_says_which_holes_were_cut(inpainted, tiny_dataset, tiny_encoder):
+def test_every_score_of_filled_images_says_which_holes_were_cut(inpainted, tiny_dataset, tiny_encoder):
     folder, _ = inpainted(range(12))
     network = FeatureNetwork(
         name="pixels",
@@ -343,8 +347,8 @@ def test_every_score_of_filled_pictures_says_which_holes_were_cut(inpainted, tin
         device=torch.device("cpu"),
     )
     fid = score_fid(f"{tiny_dataset}:test", folder, network, cache=False)
-    assert fid.n_fake == 12  # no hole is taken for a picture
-    assert "far below the FID of pictures drawn whole" in fid.note
+    assert fid.n_fake == 12  # no hole is taken for an image
+    assert "far below the FID of images drawn whole" in fid.note
     rows = [
         (fid,),
         score_is(folder, network, splits=1),
@@ -364,15 +368,15 @@ def test_every_score_of_filled_pictures_says_which_holes_were_cut(inpainted, tin
 
 @pytest.fixture
 def folders(tmp_path):
-    """Three pictures of different sizes, their originals in another order of names, and a mask of each."""
+    """Three images of different sizes, their originals in another order of names, and a mask of each."""
     hole = np.zeros((20, 24), np.bool_)
     hole[5:15, 6:18] = True
     for number, name in enumerate(("c", "a", "b")):
         height, width = 20 + number, 24 - number
-        original = picture(height, width, number)
+        original = image(height, width, number)
         cut = hole[:height, :width]
         cut = np.pad(cut, [(0, height - cut.shape[0]), (0, width - cut.shape[1])])
-        filled = np.where(cut[..., None], picture(height, width, 10 + number), original)
+        filled = np.where(cut[..., None], image(height, width, 10 + number), original)
         for folder, pixels, end in (
             ("filled", filled, "png"),
             ("real", original, "bmp"),
@@ -411,7 +415,7 @@ def test_names_are_those_below_the_folders_and_masks_may_be_marked(folders):
         (folders / folder / "more").mkdir()
         mark = "_mask" if folder == "masks" else ""
         (folders / folder / f"c.{end}").rename(folders / folder / f"more/a{mark}.{end}")
-    arguments = {"pictures": str(folders / "filled"), "real": str(folders / "real")}
+    arguments = {"images": str(folders / "filled"), "real": str(folders / "real")}
     rows = score_psnr(mask=str(folders / "masks"), **arguments)
     assert rows[0].n_real == 3
     assert "not the original's" not in rows[0].note
@@ -427,22 +431,22 @@ def test_an_inverted_mask_is_the_same_hole(folders):
     (folders / "inverted").mkdir()
     for file in (folders / "masks").iterdir():
         Image.fromarray(~load(file)).save(folders / "inverted" / file.name)
-    arguments = {"pictures": str(folders / "filled"), "real": str(folders / "real")}
+    arguments = {"images": str(folders / "filled"), "real": str(folders / "real")}
     straight = score_psnr(mask=str(folders / "masks"), **arguments)
     swapped = score_psnr(mask=str(folders / "inverted"), invert_mask=True, **arguments)
     assert [row.value for row in straight] == [row.value for row in swapped]
     assert "inverted" in swapped[0].protocol
     wrong = score_psnr(mask=str(folders / "inverted"), **arguments)
-    assert "known pixels of 3 pictures are not the original's" in wrong[0].note
+    assert "known pixels of 3 images are not the original's" in wrong[0].note
 
 
 def test_one_mask_for_all_has_to_have_the_size_of_all(folders):
     for name in "ab":
         (folders / f"filled/{name}.png").unlink()
-    arguments = {"pictures": str(folders / "filled"), "real": str(folders / "real")}
+    arguments = {"images": str(folders / "filled"), "real": str(folders / "real")}
     rows = score_psnr(mask=str(folders / "masks/c.PNG"), **arguments)
     assert len(rows) == 4
-    assert "2 of 3 originals have no picture" in rows[0].note
+    assert "2 of 3 originals have no image" in rows[0].note
     with pytest.raises(DataError, match=r"filled/c\.png: has 24 x 20 pixels, its hole .*b\.PNG 22 x 22"):
         score_psnr(mask=str(folders / "masks/b.PNG"), **arguments)
     with pytest.raises(DataError, match="missing"):
@@ -451,8 +455,8 @@ def test_one_mask_for_all_has_to_have_the_size_of_all(folders):
 
 def test_what_does_not_match_is_listed(folders):
     (folders / "real/a.bmp").unlink()
-    arguments = {"pictures": str(folders / "filled"), "real": str(folders / "real")}
-    with pytest.raises(DataError, match=r"real: has no file for 1 of the 3 pictures of .*filled: a$"):
+    arguments = {"images": str(folders / "filled"), "real": str(folders / "real")}
+    with pytest.raises(DataError, match=r"real: has no file for 1 of the 3 images of .*filled: a$"):
         score_psnr(**arguments)
     (folders / "masks/c.PNG").unlink()
     Image.new("RGB", (23, 21)).save(folders / "real/a.jpg")
@@ -469,11 +473,11 @@ def test_sizes_that_differ_name_both_files(folders):
         score_ssim(str(folders / "filled"), real=str(folders / "real"))
 
 
-def test_a_picture_smaller_than_the_window(tmp_path):
+def test_a_image_smaller_than_the_window(tmp_path):
     for folder in ("filled", "real"):
         (tmp_path / folder).mkdir()
         Image.new("RGB", (9, 8)).save(tmp_path / folder / "a.png")
-    arguments = {"pictures": str(tmp_path / "filled"), "real": str(tmp_path / "real")}
+    arguments = {"images": str(tmp_path / "filled"), "real": str(tmp_path / "real")}
     assert score_ssim(**arguments)[0].value == 1
     with pytest.raises(DataError, match=r"a\.png: has 9 x 8 pixels, ssim needs 11"):
         score_ssim(window="wang", **arguments)
@@ -482,14 +486,14 @@ def test_a_picture_smaller_than_the_window(tmp_path):
 def test_datasets_and_files_do_not_mix(folders, tiny_dataset):
     test = f"{tiny_dataset}:test"
     for arguments in (
-        {"pictures": test, "real": str(folders / "real")},
-        {"pictures": str(folders / "filled"), "real": test},
+        {"images": test, "real": str(folders / "real")},
+        {"images": str(folders / "filled"), "real": test},
     ):
         with pytest.raises(UsageError, match="is a dataset"):
             score_psnr(**arguments)
 
 
 def test_unreadable_files_are_named(folders):
-    (folders / "real/a.bmp").write_bytes(b"no picture")
+    (folders / "real/a.bmp").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"a\.bmp"):
         score_psnr(str(folders / "filled"), real=str(folders / "real"))

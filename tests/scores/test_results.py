@@ -28,7 +28,7 @@ def row(**changes):
         "network": "inception",
         "network_sha256": "b" * 64,
         "resize": "bilinear",
-        "picture_size": 256,
+        "image_size": 256,
         "seed": 100,
         "note": "",
     }

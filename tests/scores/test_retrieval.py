@@ -24,7 +24,7 @@ def codes(count, dim=8, seed=0):
     return torch.randn(count, dim, generator=torch.Generator().manual_seed(seed))
 
 
-def test_pictures_equal_to_their_captions_all_hit():
+def test_images_equal_to_their_captions_all_hit():
     own = codes(130)
     result = r_precision(own, own, np.arange(130), own, np.arange(130))
     assert (result.value, result.std) == (100, 0)
@@ -54,7 +54,7 @@ def test_a_competitor_with_the_same_words_costs_half():
 
 
 def test_captions_of_the_own_class_do_not_compete():
-    # All captions of class 0 point to the picture, those of class 1 away from it
+    # All captions of class 0 point to the image, those of class 1 away from it
     towards, away = torch.tensor([1.0, 0.0]), torch.tensor([-1.0, 0.1])
     pool = torch.stack([towards] * 5 + [away] * 5)
     groups = np.array([0] * 5 + [1] * 5)

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gancli.data.loader import evaluation_batches
-from gancli.data.prepare import prepare
+from gancli.data.preparation.prepare import prepare
 from gancli.data.shards import Dataset
-from gancli.data.sources import demo
+from gancli.data.sources.demo import dataset as demo
 from gancli.errors import DataError, UsageError
-from gancli.samples import GeneratedPicture, Sampling, write_samples, write_sampling
+from gancli.sampling.samples_folder import GeneratedImage, Sampling, write_samples, write_sampling
 from gancli.scores.features import FeatureNetwork
 from gancli.scores.fid import Statistics, frechet_distance
 from gancli.scores.results import ScoreRow
@@ -108,8 +108,8 @@ def test_packed_silhouettes_come_back_in_any_batch(drawn: Masks, size: int) -> N
     shapes = Shapes.of("a", [drawn[:2], drawn[2:]])
     assert (len(shapes), shapes.side) == (5, 6)
     np.testing.assert_array_equal(np.concatenate(list(shapes.masks(size))), drawn)
-    pictures = np.stack([picture for batch in shapes.batches(size) for picture in batch])
-    np.testing.assert_array_equal(pictures, np.repeat(drawn[..., None], 3, -1) * np.uint8(255))
+    images = np.stack([image for batch in shapes.batches(size) for image in batch])
+    np.testing.assert_array_equal(images, np.repeat(drawn[..., None], 3, -1) * np.uint8(255))
 
 
 @pytest.mark.parametrize(
@@ -140,9 +140,9 @@ def test_sizes_are_in_order() -> None:
 def test_features_without_a_network_are_averages() -> None:
     network = load_mask_features(PIXELS)
     drawn = masks(4, 32)
-    (pictures,) = Shapes.of("a", [drawn]).batches(4)
+    (images,) = Shapes.of("a", [drawn]).batches(4)
     averages = drawn.reshape(4, 16, 2, 16, 2).mean((2, 4)).reshape(4, 256)
-    np.testing.assert_allclose(network(pictures).numpy(), averages, atol=1e-6)
+    np.testing.assert_allclose(network(images).numpy(), averages, atol=1e-6)
     assert (network.name, network.sha256, network.dim) == ("pixels 16x16", "", 256)
 
 
@@ -194,7 +194,7 @@ def write_folder(
         Image.fromarray(mask).convert("RGB").save(folder / f"{number}.png")
         caption = captions[number] if captions else "bill_shape=cone"
         rows.append(
-            GeneratedPicture(f"{number}.png", caption, "", None, 5, number, len(mask), shape=f"{number}.png")
+            GeneratedImage(f"{number}.png", caption, "", None, 5, number, len(mask), shape=f"{number}.png")
         )
     method, count, side = "attribute2shape", len(drawn), len(drawn[0])
     sampling = Sampling(
@@ -225,7 +225,7 @@ def test_real_masks_score_as_the_real_ones_beside_them(dataset: Path, tmp_path: 
         assert fake.protocol == real.protocol
     assert rows["mask_fid", False].value == pytest.approx(0, abs=1e-9)
     for row in rows.values():
-        assert (row.dataset, row.split, row.picture_size) == ("demo", "test", 32)
+        assert (row.dataset, row.split, row.image_size) == ("demo", "test", 32)
     fake = rows["mask_fid", False]
     assert (fake.method, fake.model, fake.seed) == ("attribute2shape", "runs/1", 5)
     assert (fake.n_fake, fake.n_real) == (14, 14)
@@ -258,8 +258,8 @@ def test_values_are_those_of_the_definitions(dataset: Path, tmp_path: Path) -> N
 def frechet(first: Masks, second: Masks, network: FeatureNetwork) -> float:
     statistics = []
     for drawn in (first, second):
-        (pictures,) = Shapes.of("a", [drawn]).batches(len(drawn))
-        features = network(pictures).numpy().astype(np.float64)
+        (images,) = Shapes.of("a", [drawn]).batches(len(drawn))
+        features = network(images).numpy().astype(np.float64)
         statistics.append(Statistics(features.mean(0), np.cov(features.T), len(drawn)))
     return frechet_distance(*statistics)
 
@@ -300,9 +300,9 @@ def test_sizes_that_captions_name(dataset: Path, tmp_path: Path) -> None:
 
 def test_the_side_is_that_of_the_silhouettes(dataset: Path, tmp_path: Path) -> None:
     rows = score(write_folder(tmp_path / "small", masks(4, 16), dataset))
-    assert {row.picture_size for row in rows.values()} == {16}
+    assert {row.image_size for row in rows.values()} == {16}
     rows = score(write_folder(tmp_path / "large", masks(4, 64), dataset))
-    assert {row.picture_size for row in rows.values()} == {64}
+    assert {row.image_size for row in rows.values()} == {64}
     assert "enlarged from 32 pixels" in rows["mask_fid", False].note
 
 
@@ -331,12 +331,12 @@ def test_folders_without_silhouettes_are_refused(dataset: Path, tmp_path: Path) 
     prepare(demo.read(dataset.parent / "raw", segmentations="none"), tmp_path / "without", image_size=32)
     with pytest.raises(DataError, match="does not say where on its images the object is"):
         score(folder, data=f"{tmp_path / 'without'}:test")
-    row = GeneratedPicture("0.png", "a bird", "", None, 0, 0, 32)
+    row = GeneratedImage("0.png", "a bird", "", None, 0, 0, 32)
     write_samples(folder, [row])
     with pytest.raises(DataError, match="names no silhouettes"):
         score(folder)
-    write_samples(folder, [row, GeneratedPicture("1.png", "a bird", "", None, 0, 0, 32, shape="1.png")])
-    with pytest.raises(DataError, match="of some pictures only"):
+    write_samples(folder, [row, GeneratedImage("1.png", "a bird", "", None, 0, 0, 32, shape="1.png")])
+    with pytest.raises(DataError, match="of some images only"):
         score(folder)
 
 

@@ -29,7 +29,7 @@ def row(kind, **changes):
         "n_fake": 30000,
         "network_sha256": "b" * 64,
         "resize": "bilinear",
-        "picture_size": 256,
+        "image_size": 256,
         "seed": 100,
         **kind,
     }
@@ -76,9 +76,9 @@ def test_same_protocol_gives_a_difference_with_its_caveat(tables):
     [
         (FID, {"dataset": "demo"}, "dataset demo"),
         (FID, {"split": "train"}, "split train"),
-        (FID, {"n_fake": 2933}, "2,933 pictures"),
-        (FID, {"n_fake": None}, "unknown many pictures"),
-        (FID, {"picture_size": 64}, "64 pixels"),
+        (FID, {"n_fake": 2933}, "2,933 images"),
+        (FID, {"n_fake": None}, "unknown many images"),
+        (FID, {"image_size": 64}, "64 pixels"),
         (FID, {"network": "encoder:runs/damsm (inception_v3)"}, "encoder:runs/damsm"),
         (RETRIEVAL, {"network": "encoder:runs/damsm (small)"}, "no Inception-v3 DAMSM"),
         (RETRIEVAL, {"protocol": "R = 1 of 10: own caption"}, "R = 1 of 10"),
@@ -200,7 +200,7 @@ MAP = {
     "metric": "map",
     "method": "Fusion-S2iGan",
     "network": "imagenet (inception_v3, 2048 features)",
-    "protocol": "mAP of 2 real pictures per class, gallery of generated pictures: 10 of each of these images; cosine",
+    "protocol": "mAP of 2 real images per class, gallery of generated images: 10 of each of these images; cosine",
     "value": 11.12,
     "std": None,
     "n_real": 100,
@@ -210,7 +210,7 @@ RECALL = {
     **MAP,
     "metric": "recall_at_50",
     "dataset": "flickr8k",
-    "protocol": "R@50 of 994 real pictures, gallery of generated pictures: 5 of each of these images; a hit if",
+    "protocol": "R@50 of 994 real images, gallery of generated images: 5 of each of these images; a hit if",
     "value": 30.0,
     "n_real": 994,
     "n_fake": 4970,
@@ -294,16 +294,16 @@ def test_a_block_with_one_module_stands_in_table_6(tables):
     [
         (MAP, {"dataset": "demo"}, "dataset demo"),
         (MAP, {"split": "train"}, "split train"),
-        (MAP, {"picture_size": 64}, "64 pixels"),
+        (MAP, {"image_size": 64}, "64 pixels"),
         (MAP, {"network": "encoder:a (small)"}, "features of encoder:a"),
         (MAP, {"protocol": MAP["protocol"].replace("2 real", "3 real")}, "other queries than 2"),
         (MAP, {"protocol": MAP["protocol"].replace("10 of", "1 of")}, "gallery than 10"),
         (MAP, {"method": "real", "n_fake": 0}, "ceiling"),
         (RECALL, {"protocol": RECALL["protocol"].replace(": 5 of", ": 1 of")}, "gallery than 5"),
         (RECALL, {"dataset": "places"}, "gallery than 1 "),
-        (SPOKEN_FID, {"n_fake": 2933}, "2,933 pictures, not 29,330 to 30,000"),
+        (SPOKEN_FID, {"n_fake": 2933}, "2,933 images, not 29,330 to 30,000"),
         (SPOKEN_FID, {"network": "imagenet (inception_v3, 2048 features)"}, "not of the Inception network"),
-        (SPOKEN_FID, {"dataset": "places", "n_fake": 10}, "10 pictures, not 2,779"),
+        (SPOKEN_FID, {"dataset": "places", "n_fake": 10}, "10 images, not 2,779"),
         (INCEPTION_SCORE, {"n_fake": 30_000}, "not to be had"),
         (INCEPTION_SCORE, {"dataset": "places", "n_fake": 2779}, "not of ImageNet's Inception-v3"),
     ],
@@ -332,14 +332,14 @@ FILLED = {"method": "CSF-GAN", "network": "", "network_sha256": "", "resize": ""
 PSNR = {
     **FILLED,
     "metric": "psnr",
-    "protocol": "PSNR of the whole picture; holes: center 0.5",
+    "protocol": "PSNR of the whole image; holes: center 0.5",
     "value": 21.0,
     "std": 3.0,
 }
 SSIM = {
     **FILLED,
     "metric": "ssim",
-    "protocol": "SSIM of the whole picture: uniform 7x7 window; holes: center 0.5",
+    "protocol": "SSIM of the whole image: uniform 7x7 window; holes: center 0.5",
     "value": 0.8315,
     "std": 0.04,
 }
@@ -369,7 +369,7 @@ def test_csfgans_tables_keep_the_papers_misprint_and_contradiction_in_notes(tabl
     assert "taken to include the edge loss" in texts["3"] + texts["4"]
 
 
-def test_filled_pictures_of_the_papers_protocol_are_compared_in_their_units(tables):
+def test_filled_images_of_the_papers_protocol_are_compared_in_their_units(tables):
     report = tables(row(PSNR), row(SSIM), row(FILLED_FID), row(PARAMETERS), row(HOURS), paper="csfgan")
     deltas = {line.metric: line.delta for line in ours(report, "1")}
     assert deltas == {
@@ -420,23 +420,23 @@ def test_an_ablation_stands_in_its_own_table(tables, method, number, published):
     [
         (PSNR, {"dataset": "demo"}, "dataset demo"),
         (PSNR, {"split": "train"}, "split train"),
-        (PSNR, {"n_fake": 2932}, "2,932 pictures, not the 2,933 test images"),
+        (PSNR, {"n_fake": 2932}, "2,932 images, not the 2,933 test images"),
         (PSNR, {"dataset": "oxford102"}, "not the 1,155 test images"),
-        (PSNR, {"picture_size": 64}, "64 pixels"),
+        (PSNR, {"image_size": 64}, "64 pixels"),
         (PSNR, {"protocol": "PSNR; holes: center 0.25"}, "holes center 0.25, not center 0.5"),
         (PSNR, {"protocol": "PSNR; holes: irregular 0.1 to 0.5, seed 3"}, "holes irregular"),
         (PSNR, {"protocol": "PSNR"}, "holes unknown"),
         (SSIM, {"protocol": SSIM["protocol"].replace("uniform 7x7", "Gaussian 11x11")}, "another window"),
         (FILLED_FID, {"network": "encoder:a (small)"}, "features of encoder:a"),
-        (PARAMETERS, {"picture_size": 128}, "128 pixels"),
+        (PARAMETERS, {"image_size": 128}, "128 pixels"),
         (HOURS, {}, "another machine"),
     ],
 )
-def test_a_score_of_filled_pictures_that_cannot_be_compared_says_why(kind, changes, reason):
+def test_a_score_of_filled_images_that_cannot_be_compared_says_why(kind, changes, reason):
     assert reason in PAPERS["csfgan"].why_not_comparable(row(kind, **changes))
 
 
-def test_filled_pictures_and_pictures_drawn_whole_share_no_table(tables):
+def test_filled_images_and_images_drawn_whole_share_no_table(tables):
     drawn = row(FID, method="baseline")
     filled = row(FILLED_FID, method="baseline", n_fake=30_000)
     for paper in ("ffgan", "fusion-s2igan"):
@@ -483,7 +483,7 @@ def test_attr2image_reports_no_numbers(tables):
     ]
 
 
-def test_silhouettes_of_ablations_and_pictures_have_tables_of_their_own(tables):
+def test_silhouettes_of_ablations_and_images_have_tables_of_their_own(tables):
     methods = ("attribute2shape", "attribute2shape, global D", "unconditional shapes", "real")
     shapes = [row(MASK_FID, method=method) for method in methods]
     shapes += [row(SHAPES, metric="size_rank_correlation", value=0.8526), row(SHAPES, metric="mask_pieces")]

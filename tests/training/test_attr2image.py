@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from gancli.config import Attr2ImageRecipe, load_recipe
-from gancli.data.segmentation import Fault
 from gancli.data.shards import Dataset, Split
+from gancli.data.silhouettes import Fault
 from gancli.engine.events import Events
 from gancli.errors import ConfigError, DataError
 from gancli.inference.attr2image import load_attr2image

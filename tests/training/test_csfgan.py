@@ -15,8 +15,8 @@ from gancli.config import CSFGANRecipe, load_recipe
 from gancli.encoders import vgg16
 from gancli.encoders.damsm import load_damsm
 from gancli.errors import ConfigError, DataError, UsageError
-from gancli.inference.inpainter import load_inpainter
-from gancli.inference.model_folder import load_model
+from gancli.inference.csfgan import load_inpainter
+from gancli.inference.load import load_model
 from gancli.training import train
 
 SMALL = (
@@ -52,7 +52,7 @@ def test_a_run_leaves_a_model_that_fills(tiny_dataset: Path, tiny_encoder: Path,
     assert after.settings["encoder_hash"] == load_damsm(tiny_encoder).hash
     assert after.settings["holes"] == "center 0.75"
     grid = Image.open(result.run / "samples" / "step-0000002.png")
-    assert grid.width > 6 * 32, "each picture three times"
+    assert grid.width > 6 * 32, "each image three times"
     images = torch.rand(2, 3, 32, 32) * 2 - 1
     holes = torch.zeros(2, 1, 32, 32)
     holes[:, :, 8:24, 8:24] = 1
@@ -155,7 +155,7 @@ def test_a_model_larger_than_the_data_is_refused(tiny_dataset: Path, tiny_encode
         train(csfgan(tiny_dataset, tiny_encoder, "train.steps=1", "model.size=64"))
 
 
-def test_a_model_that_fills_draws_no_pictures_of_its_own(
+def test_a_model_that_fills_draws_no_images_of_its_own(
     tiny_dataset: Path, tiny_encoder: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     result = train(csfgan(tiny_dataset, tiny_encoder, "train.steps=1"), runs=tmp_path)

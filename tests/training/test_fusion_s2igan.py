@@ -14,7 +14,7 @@ from gancli.config import FusionS2iGanRecipe, load_recipe
 from gancli.data.shards import Dataset
 from gancli.encoders.speech import ImageBranch, SpeechEncoder, load_speech, save_speech
 from gancli.errors import ConfigError, DataError
-from gancli.inference.model_folder import LoadedFusionS2iGan, load_model
+from gancli.inference.load import LoadedFusionS2iGan, load_model
 from gancli.training import train
 
 SMALL = (
@@ -82,8 +82,8 @@ def test_from_speech(spoken: Path, speech_encoder: Path, tmp_path: Path) -> None
     assert model.settings["step"] == 2
     model.check_speech(Dataset.open(spoken).split("test"))
     assert not any(name.startswith("image.") for name in weights(result.output))
-    pictures = model.draw_sentences(torch.randn(3, encoder.dim), {"noise": torch.randn(3, 6)}).images
-    assert [image.shape for image in pictures] == [(3, 3, 16, 16)]
+    images = model.draw_sentences(torch.randn(3, encoder.dim), {"noise": torch.randn(3, 6)}).images
+    assert [image.shape for image in images] == [(3, 3, 16, 16)]
     before, after = weights(result.run / "initial"), weights(result.output)
     assert any(not torch.equal(before[name], after[name]) for name in before if name.startswith("generator."))
     assert all(torch.equal(before[name], after[name]) for name in before if name.startswith("speech."))

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from gancli.config import SpeechRecipe, load_recipe
+from gancli.data.audio import MelSettings
 from gancli.data.loader import BatchSource, batches
 from gancli.data.shards import Dataset
-from gancli.data.speech import MelSettings
 from gancli.encoders.speech import embed_speech, load_speech
 from gancli.engine.events import Event, Events
 from gancli.errors import ConfigError, DataError
@@ -170,8 +170,8 @@ def test_no_group_is_on_both_sides(numbers: list[int], share: float, seed: int) 
 
 
 def source(data: Path, **options) -> SpokenPairs:
-    pictures = BatchSource(Dataset.open(data).split("train"), sizes=[16], batch=4, words=0, seed=3)
-    return SpokenPairs(pictures, **options)
+    images = BatchSource(Dataset.open(data).split("train"), sizes=[16], batch=4, words=0, seed=3)
+    return SpokenPairs(images, **options)
 
 
 def test_a_batch_is_a_function_of_its_step(data: Path) -> None:
@@ -183,15 +183,15 @@ def test_a_batch_is_a_function_of_its_step(data: Path) -> None:
     assert not torch.equal(pairs[0].mels[:, :16], pairs[3].mels[:, :16])
 
 
-def test_each_picture_comes_with_one_of_its_own_spoken_captions(data: Path) -> None:
+def test_each_image_comes_with_one_of_its_own_spoken_captions(data: Path) -> None:
     pairs = source(data)
-    split = pairs.pictures.split
+    split = pairs.images.split
     heard = set()
     for step in range(12):
         batch = pairs[step]
         assert batch.mels.dtype == torch.float32
         assert batch.mels.shape[1] == batch.lengths.max()
-        indices = pairs.pictures[step].indices.tolist()
+        indices = pairs.images[step].indices.tolist()
         for index, mel, length in zip(indices, batch.mels, batch.lengths.tolist(), strict=True):
             own = [number for number, spoken in enumerate(split.speech(index)) if len(spoken) == length]
             (number,) = [n for n in own if np.array_equal(split.speech(index)[n], mel[:length].numpy())]
@@ -217,7 +217,7 @@ def test_long_captions_give_windows(data: Path) -> None:
 
 
 class Lookup(nn.Module):
-    """Gives the next vectors of a list instead of looking at pictures."""
+    """Gives the next vectors of a list instead of looking at images."""
 
     def __init__(self, vectors: torch.Tensor) -> None:
         super().__init__()
@@ -234,9 +234,9 @@ def test_the_report_is_what_its_definitions_say(data: Path) -> None:
     split = Dataset.open(data).split("test")
     indices = np.arange(len(split))[::-1][:10].copy()
     rng = np.random.default_rng(1)
-    spoken, pictures = (rng.normal(size=(10, 5)) for _ in range(2))
+    spoken, images = (rng.normal(size=(10, 5)) for _ in range(2))
     found = retrieval_report(
-        torch.from_numpy(spoken).float(), Lookup(torch.from_numpy(pictures).float()), split, indices, 16, 4
+        torch.from_numpy(spoken).float(), Lookup(torch.from_numpy(images).float()), split, indices, 16, 4
     )
 
     def ranking(query: np.ndarray, gallery: np.ndarray) -> list[int]:
@@ -247,15 +247,15 @@ def test_the_report_is_what_its_definitions_say(data: Path) -> None:
     precisions = []
     for name in sorted(set(classes)):
         hits, shares = 0, []
-        for rank, item in enumerate(ranking(spoken[classes.index(name)], pictures), start=1):
+        for rank, item in enumerate(ranking(spoken[classes.index(name)], images), start=1):
             if classes[item] == name:
                 hits += 1
                 shares.append(hits / rank)
         precisions.append(sum(shares) / len(shares))
     assert found["map"] == pytest.approx(100 * sum(precisions) / len(precisions))
     ranks = {
-        "speech_to_image": [ranking(spoken[item], pictures).index(item) + 1 for item in range(10)],
-        "image_to_speech": [ranking(pictures[item], spoken).index(item) + 1 for item in range(10)],
+        "speech_to_image": [ranking(spoken[item], images).index(item) + 1 for item in range(10)],
+        "image_to_speech": [ranking(images[item], spoken).index(item) + 1 for item in range(10)],
     }
     for direction, own in ranks.items():
         for k in (1, 5, 10):

@@ -15,7 +15,7 @@ from gancli.data.shards import Dataset
 from gancli.encoders.damsm import load_damsm
 from gancli.engine.events import Events
 from gancli.errors import ConfigError, DataError
-from gancli.inference.model_folder import load_model
+from gancli.inference.load import load_model
 from gancli.training import train
 
 SMALL = (

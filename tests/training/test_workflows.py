@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 from gancli.config import DamsmRecipe, FFGANRecipe, load_recipe
 from gancli.encoders.damsm import DamsmPretraining, ImageEncoder, TextEncoder, load_damsm
 from gancli.errors import ConfigError, DataError, UsageError
-from gancli.inference.model_folder import load_model
+from gancli.inference.load import load_model
 from gancli.training import pretrain_encoder, train
-from gancli.training.common import loop_settings
 from gancli.training.damsm import EpochSchedule
+from gancli.training.run import loop_settings
 
 SMALL = (
     "model.stages=[8, 16]",
@@ -81,7 +81,7 @@ def test_a_run_made_before_a_key_was_there_is_resumed_with_its_default(tiny_data
         )
 
 
-def test_a_run_leaves_models_and_pictures(tiny_dataset, tiny_encoder, tmp_path):
+def test_a_run_leaves_models_and_images(tiny_dataset, tiny_encoder, tmp_path):
     result = train(ffgan(tiny_dataset, tiny_encoder, "train.steps=2"), runs=tmp_path)
     assert result.run.name == "0001-ffgan-cub"
     before, after = load_model(result.run / "initial"), load_model(result.run)

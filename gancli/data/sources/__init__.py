@@ -1,1 +1,1 @@
-"""One reader per raw layout: `read(root, ...)` gives a `gancli.data.sample.Source`, without HDF5 or torch."""
+"""One reader per raw layout: `read(root, ...)` gives a `gancli.data.source.Source`, without HDF5 or torch."""

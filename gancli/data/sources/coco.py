@@ -1,6 +1,6 @@
 """Reads the captions of MS COCO (Lin et al. 2014; Chen et al. 2015), release 2014 or 2017, as published.
 
-The annotation archive unpacks to `annotations/captions_{train,val}<year>.json`, the pictures to
+The annotation archive unpacks to `annotations/captions_{train,val}<year>.json`, the images to
 `train<year>/` and `val<year>/`. The literature on text-to-image synthesis trains on train and tests on val.
 """
 
@@ -14,8 +14,8 @@ from typing import Annotated, Literal
 
 from pydantic import FailFast, TypeAdapter
 
-from gancli.data.sample import BadSample, Sample, Source
-from gancli.data.sources.files import fingerprint, inner_path, read_json
+from gancli.data.source import BadSample, Sample, Source
+from gancli.data.sources.reading import fingerprint, inner_path, read_json
 from gancli.errors import DataError, UsageError
 
 COCO_PAGE = (
@@ -31,7 +31,7 @@ def read(root: Path, *, year: Literal["auto", "2014", "2017"] = "auto", name: st
     """Opens a copy of COCO's captions, whole or in part.
 
     Args:
-        root: The folder that holds `annotations/` and the pictures: `train2014/`, `images/train2014/`, or
+        root: The folder that holds `annotations/` and the images: `train2014/`, `images/train2014/`, or
             all in one folder `images/`, as AttnGAN has them (alike for val and for 2017).
         year: The release; "auto" takes the one that is there.
         name: Short name of the dataset.
@@ -41,7 +41,7 @@ def read(root: Path, *, year: Literal["auto", "2014", "2017"] = "auto", name: st
         order of annotation ids. No classes, boxes or attributes.
 
     Raises:
-        DataError: An annotation file is missing or malformed, or a folder of pictures is missing.
+        DataError: An annotation file is missing or malformed, or a folder of images is missing.
         UsageError: `year` is unknown, or "auto" finds both releases.
     """
     if year not in ("auto", *_YEARS):
@@ -99,7 +99,7 @@ _CAPTIONS = TypeAdapter(_Captions)  # keeps only the fields above of train2014's
 
 @dataclass(slots=True)
 class _Record:
-    """An image: its file below the folder of pictures (None: only captions name it), {id: caption}."""
+    """An image: its file below the folder of images (None: only captions name it), {id: caption}."""
 
     file: PurePosixPath | None = None
     captions: dict[int, str] = field(default_factory=dict)
@@ -119,7 +119,7 @@ def _find_year(root: Path) -> str:
 
 
 def _find_images(root: Path, part: str) -> Path:
-    """The folder of pictures of a part ("train2014")."""
+    """The folder of images of a part ("train2014")."""
     own, inner, merged = root / part, root / "images" / part, root / "images"
     for candidate in (own, inner):
         if candidate.is_dir():
@@ -127,7 +127,7 @@ def _find_images(root: Path, part: str) -> Path:
     if any(merged.glob("*.jpg")):
         return merged
     raise DataError(
-        f"no pictures of {part}: neither {own} nor {inner} exists, and no *.jpg lies in {merged}",
+        f"no images of {part}: neither {own} nor {inner} exists, and no *.jpg lies in {merged}",
         hint=COCO_PAGE,
     )
 

@@ -17,8 +17,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from gancli.data.sample import BadSample, BoundingBox, PartLocations, Sample, Source
-from gancli.data.sources.files import (
+from gancli.data.source import BadSample, BoundingBox, PartLocations, Sample, Source
+from gancli.data.sources.reading import (
     fingerprint,
     inner_path,
     open_bytes,
@@ -75,10 +75,10 @@ def read(
             same classes.
         name: Short name of the dataset.
         test_classes: For "zero-shot": another list of test classes, one name of `classes.txt` per line.
-        attributes: What an attribute's number means. "binary": 1 where an annotator of the picture saw it, be
+        attributes: What an attribute's number means. "binary": 1 where an annotator of the image saw it, be
             it at a guess. "soft": 1, .75, .5 where it is definitely, probably, at a guess present, 0, .25, .5
             where it is absent, 0 where it is out of sight. "class": the share of annotators who saw it in
-            pictures of the class, the same for all of them. None: "binary" where there is
+            images of the class, the same for all of them. None: "binary" where there is
             `attributes/image_attribute_labels.txt`, else "class" where there are the percentages of the classes
             and the names, else no attributes.
         segmentations: "official": the masks of `segmentations/`, inside CUB_200_2011 or beside it; a single one

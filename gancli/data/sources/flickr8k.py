@@ -1,7 +1,7 @@
 """Reads Flickr8k (Hodosh, Young and Hockenmaier 2013), with the spoken captions of Harwath and Glass 2015.
 
 `Flickr8k_text.zip` holds `Flickr8k.token.txt`, five captions an image, and the owners' split lists; the
-pictures unpack to `Flicker8k_Dataset/` (sic). The token file describes 8,092 pictures and one file that does
+images unpack to `Flicker8k_Dataset/` (sic). The token file describes 8,092 images and one file that does
 not exist (`2258277193_586949ec62.jpg.1`); the lists name the 8,000 that count. The recordings come
 separately: `flickr_audio/` with `wavs/` and `wav2capt.txt`, which says what caption of what image each reads.
 """
@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
-from gancli.data.sample import BadSample, Recording, Sample, Source
-from gancli.data.sources.files import fingerprint, inner_path, read_fields, read_names, read_text
+from gancli.data.source import BadSample, Recording, Sample, Source
+from gancli.data.sources.reading import fingerprint, inner_path, read_fields, read_names, read_text
 from gancli.errors import DataError, UsageError
 
 FLICKR8K_PAGE = (
     "put Flickr8k_text/ (Flickr8k.token.txt, Flickr_8k.trainImages.txt, .devImages.txt, .testImages.txt) and"
-    " Flicker8k_Dataset/ (the pictures) into this folder: both archives are at"
+    " Flicker8k_Dataset/ (the images) into this folder: both archives are at"
     " https://github.com/jbrownlee/Datasets/releases/tag/Flickr8k"
 )
 AUDIO_PAGE = (
@@ -36,7 +36,7 @@ _LISTS: dict[str, dict[str, str]] = {
     "Flickr_8k.testImages.txt": {"7000-1000": "test", "official": "test"},
 }
 # As the archive unpacks, as S2IGAN and as copies on other sites have it
-_PICTURE_FOLDERS = (
+_IMAGE_FOLDERS = (
     "Flicker8k_Dataset",
     "Flickr8k_Dataset/Flicker8k_Dataset",
     "Flickr8k_Dataset",
@@ -58,12 +58,12 @@ def read(
     """Opens a copy of Flickr8k, whole or in part, with its recordings where they are.
 
     Args:
-        root: The folder that holds the text files, or `Flickr8k_text` with them, and the folder of pictures.
+        root: The folder that holds the text files, or `Flickr8k_text` with them, and the folder of images.
         split: "7000-1000" trains on the owners' training and development images; "official" keeps the
             latter apart as a split "val" (6,000 / 1,000 / 1,000).
         test_list: The images that become "test" (`files.read_names`), for example S2IGAN's
             `test/filenames.pickle`; all others of the 8,000 become "train".
-        partial: Take the pictures that are there and hand over a `BadSample` for every other one listed.
+        partial: Take the images that are there and hand over a `BadSample` for every other one listed.
         name: Short name of the dataset.
 
     Returns:
@@ -72,7 +72,7 @@ def read(
 
     Raises:
         DataError: A file is missing or malformed, an image is in two lists, `test_list` names images that
-            Flickr8k does not have, or, unless `partial`, a listed picture is absent.
+            Flickr8k does not have, or, unless `partial`, a listed image is absent.
         UsageError: `split` is unknown, or "official" is asked for together with `test_list`.
     """
     if split not in get_args(Split):
@@ -94,15 +94,15 @@ def read(
                 f" the first is {unknown[0]!r}"
             )
         image_splits = dict.fromkeys(image_splits, "train") | dict.fromkeys(names, "test")
-    pictures = _find_pictures(root)
-    present = {path.stem for path in pictures.glob("*.jpg")}
+    images = _find_images(root)
+    present = {path.stem for path in images.glob("*.jpg")}
     absent = [image for image in image_splits if image not in present]
     if absent and not partial:
         raise DataError(
-            f"the split lists name {len(image_splits):,} images, {pictures} holds"
+            f"the split lists name {len(image_splits):,} images, {images} holds"
             f" {len(image_splits) - len(absent):,} of them: {len(absent):,} are absent, the first is"
             f" {absent[0]}.jpg",
-            hint="unpack the pictures again, or take those that are there with --skip-bad",
+            hint="unpack the images again, or take those that are there with --skip-bad",
         )
     recordings, table = _find_recordings(root)
 
@@ -112,7 +112,7 @@ def read(
                 continue
             missing = []
             if image not in present:
-                missing.append(f"{pictures.relative_to(root)}/{image}.jpg is listed but absent")
+                missing.append(f"{images.relative_to(root)}/{image}.jpg is listed but absent")
             if not captions.get(image):
                 missing.append(f"no caption in {token_file.name}")
             if missing:
@@ -123,7 +123,7 @@ def read(
             yield Sample(
                 key=image,
                 split=image_splits[image],
-                image=pictures / f"{image}.jpg",
+                image=images / f"{image}.jpg",
                 captions=tuple(captions[image][number] for number in numbers),
                 recordings=tuple(
                     Recording(caption, path)
@@ -186,12 +186,12 @@ def _read_splits(lists: list[Path], split: Split) -> dict[str, str]:
     return splits
 
 
-def _find_pictures(root: Path) -> Path:
-    for folder in (root / name for name in _PICTURE_FOLDERS):
+def _find_images(root: Path) -> Path:
+    for folder in (root / name for name in _IMAGE_FOLDERS):
         if any(folder.glob("*.jpg")):
             return folder
     raise DataError(
-        f"no pictures: {root} has no folder {', '.join(_PICTURE_FOLDERS[:-1])} with *.jpg in it",
+        f"no images: {root} has no folder {', '.join(_IMAGE_FOLDERS[:-1])} with *.jpg in it",
         hint=FLICKR8K_PAGE,
     )
 

@@ -2,7 +2,7 @@
 
 `102flowers.tgz` unpacks to `jpg/`; the labels, and the owners' own split, are MATLAB files beside it. The
 captions come separately, as a folder `text_c10/` of `class_00001/image_06734.txt`, and can be left out: plain
-sentences are made from the class names on request. Nothing says where in its picture a flower is, so the
+sentences are made from the class names on request. Nothing says where in its image a flower is, so the
 samples have no boxes.
 """
 
@@ -19,8 +19,8 @@ import numpy as np
 import scipy.io
 from numpy.typing import NDArray
 
-from gancli.data.sample import BadSample, Sample, Source
-from gancli.data.sources.files import fingerprint, read_bytes, read_captions, read_text, reason
+from gancli.data.source import BadSample, Sample, Source
+from gancli.data.sources.reading import fingerprint, read_bytes, read_captions, read_text, reason
 from gancli.errors import DataError, UsageError
 
 CLASS_NAMES = Path(__file__).with_name("oxford102_class_names.txt")
@@ -33,7 +33,7 @@ OXFORD_PAGE = (
 CAPTIONS_PAGE = (
     "the captions are the flowers data of Reed et al. 2016 (https://github.com/reedscot/cvpr2016): put their"
     " folder text_c10 (class_00001/image_06734.txt, one caption per line) beside jpg; or start with the"
-    " pictures alone: the same command with --captions-from-class-names"
+    " images alone: the same command with --captions-from-class-names"
 )
 
 Split = Literal["82-20", "62-40", "official"]
@@ -46,11 +46,11 @@ _SETID = {"trnid": "train", "valid": "train", "tstid": "test"}  # variable of se
 _SENTENCES = (
     "this flower is {flower}.",
     "a photo of {flower}.",
-    "the picture shows {flower}.",
+    "the image shows {flower}.",
     "this is {flower}, a kind of flower.",
     "here one can see {flower}.",
-    "the flower in this picture is {flower}.",
-    "a picture of a flower called {name}.",
+    "the flower in this image is {flower}.",
+    "an image of a flower called {name}.",
     "the petals of this flower are those of {flower}.",
     "{flower} in bloom.",
     "the blossom in the photo belongs to {flower}.",
@@ -76,7 +76,7 @@ def read(
             (2,040 / 6,149 images), where both parts show the same classes.
         captions_from_class_names: Make ten sentences from the name of each class, the same for all of its
             images, and look at no caption file.
-        partial: Take the pictures that are there and hand over a `BadSample` for every other label.
+        partial: Take the images that are there and hand over a `BadSample` for every other label.
         name: Short name of the dataset.
 
     Returns:
@@ -85,7 +85,7 @@ def read(
 
     Raises:
         DataError: A file that describes the whole dataset is missing or malformed, there are no captions, a
-            picture has no label, or, unless `partial`, a label has no picture.
+            image has no label, or, unless `partial`, a label has no image.
         UsageError: `split` is unknown.
     """
     if split not in get_args(Split):
@@ -97,7 +97,7 @@ def read(
     labels = _read_vector(labels_file, "labels")
     if not (labels.size and labels.min() >= 1 and labels.max() <= len(class_names)):
         raise DataError(f"{labels_file}: labels from 1 to {len(class_names)} expected", hint=OXFORD_PAGE)
-    present = _find_pictures(root / "jpg", labels_file, labels.size, partial=partial)
+    present = _find_images(root / "jpg", labels_file, labels.size, partial=partial)
     captions = None if captions_from_class_names else _find_captions(root)
     image_splits: dict[int, str]
     if split == "official":
@@ -159,8 +159,8 @@ def sentences_of(name: str) -> tuple[str, ...]:
     return tuple(sentence.format(flower=flower, name=name) for sentence in _SENTENCES)
 
 
-def _find_pictures(folder: Path, labels_file: Path, count: int, *, partial: bool) -> set[int]:
-    """The numbers of the pictures in `folder`, where `count` labels are known."""
+def _find_images(folder: Path, labels_file: Path, count: int, *, partial: bool) -> set[int]:
+    """The numbers of the images in `folder`, where `count` labels are known."""
     try:
         names = os.listdir(folder)
     except OSError as error:
@@ -169,13 +169,13 @@ def _find_pictures(folder: Path, labels_file: Path, count: int, *, partial: bool
     if not present:
         raise DataError(f"{folder} holds no image_00001.jpg, image_00002.jpg, …", hint=OXFORD_PAGE)
     expected = set(range(1, count + 1))
-    counts = f"{labels_file} has {count:,} labels, {folder} {len(present):,} pictures"
+    counts = f"{labels_file} has {count:,} labels, {folder} {len(present):,} images"
     if unknown := sorted(present - expected):
         raise DataError(f"{counts}: image_{unknown[0]:05d}.jpg has no label", hint=OXFORD_PAGE)
     if (absent := sorted(expected - present)) and not partial:
         raise DataError(
             f"{counts}: {len(absent):,} are absent, the first is image_{absent[0]:05d}.jpg",
-            hint="unpack 102flowers.tgz again, or take the pictures that are there with --skip-bad",
+            hint="unpack 102flowers.tgz again, or take the images that are there with --skip-bad",
         )
     return present
 

@@ -1,7 +1,7 @@
 """Reads the Places audio captions (Harwath, Torralba and Glass 2016), all or those of seven classes.
 
-A JSON file lists utterances: the recording, the picture it describes, and what a speech recognizer
-understood, which is the only text there is. The pictures are those of Places205 (Zhou et al. 2014), in
+A JSON file lists utterances: the recording, the image it describes, and what a speech recognizer
+understood, which is the only text there is. The images are those of Places205 (Zhou et al. 2014), in
 folders by the first letter of their class: `b/bedroom/gsun_0a1b….jpg`. Speech-to-image papers use seven
 classes of indoor scenes, the "Places-subset" (13,803 pairs, 10,933 / 2,870).
 """
@@ -17,8 +17,8 @@ from typing import Annotated
 
 from pydantic import FailFast, TypeAdapter
 
-from gancli.data.sample import BadSample, Recording, Sample, Source
-from gancli.data.sources.files import (
+from gancli.data.source import BadSample, Recording, Sample, Source
+from gancli.data.sources.reading import (
     check_share,
     draw_test,
     fingerprint,
@@ -33,7 +33,7 @@ SUBSET = ("bedroom", "dinette", "dining_room", "home_office", "hotel_room", "kit
 
 PLACES_PAGE = (
     "the Places audio captions (PlacesAudio_400k_distro) are at"
-    " https://groups.csail.mit.edu/sls/downloads/placesaudio/, the pictures (Places205) at"
+    " https://groups.csail.mit.edu/sls/downloads/placesaudio/, the images (Places205) at"
     " http://places.csail.mit.edu/"
 )
 _FORM = 'it should hold {"image_base_path": …, "audio_base_path": …, "data": [{"wav": …, "image": …, "asr_text": …}]}'
@@ -62,11 +62,11 @@ def read(
         root: The folder of the audio captions.
         train, test: The JSON files; by default `train.json`, and `test.json` or else `val.json`, in `root` or
             `root/metadata`.
-        images: The folder that holds `b/bedroom/…`, `bedroom/…` or the pictures themselves; by default the
+        images: The folder that holds `b/bedroom/…`, `bedroom/…` or the images themselves; by default the
             file's `image_base_path` where that is a folder, else `root/images`.
         audio: The folder that recordings are named relative to; by default the file's `audio_base_path`
             where that is a folder, else `root`.
-        classes: Only pictures of these; "church" takes `church/indoor` and `church/outdoor` together. None
+        classes: Only images of these; "church" takes `church/indoor` and `church/outdoor` together. None
             takes all.
         test_list: The images that become "test" (`files.read_names`), with or without their folders; the
             others of both JSON files become "train".
@@ -74,7 +74,7 @@ def read(
         seed: Another seed draws another test split.
         captions_from_class_names: Put a sentence with the name of the class in the place of the recognized
             text, which a language without a writing does not have.
-        partial: Take the pictures that are there and hand over a `BadSample` for every other one listed.
+        partial: Take the images that are there and hand over a `BadSample` for every other one listed.
         name: Short name of the dataset.
 
     Returns:
@@ -83,7 +83,7 @@ def read(
 
     Raises:
         DataError: A file or folder is missing or malformed, no image is of one of the default classes, or,
-            unless `partial`, a picture is absent.
+            unless `partial`, an image is absent.
         UsageError: A class that no image has, or `test_list` together with `test_share`.
     """
     if test_list and test_share is not None:
@@ -98,11 +98,11 @@ def read(
         _read_utterances(path, split, root, images, audio, records)
     class_names = _choose_classes(records, classes)
     _assign_splits(records, test_list, test_share, seed)
-    absent = [path for path, record in records.items() if record.picture is None]
+    absent = [path for path, record in records.items() if record.image is None]
     if absent and not partial:
         first = records[absent[0]]
         raise DataError(
-            f"{' and '.join(map(str, files.values()))}: {len(absent):,} of {len(records):,} pictures are absent"
+            f"{' and '.join(map(str, files.values()))}: {len(absent):,} of {len(records):,} images are absent"
             f" from {first.folder}, the first is {absent[0]}",
             hint="name the folder that holds b/bedroom/… with --images, or take those that are there with"
             " --skip-bad",
@@ -113,7 +113,7 @@ def read(
     def samples() -> Iterator[Sample | BadSample]:
         for path, record in records.items():
             problems = list(record.problems)
-            if record.picture is None:
+            if record.image is None:
                 problems.append(f"{path} is listed but absent from {record.folder}")
             spoken = [(text, wav) for text, wav in record.utterances if text]
             captions = tuple(text for text, _ in spoken)
@@ -126,13 +126,13 @@ def read(
                     recordings = tuple(Recording(0, wav) for _, wav in record.utterances)
             elif not captions:
                 problems.append("none of its utterances has an asr_text")
-            if problems or record.picture is None:
+            if problems or record.image is None:
                 yield BadSample(_key(path), "; ".join(problems))
                 continue
             yield Sample(
                 key=_key(path),
                 split=record.split,
-                image=record.picture,
+                image=record.image,
                 captions=captions,
                 class_id=None if record.class_name is None else class_ids[record.class_name],
                 recordings=recordings,
@@ -169,24 +169,24 @@ _UTTERANCES = TypeAdapter(_Utterances)
 
 @dataclass(slots=True)
 class _Record:
-    """A picture and what is said about it.
+    """An image and what is said about it.
 
     Attributes:
-        folder: Where pictures are looked for.
-        picture: The file; None where it is absent.
+        folder: Where images are looked for.
+        image: The file; None where it is absent.
         class_name: First the folders of its class, then the name of the class it is counted with.
         utterances: The recognized text, which may be empty, and the recording of each.
     """
 
     split: str
     folder: Path
-    picture: Path | None
+    image: Path | None
     class_name: str | None
     utterances: list[tuple[str, Path]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
-_Records = dict[PurePosixPath, _Record]  # by the path that the JSON files give the picture
+_Records = dict[PurePosixPath, _Record]  # by the path that the JSON files give the image
 
 
 def _key(path: PurePosixPath) -> str:
@@ -210,7 +210,7 @@ def _find_files(root: Path, train: Path | None, test: Path | None, *, needs_test
     if needs_test:
         raise DataError(
             f"{root} holds none of {', '.join(_TEST_FILES)}",
-            hint="name the test pictures' JSON file with --test or a list of them with --test-list, or draw them"
+            hint="name the test images' JSON file with --test or a list of them with --test-list, or draw them"
             " with --test-share",
         )
     return {"train": train}
@@ -232,7 +232,7 @@ def _read_utterances(
         record = records.get(image)
         if record is None:
             folders = _class_folders(image)
-            record = _Record(split, folder, _find_picture(folder, image), "/".join(folders) or None)
+            record = _Record(split, folder, _find_image(folder, image), "/".join(folders) or None)
             records[image] = record
         elif record.split != split and not record.problems:
             record.problems.append("stands in the training file and in the test file")
@@ -253,21 +253,21 @@ def _find_images(path: Path, base: str, root: Path, images: Path | None) -> Path
         raise DataError(f"{images} is not a folder", hint=PLACES_PAGE)
     named = f"{base}, its image_base_path, is no folder" if base else "it names no image_base_path"
     raise DataError(
-        f"{path}: no pictures: {named}, and {folder} is not there",
+        f"{path}: no images: {named}, and {folder} is not there",
         hint=f"name the folder that holds b/bedroom/… with --images; {PLACES_PAGE}",
     )
 
 
 def _class_folders(image: PurePosixPath) -> tuple[str, ...]:
-    """The folders of a picture without the letter they are sorted under: ("church", "outdoor")."""
+    """The folders of an image without the letter they are sorted under: ("church", "outdoor")."""
     folders = image.parts[:-1]
     if len(folders) > 1 and len(folders[0]) == 1 and folders[1].startswith(folders[0]):
         return folders[1:]
     return folders
 
 
-def _find_picture(folder: Path, image: PurePosixPath) -> Path | None:
-    """The file of a picture: sorted by letter and class, by class, or all in one folder as S2IGAN has them."""
+def _find_image(folder: Path, image: PurePosixPath) -> Path | None:
+    """The file of an image: sorted by letter and class, by class, or all in one folder as S2IGAN has them."""
     for relative in (image, PurePosixPath(*_class_folders(image), image.name), PurePosixPath(image.name)):
         if os.path.isfile(folder / relative):  # unlike Path.is_file, False for a name too long
             return folder / relative
@@ -275,7 +275,7 @@ def _find_picture(folder: Path, image: PurePosixPath) -> Path | None:
 
 
 def _choose_classes(records: _Records, classes: Sequence[str] | None) -> tuple[str, ...]:
-    """Drops the pictures of other classes; gives each record the name of its class and returns the names."""
+    """Drops the images of other classes; gives each record the name of its class and returns the names."""
     found = {record.class_name for record in records.values() if record.class_name}
     if classes is None:
         return tuple(sorted(found))
@@ -289,15 +289,15 @@ def _choose_classes(records: _Records, classes: Sequence[str] | None) -> tuple[s
         if classes is not SUBSET and name not in counted.values():
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {_some(known)}"
-            raise UsageError(f"no picture is of the class {name!r}", hint=hint)
+            raise UsageError(f"no image is of the class {name!r}", hint=hint)
     for path, record in list(records.items()):
         record.class_name = counted.get(record.class_name or "")
         if record.class_name is None:
             del records[path]
     if not records:
         raise DataError(
-            f"no picture is of one of the classes {', '.join(names)}; there are {_some(known) or 'no classes'}",
-            hint="choose with --classes NAME,NAME; --classes all takes every picture",
+            f"no image is of one of the classes {', '.join(names)}; there are {_some(known) or 'no classes'}",
+            hint="choose with --classes NAME,NAME; --classes all takes every image",
         )
     return names
 
@@ -321,7 +321,7 @@ def _assign_splits(records: _Records, test_list: Path | None, test_share: float 
         }
         if not test:
             raise DataError(
-                f"{test_list}: none of its {len(names):,} names is a picture of the chosen classes"
+                f"{test_list}: none of its {len(names):,} names is an image of the chosen classes"
             )
     else:
         drawn = draw_test([_key(path) for path in records], test_share or 0.0, seed)

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from gancli.data.sample import BadSample, Recording, Sample, Source
-from gancli.data.sources.files import list_files
+from gancli.data.source import BadSample, Recording, Sample, Source
+from gancli.data.sources.reading import list_files
 from gancli.errors import DataError
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")

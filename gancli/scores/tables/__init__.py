@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gancli.atomic import atomic_file
 from gancli.config import recipes_folder
 from gancli.errors import DataError, UsageError
-from gancli.files import atomic_file
 from gancli.scores.results import ScoreRow, read_rows
 from gancli.scores.tables import attr2image, csfgan, ffgan, fusion_s2igan, stackgan
 from gancli.scores.tables.paper import Paper, PaperTable

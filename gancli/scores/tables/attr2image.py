@@ -1,4 +1,4 @@
-"""What attr2image shows as figures: our numbers for its ablations (Fig. 2) and its pictures (Fig. 4 and 5)."""
+"""What attr2image shows as figures: our numbers for its ablations (Fig. 2) and its images (Fig. 4 and 5)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAPER = Paper(
         ),
         PaperTable(
             "fig4",
-            "Figures 4 and 5: pictures painted on silhouettes (the paper has no numbers)",
+            "Figures 4 and 5: images painted on silhouettes (the paper has no numbers)",
             ("fid", "agreement_primary_colour", "agreement_belly_colour", "silhouette_iou"),
             lambda method: method.startswith(_PAINTED),
         ),

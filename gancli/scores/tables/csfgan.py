@@ -6,7 +6,7 @@ from gancli.scores.results import HOLES, ScoreRow
 from gancli.scores.tables.paper import Paper, PaperTable, count
 
 # CSF-GAN, section 4.1: all test images of 256 pixels, a hole of 128 x 128 in the middle
-PICTURES = {"cub": 2_933, "oxford102": 1_155}
+IMAGES = {"cub": 2_933, "oxford102": 1_155}
 SIDE = 256
 CUT = "center 0.5"
 
@@ -23,16 +23,16 @@ def _why_not(score: ScoreRow) -> str:
     if score.metric == "training_hours":
         return "hours of another machine: the paper does not name its own, the note names ours"
     reasons = []
-    if score.picture_size != SIDE:
-        reasons.append(f"pictures of {score.picture_size or 'unknown'} pixels, not {SIDE}")
+    if score.image_size != SIDE:
+        reasons.append(f"images of {score.image_size or 'unknown'} pixels, not {SIDE}")
     if score.metric == "parameters_million":
         return "; ".join(reasons)
-    if score.dataset not in PICTURES:
+    if score.dataset not in IMAGES:
         reasons.append(f"dataset {score.dataset}")
     elif score.split != "test":
         reasons.append(f"split {score.split or 'unknown'}")
-    elif score.n_fake != PICTURES[score.dataset]:
-        reasons.append(f"{count(score.n_fake)} pictures, not the {PICTURES[score.dataset]:,} test images")
+    elif score.n_fake != IMAGES[score.dataset]:
+        reasons.append(f"{count(score.n_fake)} images, not the {IMAGES[score.dataset]:,} test images")
     holes = score.protocol.partition(HOLES)[2]
     if holes.partition(", seed ")[0] != CUT:
         reasons.append(f"holes {holes or 'unknown'}, not {CUT}")
@@ -49,7 +49,7 @@ PAPER = Paper(
     (
         PaperTable(
             "1",
-            "Table 1: filled pictures, whole (lower is better for FID, higher for PSNR and SSIM)",
+            "Table 1: filled images, whole (lower is better for FID, higher for PSNR and SSIM)",
             _MEASURES,
             lambda method: not method.startswith((*_COMPONENTS, _EDGE)),
         ),
@@ -80,11 +80,11 @@ PAPER = Paper(
     _why_not,
     {
         "fid": "the paper does not say which captions and which FID network; its authors' public code has one random "
-        "caption of each image, pytorch-fid's network, and leaves out the last batch (2,932 and 1,152 pictures)",
-        "psnr": "the paper does not say how it measures; its authors' public code takes the whole picture, with its "
-        "known pixels, and the mean over pictures",
-        "ssim": "the paper does not say how it measures; its authors' public code takes the whole picture, with its "
-        "known pixels, uniform windows of 7x7, and the mean over pictures",
+        "caption of each image, pytorch-fid's network, and leaves out the last batch (2,932 and 1,152 images)",
+        "psnr": "the paper does not say how it measures; its authors' public code takes the whole image, with its "
+        "known pixels, and the mean over images",
+        "ssim": "the paper does not say how it measures; its authors' public code takes the whole image, with its "
+        "known pixels, uniform windows of 7x7, and the mean over images",
         "parameters_million": "the paper does not say what it counts; the generator alone comes to its number",
     },
     takes=lambda score: score.metric != "fid" or HOLES in score.protocol,

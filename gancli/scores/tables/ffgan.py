@@ -6,7 +6,7 @@ from gancli.scores.results import ScoreRow
 from gancli.scores.tables.paper import Paper, PaperTable, count
 
 # What FF-GAN, section 4.1.2, says of its scores
-PICTURES = 30_000
+IMAGES = 30_000
 SIDE = 256
 DATASETS = ("cub", "coco")
 
@@ -14,15 +14,15 @@ DATASETS = ("cub", "coco")
 def _why_not(score: ScoreRow) -> str:
     reasons = []
     if score.method == "real":
-        reasons.append("real pictures: the ceiling of this encoder")
+        reasons.append("real images: the ceiling of this encoder")
     if score.dataset not in DATASETS:
         reasons.append(f"dataset {score.dataset}")
     elif score.split != "test":
         reasons.append(f"split {score.split or 'unknown'}")
-    if score.method != "real" and score.n_fake != PICTURES:
-        reasons.append(f"{count(score.n_fake)} pictures, not {PICTURES:,}")
-    if score.picture_size != SIDE:
-        reasons.append(f"pictures of {score.picture_size or 'unknown'} pixels, not {SIDE}")
+    if score.method != "real" and score.n_fake != IMAGES:
+        reasons.append(f"{count(score.n_fake)} images, not {IMAGES:,}")
+    if score.image_size != SIDE:
+        reasons.append(f"images of {score.image_size or 'unknown'} pixels, not {SIDE}")
     if score.metric == "fid" and score.network != "inception":
         reasons.append(f"features of {score.network}, not of the Inception network")
     if score.metric == "r_precision":

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from gancli.scores.results import ScoreRow
 from gancli.scores.tables.paper import Paper, PaperTable, count, other_classes
 
-# Fusion-S2iGan, section 5.1: one picture per test caption, "30k" for CUB and "10k" for Oxford-102; from and to
-PICTURES = {
+# Fusion-S2iGan, section 5.1: one image per test caption, "30k" for CUB and "10k" for Oxford-102; from and to
+IMAGES = {
     "cub": (29_330, 30_000),
     "oxford102": (10_000, 11_550),
     "flickr8k": (4_970, 5_000),
     "places": (2_779, 2_779),
 }
 SIDE = 256
-# S2IGAN code: pictures of each querying image
+# S2IGAN code: images of each querying image
 _MAP_GALLERY = 10
 _RECALL_GALLERY = {"flickr8k": 5, "places": 1}
 _FUSION = "Fusion-S2iGan"
@@ -24,18 +24,18 @@ _FUSION = "Fusion-S2iGan"
 def _why_not(score: ScoreRow) -> str:
     reasons = []
     if score.method == "real":
-        reasons.append("real pictures: the ceiling of this network")
-    if score.dataset not in PICTURES:
+        reasons.append("real images: the ceiling of this network")
+    if score.dataset not in IMAGES:
         reasons.append(f"dataset {score.dataset}")
     elif score.split != "test":
         reasons.append(f"split {score.split or 'unknown'}")
-    if score.picture_size != SIDE:
-        reasons.append(f"pictures of {score.picture_size or 'unknown'} pixels, not {SIDE}")
-    least, most = PICTURES.get(score.dataset, (0, 0))
+    if score.image_size != SIDE:
+        reasons.append(f"images of {score.image_size or 'unknown'} pixels, not {SIDE}")
+    least, most = IMAGES.get(score.dataset, (0, 0))
     many = score.metric in ("fid", "inception_score") and score.method != "real" and most > 0
     if many and (score.n_fake is None or not least <= score.n_fake <= most):
         wanted = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-        reasons.append(f"{count(score.n_fake)} pictures, not {wanted}")
+        reasons.append(f"{count(score.n_fake)} images, not {wanted}")
     if score.metric == "fid":
         if score.network != "inception":
             reasons.append(f"features of {score.network}, not of the Inception network")
@@ -46,11 +46,11 @@ def _why_not(score: ScoreRow) -> str:
         reasons.append(f"{what} of {score.network}, not of ImageNet's Inception-v3")
     each = _MAP_GALLERY if score.metric == "map" else _RECALL_GALLERY.get(score.dataset)
     if score.metric in ("map", "recall_at_50") and score.method != "real" and each is not None:
-        gallery = f"gallery of generated pictures: {each} of each of these images;"
-        if score.metric == "map" and not score.protocol.startswith("mAP of 2 real pictures per class,"):
-            reasons.append("other queries than 2 real pictures per class")
+        gallery = f"gallery of generated images: {each} of each of these images;"
+        if score.metric == "map" and not score.protocol.startswith("mAP of 2 real images per class,"):
+            reasons.append("other queries than 2 real images per class")
         if gallery not in score.protocol:
-            reasons.append(f"another gallery than {each} generated pictures of each querying image")
+            reasons.append(f"another gallery than {each} generated images of each querying image")
     return "; ".join(reasons)
 
 
@@ -101,9 +101,9 @@ PAPER = Paper(
     ),
     _why_not,
     {
-        "fid": "the paper does not say which FID network and which crops of the real pictures it used",
+        "fid": "the paper does not say which FID network and which crops of the real images it used",
         "inception_score": "torchvision's Inception-v3, as in S2IGAN's code",
-        "map": "which two images of each class query, and how real pictures were prepared, is not published",
-        "recall_at_50": "how real pictures were prepared is not published",
+        "map": "which two images of each class query, and how real images were prepared, is not published",
+        "recall_at_50": "how real images were prepared is not published",
     },
 )

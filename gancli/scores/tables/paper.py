@@ -40,8 +40,8 @@ class Paper:
         tables: In order.
         why_not_comparable: What keeps a score from being compared with the published one; empty where nothing does.
         caveats: By metric, what to know of a difference where there is one.
-        takes: Whether a score is of the kind of pictures it is about: drawn whole, unless said otherwise. FID and the
-            others are measured of filled pictures, too, and the two have nothing to do with each other.
+        takes: Whether a score is of the kind of images it is about: drawn whole, unless said otherwise. FID and the
+            others are measured of filled images, too, and the two have nothing to do with each other.
     """
 
     tables: tuple[PaperTable, ...]
@@ -59,5 +59,5 @@ def other_classes(score: ScoreRow) -> str:
 
 
 def count(number: int | None) -> str:
-    """How many pictures, in words."""
+    """How many images, in words."""
     return "unknown many" if number is None else f"{number:,}"

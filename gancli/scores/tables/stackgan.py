@@ -11,7 +11,7 @@ def _why_not(score: ScoreRow) -> str:
         return "other judges, who ranked other models against each other"
     reasons = [other_classes(score)]
     if score.method == "real":
-        reasons.insert(0, "real pictures: the ceiling of this network")
+        reasons.insert(0, "real images: the ceiling of this network")
     return "; ".join(reasons)
 
 

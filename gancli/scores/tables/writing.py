@@ -45,7 +45,7 @@ _SCORE_COLUMNS = (
     "split",
     "n_real",
     "n_fake",
-    "picture_size",
+    "image_size",
     "seed",
     "protocol",
     "network",
@@ -143,7 +143,7 @@ def markdown(title: str, rows: Sequence[TableRow]) -> str:
         else:
             value += mark(f"not comparable with the paper: {row.not_comparable}") + mark(row.note)
         cells = {(row.dataset, row.metric): value + mark(_provenance(row.score))}
-        label = "real pictures" if row.method == "real" else f"{row.method}, gancli"
+        label = "real images" if row.method == "real" else f"{row.method}, gancli"
         lines.append(f"| {_cell(label)} | {' | '.join(cells.get(column, '–') for column in columns)} |")
     if all(row.score is None for row in rows):
         lines += ["", "No score of ours yet."]
@@ -164,11 +164,11 @@ def _value(row: TableRow) -> str:
 def _provenance(score: ScoreRow) -> str:
     network = score.network + (f" ({score.network_sha256[:12]})" if score.network_sha256 else "")
     seed = "unknown" if score.seed is None else score.seed
-    pictures = f"{count(score.n_fake)} generated and {count(score.n_real)} real pictures, seed {seed}"
+    images = f"{count(score.n_fake)} generated and {count(score.n_real)} real images, seed {seed}"
     if (score.n_fake, score.n_real) == (0, 0):
-        pictures = "a measure of the run"
+        images = "a measure of the run"
     parts = (
-        f"model {score.model} ({score.model_hash[:12]}), {score.dataset} {score.split}, {pictures}",
+        f"model {score.model} ({score.model_hash[:12]}), {score.dataset} {score.split}, {images}",
         score.protocol,
         ", ".join(filter(None, (network, score.resize))),
         f"gancli {score.gancli_version}, {score.date}",

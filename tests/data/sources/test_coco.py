@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from gancli.data.sample import BadSample, Sample
+from gancli.data.source import BadSample, Sample
 from gancli.data.sources import coco
 from gancli.errors import DataError, UsageError
 
 
 def write_part(root: Path, part: str, images: dict[int, str], folder: Path | None = None) -> Path:
-    """Write the annotation file and empty pictures of a part ("train2017"); two captions an image, ids falling."""
+    """Write the annotation file and empty images of a part ("train2017"); two captions an image, ids falling."""
     folder = folder or root / part
     folder.mkdir(parents=True, exist_ok=True)
     (root / "annotations").mkdir(exist_ok=True)
@@ -160,9 +160,9 @@ def test_what_is_missing_is_named_with_the_source(root: Path) -> None:
         assert "https://cocodataset.org" in str(caught.value.hint)
         return str(caught.value)
 
-    assert "no pictures of train2014" in message(year="2014")
+    assert "no images of train2014" in message(year="2014")
     (root / "val2017").rename(root / "validation")
-    assert "no pictures of val2017" in message()
+    assert "no images of val2017" in message()
     (root / "annotations" / "captions_val2017.json").unlink()
     (root / "validation").rename(root / "val2017")
     assert "captions_val2017.json is missing" in message()

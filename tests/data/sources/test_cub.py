@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gancli.data.sample import BadSample, BoundingBox, PartLocations, Sample, Source
+from gancli.data.source import BadSample, BoundingBox, PartLocations, Sample, Source
 from gancli.data.sources import cub
 from gancli.errors import DataError, UsageError
 
@@ -228,8 +228,8 @@ def test_missing_captions_list_the_folders_looked_for(tiny_raw_cub: Path) -> Non
         ("images.txt", "two 001.A/b.jpg", "the image id should be a whole number, not 'two'"),
         ("images.txt", "1 001.A/b.jpg", "image 1 .* is listed twice"),
         ("images.txt", f"2 {ALBATROSS}.jpg", "is listed twice"),
-        ("images.txt", "2 ../../secret.jpg", "not a path inside the folder of pictures"),
-        ("images.txt", "2 /etc/secret.jpg", "not a path inside the folder of pictures"),
+        ("images.txt", "2 ../../secret.jpg", "not a path inside the folder of images"),
+        ("images.txt", "2 /etc/secret.jpg", "not a path inside the folder of images"),
         ("classes.txt", "2", "2 fields expected"),
         ("classes.txt", "1 002.Laysan_Albatross", "class 1 .* is listed twice"),
         ("image_class_labels.txt", "2 77", "class 77 is not in classes.txt"),

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from gancli.data.prepare import prepare
-from gancli.data.sample import BadSample, Recording, Sample
+from gancli.data.preparation.prepare import prepare
+from gancli.data.source import BadSample, Recording, Sample
 from gancli.data.sources import flickr8k
 from gancli.errors import DataError, UsageError
 
@@ -19,8 +19,8 @@ LISTS = {"train": ("4_d", "1_a", "3_c"), "dev": ("2_b",), "test": ("6_f", "5_e")
 
 def write_raw_flickr8k(root: Path) -> Path:
     """Six listed images (empty files) with two captions each, one unlisted, and the false name of the real file."""
-    text, pictures, audio = root / "Flickr8k_text", root / "Flicker8k_Dataset", root / "flickr_audio"
-    for folder in (text, pictures, audio / "wavs"):
+    text, image_folder, audio = root / "Flickr8k_text", root / "Flicker8k_Dataset", root / "flickr_audio"
+    for folder in (text, image_folder, audio / "wavs"):
         folder.mkdir(parents=True)
     images = ("1_a.jpg", "2_b.jpg", "3_c.jpg", "3_c.jpg.1", "4_d.jpg", "5_e.jpg", "6_f.jpg", "7_g.jpg")
     tokens = [
@@ -34,7 +34,7 @@ def write_raw_flickr8k(root: Path) -> Path:
     table = []
     for image in images:
         if image != "3_c.jpg.1":
-            (pictures / image).touch()
+            (image_folder / image).touch()
         for number in (1, 0):
             wav = f"{image.partition('.')[0]}_{number}.wav"
             (audio / "wavs" / wav).touch()
@@ -90,7 +90,7 @@ def test_samples_in_the_order_of_the_token_file(root: Path) -> None:
 
 
 def test_a_name_that_no_list_has_is_passed_over(root: Path) -> None:
-    """The real token file describes `2258277193_586949ec62.jpg.1`, and 92 pictures that no list names."""
+    """The real token file describes `2258277193_586949ec62.jpg.1`, and 92 images that no list names."""
     third = next(sample for sample in samples_of(root) if sample.key == "3_c")
     assert third.captions == ("caption 0 of 3_c .", "caption 1 of 3_c .")
     assert len(third.recordings) == 2  # none of 3_c.jpg.1
@@ -130,9 +130,9 @@ def test_a_list_of_other_images(root: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", [".", "Flickr8k_Dataset/Flicker8k_Dataset", "Flickr8k_Dataset", "images"])
-def test_pictures_where_people_have_them(root: Path, place: str) -> None:
+def test_images_where_people_have_them(root: Path, place: str) -> None:
     if place == ".":
-        for file in (root / "Flickr8k_text").iterdir():  # and the text, beside the pictures
+        for file in (root / "Flickr8k_text").iterdir():  # and the text, beside the images
             file.rename(root / file.name)
     else:
         (root / place).parent.mkdir(exist_ok=True)
@@ -271,14 +271,14 @@ def test_what_is_missing_is_named_with_the_source(root: Path, tmp_path: Path) ->
 def test_published_counts(
     shared_data: Path, tmp_path: Path, split: flickr8k.Split, images: dict[str, int]
 ) -> None:
-    """The complete text, with empty files in place of the pictures."""
+    """The complete text, with empty files in place of the images."""
     text = tmp_path / "Flickr8k_text"
     text.symlink_to(shared_data / "flickr8k/Flickr8k_text")
-    pictures = tmp_path / "Flicker8k_Dataset"
-    pictures.mkdir()
+    image_folder = tmp_path / "Flicker8k_Dataset"
+    image_folder.mkdir()
     for part in ("train", "dev", "test"):
         for name in (text / f"Flickr_8k.{part}Images.txt").read_text().split():
-            (pictures / name).touch()
+            (image_folder / name).touch()
     samples = samples_of(tmp_path, split=split)
     assert Counter(sample.split for sample in samples) == images
     assert {len(sample.captions) for sample in samples} == {5}

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gancli.data.sample import BadSample, Sample
+from gancli.data.source import BadSample, Sample
 from gancli.data.sources import oxford102
 from gancli.errors import DataError, UsageError
 
@@ -24,7 +24,7 @@ LABELS = (77, 1, 20, 21, 40, 41, 102, 1)
 
 
 def write_raw_oxford102(root: Path, labels: Sequence[int] = LABELS) -> Path:
-    """Write one small picture and two captions per label in the layout of Oxford-102."""
+    """Write one small image and two captions per label in the layout of Oxford-102."""
     (root / "jpg").mkdir(parents=True)
     for number, label in enumerate(labels, 1):
         Image.new("RGB", (30, 24), (2 * label, 10 * number, 90)).save(root / f"jpg/image_{number:05d}.jpg")
@@ -200,7 +200,7 @@ def test_partial_copy(root: Path) -> None:
     for number in (2, 8):
         (root / f"jpg/image_{number:05d}.jpg").unlink()
     with pytest.raises(
-        DataError, match=r"8 labels, .*jpg 6 pictures: 2 are absent, .* image_00002\.jpg"
+        DataError, match=r"8 labels, .*jpg 6 images: 2 are absent, .* image_00002\.jpg"
     ) as caught:
         oxford102.read(root)
     assert "--skip-bad" in str(caught.value.hint)
@@ -212,13 +212,13 @@ def test_partial_copy(root: Path) -> None:
 
 
 @pytest.mark.parametrize("partial", [False, True])
-def test_more_pictures_than_labels(root: Path, partial: bool) -> None:
+def test_more_images_than_labels(root: Path, partial: bool) -> None:
     save(root / "imagelabels.mat", labels=[LABELS[:5]])
-    with pytest.raises(DataError, match=r"5 labels, .* 8 pictures: image_00006\.jpg has no label"):
+    with pytest.raises(DataError, match=r"5 labels, .* 8 images: image_00006\.jpg has no label"):
         oxford102.read(root, partial=partial)
 
 
-def test_other_files_among_the_pictures_are_passed_over(root: Path) -> None:
+def test_other_files_among_the_images_are_passed_over(root: Path) -> None:
     for name in ("Thumbs.db", "._image_00001.jpg", "image_00001.txt", "image_1.jpg"):
         (root / "jpg" / name).touch()
     assert len(splits(root)) == len(LABELS)
@@ -232,7 +232,7 @@ def test_what_is_missing_is_named_with_the_source(root: Path, tmp_path: Path) ->
         return str(caught.value)
 
     assert "is not a folder" in message(tmp_path / "nowhere")
-    (root / "jpg").rename(root / "pictures")
+    (root / "jpg").rename(root / "images")
     assert f"{root / 'jpg'} cannot be read" in message(root)
     (root / "jpg").mkdir()
     assert "holds no image_00001.jpg" in message(root)
@@ -343,7 +343,7 @@ def test_published_counts(
     images: tuple[int, int],
     classes: tuple[int, int],
 ) -> None:
-    """All labels, with empty files in place of the pictures."""
+    """All labels, with empty files in place of the images."""
     for name in ("imagelabels.mat", "setid.mat"):
         (tmp_path / name).write_bytes((shared_data / "oxford102" / name).read_bytes())
     (tmp_path / "jpg").mkdir()
@@ -363,7 +363,7 @@ def test_published_counts(
 
 def test_real_partial_copy(shared_data: Path) -> None:
     folder = shared_data / "oxford102"
-    with pytest.raises(DataError, match=r"8,189 labels, .* 204 pictures"):
+    with pytest.raises(DataError, match=r"8,189 labels, .* 204 images"):
         oxford102.read(folder, captions_from_class_names=True)
     samples = list(oxford102.read(folder, captions_from_class_names=True, partial=True).samples)
     usable = [sample for sample in samples if isinstance(sample, Sample)]

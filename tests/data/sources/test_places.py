@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gancli.data.sample import BadSample, Recording, Sample
+from gancli.data.source import BadSample, Recording, Sample
 from gancli.data.sources import places
 from gancli.errors import DataError, UsageError
 
-TRAIN = {  # picture: recognized texts of its utterances
+TRAIN = {  # image: recognized texts of its utterances
     "b/bedroom/one.jpg": ["a bed with a red blanket", "this is a bedroom"],
     "h/home_office/two.jpg": ["a desk and a lamp"],
     "d/dinette/home/three.jpg": ["a small table"],
@@ -24,7 +24,7 @@ TRAIN = {  # picture: recognized texts of its utterances
 TEST = {"l/living_room/five.jpg": ["a sofa"], "a/abbey/six.jpg": ["ruins on a hill"]}
 
 
-def write_utterances(file: Path, pictures: dict[str, list[str]], **bases: str) -> None:
+def write_utterances(file: Path, images: dict[str, list[str]], **bases: str) -> None:
     data = [
         {
             "uttid": f"speaker-{image}-{number}",
@@ -33,14 +33,14 @@ def write_utterances(file: Path, pictures: dict[str, list[str]], **bases: str) -
             "wav": f"wavs/7/{Path(image).stem}_{number}.wav",
             "image": image,
         }
-        for image, texts in pictures.items()
+        for image, texts in images.items()
         for number, text in enumerate(texts)
     ]
     file.write_text(json.dumps({"image_base_path": "", "audio_base_path": "", **bases, "data": data}))
 
 
 def write_raw_places(root: Path) -> Path:
-    """Six pictures (empty files) below images/, four of them of three of the seven classes."""
+    """Six images (empty files) below images/, four of them of three of the seven classes."""
     (root / "metadata").mkdir(parents=True)
     for image in TRAIN | TEST:
         file = root / "images" / image
@@ -74,7 +74,7 @@ def reasons(root: Path, **options: Any) -> dict[str, str]:
     }
 
 
-def test_utterances_of_a_picture_come_together(root: Path) -> None:
+def test_utterances_of_a_image_come_together(root: Path) -> None:
     source = places.read(root)
     first, *others = source.samples
     assert first == Sample(
@@ -107,7 +107,7 @@ def test_classes(root: Path) -> None:
         ("h/home_office/two", 1),
         ("c/church/outdoor/four", 0),
     ]
-    with pytest.raises(UsageError, match="no picture is of the class 'bedrooms'") as caught:
+    with pytest.raises(UsageError, match="no image is of the class 'bedrooms'") as caught:
         places.read(root, classes=["bedrooms"])
     assert caught.value.hint == "did you mean 'bedroom'?"
     with pytest.raises(UsageError) as caught:
@@ -137,7 +137,7 @@ def test_splits(root: Path) -> None:
 @pytest.mark.parametrize(
     "names", [["one", "five"], ["b/bedroom/one", "living_room/five"], ["one.jpg", "five.jpg"]]
 )
-def test_a_list_of_test_pictures(root: Path, tmp_path: Path, names: list[str]) -> None:
+def test_a_list_of_test_images(root: Path, tmp_path: Path, names: list[str]) -> None:
     (tmp_path / "filenames.pickle").write_bytes(pickle.dumps(names, protocol=2))
     found = splits(root, test_list=tmp_path / "filenames.pickle")
     assert {name for name, split in found.items() if split == "test"} == {"one", "five"}
@@ -148,7 +148,7 @@ def test_a_list_of_test_pictures(root: Path, tmp_path: Path, names: list[str]) -
         places.read(root, test_list=tmp_path / "birds.txt")
 
 
-def test_a_picture_of_both_files(root: Path) -> None:
+def test_a_image_of_both_files(root: Path) -> None:
     write_utterances(root / "metadata/val.json", TEST | {"b/bedroom/one.jpg": ["again"]})
     assert reasons(root) == {"b/bedroom/one": "stands in the training file and in the test file"}
     assert splits(root, test_share=0.5)["one"] in ("train", "test")
@@ -163,20 +163,20 @@ def test_files_where_people_have_them(root: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds none of test\.json, ") as caught:
         places.read(root)
     assert "--test-share" in str(caught.value.hint)
-    assert set(splits(root, test_share=0).values()) == {"train"}  # without a file of test pictures
+    assert set(splits(root, test_share=0).values()) == {"train"}  # without a file of test images
     (root / "train.json").unlink()
     with pytest.raises(DataError, match=r"neither train\.json nor metadata/train\.json"):
         places.read(root)
 
 
-# ---------------------------------------------------------------------------------------------- pictures, recordings
+# ---------------------------------------------------------------------------------------------- images, recordings
 
 
-def test_pictures_where_people_have_them(root: Path, tmp_path: Path) -> None:
+def test_images_where_people_have_them(root: Path, tmp_path: Path) -> None:
     images = tmp_path / "images256"
     (root / "images").rename(images)
     with pytest.raises(
-        DataError, match=r"train\.json: no pictures: it names no image_base_path, and .*images is not"
+        DataError, match=r"train\.json: no images: it names no image_base_path, and .*images is not"
     ) as caught:
         places.read(root)
     assert "--images" in str(caught.value.hint)
@@ -186,10 +186,10 @@ def test_pictures_where_people_have_them(root: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere is not a folder"):
         places.read(root, images=tmp_path / "nowhere")
     assert len(splits(root, images=images)) == 4
-    for part, pictures in (("train", TRAIN), ("val", TEST)):
+    for part, entries in (("train", TRAIN), ("val", TEST)):
         write_utterances(
             root / f"metadata/{part}.json",
-            pictures,
+            entries,
             image_base_path=str(images),
             audio_base_path=str(tmp_path),
         )
@@ -201,7 +201,7 @@ def test_pictures_where_people_have_them(root: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flat", [False, True])
-def test_pictures_without_the_letter_or_in_one_folder(root: Path, flat: bool) -> None:
+def test_images_without_the_letter_or_in_one_folder(root: Path, flat: bool) -> None:
     for image in TRAIN | TEST:
         target = root / "images" / (Path(image).name if flat else Path(*Path(image).parts[1:]))
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -209,11 +209,11 @@ def test_pictures_without_the_letter_or_in_one_folder(root: Path, flat: bool) ->
     assert len(splits(root)) == 4
 
 
-def test_absent_pictures(root: Path) -> None:
+def test_absent_images(root: Path) -> None:
     (root / "images/h/home_office/two.jpg").unlink()
     (root / "images/c/church/outdoor/four.jpg").unlink()  # of another class: nobody misses it
     with pytest.raises(
-        DataError, match=r"train\.json and .*: 1 of 4 pictures are absent .* h/home_office/two\.jpg"
+        DataError, match=r"train\.json and .*: 1 of 4 images are absent .* h/home_office/two\.jpg"
     ) as caught:
         places.read(root)
     assert "--skip-bad" in str(caught.value.hint)
@@ -264,7 +264,7 @@ def test_speech_of_a_language_without_a_writing(root: Path) -> None:
         ("[]", r"train\.json is not a file of Places audio captions"),
         ('{"data": []}', r"train\.json lists no utterance"),
         ('{"data": [{"image": "a.jpg"}]}', r"audio captions: data\.0\.wav: Field required"),
-        ('{"data": [{"wav": "a.wav", "image": "../a.jpg"}]}', r"utterance 0: .* folder of pictures"),
+        ('{"data": [{"wav": "a.wav", "image": "../a.jpg"}]}', r"utterance 0: .* folder of images"),
         ('{"data": [{"wav": "/a.wav", "image": "a.jpg"}]}', r"utterance 0: .* folder of recordings"),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from gancli.data.sample import BadSample, Sample, Source
+from gancli.data.source import BadSample, Sample, Source
 from gancli.data.sources.recordings import with_recordings
 from gancli.errors import DataError
 
@@ -84,8 +84,8 @@ def test_a_caption_without_its_recording(tmp_path: Path, numbers: list[int], mes
 
 
 def test_bad_samples_pass(tmp_path: Path) -> None:
-    bad = Source("birds", iter([BadSample("a", "no picture")]))
-    assert list(with_recordings(bad, write(tmp_path, "a_0.wav")).samples) == [BadSample("a", "no picture")]
+    bad = Source("birds", iter([BadSample("a", "no image")]))
+    assert list(with_recordings(bad, write(tmp_path, "a_0.wav")).samples) == [BadSample("a", "no image")]
 
 
 def test_two_images_of_one_name(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Everything that happens between a source and a dataset folder."""

@@ -1,0 +1,126 @@
+"""Silhouettes of birds: read from files of probabilities, checked for faults. `silhouette_estimate` estimates them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntFlag
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from gancli.data.images import UnusableImage, eight_bit, opened
+
+LEAST_SHARE = 0.08  # of the crop that the bird has to cover
+MOST_SHARE = 0.80
+LARGEST_PIECE = 0.95  # least share of the bird that its largest piece has
+MOST_BORDER = 0.02  # of the crop's outermost pixels
+
+_HALF = 128  # grey level from which on a pixel is bird
+
+
+class Fault(IntFlag):
+    """What is wrong with a silhouette; 0 where shapes may be learned from it."""
+
+    MISSING = 1
+    EMPTY = 2
+    SMALL = 4
+    LARGE = 8
+    PIECES = 16
+    BORDER = 32
+    UNLISTED = 64
+
+
+REASONS: Mapping[Fault, str] = MappingProxyType(
+    {
+        Fault.MISSING: "there is no file of it",
+        Fault.EMPTY: "it shows nothing",
+        Fault.SMALL: f"the bird covers less than {LEAST_SHARE * 100:g} % of the crop",
+        Fault.LARGE: f"the bird covers more than {MOST_SHARE * 100:g} % of the crop",
+        Fault.PIECES: f"its largest piece is less than {LARGEST_PIECE * 100:g} % of the bird",
+        Fault.BORDER: f"the bird covers more than {MOST_BORDER * 100:g} % of the crop's border",
+        Fault.UNLISTED: "the list of good ones does not name it",
+    }
+)
+
+
+def faults(probability: NDArray[np.uint8]) -> Fault:
+    """What is wrong with the silhouette in a crop: EMPTY alone, or any of SMALL, LARGE, PIECES and BORDER.
+
+    Args:
+        probability: (H, W) of the bird, 0 to 255; it is where that is one half or more. Pixels that touch at
+            a corner belong to one piece.
+    """
+    bird = probability >= _HALF
+    area = np.count_nonzero(bird)
+    if area == 0:
+        return Fault.EMPTY
+    found = Fault(0)
+    if area < LEAST_SHARE * bird.size:
+        found |= Fault.SMALL
+    if area > MOST_SHARE * bird.size:
+        found |= Fault.LARGE
+    from skimage.measure import label  # brings scipy with it, half a second that no other worker needs
+
+    if np.bincount(label(bird)[bird]).max() < LARGEST_PIECE * area:
+        found |= Fault.PIECES
+    edge = np.ones_like(bird)
+    edge[1:-1, 1:-1] = False
+    if np.count_nonzero(bird & edge) > MOST_BORDER * np.count_nonzero(edge):
+        found |= Fault.BORDER
+    return found
+
+
+def read_segmentation(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The probabilities in an image file of any mode, as CUB's segmentations.tgz has them.
+
+    Of several channels their luminance counts, which is the channel itself where all are equal. Transparency
+    counts only where nothing else varies. 16 bits become 8; where only 0 and 1 occur, 1 is certain.
+
+    Args:
+        path: An image file.
+        size: Width and height of its image, upright.
+
+    Returns:
+        (H, W), 0 to 255.
+
+    Raises:
+        UnusableImage: The file is missing or broken, has pixels of unknown range or another size than its image.
+    """
+    with opened(path) as file:
+        upright = ImageOps.exif_transpose(file)
+        if upright.size != size:
+            raise UnusableImage(
+                f"segmentation {path.name} is {upright.width} x {upright.height} pixels, "
+                f"its image {size[0]} x {size[1]}"
+            )
+        if upright.mode.startswith("I;16"):
+            values = np.asarray(upright)
+            if values.max() == 1:
+                return (values * 255).astype(np.uint8)
+        image = eight_bit(upright, path.name)
+        values = np.asarray(_one_channel(image))
+    return values * np.uint8(255) if values.max() == 1 else values.copy()
+
+
+def _one_channel(image: Image.Image) -> Image.Image:
+    """Mode L of an image with 8 bits a channel."""
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        colours = rgba.convert("RGB")
+        low_high: Any = colours.getextrema()
+        if all(low == high for low, high in low_high):
+            alpha = rgba.getchannel("A")
+            low, high = np.asarray(alpha).min(), np.asarray(alpha).max()
+            if low != high:
+                return alpha
+        image = colours
+    if image.mode in ("1", "L"):
+        return image.convert("L")
+    rgb = image.convert("RGB")
+    red, green, blue = rgb.split()
+    same = red.tobytes() == green.tobytes() == blue.tobytes()
+    return red if same else rgb.convert("L")

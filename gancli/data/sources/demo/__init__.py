@@ -1,0 +1,1 @@
+"""Birds drawn from known attributes: the dataset, the drawing and the captions."""

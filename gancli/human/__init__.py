@@ -1,0 +1,1 @@
+"""The page on which people rank models, and the tally of their answers."""

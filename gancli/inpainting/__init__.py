@@ -1,0 +1,1 @@
+"""Photographs, folders and dataset splits with holes, filled by CSF-GAN."""

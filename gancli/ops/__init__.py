@@ -1,0 +1,1 @@
+"""Fast, exact and twice differentiable operations that the papers do not describe."""

@@ -1,0 +1,1 @@
+"""From sentences, speech, attributes or the captions of a dataset to images."""

@@ -1,0 +1,175 @@
+"""What a model of spoken captions hears: audio files, texts that are spoken for it, utterances of a dataset.
+
+Files and texts are heard before the first image is drawn, so that one bad file does not end a long run; of each only
+its vector is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gancli.data.audio import UnusableSpeech, load_audio, log_mel
+from gancli.data.shards import Split, file_hash
+from gancli.data.text_to_speech import Synthesizer, Voice
+from gancli.encoders.speech import encode_mels
+from gancli.errors import DataError, UsageError
+from gancli.inference.load import LoadedFusionS2iGan
+from gancli.sampling.requests import Request
+
+T = TypeVar("T")
+Sentences = Callable[
+    [Sequence[Request]], Tensor
+]  # B requests to the vectors that condition their images, (B, E)
+
+EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".mp3"})
+LONG_SECONDS = 60.0  # a warning beyond it: spoken captions last some seconds
+_LISTED = 10  # unusable clips named in the message
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Something that was heard.
+
+    Attributes:
+        request: The image to be drawn of it.
+        vector: (1, E).
+        seconds: How long it lasts.
+    """
+
+    request: Request
+    vector: Tensor
+    seconds: float
+
+
+def hear_files(paths: Sequence[Path], model: LoadedFusionS2iGan) -> list[Clip]:
+    """Audio files, and those of folders by name.
+
+    Raises:
+        DataError: Files are missing, no audio, empty, cut short or silent (all are named), or a folder has none.
+    """
+
+    def hear(path: Path) -> Clip:
+        waveform, rate = load_audio(path)
+        return _clip(model, waveform, rate, Request("", audio=str(path), audio_sha256=file_hash(path)))
+
+    return _each(
+        _expand(paths), hear, "Write it as plain wav (ffmpeg -i FILE.any FILE.wav), or leave it out."
+    )
+
+
+def hear_texts(
+    texts: Sequence[str], model: LoadedFusionS2iGan, synthesizer: Synthesizer, voice: Voice
+) -> list[Clip]:
+    """Texts, each spoken by a machine.
+
+    Raises:
+        DataError: There is nothing in a text to be spoken; all such texts are named.
+        RunError: The synthesizer has failed.
+    """
+
+    def hear(text: str) -> Clip:
+        waveform, rate = synthesizer.speak(text, voice)
+        digest = hashlib.sha256(waveform.tobytes()).hexdigest()
+        return _clip(model, waveform, rate, Request(text, audio_sha256=digest, voice=str(voice)))
+
+    return _each([text.strip() for text in texts], hear, "Write a sentence.")
+
+
+def warn_of(clips: Sequence[Clip]) -> list[str]:
+    """Clips that are longer than any caption of a training."""
+    return [
+        f"{clip.request.label}: lasts {clip.seconds:,.0f} s, spoken captions some seconds"
+        for clip in clips
+        if clip.seconds > LONG_SECONDS
+    ]
+
+
+def heard(clips: Sequence[Clip]) -> Sentences:
+    """The vectors of clips."""
+    rows = {clip.request.audio_sha256: row for row, clip in enumerate(clips)}
+    vectors = torch.cat([clip.vector for clip in clips])
+    return lambda requests: vectors[[rows[request.audio_sha256] for request in requests]]
+
+
+def utterances(split: Split, model: LoadedFusionS2iGan) -> Sentences:
+    """The vectors of a dataset's spoken captions, read as they are asked for: the own one, or that of another image."""
+    assert model.speech is not None
+    network = model.speech
+
+    def look_up(requests: Sequence[Request]) -> Tensor:
+        mels = []
+        for request in requests:
+            index, utterance = request.heard or (request.index, request.position)
+            assert index is not None  # a dataset's request
+            assert utterance is not None
+            mels.append(split.utterance(index, utterance))
+        return encode_mels(network, mels)
+
+    return look_up
+
+
+def mismatched_speech(requests: Sequence[Request], split: Split, seed: int) -> list[Request]:
+    """Requests that are drawn from the speech of another image, of another class where there is one.
+
+    Raises:
+        UsageError: There is one image only.
+    """
+    if len(split) < 2:
+        raise UsageError(
+            f"{split.folder}: the split {split.name!r} has one image, and so no speech of another one"
+        )
+    counts = split.speech_counts()
+    rng = np.random.default_rng([seed, len(requests)])
+    every = np.arange(len(split))
+    result = []
+    for request in requests:
+        others = every[(split.class_ids != request.class_id) & (counts > 0)]
+        if len(others) == 0:
+            others = every[(every != request.index) & (counts > 0)]
+        index = int(rng.choice(others))
+        result.append(replace(request, heard=(index, int(rng.integers(counts[index])))))
+    return result
+
+
+def _clip(model: LoadedFusionS2iGan, waveform: NDArray[np.float32], rate: int, request: Request) -> Clip:
+    assert model.speech is not None
+    assert model.mel is not None
+    vector = encode_mels(model.speech, [log_mel(waveform, rate, model.mel)])
+    return Clip(request, vector, len(waveform) / rate)
+
+
+def _each(items: Sequence[T], hear: Callable[[T], Clip], hint: str) -> list[Clip]:
+    clips, problems = [], []
+    for item in items:
+        try:
+            clips.append(hear(item))
+        except UnusableSpeech as error:
+            problems.append(f"{item}: {error}")
+    if problems:
+        more = [f"… and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
+        raise DataError("\n".join(problems[:_LISTED] + more), hint)
+    return clips
+
+
+def _expand(paths: Sequence[Path]) -> list[Path]:
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if not path.is_dir():
+            files.append(path)
+            continue
+        inside = sorted(
+            file for file in path.iterdir() if file.suffix.lower() in EXTENSIONS and file.is_file()
+        )
+        if not inside:
+            raise DataError(f"{path}: no audio file in it", f"Looked for {', '.join(sorted(EXTENSIONS))}.")
+        files += inside
+    return files

@@ -1,0 +1,136 @@
+"""Portable folders: weights.safetensors and config.yaml, with vocabulary.json where words are numbered; which is all
+that an encoder or a model needs.
+
+Each file is written whole under a temporary name and renamed. No pickle is written or read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from gancli.atomic import atomic_file
+from gancli.data.text import Vocabulary
+from gancli.errors import DataError
+
+_HINT = "An encoder folder comes from gancli pretrain-encoder, a model folder from gancli train."
+
+
+def write_folder(
+    folder: Path,
+    networks: Mapping[str, nn.Module],
+    vocabulary: Vocabulary | None,
+    settings: Mapping[str, Any],
+) -> None:
+    """Writes an encoder or model folder.
+
+    Args:
+        folder: Made if need be; its files are replaced one by one, each whole.
+        networks: Saved under their name as prefix ("generator.").
+        vocabulary: Without it token numbers mean nothing; None for networks that read no word numbers.
+        settings: config.yaml, with `kind`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        f"{prefix}.{name}": tensor.detach().cpu().contiguous()
+        for prefix, network in networks.items()
+        for name, tensor in network.state_dict().items()
+    }
+    with atomic_file(folder / "weights.safetensors") as temporary:
+        save_file(tensors, temporary)
+    if vocabulary is not None:
+        vocabulary.save(folder / "vocabulary.json")
+    with atomic_file(folder / "config.yaml") as temporary:
+        temporary.write_text(yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True), "utf-8")
+
+
+def model_folder_of(folder: Path) -> Path:
+    """The model folder that a user means: the folder itself, or `model/` in it where it is a run folder."""
+    inside = folder / "model"
+    return inside if not (folder / "config.yaml").is_file() and (inside / "config.yaml").is_file() else folder
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """config.yaml of an encoder or model folder; its `kind` says what the folder holds ("damsm", "ffgan").
+
+    Raises:
+        DataError: It is missing or cannot be read.
+    """
+    path = folder / "config.yaml"
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(settings["kind"], str):
+            raise TypeError("`kind` is no text")
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"{path}: no such file", _HINT) from None
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: cannot be read as a folder's settings ({error!r})", _HINT) from error
+    return dict(settings)
+
+
+def read_folder(folder: Path, *kinds: str) -> tuple[dict[str, Any], dict[str, Tensor], str]:
+    """The parts that encoder and model folders share.
+
+    Args:
+        folder: With config.yaml and weights.safetensors.
+        kinds: What config.yaml may say it is ("damsm", "ffgan").
+
+    Returns:
+        The settings, the tensors by name, and the sha256 of the weights file.
+
+    Raises:
+        DataError: A file is missing, cut short or of another kind.
+    """
+    settings = read_settings(folder)
+    if settings["kind"] not in kinds:
+        asked = " or ".join(map(repr, kinds))
+        raise DataError(f"{folder}: is a folder of kind {settings['kind']!r}, asked for was {asked}", _HINT)
+    path = folder / "weights.safetensors"
+    if not path.is_file():
+        raise DataError(f"{path}: no such file", _HINT)
+    try:
+        tensors = load_file(path)
+    except Exception as error:  # safetensors raises its own SafetensorError, not exported as a stable name
+        raise DataError(f"{path}: broken or cut short ({error})", "Copy the folder again.") from error
+    with path.open("rb") as file:
+        return settings, tensors, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def reading_settings(folder: Path) -> Iterator[None]:
+    """Around the code that builds networks from config.yaml: what the file lacks or says wrongly becomes a message.
+
+    Raises:
+        DataError: A key is missing, unknown or has an impossible value.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
+        raise DataError(
+            f"{folder / 'config.yaml'}: no network can be built from it: {what}",
+            "It was edited, or another version of gancli wrote it; `gancli: …` in the file names that version.",
+        ) from error
+
+
+def load_part(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str, folder: Path) -> None:
+    """Loads the tensors below a prefix into a module.
+
+    Raises:
+        DataError: Names or shapes are not the module's.
+    """
+    part = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+    try:
+        module.load_state_dict(part)
+    except RuntimeError as error:
+        raise DataError(
+            f"{folder}: weights.safetensors does not fit config.yaml: {error}",
+            "The two files come from different folders; copy the whole folder again.",
+        ) from error

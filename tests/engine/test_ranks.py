@@ -1,0 +1,69 @@
+"""The place of a process among several, from what torchrun or srun set."""
+
+from __future__ import annotations
+
+import pytest
+
+from gancli.engine.ranks import Place, place
+from gancli.errors import UsageError
+
+TORCHRUN = {
+    "RANK": "5",
+    "WORLD_SIZE": "8",
+    "LOCAL_RANK": "1",
+    "MASTER_ADDR": "node1",
+    "MASTER_PORT": "29500",
+}
+SRUN = {
+    "SLURM_JOB_ID": "123456",
+    "SLURM_PROCID": "3",
+    "SLURM_LOCALID": "1",
+    "SLURM_STEP_NUM_TASKS": "4",
+    "SLURM_STEP_NODELIST": "gpu-[007-008,012],cpu1",
+}
+
+
+def test_torchrun_says_where_this_process_is() -> None:
+    here = place(TORCHRUN)
+    assert here == Place(5, 8, 1, "node1", 29500)
+    assert here.variables() == TORCHRUN
+    assert place({**TORCHRUN, **SRUN}) == here  # torchrun within a job
+
+
+def test_one_process_is_alone() -> None:
+    batch_script = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
+    for environment in ({}, {"WORLD_SIZE": "1", "RANK": "0"}, {"SLURM_STEP_NUM_TASKS": "1"}, batch_script):
+        assert place(environment) == Place()
+
+
+@pytest.mark.parametrize(
+    ("nodes", "host"),
+    [
+        ("gpu-[007-008,012],cpu1", "gpu-007"),
+        ("gpu-[3,5]", "gpu-3"),
+        ("alone", "alone"),
+        ("a1,b[2-3]", "a1"),
+        ("n7.cluster.example", "n7.cluster.example"),
+    ],
+)
+def test_tasks_of_srun_meet_on_the_first_host(nodes: str, host: str) -> None:
+    here = place({**SRUN, "SLURM_STEP_NODELIST": nodes})
+    assert (here.rank, here.world, here.local_rank, here.address) == (3, 4, 1, host)
+    assert 12000 <= here.port < 32000
+    elsewhere = place({**SRUN, "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "4000"})
+    assert (elsewhere.address, elsewhere.port) == ("10.0.0.1", 4000)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"RANK": None}, "RANK is not set"),
+        ({"MASTER_PORT": "often"}, "not whole numbers"),
+        ({"RANK": "8"}, "process 8 of 8"),
+        ({"MASTER_ADDR": ""}, "led by ''"),
+    ],
+)
+def test_variables_that_do_not_fit_are_named(change: dict[str, str | None], message: str) -> None:
+    changed = {name: value for name, value in {**TORCHRUN, **change}.items() if value is not None}
+    with pytest.raises(UsageError, match=message):
+        place(changed)
