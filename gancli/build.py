@@ -279,7 +279,7 @@ def csfgan_arguments(recipe: CSFGANRecipe, text_dim: int) -> dict[str, Any]:
         "noise_dim": model.noise_dim,
         "condition_dim": model.condition_dim,
         "fusion": model.fusion,
-        "mask_channel": model.mask_channel,
+        "hole_channel": model.hole_channel,
     }
 
 
@@ -390,15 +390,17 @@ def attr2image_networks(
     generator = attr2image.ShapeGenerator(**arguments) if shape else attr2image.ImageGenerator(**arguments)
     width = model.discriminator_width
     channels = 1 if shape else 3 + model.d_sees_shape
-    judges: dict[str, nn.Module] = {}
+    discriminators: dict[str, nn.Module] = {}
     if loss.global_weight > 0:
-        judges["global"] = (
+        discriminators["global"] = (
             attr2image.pixel_discriminator(channels=channels, width=width)
             if model.pixel
             else attr2image.global_discriminator(size=model.size, channels=channels, width=width)
         )
     if shape and model.local:
-        judges["local"] = attr2image.local_discriminator(size=model.size, channels=channels, width=width)
+        discriminators["local"] = attr2image.local_discriminator(
+            size=model.size, channels=channels, width=width
+        )
     conditional = None
     if model.conditional:
         conditional = attr2image.conditional_discriminator(
@@ -409,7 +411,7 @@ def attr2image_networks(
             compressed_dim=model.condition_dim,
             residual=model.residual,
         )
-    return generator, judges, conditional
+    return generator, discriminators, conditional
 
 
 def build_attr2shape(
@@ -422,12 +424,12 @@ def build_attr2shape(
         arguments: From `attr2image_arguments`.
         device: Where to.
     """
-    generator, judges, conditional = attr2image_networks(recipe, arguments)
+    generator, discriminators, conditional = attr2image_networks(recipe, arguments)
     assert isinstance(generator, attr2image.ShapeGenerator)
     loss, optim = recipe.loss, recipe.optim
     return attr2image.Attr2Shape(
         generator.to(device),
-        {name: judge.to(device) for name, judge in judges.items()},
+        {name: discriminator.to(device) for name, discriminator in discriminators.items()},
         None if conditional is None else conditional.to(device),
         weights={"global": loss.global_weight, "local": loss.local_weight},
         kl_weight=loss.kl,
@@ -448,13 +450,13 @@ def build_shape2image(
         arguments: From `attr2image_arguments`.
         device: Where to.
     """
-    generator, judges, conditional = attr2image_networks(recipe, arguments)
+    generator, discriminators, conditional = attr2image_networks(recipe, arguments)
     assert isinstance(generator, attr2image.ImageGenerator)
     assert conditional is not None
     loss, optim = recipe.loss, recipe.optim
     return attr2image.Shape2Image(
         generator.to(device),
-        {name: judge.to(device) for name, judge in judges.items()},
+        {name: discriminator.to(device) for name, discriminator in discriminators.items()},
         conditional.to(device),
         weights={"global": loss.global_weight},
         l1_weight=loss.l1,
@@ -506,8 +508,10 @@ def parameter_table(recipe: Recipe) -> list[tuple[str, int]]:
                 networks["word_discriminator"] = words
         elif isinstance(recipe, Attr2ImageRecipe):
             arguments = attr2image_arguments(recipe, CUB_ATTRIBUTES[recipe.stage])
-            networks["generator"], judges, conditional = attr2image_networks(recipe, arguments)
-            networks |= {f"discriminator_{name}": judge for name, judge in judges.items()}
+            networks["generator"], discriminators, conditional = attr2image_networks(recipe, arguments)
+            networks |= {
+                f"discriminator_{name}": discriminator for name, discriminator in discriminators.items()
+            }
             if conditional is not None:
                 networks["discriminator_conditional"] = conditional
         elif isinstance(recipe, CharCnnRnnRecipe):

@@ -12,18 +12,17 @@ import http.client
 import os
 import pickle
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gancli.atomic import atomic_file
 from gancli.errors import DataError
+from gancli.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Progress = Callable[[int, int], None]  # bytes so far, bytes in all (0 where the server does not say)
 
 _CHUNK = 1 << 20  # bytes
 _TIMEOUT = 30  # seconds without an answer

@@ -151,7 +151,7 @@ def write_spoken(dataset: Path, folder: Path, settings: MelSettings | None = Non
     speech = SpeechEntry(
         mel=mel, backend="recorded", version="", voices=(), speeds=(), audio=False, utterances=utterances
     )
-    update = {"splits": splits, "speech": speech, "segmentations": None}
+    update = {"splits": splits, "speech": speech, "silhouettes": None}
     write_manifest(folder, manifest.model_copy(update=update))
     return folder
 

@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gancli.engine.ranks import Place
+from gancli.progress import Progress
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 PLAIN_INTERVAL = 10.0  # seconds between two plain progress lines
-
-Progress = Callable[[int, int], None]  # done, in all
 
 
 class ProgressMode(StrEnum):

@@ -149,7 +149,7 @@ def _speech(summary: Summary) -> str:
 
 
 def _silhouettes(summary: Summary) -> str:
-    """A line about segmentations; empty where there are none."""
+    """A line about silhouettes; empty where there are none."""
     if not summary.silhouettes:
         return ""
     usable = [

@@ -45,7 +45,7 @@ class Crop(StrEnum):
     RATIO75 = "ratio75"
 
 
-class Segmentations(StrEnum):
+class Silhouettes(StrEnum):
     """Where it comes from which pixels are the bird's."""
 
     OFFICIAL = "official"
@@ -107,10 +107,10 @@ CropOption = Annotated[
         help="stackgan: the bird takes about 2/3 of the side, as published; ratio75: 3/4, always square.",
     ),
 ]
-SegmentationsOption = Annotated[
-    Segmentations | None,
+SilhouettesOption = Annotated[
+    Silhouettes | None,
     typer.Option(
-        "--segmentations",
+        "--silhouettes",
         help="Silhouettes for attr2image: official files, or estimate them from box, parts and colours.",
         show_default="official where they are there, else none",
     ),
@@ -123,10 +123,10 @@ EncodingOption = Annotated[
         show_default="binary where there are labels of each image, else class",
     ),
 ]
-MaskListOption = Annotated[
+SilhouetteListOption = Annotated[
     Path | None,
     typer.Option(
-        "--mask-list",
+        "--silhouette-list",
         metavar="FILE",
         help="Names of the images whose silhouettes are good, a line each.",
         show_default="the quality filter judges",
@@ -181,7 +181,7 @@ def demo(
     ] = None,
     codec: CodecOption = Codec.RAW,
     crop: CropOption = Crop.STACKGAN,
-    segmentations: SegmentationsOption = None,
+    silhouettes: SilhouettesOption = None,
     attributes: EncodingOption = None,
     *,
     jobs: Jobs,
@@ -191,7 +191,7 @@ def demo(
 ) -> None:
     """Birds drawn from known attributes: no download, and a yardstick for whether captions are obeyed.
 
-    The images are written in the layout of CUB-200-2011, with ten captions, attributes and segmentations each, and
+    The images are written in the layout of CUB-200-2011, with ten captions, attributes and silhouettes each, and
     then read like the real ones. Test species are not among the training species.
     """
     raw = raw or folder.with_name(f"{folder.name}-raw")
@@ -212,7 +212,7 @@ def demo(
     refuse_foreign(folder)
     with out.progress("drawing") as advance:
         write_demo(raw, images=images, image_size=image_size, seed=seed, jobs=jobs, progress=advance)
-    source = read(raw, attributes=_value(attributes), segmentations=_value(segmentations))
+    source = read(raw, attributes=_value(attributes), silhouettes=_value(silhouettes))
     source = speech.recorded(source, raw / "audio")
     _prepare(out, source, folder, image_size, codec, jobs, shards=shards, speech=speech, crop=crop)
 
@@ -224,7 +224,7 @@ def demo(
         "gancli prepare cub --root raw/CUB_200_2011 --out data/cub",
         "gancli prepare cub --root raw --out data/cub64 --image-size 64 --split official --jobs 4",
         "gancli prepare cub --root raw --out data/cub --shards 3/16",
-        "gancli prepare cub --root raw --out data/cub75 --split official --crop ratio75 --segmentations estimate",
+        "gancli prepare cub --root raw --out data/cub75 --split official --crop ratio75 --silhouettes estimate",
     ),
     progress=True,
 )
@@ -239,8 +239,8 @@ def cub(
     ] = CubSplit.ZERO_SHOT,
     codec: CodecOption = Codec.RAW,
     crop: CropOption = Crop.STACKGAN,
-    segmentations: SegmentationsOption = None,
-    mask_list: MaskListOption = None,
+    silhouettes: SilhouettesOption = None,
+    silhouette_list: SilhouetteListOption = None,
     attributes: EncodingOption = None,
     *,
     jobs: Jobs,
@@ -253,11 +253,11 @@ def cub(
     """Caltech-UCSD Birds 200-2011 with ten captions an image.
 
     The captions (text/ or text_c10/, one .txt an image) and the folder segmentations/ lie beside or inside
-    CUB_200_2011. For attr2image: --split official --crop ratio75 --segmentations official or estimate.
+    CUB_200_2011. For attr2image: --split official --crop ratio75 --silhouettes official or estimate.
     """
     from gancli.data.sources.cub import read
 
-    source = read(root, split=split.value, attributes=_value(attributes), segmentations=_value(segmentations))
+    source = read(root, split=split.value, attributes=_value(attributes), silhouettes=_value(silhouettes))
     source = speech.recorded(source, root / "CUB_200_2011" / "audio", root / "audio")
     _prepare(
         out,
@@ -272,7 +272,7 @@ def cub(
         shards=shards,
         speech=speech,
         crop=crop,
-        mask_list=mask_list,
+        silhouette_list=silhouette_list,
     )
 
 
@@ -661,7 +661,7 @@ def _prepare(
     shards: str | None,
     speech: SpeechArguments,
     crop: Crop = Crop.STACKGAN,
-    mask_list: Path | None = None,
+    silhouette_list: Path | None = None,
 ) -> None:
     from gancli.data.preparation.plan import Part, make_plan, read_mask_list
     from gancli.data.preparation.prepare import prepare
@@ -669,7 +669,7 @@ def _prepare(
     words = _vocabulary(vocabulary) if vocabulary else None
     options = speech.options
     part = Part.parse(shards) if shards else None
-    listed = None if mask_list is None else read_mask_list(mask_list)
+    listed = None if silhouette_list is None else read_mask_list(silhouette_list)
     if dry_run:
         plan = make_plan(
             source,
@@ -679,7 +679,7 @@ def _prepare(
             vocabulary=words,
             speech=options,
             crop=crop.value,
-            mask_list=listed,
+            silhouette_list=listed,
         )
         out.result(*planned(plan, folder, part))
         return
@@ -694,7 +694,7 @@ def _prepare(
             vocabulary=words,
             speech=options,
             crop=crop.value,
-            mask_list=listed,
+            silhouette_list=listed,
             part=part,
             progress=advance,
         )

@@ -57,7 +57,7 @@ def done(report: PrepareReport, how: str | None = None) -> tuple[dict[str, Any],
         "images_per_second": round(report.images_per_second, 1),
         "reused_shards": report.reused_shards,
         "already_complete": report.already_complete,
-        "segmentations": report.segmentations and report.segmentations.model_dump(),
+        "silhouettes": report.silhouettes and report.silhouettes.model_dump(),
         "warnings": report.warnings,
     }
     if report.already_complete:
@@ -70,8 +70,8 @@ def done(report: PrepareReport, how: str | None = None) -> tuple[dict[str, Any],
     speech = f", {spoken:,} spoken captions" if spoken else ""
     part = None if report.already_complete else report.part
     text = f"{report.out}{_part(part)}: {_counts(report.counts)}, {report.vocabulary:,} words{speech} ({how})"
-    if report.segmentations is not None:
-        text += f"\nsilhouettes ({report.segmentations.method}): {_silhouettes(report)}"
+    if report.silhouettes is not None:
+        text += f"\nsilhouettes ({report.silhouettes.method}): {_silhouettes(report)}"
     if part:
         text += f"\nwhen all parts are there: gancli data merge {report.out}"
     elif report.bad:
@@ -83,7 +83,7 @@ def _silhouettes(report: PrepareReport) -> str:
     """How many silhouettes of each split shapes can be learned from, and what is wrong with the others."""
     from gancli.data.silhouettes import REASONS, Fault
 
-    entry = report.segmentations
+    entry = report.silhouettes
     assert entry is not None
     parts = []
     for split, usable in entry.usable.items():

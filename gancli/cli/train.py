@@ -135,7 +135,7 @@ def attr2image(
 ) -> None:
     """attr2image: attributes to a silhouette (stage=shape), silhouette and attributes to an image (stage=image).
 
-    Needs a dataset with attributes and silhouettes: gancli prepare cub --segmentations …, or gancli prepare demo. With
+    Needs a dataset with attributes and silhouettes: gancli prepare cub --silhouettes …, or gancli prepare demo. With
     init.shape the model folder of stage=image holds both stages.
 
     Ctrl-C and SIGTERM save a checkpoint at the next step; --resume continues bit for bit.

@@ -28,7 +28,7 @@ class CSFGANModel(Section):
     word_discriminator: bool = True  # WLD, Table 3
     word_pool: Literal["mean-prob", "mean-feat"] = "mean-prob"  # eq. 5 over its N places | public code
     discriminator_input: Literal["paired", "single"] = "paired"  # public code | paper
-    mask_channel: bool = False  # the hole as a fourth channel of the input
+    hole_channel: bool = False  # the hole as a fourth channel of the input
 
     @field_validator("size")
     @classmethod

@@ -224,7 +224,7 @@ class Frame:
         return cls(window, (side, long) if width <= height else (long, side))
 
     def apply(self, image: Image.Image) -> Image.Image:
-        """The stored part of an image, or of its segmentation."""
+        """The stored part of an image, or of its silhouette."""
         part = image if self.window is None else cut(image, self.window)
         return part.resize(self.size, Image.Resampling.BILINEAR)
 

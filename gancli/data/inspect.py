@@ -42,7 +42,7 @@ class SplitSummary:
 class Summary:
     """A dataset folder in numbers. Sides are in pixels; `vocabulary` counts entries with index 0.
 
-    `speech` says who speaks the captions, "" where nobody does. `silhouettes` says where segmentations come from,
+    `speech` says who speaks the captions, "" where nobody does. `silhouettes` says where silhouettes come from,
     likewise, and `usable_silhouettes` how many of each split shapes can be learned from.
     """
 
@@ -103,8 +103,8 @@ def describe(dataset: Dataset) -> Summary:
         rejected=manifest.rejected,
         crop=manifest.crop,
         speech=manifest.speech.speaker if manifest.speech else "",
-        silhouettes=manifest.segmentations.method if manifest.segmentations else "",
-        usable_silhouettes=manifest.segmentations.usable if manifest.segmentations else {},
+        silhouettes=manifest.silhouettes.method if manifest.silhouettes else "",
+        usable_silhouettes=manifest.silhouettes.usable if manifest.silhouettes else {},
         gancli_version=manifest.gancli_version,
     )
 
@@ -125,13 +125,13 @@ def contact_sheet(
         images: How many; fewer where the split holds fewer.
         columns: Tiles in a row.
         tile: Side of the square that an image is fitted into, pixels.
-        outlines: Also where the segmentation says the object ends: in yellow, in red where it has a fault.
+        outlines: Also where the silhouette says the object ends: in yellow, in red where it has a fault.
 
     Returns:
         An RGB image.
 
     Raises:
-        DataError: There is no such split, or it is empty, or has no segmentations to outline.
+        DataError: There is no such split, or it is empty, or has no silhouettes to outline.
         UsageError: A number is out of range.
     """
     if images < 1 or columns < 1 or tile < 32:
@@ -167,11 +167,11 @@ def contact_sheet(
 
 
 def _outlined(image: Image.Image, split: Split, index: int) -> Image.Image:
-    """An image, made smaller or not, with the outline of its segmentation."""
-    mask = Image.fromarray(split.segmentation(index)).resize(image.size, Image.Resampling.BILINEAR)
+    """An image, made smaller or not, with the outline of its silhouette."""
+    mask = Image.fromarray(split.silhouette(index)).resize(image.size, Image.Resampling.BILINEAR)
     object_pixels = np.asarray(mask) >= FOREGROUND
     inside = np.pad(object_pixels, 1)
     kept = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
     pixels = np.array(image)
-    pixels[object_pixels & ~kept] = FAULTY if split.segmentation_faults[index] else GOOD
+    pixels[object_pixels & ~kept] = FAULTY if split.silhouette_faults[index] else GOOD
     return Image.fromarray(pixels)

@@ -55,8 +55,8 @@ class Batch:
         wrong_images: As `images`, of other classes, where the source draws wrong pairs by image.
         wrong_sentences: (B, E), of images of other classes, where it draws them by text.
         holes: (B, 1, S, S) float32 of the largest size S, 1 in the hole and 0 elsewhere, where the source cuts holes.
-        masks: Per size S of the masks (B, 1, S, S) float32, 1 on the object and -1 elsewhere, of the same windows as
-            the images.
+        silhouettes: Per size S of the silhouettes (B, 1, S, S) float32, 1 on the object and -1 elsewhere, of the same
+            windows as the images.
         attributes: (B, A) float32 in [0, 1], where the source has attributes.
         wrong_attributes: (B, A), of images whose attributes are others.
     """
@@ -70,7 +70,7 @@ class Batch:
     wrong_images: tuple[Tensor, ...] = ()
     wrong_sentences: Tensor | None = None
     holes: Tensor | None = None
-    masks: tuple[Tensor, ...] = ()
+    silhouettes: tuple[Tensor, ...] = ()
     attributes: Tensor | None = None
     wrong_attributes: Tensor | None = None
 
@@ -111,7 +111,7 @@ def pyramid(windows: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
     return tuple(_resize(windows, size).float().div_(127.5).sub_(1.0) for size in sizes)
 
 
-def mask_pyramid(windows: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
+def silhouette_pyramid(windows: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
     """Resize probabilities as `pyramid` does images, then decide: 1 where the object is as likely as not, else -1.
 
     Args:
@@ -176,13 +176,13 @@ class BatchSource(TorchDataset[Batch]):
         images: The images to take, by their index in the split; None takes all.
         holes: Which holes to cut, anew for each image and step.
         grayscale: Share of the images that lose their colours.
-        mask_sizes: Sides of the masks, in the order of `Batch.masks`.
+        silhouette_sizes: Sides of the silhouettes, in the order of `Batch.silhouettes`.
         attributes: (N, A) of the images of the split, those that the model is to know; each image also gets the
             attributes of another one that differ from its own, uniformly among all of them.
 
     Raises:
         DataError: The split holds fewer images than one batch of all processes, or, with `wrong`, a single class, or
-            no two images with different attributes, or masks are asked for and there are none.
+            no two images with different attributes, or silhouettes are asked for and there are none.
     """
 
     def __init__(
@@ -202,7 +202,7 @@ class BatchSource(TorchDataset[Batch]):
         images: NDArray[np.int64] | None = None,
         holes: Holes | None = None,
         grayscale: float = 0.0,
-        mask_sizes: Sequence[int] = (),
+        silhouette_sizes: Sequence[int] = (),
         attributes: NDArray[np.float32] | None = None,
     ) -> None:
         self.images = np.arange(len(split)) if images is None else images
@@ -220,10 +220,10 @@ class BatchSource(TorchDataset[Batch]):
         self.wrong = wrong
         self.holes = holes
         self.grayscale = grayscale
-        self.mask_sizes = tuple(mask_sizes)
+        self.silhouette_sizes = tuple(silhouette_sizes)
         self.attributes = attributes
-        if self.mask_sizes:
-            split.need_segmentations()
+        if self.silhouette_sizes:
+            split.need_silhouettes()
         self._others = self._strangers = None
         if wrong:
             self._others = _Others(split.class_ids, np.arange(len(split)))
@@ -287,9 +287,9 @@ class BatchSource(TorchDataset[Batch]):
                 batch = replace(batch, wrong_images=pyramid(self._view(others, chances), self.sizes))
             else:
                 batch = replace(batch, wrong_sentences=self._vectors(_WRONG_SENTENCE, step, others))
-        if self.mask_sizes:
-            masks = self._view(indices, chances, masks=True)
-            batch = replace(batch, masks=mask_pyramid(masks, self.mask_sizes))
+        if self.silhouette_sizes:
+            silhouettes = self._view(indices, chances, silhouettes=True)
+            batch = replace(batch, silhouettes=silhouette_pyramid(silhouettes, self.silhouette_sizes))
         if self.attributes is not None and self._strangers is not None:
             # the chances of a wrong class: no model draws both
             chances = np.random.default_rng([_WRONG, self.seed, step]).random((everyone, 4))[mine]
@@ -309,12 +309,12 @@ class BatchSource(TorchDataset[Batch]):
         return batch
 
     def _view(
-        self, indices: NDArray[np.int64], chances: NDArray[np.float64], *, masks: bool = False
+        self, indices: NDArray[np.int64], chances: NDArray[np.float64], *, silhouettes: bool = False
     ) -> Tensor:
         """Windows as `_windows`, flipped or not; `chances` (B, 3 or more) say top, left and flip."""
         if not self.augment:
-            return _windows(self.split, indices, None, masks=masks)
-        windows = _windows(self.split, indices, chances[:, :2], masks=masks)
+            return _windows(self.split, indices, None, silhouettes=silhouettes)
+        windows = _windows(self.split, indices, chances[:, :2], silhouettes=silhouettes)
         flipped = torch.from_numpy(chances[:, 2] < 0.5)
         windows[flipped] = windows[flipped].flip(-1)
         return windows
@@ -373,16 +373,16 @@ def _windows(
     indices: NDArray[np.int64],
     chances: NDArray[np.float64] | None,
     *,
-    masks: bool = False,
+    silhouettes: bool = False,
 ) -> Tensor:
     """Windows of `image_size` pixels, at random or (`chances` None) in the centre.
 
     Returns:
-        (B, 3, W, W) uint8, or with `masks` the probabilities of the same windows, (B, 1, W, W) uint8; channels_last.
+        (B, 3, W, W) uint8, or with `silhouettes` the probabilities of the same windows (B, 1, W, W); channels_last.
     """
     size = split.image_size
-    crop = split.segmentation_crop if masks else split.crop
-    windows = np.empty((len(indices), size, size, 1 if masks else 3), dtype=np.uint8)
+    crop = split.silhouette_crop if silhouettes else split.crop
+    windows = np.empty((len(indices), size, size, 1 if silhouettes else 3), dtype=np.uint8)
     for row, index in enumerate(indices.tolist()):
         height, width = split.shape(index)
         if chances is None:
@@ -462,7 +462,7 @@ def evaluation_batches(
     images: NDArray[np.int64] | None = None,
     holes: Holes | None = None,
     seed: int = 0,
-    mask_sizes: Sequence[int] = (),
+    silhouette_sizes: Sequence[int] = (),
 ) -> Iterator[Batch]:
     """Every image of the split once, in order, without chance: centre window, no flip, first `words` words.
 
@@ -474,7 +474,7 @@ def evaluation_batches(
         images: As in `BatchSource`, in the order to take them.
         holes: Which holes to cut; each image gets the same one whatever else is evaluated with it.
         seed: Of the holes.
-        mask_sizes: As in `BatchSource`.
+        silhouette_sizes: As in `BatchSource`.
     """
     taken = (np.arange(len(split)) if images is None else images)[:limit]
     for number in range(math.ceil(len(taken) / batch)):
@@ -483,9 +483,11 @@ def evaluation_batches(
         captions = [crop_tokens(tokens[caption % len(tokens)], words, None) for tokens in sentences]
         windows = _windows(split, indices, None) if sizes else None
         taken_now = _assemble(split, sizes, words, indices, windows, captions)
-        if mask_sizes:
-            masks = mask_pyramid(_windows(split, indices, None, masks=True), mask_sizes)
-            taken_now = replace(taken_now, masks=masks)
+        if silhouette_sizes:
+            silhouettes = silhouette_pyramid(
+                _windows(split, indices, None, silhouettes=True), silhouette_sizes
+            )
+            taken_now = replace(taken_now, silhouettes=silhouettes)
         if holes is not None:
             drawn = [holes.for_image(max(sizes), seed, split.keys[index]) for index in indices.tolist()]
             taken_now = replace(taken_now, holes=_stack(drawn))

@@ -86,13 +86,13 @@ class SpeechEntry(StrictModel):
         return f"spoken by {self.backend} {self.version}{voices}{speeds}"
 
 
-class SegmentationEntry(StrictModel):
-    """The segmentations of a dataset.
+class SilhouetteEntry(StrictModel):
+    """The silhouettes of a dataset.
 
     Attributes:
         method: "official" for the dataset's own, or how they were estimated.
         usable: Of each split, those without a fault.
-        faults: Of each split, how often each fault occurs, by its name; a segmentation may have several.
+        faults: Of each split, how often each fault occurs, by its name; a silhouette may have several.
     """
 
     method: str
@@ -112,7 +112,7 @@ class Manifest(StrictModel):
         speech: None where the captions are not spoken; such a manifest does not mention it.
         attribute_encoding: What an attribute's number means: "binary", "soft" or "class"; None where there are none,
             and in datasets of earlier versions, which are binary.
-        segmentations: None where there are none.
+        silhouettes: None where there are none.
     """
 
     schema_version: int
@@ -131,13 +131,13 @@ class Manifest(StrictModel):
     gancli_version: str
     speech: SpeechEntry | None = None
     attribute_encoding: str | None = None
-    segmentations: SegmentationEntry | None = None
+    silhouettes: SilhouetteEntry | None = None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `dataset.json`, the last file of a dataset folder: where it stands, the folder is complete."""
     with atomic_file(folder / MANIFEST) as temporary:
-        optional = ("speech", "attribute_encoding", "segmentations")
+        optional = ("speech", "attribute_encoding", "silhouettes")
         absent = {name for name in optional if getattr(manifest, name) is None}
         temporary.write_text(manifest.model_dump_json(indent=1, exclude=absent) + "\n", encoding="utf-8")
 

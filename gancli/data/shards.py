@@ -12,9 +12,9 @@ with offsets: row i is `data[offsets[i]:offsets[i + 1]]`. Strings are UTF-8 byte
     tokens/data, tokens/offsets           int32 word indices of the M captions
     class_ids          int64   (N,)
     attributes         float32 (N, A) in [0, 1], only where the dataset has attributes
-    segmentations/data uint8   probabilities (H, W) of the object, a map as large as its image after the other; only
-                               where the dataset has segmentations
-    segmentations/faults  uint8  (N,) bits of `gancli.data.silhouettes.Fault`; 0: shapes may be learned from it
+    silhouettes/data   uint8   probabilities (H, W) of the object, a map as large as its image after the other; only
+                               where the dataset has silhouettes
+    silhouettes/faults uint8  (N,) bits of `gancli.data.silhouettes.Fault`; 0: shapes may be learned from it
     speech/data        float16 log-mel features (T, bands) of U utterances, only where the dataset has speech
     speech/offsets     int64   (U + 1,)
     speech/ranges      int64   (N + 1,) utterances of image i: ranges[i] to ranges[i + 1]
@@ -61,7 +61,7 @@ from gancli.data.source import BadSample
 from gancli.data.text import Vocabulary
 from gancli.errors import DataError
 
-FOREGROUND = 128  # of a segmentation's 255: from one half on, a pixel is the object's
+FOREGROUND = 128  # of a silhouette's 255: from one half on, a pixel is the object's
 BLOCK = 2**16  # values written at a time, where rows are shorter
 OPEN_SHARDS = 64  # per process and split; each costs a file handle and some 100 kB of offsets
 
@@ -84,7 +84,7 @@ class ShardWriter:
         attributes: A, the number of attributes of each image; 0 for none.
         speech: Whether captions are spoken.
         audio: Whether utterances come with their waveforms.
-        segmentations: Whether images come with the segmentation of their object.
+        silhouettes: Whether images come with the silhouette of their object.
     """
 
     def __init__(
@@ -95,14 +95,14 @@ class ShardWriter:
         *,
         speech: bool = False,
         audio: bool = False,
-        segmentations: bool = False,
+        silhouettes: bool = False,
     ) -> None:
         self.codec: Codec = codec
         self.plan = plan
         self.attribute_count = attributes
         self.has_speech = speech
         self.has_audio = audio
-        self.has_segmentations = segmentations
+        self.has_silhouettes = silhouettes
         self.rejected: list[BadSample] = []
         self._keys: list[bytes] = []
         self._images: list[NDArray[np.uint8]] = []
@@ -112,7 +112,7 @@ class ShardWriter:
         self._tokens: list[NDArray[np.int32]] = []
         self._class_ids: list[int] = []
         self._attributes: list[NDArray[np.float32]] = []
-        self._segmentations: list[NDArray[np.uint8]] = []
+        self._silhouettes: list[NDArray[np.uint8]] = []
         self._faults: list[int] = []
         self._utterances: list[Utterance] = []
         self._utterance_counts: list[int] = []
@@ -130,7 +130,7 @@ class ShardWriter:
         class_id: int,
         attributes: NDArray[np.float32] | None = None,
         utterances: Sequence[Utterance] = (),
-        segmentation: tuple[NDArray[np.uint8], int] | None = None,
+        silhouette: tuple[NDArray[np.uint8], int] | None = None,
     ) -> None:
         """Append one image.
 
@@ -141,7 +141,7 @@ class ShardWriter:
             tokens: Per caption (T,) int32.
             attributes: (A,) float32 in [0, 1] where the shard has attributes.
             utterances: Of its captions, where the shard has speech.
-            segmentation: Probabilities (H, W) and their faults, where the shard has segmentations.
+            silhouette: Probabilities (H, W) and their faults, where the shard has silhouettes.
         """
         self._keys.append(key.encode())
         self._images.append(image)
@@ -155,10 +155,10 @@ class ShardWriter:
             self._attributes.append(attributes)
         self._utterances.extend(utterances)
         self._utterance_counts.append(len(utterances))
-        if self.has_segmentations:
-            assert segmentation is not None
-            self._segmentations.append(segmentation[0])
-            self._faults.append(segmentation[1])
+        if self.has_silhouettes:
+            assert silhouette is not None
+            self._silhouettes.append(silhouette[0])
+            self._faults.append(silhouette[1])
 
     def write(self, path: Path) -> ShardSummary:
         """Write the shard under its name, whole or not at all.
@@ -193,9 +193,9 @@ class ShardWriter:
         if self.attribute_count:
             rows = np.array(self._attributes, dtype=np.float32).reshape(-1, self.attribute_count)
             file["attributes"] = rows
-        if self.has_segmentations:
-            _write_ragged(file.create_group("segmentations"), self._segmentations, np.uint8)
-            file["segmentations/faults"] = np.array(self._faults, dtype=np.uint8)
+        if self.has_silhouettes:
+            _write_ragged(file.create_group("silhouettes"), self._silhouettes, np.uint8)
+            file["silhouettes/faults"] = np.array(self._faults, dtype=np.uint8)
         if self.has_speech:
             _write_ragged(
                 file.create_group("speech"), [spoken.mel for spoken in self._utterances], np.float16
@@ -234,7 +234,7 @@ class ShardSummary:
     Attributes:
         entry: As the manifest lists it.
         utterances: Spoken captions.
-        faults: Those of each segmentation; empty where the shard has none.
+        faults: Those of each silhouette; empty where the shard has none.
         rejected: Images of its run that could not be used.
     """
 
@@ -252,7 +252,7 @@ def shard_summary(path: Path, plan: str) -> ShardSummary | None:
                 return None
             images, captions = len(file["keys/offsets"]) - 1, len(file["captions/offsets"]) - 1
             utterances = len(file["speech/captions"]) if "speech" in file else 0
-            faults = file["segmentations/faults"][()].tolist() if "segmentations" in file else []
+            faults = file["silhouettes/faults"][()].tolist() if "silhouettes" in file else []
             rejected = [BadSample(key, reason) for key, reason in json.loads(file["rejected"][()].tobytes())]
     except (OSError, KeyError, ValueError):  # absent or damaged: it is written again
         return None
@@ -353,7 +353,7 @@ class Split:
         image_size: Side of the largest crop, pixels.
         mel: How speech became features; None where captions are not spoken.
         has_audio: Whether the waveforms of the speech are kept.
-        has_segmentations: Whether it says where on each image the object is.
+        has_silhouettes: Whether it says where on each image the object is.
     """
 
     def __init__(self, folder: Path, name: str, manifest: Manifest) -> None:
@@ -364,7 +364,7 @@ class Split:
         self._files = tuple(entry.file for entry in manifest.splits[name].shards)
         self._starts = _offsets([entry.images for entry in manifest.splits[name].shards])
         self._has_attributes = bool(manifest.attribute_names)
-        self.has_segmentations = manifest.segmentations is not None
+        self.has_silhouettes = manifest.silhouettes is not None
         self.mel = manifest.speech.mel if manifest.speech else None
         self.has_audio = manifest.speech is not None and manifest.speech.audio
         self._open: OrderedDict[int, _OpenShard] = OrderedDict()
@@ -422,14 +422,14 @@ class Split:
         return np.concatenate(self._collect("attributes")).astype(np.float32, copy=False)
 
     @cached_property
-    def segmentation_faults(self) -> NDArray[np.uint8]:
-        """(N,) bits of `gancli.data.silhouettes.Fault`; shapes may be learned from a segmentation without any.
+    def silhouette_faults(self) -> NDArray[np.uint8]:
+        """(N,) bits of `gancli.data.silhouettes.Fault`; shapes may be learned from a silhouette without any.
 
         Raises:
-            DataError: The dataset has no segmentations; so do the other methods about them.
+            DataError: The dataset has no silhouettes; so do the other methods about them.
         """
-        self.need_segmentations()
-        return np.concatenate(self._collect("segmentations/faults"))
+        self.need_silhouettes()
+        return np.concatenate(self._collect("silhouettes/faults"))
 
     @cached_property
     def _positions(self) -> dict[str, int]:
@@ -488,31 +488,31 @@ class Split:
         start = int(shard.image_offsets[row])
         return _window(shard.pixels, start, (height, width, 3), top, left, size)
 
-    def segmentation(self, index: int) -> NDArray[np.uint8]:
+    def silhouette(self, index: int) -> NDArray[np.uint8]:
         """Where the object is: the probability of each pixel of the stored image, (H, W) uint8, 255 for certain."""
-        self.need_segmentations()
+        self.need_silhouettes()
         shard, row = self._locate(index)
-        (probabilities,) = shard.rows("segmentations", row, row + 1)
+        (probabilities,) = shard.rows("silhouettes", row, row + 1)
         return probabilities.reshape(shard.shapes[row])
 
-    def segmentation_crop(self, index: int, top: int, left: int, size: int) -> NDArray[np.uint8]:
-        """The part of `segmentation` that belongs to the window `crop` takes, (size, size) uint8."""
-        self.need_segmentations()
+    def silhouette_crop(self, index: int, top: int, left: int, size: int) -> NDArray[np.uint8]:
+        """The part of `silhouette` that belongs to the window `crop` takes, (size, size) uint8."""
+        self.need_silhouettes()
         shard, row = self._locate(index)
         height, width = map(int, shard.shapes[row])
-        offsets, data = shard.ragged("segmentations")
+        offsets, data = shard.ragged("silhouettes")
         return _window(data, int(offsets[row]), (height, width), top, left, size)
 
-    def need_segmentations(self) -> None:
-        """Refuses a dataset without segmentations.
+    def need_silhouettes(self) -> None:
+        """Refuses a dataset without silhouettes.
 
         Raises:
             DataError: There are none.
         """
-        if not self.has_segmentations:
+        if not self.has_silhouettes:
             raise DataError(
                 f"{self.folder}: does not say where on its images the object is",
-                hint="prepare it again with --segmentations official or --segmentations estimate",
+                hint="prepare it again with --silhouettes official or --silhouettes estimate",
             )
 
     def captions(self, index: int) -> list[str]:

@@ -51,7 +51,7 @@ _FLOW_UNIT = 100  # the flow counts in whole numbers: hundredths
 _SOFT = 0.7  # pixels of blur of the finished outline
 
 
-def estimate_segmentation(
+def estimate_silhouette(
     image: NDArray[np.uint8], box: BoundingBox, points: Sequence[tuple[float, float]]
 ) -> NDArray[np.uint8]:
     """Estimates where the bird is from its box and the places of its visible parts.

@@ -74,7 +74,7 @@ def faults(probability: NDArray[np.uint8]) -> Fault:
     return found
 
 
-def read_segmentation(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+def read_silhouette(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
     """The probabilities in an image file of any mode, as CUB's segmentations.tgz has them.
 
     Of several channels their luminance counts, which is the channel itself where all are equal. Transparency
@@ -94,7 +94,7 @@ def read_segmentation(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
         upright = ImageOps.exif_transpose(file)
         if upright.size != size:
             raise UnusableImage(
-                f"segmentation {path.name} is {upright.width} x {upright.height} pixels, "
+                f"silhouette {path.name} is {upright.width} x {upright.height} pixels, "
                 f"its image {size[0]} x {size[1]}"
             )
         if upright.mode.startswith("I;16"):

@@ -56,7 +56,7 @@ class Sample:
         class_id: Index into `Source.class_names`, None where the dataset has no classes.
         box: The object, None to keep the whole image.
         attributes: (A,) float32 in [0, 1], in the order of `Source.attribute_names`.
-        segmentation: An image of the same size whose grey levels are the probability of the object, or what an
+        silhouette: An image of the same size whose grey levels are the probability of the object, or what an
             outline is estimated from; None where neither is wanted.
         recordings: Of the captions, in their order, several of a caption one after the other; empty where nobody
             recorded them.
@@ -69,7 +69,7 @@ class Sample:
     class_id: int | None = None
     box: BoundingBox | None = None
     attributes: NDArray[np.float32] | None = None
-    segmentation: Path | PartLocations | None = None
+    silhouette: Path | PartLocations | None = None
     recordings: tuple[Recording, ...] = ()
 
 

@@ -47,12 +47,12 @@ def verify(path: Path | str, progress: Callable[[int, int], None] | None = None)
         spoken = {name: int(dataset.split(name).speech_counts().sum()) for name in manifest.splits}
         if spoken != manifest.speech.utterances:
             problems.append(f"{MANIFEST}: says {manifest.speech.utterances} utterances, the shards {spoken}")
-    if manifest.segmentations is not None and not problems:
-        for name, usable in manifest.segmentations.usable.items():
-            good = int((dataset.split(name).segmentation_faults == 0).sum())
+    if manifest.silhouettes is not None and not problems:
+        for name, usable in manifest.silhouettes.usable.items():
+            good = int((dataset.split(name).silhouette_faults == 0).sum())
             if good != usable:
                 problems.append(
-                    f"{MANIFEST}: says {usable} segmentations of {name} are good, the shards {good}"
+                    f"{MANIFEST}: says {usable} silhouettes of {name} are good, the shards {good}"
                 )
     names = {entry.file for _, entry in listed}
     stray = sorted(file.name for file in dataset.path.glob("*.h5") if file.name not in names)
@@ -114,12 +114,12 @@ def _content_problems(
             yield f"attributes are {attributes.shape}, not {(entry.images, len(dataset.attribute_names))}"
         elif not ((attributes >= 0) & (attributes <= 1)).all():
             yield "an attribute is outside [0, 1]"
-    if split.has_segmentations:
+    if split.has_silhouettes:
         areas = shard.shapes.astype(np.int64).prod(axis=1)
-        if not np.array_equal(np.diff(file["segmentations/offsets"]), areas):
-            yield "segmentations are not as large as their images"
-        if len(file["segmentations/faults"]) != entry.images:
-            yield f"{len(file['segmentations/faults'])} segmentations of {entry.images} images"
+        if not np.array_equal(np.diff(file["silhouettes/offsets"]), areas):
+            yield "silhouettes are not as large as their images"
+        if len(file["silhouettes/faults"]) != entry.images:
+            yield f"{len(file['silhouettes/faults'])} silhouettes of {entry.images} images"
     if split.mel is not None:
         yield from _speech_problems(file, split.mel.bands, shard.caption_ranges, split.has_audio)
     for key in split.keys:

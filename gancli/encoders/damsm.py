@@ -20,7 +20,7 @@ from gancli.data.text import Vocabulary
 from gancli.encoders.backbones import BackboneName, build_backbone, fold_batch_norms
 from gancli.engine.phases import Phase, adam
 from gancli.errors import DataError
-from gancli.losses.matching import damsm_losses, word_mask
+from gancli.losses.matching import damsm_losses, padding_mask
 from gancli.weights_folder import load_part, read_folder, reading_settings, write_folder
 
 INITIAL_RANGE = 0.1  # of the embedding and of both projections (AttnGAN code)
@@ -173,7 +173,7 @@ class DamsmPretraining:
             code,
             words,
             sentence,
-            word_mask(batch.lengths, longest),
+            padding_mask(batch.lengths, longest),
             batch.class_ids,
             gamma1=self.gammas[0],
             gamma2=self.gammas[1],

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +23,7 @@ from gancli.data.shards import Dataset, Split, file_hash
 from gancli.encoders.sentence import SentenceEncoder
 from gancli.encoders.vectors import VectorFile, open_vectors, split_hash, write_vectors
 from gancli.errors import DataError
-
-Progress = Callable[[int, int], None]  # captions done, captions in all
+from gancli.progress import Progress
 
 FOLDER = "embeddings"  # in the dataset folder
 _CHUNK = 256  # captions encoded at once

@@ -29,9 +29,9 @@ from gancli.encoders.classifier import load_classifier
 from gancli.encoders.damsm import load_damsm
 from gancli.encoders.vectors import VectorFile, open_vectors, split_hash, write_vectors
 from gancli.errors import DataError
+from gancli.progress import Progress
 from gancli.weights_folder import read_settings
 
-Progress = Callable[[int, int], None]  # images done, images in all
 Views = Literal["ten", "centre"]
 
 FOLDER = "features"  # in the dataset folder

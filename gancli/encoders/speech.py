@@ -8,7 +8,7 @@ with the settings of the log-mel features, because the network understands no ot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,10 +26,9 @@ from gancli.encoders.backbones import BackboneName, build_backbone
 from gancli.encoders.embeddings import CaptionEmbeddings, kept_embeddings
 from gancli.engine.phases import Phase, adam
 from gancli.errors import DataError
-from gancli.losses.matching import distinct_classes, global_matching_loss, word_mask
+from gancli.losses.matching import distinct_classes, global_matching_loss, padding_mask
+from gancli.progress import Progress
 from gancli.weights_folder import load_part, read_folder, reading_settings, write_folder
-
-Progress = Callable[[int, int], None]  # spoken captions done, spoken captions in all
 
 KERNEL = 6  # frames under a convolution
 STRIDE = 2
@@ -103,7 +102,7 @@ class SpeechEncoder(nn.Module):
         states, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True)  # (B, S, 2 * hidden)
         scores = self.attention_out(self.attention_hidden(states).tanh())  # (B, S, 2 * hidden)
         if self.mask_padding:
-            outside = ~word_mask(steps.to(scores.device), scores.shape[1])  # (B, S)
+            outside = ~padding_mask(steps.to(scores.device), scores.shape[1])  # (B, S)
             scores = scores.masked_fill(outside[:, :, None], -torch.inf)
         vectors = (scores.softmax(dim=1) * states).sum(dim=1)  # (B, 2 * hidden)
         return F.normalize(vectors.float(), dim=1)

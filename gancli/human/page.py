@@ -15,7 +15,7 @@ import json
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +29,10 @@ from gancli import __version__
 from gancli.atomic import atomic_file
 from gancli.data.images import load_image
 from gancli.errors import DataError, UsageError
+from gancli.progress import Progress
 from gancli.sampling.sample import sample
 from gancli.sampling.samples_folder import SAMPLES, SAMPLING, GeneratedImage, read_samples
 from gancli.scores.image_sets import FileImages, open_images, origin_of
-
-Progress = Callable[[int, int], None]  # images done, images in all
 
 PAGE = "index.html"
 KEY = "key.json"

@@ -59,9 +59,9 @@ class LoadedAttr2Image:
         name = (
             "attribute2shape" if self.settings["shape"].get("conditional", True) else "unconditional shapes"
         )
-        judges = self.settings.get("judges", [])
-        if judges != ["global", "local"]:
-            name += f", {' + '.join(judges) or 'no'} D"
+        discriminators = self.settings.get("discriminators", [])
+        if discriminators != ["global", "local"]:
+            name += f", {' + '.join(discriminators) or 'no'} D"
         return told_apart(name, self.settings)
 
     @property

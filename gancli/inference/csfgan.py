@@ -16,7 +16,7 @@ from gancli.encoders.damsm import TextEncoder
 from gancli.encoders.sentence import check_words
 from gancli.errors import DataError
 from gancli.inference.loaded import NOISE, told_apart
-from gancli.losses.matching import word_mask
+from gancli.losses.matching import padding_mask
 from gancli.models.csfgan import Generator, box_of_all, hole_boxes
 from gancli.weights_folder import load_part, model_folder_of, read_folder, read_settings, reading_settings
 
@@ -128,7 +128,7 @@ class Inpainter:
             holes.to(device),
             sentence,
             words,
-            word_mask(lengths_tensor, self.words),
+            padding_mask(lengths_tensor, self.words),
             *(noises[name].to(device) for name in self.noise_dims),
             window=box_of_all(hole_boxes(holes), self.size),
         )

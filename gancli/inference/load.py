@@ -25,7 +25,7 @@ from gancli.encoders.speech import Speech, SpeechEncoder, refuse_other_features
 from gancli.errors import DataError, UsageError
 from gancli.inference.attr2image import load_attr2image
 from gancli.inference.loaded import NOISE, Drawing, LoadedModel, freeze, told_apart
-from gancli.losses.matching import word_mask
+from gancli.losses.matching import padding_mask
 from gancli.models.ffgan import Generator
 from gancli.models.fusion_s2igan import Generator as FusionS2iGanGenerator
 from gancli.models.stackgan import StageOneGenerator, StageTwoGenerator
@@ -106,7 +106,7 @@ class LoadedFFGAN:
         tokens, lengths = pad_tokens([self._encode(caption) for caption in captions], self.words)
         lengths_tensor = torch.from_numpy(lengths).to(device)
         words, sentence = self.text_encoder(torch.from_numpy(tokens).to(device), lengths_tensor)
-        mask = word_mask(lengths_tensor, self.words)
+        mask = padding_mask(lengths_tensor, self.words)
         noise = (noises[name].to(device) for name in self.noise_dims)
         output = self.generator(sentence, words, mask, *noise)
         return Drawing(output.images, output.attention)

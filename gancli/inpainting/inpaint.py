@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +27,11 @@ from gancli.inference.csfgan import Inpainter, load_inpainter
 from gancli.inpainting.match_files import Task, beside, check_inputs, find_tasks, open_hole, some, to_do
 from gancli.inpainting.photo import FORMATS, Photo, read_photo, rgb, write_photo
 from gancli.inpainting.region import Region, central_region, central_view, paste, region_around, shrink
+from gancli.progress import Progress
 from gancli.sampling.noise import image_noise
 from gancli.sampling.requests import Request
 from gancli.sampling.samples_folder import Sampling
 from gancli.sampling.samples_writer import save_image
-
-Progress = Callable[[int, int], None]  # images done, images in all
 
 CENTER = 0.5  # side of the hole over that of the image, where the model was trained with other holes
 _CENTRAL = re.compile(r"center (\d*\.?\d+)")  # in the model's settings

@@ -13,7 +13,7 @@ from torch import Tensor
 COSINE_EPSILON = 1e-8
 
 
-def word_mask(lengths: Tensor, words: int) -> Tensor:
+def padding_mask(lengths: Tensor, words: int) -> Tensor:
     """True where a position holds a word and not padding.
 
     Args:

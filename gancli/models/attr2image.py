@@ -306,9 +306,9 @@ class Stage:
 
     Args:
         generator: To be trained.
-        judges: The D_i, which look at the image alone, by name: "global", "local".
+        discriminators: The D_i, which look at the image alone, by name: "global", "local".
         conditional: D_cGAN; None where attributes take no part.
-        weights: lambda_i of each judge.
+        weights: lambda_i of each discriminator.
         kl_weight: lambda_0, on the mean over dimensions.
         negative_weight: Of both negative terms of D_cGAN: 1 in the paper, 0.5 in Dong et al.'s code.
         generator_lr: Of Adam.
@@ -316,7 +316,7 @@ class Stage:
         betas: Of Adam, for all.
 
     Raises:
-        ValueError: There is no discriminator, or a judge without a weight.
+        ValueError: There is no discriminator, or one without a weight.
     """
 
     averaged = ("generator",)
@@ -324,7 +324,7 @@ class Stage:
     def __init__(
         self,
         generator: nn.Module,
-        judges: Mapping[str, nn.Module],
+        discriminators: Mapping[str, nn.Module],
         conditional: MatchingDiscriminator | None,
         *,
         weights: Mapping[str, float],
@@ -334,23 +334,25 @@ class Stage:
         discriminator_lr: float,
         betas: tuple[float, float],
     ) -> None:
-        if not judges and conditional is None:
+        if not discriminators and conditional is None:
             raise ValueError("there is no discriminator")
-        if missing := judges.keys() - weights.keys():
+        if missing := discriminators.keys() - weights.keys():
             raise ValueError(f"no weight for the discriminator {', '.join(sorted(missing))}")
         self.generator = generator
-        self.judges = dict(judges)
+        self.discriminators = dict(discriminators)
         self.conditional = conditional
         self.weights = dict(weights)
         self.kl_weight = kl_weight
         self.negative_weight = negative_weight
         self.networks: dict[str, nn.Module] = {"generator": generator}
         self.phases: list[Phase] = []
-        for kind, judge in self.judges.items():
+        for kind, discriminator in self.discriminators.items():
             name = f"discriminator_{kind}"
-            self.networks[name] = judge
-            loss = functools.partial(self.judge_terms, judge)
-            self.phases.append(Phase.adam(name, {name: judge}, loss, lr=discriminator_lr, betas=betas))
+            self.networks[name] = discriminator
+            loss = functools.partial(self.discriminator_terms, discriminator)
+            self.phases.append(
+                Phase.adam(name, {name: discriminator}, loss, lr=discriminator_lr, betas=betas)
+            )
         if conditional is not None:
             name = "discriminator_conditional"
             self.networks[name] = conditional
@@ -365,22 +367,25 @@ class Stage:
             )
         )
 
-    def judge_terms(self, judge: nn.Module, step: Step) -> dict[str, Tensor]:
+    def discriminator_terms(self, discriminator: nn.Module, step: Step) -> dict[str, Tensor]:
         """A summand of L_D_GAN; the scores of a map are averaged."""
-        return {"real": lsgan_real(judge(step.real)), "fake": lsgan_fake(judge(step.fake.detach()))}
+        return {
+            "real": lsgan_real(discriminator(step.real)),
+            "fake": lsgan_fake(discriminator(step.fake.detach())),
+        }
 
     def conditional_terms(self, step: Step) -> dict[str, Tensor]:
         """L_D_cGAN: real with its attributes against real with others' and generated."""
-        judge = self.conditional
-        assert judge is not None
+        discriminator = self.conditional
+        assert discriminator is not None
         assert step.attributes is not None
         assert step.wrong_attributes is not None
-        real = judge(step.real)
-        fake = judge(step.fake.detach())
+        real = discriminator(step.real)
+        fake = discriminator(step.fake.detach())
         return {
-            "match": lsgan_real(judge.logits(real, step.attributes)),
-            "mismatch": self.negative_weight * lsgan_fake(judge.logits(real, step.wrong_attributes)),
-            "fake": self.negative_weight * lsgan_fake(judge.logits(fake, step.attributes)),
+            "match": lsgan_real(discriminator.logits(real, step.attributes)),
+            "mismatch": self.negative_weight * lsgan_fake(discriminator.logits(real, step.wrong_attributes)),
+            "fake": self.negative_weight * lsgan_fake(discriminator.logits(fake, step.attributes)),
         }
 
     def generator_terms(self, step: Step) -> dict[str, Tensor]:
@@ -390,8 +395,8 @@ class Stage:
             assert step.attributes is not None
             scores = self.conditional.logits(self.conditional(step.fake), step.attributes)
             terms["conditional"] = lsgan_real(scores)
-        for kind, judge in self.judges.items():
-            terms[kind] = self.weights[kind] * lsgan_real(judge(step.fake))
+        for kind, discriminator in self.discriminators.items():
+            terms[kind] = self.weights[kind] * lsgan_real(discriminator(step.fake))
         if step.output.mean is not None and step.output.log_sigma is not None:
             terms["kl"] = self.kl_weight * augmentation_kl(step.output.mean, 2 * step.output.log_sigma)
         return terms
@@ -409,7 +414,7 @@ class Attr2Shape(Stage):
     def __init__(
         self,
         generator: ShapeGenerator,
-        judges: Mapping[str, nn.Module],
+        discriminators: Mapping[str, nn.Module],
         conditional: MatchingDiscriminator | None,
         *,
         weights: Mapping[str, float],
@@ -423,7 +428,7 @@ class Attr2Shape(Stage):
             raise ValueError("a conditional generator, and only one, has a conditional discriminator")
         super().__init__(
             generator,
-            judges,
+            discriminators,
             conditional,
             weights=weights,
             kl_weight=kl_weight,
@@ -435,7 +440,7 @@ class Attr2Shape(Stage):
 
     def begin(self, batch: Batch) -> Step:
         """Draws silhouettes with the attributes of the batch, once for all phases."""
-        real = batch.masks[-1]
+        real = batch.silhouettes[-1]
         attributes = batch.attributes if self.generator.conditional else None
         noise = torch.randn(len(real), self.generator.noise_dim, device=real.device)
         condition_noise = torch.randn(len(real), self.generator.condition_dim, device=real.device)
@@ -641,7 +646,7 @@ class Shape2Image(Stage):
 
     Args:
         generator: To be trained.
-        judges: {"global": D}, or empty for the paper's equations, which leave out what its Fig. 1 shows.
+        discriminators: {"global": D}, or empty for the paper's equations, which leave out what its Fig. 1 shows.
         conditional: D_cGAN.
         weights: As of `Stage`.
         l1_weight: Of the mean absolute difference from the image. The paper writes a sum.
@@ -655,7 +660,7 @@ class Shape2Image(Stage):
     def __init__(
         self,
         generator: ImageGenerator,
-        judges: Mapping[str, nn.Module],
+        discriminators: Mapping[str, nn.Module],
         conditional: MatchingDiscriminator,
         *,
         weights: Mapping[str, float],
@@ -670,7 +675,7 @@ class Shape2Image(Stage):
     ) -> None:
         super().__init__(
             generator,
-            judges,
+            discriminators,
             conditional,
             weights=weights,
             kl_weight=kl_weight,
@@ -685,7 +690,7 @@ class Shape2Image(Stage):
 
     def begin(self, batch: Batch) -> Step:
         """Paints the silhouettes of the batch with its attributes, once for all phases."""
-        images, shapes = batch.images[-1], batch.masks[-1]
+        images, shapes = batch.images[-1], batch.silhouettes[-1]
         assert batch.attributes is not None
         if self.shape_noise > 0:
             coarse = torch.rand(len(shapes), 1, 1, 1, device=shapes.device) < self.shape_noise

@@ -31,7 +31,7 @@ from gancli.losses.adversarial import (
     relativistic_generator,
 )
 from gancli.losses.image import EdgeOperator, edge_loss, feature_loss, style_loss, total_variation
-from gancli.losses.matching import damsm_losses, word_mask
+from gancli.losses.matching import damsm_losses, padding_mask
 from gancli.models.layers import (
     ConditioningAugmentation,
     FewPlacesConv2d,
@@ -250,7 +250,7 @@ class Generator(nn.Module):
         condition_dim: Length of the augmented sentence.
         fusion: Which of the text the encoder is modulated by (ablation). "none" is the paper's baseline: plain blocks,
             and the condition is put beside the innermost features.
-        mask_channel: The hole is a fourth channel of the input; the paper's network is only given the image, grey
+        hole_channel: The hole is a fourth channel of the input; the paper's network is only given the image, grey
             in the hole.
 
     Raises:
@@ -266,7 +266,7 @@ class Generator(nn.Module):
         noise_dim: int = 100,
         condition_dim: int = 100,
         fusion: Fusion = "both",
-        mask_channel: bool = False,
+        hole_channel: bool = False,
     ) -> None:
         super().__init__()
         if size < 16:
@@ -274,7 +274,7 @@ class Generator(nn.Module):
         self.size = size
         self.noise_dim = noise_dim
         self.condition_dim = condition_dim
-        self.mask_channel = mask_channel
+        self.hole_channel = hole_channel
         depth = doublings(1, size)
         channels = [
             width * min(2**level, MOST) for level in range(depth + 1)
@@ -292,7 +292,7 @@ class Generator(nn.Module):
         self.augmentation = ConditioningAugmentation(text_dim, condition_dim) if fusion != "word" else None
         if self.augmentation is not None:
             start_with_little_noise(self.augmentation)
-        self.first = nn.Conv2d(3 + mask_channel, width, 3, padding=1)
+        self.first = nn.Conv2d(3 + hole_channel, width, 3, padding=1)
         self.encoder = nn.ModuleList(
             EncoderBlock(channels[level - 1], channels[level], fuses(level)) for level in range(1, depth)
         )
@@ -340,7 +340,7 @@ class Generator(nn.Module):
         if self.augmentation is not None:
             augmented, mean, log_variance = self.augmentation(sentence, condition_noise)
             condition = torch.cat([augmented, noise], dim=1)  # c-bar of eq. 1
-        h = self.first(torch.cat([known, holes], dim=1) if self.mask_channel else known)  # (B, C, S, S)
+        h = self.first(torch.cat([known, holes], dim=1) if self.hole_channel else known)  # (B, C, S, S)
         skips = [h]
         attentions = []
         for block in self.encoder:
@@ -722,10 +722,10 @@ class CSFGAN:
         self.adversarial = adversarial
         self.mismatched_words = mismatched_words
         self.gammas = gammas
-        judges: dict[str, nn.Module] = {"discriminator": discriminator}
+        discriminators: dict[str, nn.Module] = {"discriminator": discriminator}
         if word_discriminator is not None:
-            judges["word_discriminator"] = word_discriminator
-        self.networks: dict[str, nn.Module] = {"generator": generator, **judges}
+            discriminators["word_discriminator"] = word_discriminator
+        self.networks: dict[str, nn.Module] = {"generator": generator, **discriminators}
         self.phases = [
             Phase.adam(
                 "generator",
@@ -736,7 +736,7 @@ class CSFGAN:
             ),
             Phase.adam(
                 "discriminator",
-                judges,
+                discriminators,
                 self.discriminator_terms,
                 lr=discriminator_lr,
                 betas=betas,
@@ -750,7 +750,7 @@ class CSFGAN:
         longest = int(batch.lengths.max())
         with torch.no_grad():
             words, sentence = self.text_encoder(batch.tokens[:, :longest], batch.lengths)
-        mask = word_mask(batch.lengths, longest)
+        mask = padding_mask(batch.lengths, longest)
         noise = torch.randn(len(images), self.generator.noise_dim, device=images.device)
         condition_noise = torch.randn(len(images), self.generator.condition_dim, device=images.device)
         output = self.generator(images, holes, sentence, words, mask, noise, condition_noise)

@@ -23,7 +23,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from gancli.data.loader import Batch
 from gancli.engine.phases import Phase
 from gancli.losses.adversarial import bce_fake, bce_real
-from gancli.losses.matching import damsm_losses, word_mask
+from gancli.losses.matching import damsm_losses, padding_mask
 from gancli.models.layers import (
     LEAKY_SLOPE,
     SMALLEST_MAP,
@@ -332,7 +332,7 @@ def spectral_conv(
 
 
 class Discriminator(nn.Module):
-    """D_i: judges an image alone and with its sentence, from one 4x4 feature map.
+    """D_i: discriminators an image alone and with its sentence, from one 4x4 feature map.
 
     Spectral norm on every convolution but the two that give the logits; one power iteration per forward pass.
 
@@ -483,14 +483,14 @@ class FFGAN:
         self.kl_weight = kl_weight
         self.damsm_weight = damsm_weight
         self.gammas = gammas
-        judges: dict[str, nn.Module] = {
-            f"discriminator_{size}": network for size, network in self.discriminators.items()
+        by_name: dict[str, nn.Module] = {
+            f"discriminator_{size}": network for size, network in self.by_name.items()
         }
-        self.networks: dict[str, nn.Module] = {"generator": generator, **judges}
+        self.networks: dict[str, nn.Module] = {"generator": generator, **by_name}
         self.phases = [
             Phase.adam(
                 "discriminator",
-                judges,
+                by_name,
                 self.discriminator_terms,
                 lr=discriminator_lr,
                 betas=betas,
@@ -509,7 +509,7 @@ class FFGAN:
         longest = int(batch.lengths.max())
         with torch.no_grad():
             words, sentence = self.text_encoder(batch.tokens[:, :longest], batch.lengths)
-        mask = word_mask(batch.lengths, longest)
+        mask = padding_mask(batch.lengths, longest)
         noise = torch.randn(len(sentence), self.generator.noise_dim, device=sentence.device)
         condition_noise = torch.randn(len(sentence), self.generator.condition_dim, device=sentence.device)
         output = self.generator(sentence, words, mask, noise, condition_noise)

@@ -25,6 +25,7 @@ from gancli.errors import DataError, UsageError
 from gancli.figures import Pixels, shapes_figure, stages_figure, to_uint8
 from gancli.inference.attr2image import SECOND_CONDITION, LoadedAttr2Image
 from gancli.inference.load import load_model
+from gancli.progress import Progress
 from gancli.sampling.noise import image_noise
 from gancli.sampling.requests import (
     Request,
@@ -34,7 +35,7 @@ from gancli.sampling.requests import (
     walk,
     with_variants,
 )
-from gancli.sampling.sample import SHEETS, Progress, SampleReport
+from gancli.sampling.sample import SHEETS, SampleReport
 from gancli.sampling.samples_folder import GeneratedImage, Grid, Sampling, Vary, write_samples
 from gancli.sampling.samples_writer import open_folder, save_image, write_missing
 
@@ -308,7 +309,7 @@ def _given_shapes(
     if str(shape) == OF_DATA:
         if asked.split is None:
             raise UsageError("the silhouettes of a dataset go with its attributes", "Say --data DIR with it.")
-        asked.split.need_segmentations()
+        asked.split.need_silhouettes()
         return _GivenShapes(OF_DATA, [], of_data=True)
     path = Path(shape)
     files = sorted(path.glob("*.png")) if path.is_dir() else [path]
@@ -345,9 +346,9 @@ def _data_shapes(split: Split, requests: Sequence[Request], size: int) -> Tensor
     indices = np.array([request.index for request in requests], np.int64)
     side = min(size, split.image_size)
     (batch,) = evaluation_batches(
-        split, sizes=(), batch=len(indices), words=0, images=indices, mask_sizes=(side,)
+        split, sizes=(), batch=len(indices), words=0, images=indices, silhouette_sizes=(side,)
     )
-    return batch.masks[0]
+    return batch.silhouettes[0]
 
 
 def _draw(

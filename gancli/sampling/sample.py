@@ -7,7 +7,7 @@ one), images from speech (Fusion-S2iGan).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from gancli.figures import (
 )
 from gancli.inference.load import LoadedFFGAN, LoadedFusionS2iGan, LoadedStackGAN, load_model
 from gancli.inference.loaded import NOISE, Drawing, LoadedModel
+from gancli.progress import Progress
 from gancli.sampling.noise import image_noise
 from gancli.sampling.requests import (
     Request,
@@ -53,8 +54,6 @@ from gancli.sampling.speech import (
     utterances,
     warn_of,
 )
-
-Progress = Callable[[int, int], None]  # images done, images in all
 
 STEPS = 8  # of an interpolation unless said otherwise
 SHEETS = "figures"  # folder of the figures that show many images

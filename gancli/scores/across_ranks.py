@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from gancli.engine import distributed
 from gancli.errors import GancliError
+from gancli.progress import Progress
 
 T = TypeVar("T")
-Progress = Callable[[int, int], None]  # images done, images in all
 
 
 def own_part(count: int, batch: int) -> slice:

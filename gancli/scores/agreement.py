@@ -26,8 +26,9 @@ from gancli.data.shards import FOREGROUND, Split
 from gancli.data.sources.demo.dataset import asked_colors, species
 from gancli.data.sources.demo.drawing import BACKGROUNDS, COLORS, PALETTE, SCENERY, SKIES, draw_bird
 from gancli.errors import DataError
+from gancli.progress import Progress
 from gancli.sampling.samples_folder import GeneratedImage, read_samples
-from gancli.scores.across_ranks import Progress, by_parts
+from gancli.scores.across_ranks import by_parts
 from gancli.scores.image_sets import FileImages, Pixels, SplitImages, open_images, origin_of
 from gancli.scores.results import ScoreRow
 
@@ -193,9 +194,9 @@ def _silhouette_rows(
     """How well the birds fill their silhouettes; nothing where there are none beside the images."""
     silhouettes: Callable[[slice], Iterator[list[NDArray[np.bool_]]]]
     if isinstance(image_set, SplitImages):
-        if not image_set.split.has_segmentations:
+        if not image_set.split.has_silhouettes:
             return []
-        kept = np.flatnonzero(image_set.split.segmentation_faults == 0)
+        kept = np.flatnonzero(image_set.split.silhouette_faults == 0)
         image_set = image_set.only(kept.tolist())
         silhouettes = partial(_split_silhouettes, image_set.split, kept, image_set.side)
     else:
@@ -240,9 +241,9 @@ def _split_silhouettes(
 ) -> Iterator[list[NDArray[np.bool_]]]:
     """The masks of some images of a split, in the batches of their images; each (side, side)."""
     for batch in evaluation_batches(
-        split, sizes=(), batch=_CHUNK, words=0, images=images[rows], mask_sizes=(side,)
+        split, sizes=(), batch=_CHUNK, words=0, images=images[rows], silhouette_sizes=(side,)
     ):
-        yield list(batch.masks[0][:, 0].numpy() > 0)
+        yield list(batch.silhouettes[0][:, 0].numpy() > 0)
 
 
 def _silhouettes(

@@ -21,7 +21,8 @@ from torch import Tensor
 from gancli.encoders.classifier import ClassifierFolder, load_classifier
 from gancli.encoders.damsm import Damsm, load_damsm
 from gancli.errors import DataError, UsageError
-from gancli.scores.across_ranks import Progress, by_parts
+from gancli.progress import Progress
+from gancli.scores.across_ranks import by_parts
 from gancli.weights import load_weights
 from gancli.weights_folder import read_settings
 

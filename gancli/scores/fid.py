@@ -25,7 +25,8 @@ from gancli.atomic import atomic_file
 from gancli.data.shards import file_hash
 from gancli.engine import distributed
 from gancli.errors import DataError, RunError, UsageError
-from gancli.scores.across_ranks import Progress, by_parts
+from gancli.progress import Progress
+from gancli.scores.across_ranks import by_parts
 from gancli.scores.features import FeatureNetwork
 from gancli.scores.image_sets import (
     FileImages,

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from gancli.data.shards import Dataset
 from gancli.errors import DataError, UsageError
+from gancli.progress import Progress
 from gancli.sampling.requests import first_of_classes
 from gancli.sampling.samples_folder import GeneratedImage
-from gancli.scores.features import FeatureNetwork, Progress, all_features
+from gancli.scores.features import FeatureNetwork, all_features
 from gancli.scores.image_sets import FileImages, SplitImages, holes_of, note_on, open_samples, origin_of
 from gancli.scores.results import ScoreRow
 from gancli.scores.retrieval import average_precisions, chance_precision, chance_recall, first_hits

@@ -22,7 +22,8 @@ from gancli.data.manifest import MANIFEST
 from gancli.data.shards import Dataset
 from gancli.engine import distributed
 from gancli.errors import DataError, UsageError
-from gancli.scores.across_ranks import Progress, by_parts, own_part
+from gancli.progress import Progress
+from gancli.scores.across_ranks import by_parts, own_part
 from gancli.scores.features import FeatureNetwork
 from gancli.scores.image_sets import FileImages, SplitImages, holes_of, open_images, origin_of
 from gancli.scores.results import ScoreRow

@@ -17,7 +17,8 @@ from torch import Tensor
 from gancli.data.text import crop_tokens, pad_tokens, tokenize
 from gancli.encoders.damsm import Damsm
 from gancli.errors import DataError
-from gancli.scores.features import Progress, all_features, encoder_network
+from gancli.progress import Progress
+from gancli.scores.features import all_features, encoder_network
 from gancli.scores.image_sets import FileImages, SplitImages, holes_of, note_on, open_samples, origin_of
 from gancli.scores.results import ScoreRow
 from gancli.scores.retrieval import CANDIDATES, FOLDS, RPrecision, r_precision

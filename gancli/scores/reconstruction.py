@@ -23,8 +23,9 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from gancli.data.holes import Hole, check_hole, grow_hole, image_name, masks_by_image, read_hole
 from gancli.errors import DataError, UsageError
+from gancli.progress import Progress
 from gancli.sampling.samples_folder import SAMPLES, read_samples, read_sampling
-from gancli.scores.across_ranks import Progress, by_parts
+from gancli.scores.across_ranks import by_parts
 from gancli.scores.image_sets import (
     FileImages,
     Origin,

@@ -27,8 +27,9 @@ from gancli.data.attributes import attributes_text
 from gancli.data.loader import evaluation_batches
 from gancli.data.shards import FOREGROUND, Dataset, Split
 from gancli.errors import DataError, UsageError
+from gancli.progress import Progress
 from gancli.sampling.samples_folder import GeneratedImage
-from gancli.scores.across_ranks import Progress, by_parts
+from gancli.scores.across_ranks import by_parts
 from gancli.scores.features import FeatureNetwork, load_features
 from gancli.scores.fid import Statistics, cached_statistics, frechet_distance, image_statistics
 from gancli.scores.image_sets import FileImages, Origin, Pixels, SplitImages, open_samples, origin_of
@@ -355,7 +356,7 @@ def split_shapes(
     Raises:
         DataError: The dataset has no masks, or none of the split passes.
     """
-    kept = np.flatnonzero(split.segmentation_faults == 0).astype(np.int64)
+    kept = np.flatnonzero(split.silhouette_faults == 0).astype(np.int64)
     if not len(kept):
         raise DataError(
             f"{split.folder}: none of the masks of split {split.name!r} passes the quality filter"
@@ -363,9 +364,9 @@ def split_shapes(
 
     def masks(rows: slice) -> Iterator[Mask]:
         for taken in evaluation_batches(
-            split, sizes=(), batch=batch, words=0, images=kept[rows], mask_sizes=(side,)
+            split, sizes=(), batch=batch, words=0, images=kept[rows], silhouette_sizes=(side,)
         ):
-            yield taken.masks[0][:, 0].numpy() > 0
+            yield taken.silhouettes[0][:, 0].numpy() > 0
 
     return Shapes.of_parts(f"{split.folder}:{split.name}", len(kept), batch, masks, progress), kept
 

@@ -57,7 +57,7 @@ def train_attr2image(
             f"Set model.size={dataset.image_size} or less, or prepare the data with --image-size {size}.",
         )
     split = dataset.split("train")
-    split.need_segmentations()
+    split.need_silhouettes()
     columns = stage_columns(recipe, dataset)
     own = attributes_of(split)[:, list(columns[recipe.stage])]
     first = None if shape_stage else shape_model(recipe, resume, dataset)
@@ -72,7 +72,7 @@ def train_attr2image(
         **share_of(recipe),
         words=0,
         images=usable_images(split, filtered=recipe.loader.filtered),
-        mask_sizes=[size],
+        silhouette_sizes=[size],
         attributes=own,
     )
     shown = GridShapes.choose(dataset, recipe, columns[recipe.stage], device)
@@ -86,7 +86,7 @@ def train_attr2image(
             "dataset": dataset.name,
             "step": step,
             "images_seen": images,
-            "judges": list(model.judges),
+            "discriminators": list(model.discriminators),
             "d_sees_shape": recipe.model.d_sees_shape,
             recipe.stage: arguments,
             "attribute_names": list(dataset.attribute_names),
@@ -153,14 +153,14 @@ def usable_images(split: Split, *, filtered: bool) -> NDArray[np.int64]:
     """The images of a split with a silhouette to learn from, by their index.
 
     Args:
-        split: With segmentations.
+        split: With silhouettes.
         filtered: Only those without any fault; else whatever shows an object.
 
     Raises:
         DataError: There are none.
     """
     counted = 255 if filtered else (Fault.MISSING | Fault.EMPTY).value
-    usable = np.flatnonzero((split.segmentation_faults & counted) == 0)
+    usable = np.flatnonzero((split.silhouette_faults & counted) == 0)
     if len(usable) == 0:
         raise DataError(
             f"{split.folder}: none of the {len(split)} silhouettes of split {split.name!r} can be learned from",
@@ -224,12 +224,12 @@ class GridShapes:
         size = recipe.model.size
         sizes = [] if recipe.stage == "shape" else [size]
         (batch,) = evaluation_batches(
-            split, sizes=sizes, batch=len(chosen), words=0, images=chosen, mask_sizes=[size]
+            split, sizes=sizes, batch=len(chosen), words=0, images=chosen, silhouette_sizes=[size]
         )
         random = torch.Generator().manual_seed(recipe.train.seed)
         batch = batch.to(device)
         return cls(
-            batch.masks[0],
+            batch.silhouettes[0],
             batch.images[0] if batch.images else None,
             torch.from_numpy(attributes_of(split)[chosen][:, list(columns)]).to(device),
             torch.randn(len(chosen), recipe.model.noise_dim, generator=random).to(device),

@@ -24,7 +24,7 @@ from gancli.engine.distributed import main_first
 from gancli.engine.events import Events
 from gancli.errors import ConfigError, DataError
 from gancli.figures import grid
-from gancli.losses.matching import word_mask
+from gancli.losses.matching import padding_mask
 from gancli.training.run import RunResult, grid_images, load_initial_weights, share_of, train_model
 from gancli.weights_folder import write_folder
 
@@ -160,7 +160,7 @@ class GridImages:
         (images,), holes = self.batch.images, self.batch.holes
         assert holes is not None
         words, sentence = text_encoder(self.batch.tokens, self.batch.lengths)
-        mask = word_mask(self.batch.lengths, self.batch.tokens.shape[1])
+        mask = padding_mask(self.batch.lengths, self.batch.tokens.shape[1])
         output = generator(images, holes, sentence, words, mask, self.noise, self.condition_noise)
         panels = torch.stack([images * (1 - holes), output.composite, images], dim=1)  # (N, 3, 3, S, S)
         return grid(panels.flatten(0, 1), GRID_COLUMNS)

@@ -21,7 +21,7 @@ from gancli.engine.checkpoint import seed_everything
 from gancli.engine.events import Events
 from gancli.figures import grid
 from gancli.inference.load import save_model
-from gancli.losses.matching import word_mask
+from gancli.losses.matching import padding_mask
 from gancli.training.run import RunResult, grid_images, load_initial_weights, share_of, train_model
 
 
@@ -117,6 +117,6 @@ class GridConditions:
     def draw(self, generator: nn.Module, text_encoder: nn.Module) -> Image.Image:
         """One image per caption, of the largest stage."""
         words, sentence = text_encoder(self.tokens, self.lengths)
-        mask = word_mask(self.lengths, self.tokens.shape[1])
+        mask = padding_mask(self.lengths, self.tokens.shape[1])
         output = generator(sentence, words, mask, self.noise, self.condition_noise)
         return grid(output.images[-1])

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from gancli.data.silhouette_estimate import estimate_segmentation
+from gancli.data.silhouette_estimate import estimate_silhouette
 from gancli.data.silhouettes import Fault, faults
 from gancli.data.source import BoundingBox
 from gancli.data.sources.demo import dataset as demo
@@ -68,7 +68,7 @@ POINTS = [(90.0, 100.0), (130.0, 85.0), (165.0, 104.0), (130.0, 120.0)]
 def test_an_ellipse_is_found(bird: tuple[int, ...], ground: tuple[int, ...]) -> None:
     image = painted(OVAL, bird, ground)
     box = box_around(OVAL)
-    probability = estimate_segmentation(image, box, POINTS)
+    probability = estimate_silhouette(image, box, POINTS)
     assert probability.shape == OVAL.shape
     assert probability.dtype == np.uint8
     assert overlap(probability, OVAL) > 0.9
@@ -78,42 +78,42 @@ def test_an_ellipse_is_found(bird: tuple[int, ...], ground: tuple[int, ...]) -> 
 def test_it_is_the_same_every_time_and_leaves_its_arguments_alone() -> None:
     image = painted(OVAL)
     before = image.copy()
-    first, second = (estimate_segmentation(image, box_around(OVAL), POINTS) for _ in range(2))
+    first, second = (estimate_silhouette(image, box_around(OVAL), POINTS) for _ in range(2))
     np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(image, before)
     image.flags.writeable = False
-    np.testing.assert_array_equal(estimate_segmentation(image, box_around(OVAL), POINTS), first)
+    np.testing.assert_array_equal(estimate_silhouette(image, box_around(OVAL), POINTS), first)
 
 
 def test_the_images_resolution_does_not_matter() -> None:
     image, box = painted(OVAL), box_around(OVAL)
     large = np.asarray(Image.fromarray(image).resize((780, 600), Image.Resampling.BICUBIC))
-    probability = estimate_segmentation(
+    probability = estimate_silhouette(
         large,
         BoundingBox(3 * box.x, 3 * box.y, 3 * box.width, 3 * box.height),
         [(3 * x + 1, 3 * y + 1) for x, y in POINTS],
     )
-    small = estimate_segmentation(image, box, POINTS) >= 128
+    small = estimate_silhouette(image, box, POINTS) >= 128
     assert overlap(probability, small.repeat(3, 0).repeat(3, 1)) > 0.95
 
 
 def test_parts_outside_the_box_are_ignored() -> None:
     image, box = painted(OVAL), box_around(OVAL)
-    inside = estimate_segmentation(image, box, POINTS)
+    inside = estimate_silhouette(image, box, POINTS)
     stray = [(5.0, 5.0), (-40.0, 900.0), (box.x + box.width, 100.0), (float("nan"), 100.0)]
-    np.testing.assert_array_equal(estimate_segmentation(image, box, [*stray, *POINTS]), inside)
+    np.testing.assert_array_equal(estimate_silhouette(image, box, [*stray, *POINTS]), inside)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_with_few_parts_the_middle_of_the_box_is_the_start(count: int) -> None:
-    probability = estimate_segmentation(painted(OVAL), box_around(OVAL), POINTS[:count])
+    probability = estimate_silhouette(painted(OVAL), box_around(OVAL), POINTS[:count])
     assert overlap(probability, OVAL) > 0.85
 
 
 def test_parts_in_one_place_count_once() -> None:
     image, box = painted(OVAL), box_around(OVAL)
-    twice = estimate_segmentation(image, box, [*POINTS, *POINTS])
-    np.testing.assert_array_equal(twice, estimate_segmentation(image, box, POINTS))
+    twice = estimate_silhouette(image, box, [*POINTS, *POINTS])
+    np.testing.assert_array_equal(twice, estimate_silhouette(image, box, POINTS))
 
 
 @pytest.mark.parametrize(("x", "y"), [(40, 100), (225, 100), (130, 20), (130, 185), (30, 20)])
@@ -121,14 +121,14 @@ def test_a_bird_at_the_images_edge(x: int, y: int) -> None:
     bird = ellipse(200, 260, x, y, 70, 42)
     points = [(px + x - 130, py + y - 100) for px, py in POINTS]
     box = BoundingBox(x - 70, y - 42, 141, 85)  # reaches beyond the image, as boxes may
-    probability = estimate_segmentation(painted(bird), box, points)
+    probability = estimate_silhouette(painted(bird), box, points)
     assert overlap(probability, bird) > 0.85
     assert not outside(probability, box).any()
 
 
 def test_a_box_that_is_the_image() -> None:
     bird = ellipse(120, 160, 80, 60, 78, 58)
-    probability = estimate_segmentation(
+    probability = estimate_silhouette(
         painted(bird), BoundingBox(0, 0, 160, 120), [(40, 60), (80, 40), (120, 64), (80, 90)]
     )
     assert overlap(probability, bird) > 0.85
@@ -137,7 +137,7 @@ def test_a_box_that_is_the_image() -> None:
 def test_a_thin_tail_reaches_the_side_of_the_box() -> None:
     bird = OVAL.copy()
     bird[96:104, 190:245] = True
-    probability = estimate_segmentation(painted(bird), box_around(bird), POINTS)
+    probability = estimate_silhouette(painted(bird), box_around(bird), POINTS)
     assert (probability[100, 195:243] >= 128).all()
 
 
@@ -146,7 +146,7 @@ def test_ground_of_another_colour_inside_the_box_is_left_out() -> None:
     bird = ellipse(200, 260, 130, 100, 50, 30)
     bird[96:104, 30:230] = True
     bird[30:170, 126:134] = True
-    probability = estimate_segmentation(painted(bird), box_around(bird), [(100, 100), (130, 90), (160, 100)])
+    probability = estimate_silhouette(painted(bird), box_around(bird), [(100, 100), (130, 90), (160, 100)])
     assert overlap(probability, bird) > 0.8
 
 
@@ -155,7 +155,7 @@ def test_a_bird_behind_a_branch_stays_one() -> None:
     image = painted(OVAL)
     image[:, 120:132] = (90, 70, 30)
     points = [(80, 100), (95, 90), (100, 112), (150, 85), (165, 104), (172, 100)]
-    probability = estimate_segmentation(image, box_around(OVAL), points)
+    probability = estimate_silhouette(image, box_around(OVAL), points)
     assert overlap(probability, OVAL) > 0.85
     assert not faults(probability) & Fault.PIECES
 
@@ -163,7 +163,7 @@ def test_a_bird_behind_a_branch_stays_one() -> None:
 def test_one_colour_is_no_error() -> None:
     image = np.full((60, 80, 3), 127, np.uint8)
     box = BoundingBox(20, 15, 40, 30)
-    probability = estimate_segmentation(image, box, [(30, 30), (40, 25), (50, 30)])
+    probability = estimate_silhouette(image, box, [(30, 30), (40, 25), (50, 30)])
     assert probability[30, 40] >= 128
     assert not outside(probability, box).any()
 
@@ -173,19 +173,19 @@ def test_one_colour_is_no_error() -> None:
 def test_tiny_boxes(size: tuple[int, int], points: list[tuple[float, float]]) -> None:
     image = painted(ellipse(30, 40, 20, 15, 10, 8))
     box = BoundingBox(17, 12, *size)
-    probability = estimate_segmentation(image, box, points)
+    probability = estimate_silhouette(image, box, points)
     assert probability.shape == (30, 40)
     assert not outside(probability, box).any()
 
 
 def test_a_image_of_one_pixel() -> None:
     image = np.full((1, 1, 3), 9, np.uint8)
-    assert estimate_segmentation(image, BoundingBox(0, 0, 1, 1), [(0, 0)]).shape == (1, 1)
+    assert estimate_silhouette(image, BoundingBox(0, 0, 1, 1), [(0, 0)]).shape == (1, 1)
 
 
 @pytest.mark.parametrize("box", [BoundingBox(50, 5, 9, 9), BoundingBox(-9, 0, 9, 9), BoundingBox(5, 5, 0, 9)])
 def test_a_box_without_pixels_holds_no_bird(box: BoundingBox) -> None:
-    assert not estimate_segmentation(np.zeros((40, 50, 3), np.uint8), box, [(5, 5)]).any()
+    assert not estimate_silhouette(np.zeros((40, 50, 3), np.uint8), box, [(5, 5)]).any()
 
 
 def test_drawn_birds() -> None:
@@ -196,7 +196,7 @@ def test_drawn_birds() -> None:
             one.plumage, BACKGROUNDS[index % len(BACKGROUNDS)], 64, np.random.default_rng([5, index])
         )
         places = [place for place in drawing.parts.values() if place is not None]
-        probability = estimate_segmentation(np.asarray(drawing.image), BoundingBox(*drawing.box), places)
+        probability = estimate_silhouette(np.asarray(drawing.image), BoundingBox(*drawing.box), places)
         overlaps.append(overlap(probability, np.asarray(drawing.mask) >= 128))
     assert np.mean(overlaps) >= 0.85
     assert np.min(overlaps) >= 0.5

@@ -1,4 +1,4 @@
-"""Segmentations from the raw data to the batch: cropped and flipped like their images, judged, listed, refused."""
+"""Silhouettes from the raw data to the batch: cropped and flipped like their images, judged, listed, refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 
 from gancli.data.images import load_image
 from gancli.data.inspect import contact_sheet, describe
-from gancli.data.loader import BatchSource, evaluation_batches, mask_pyramid
+from gancli.data.loader import BatchSource, evaluation_batches, silhouette_pyramid
 from gancli.data.preparation.plan import make_plan, read_mask_list
 from gancli.data.preparation.prepare import PrepareReport, prepare
 from gancli.data.shards import Dataset, Split
@@ -33,56 +33,56 @@ def prepared(raw: Path, out: Path, **options: object) -> tuple[PrepareReport, Da
     return report, Dataset.open(out)
 
 
-def segmentation_file(raw: Path, number: int) -> Path:
+def silhouette_file(raw: Path, number: int) -> Path:
     return sorted(raw.glob("CUB_200_2011/segmentations/*/*.png"))[number]
 
 
 def on_the_bird(split: Split, index: int) -> float:
-    """How far the images' colour differs between inside and outside of the segmentation, in grey levels."""
-    image, inside = split.image(index).astype(float), split.segmentation(index) >= 128
+    """How far the images' colour differs between inside and outside of the silhouette, in grey levels."""
+    image, inside = split.image(index).astype(float), split.silhouette(index) >= 128
     colour = image[inside].mean(axis=0)
     return float(np.abs(image[inside] - colour).mean())
 
 
-def test_a_segmentation_lies_on_its_object(split: Split) -> None:
+def test_a_silhouette_lies_on_its_object(split: Split) -> None:
     for index in range(len(split)):
-        assert split.segmentation(index).shape == split.shape(index)
+        assert split.silhouette(index).shape == split.shape(index)
         assert on_the_bird(split, index) < 12  # one colour within, but for JPEG and the rim
-        window = split.segmentation_crop(index, 2, 1, 32)
-        assert np.array_equal(window, split.segmentation(index)[2:34, 1:33])
+        window = split.silhouette_crop(index, 2, 1, 32)
+        assert np.array_equal(window, split.silhouette(index)[2:34, 1:33])
 
 
 def test_the_report_counts_what_is_good(tiny_raw_cub: Path, tmp_path: Path) -> None:
-    key = segmentation_file(tiny_raw_cub, 6)
+    key = silhouette_file(tiny_raw_cub, 6)
     Image.new("L", Image.open(key).size).save(key)  # empty
     whole = key.with_name("Bird_0008.png")
     Image.new("L", Image.open(whole).size, 255).save(whole)  # all of the image
     key.with_name("Bird_0009.png").unlink()
     report, dataset = prepared(tiny_raw_cub, tmp_path / "out")
-    entry = report.segmentations
-    assert entry == dataset.manifest.segmentations
+    entry = report.silhouettes
+    assert entry == dataset.manifest.silhouettes
     assert entry is not None
     assert entry.method == "official"
     assert entry.usable == {"train": 9, "test": 12}
     assert entry.faults["train"] == {"missing": 1, "empty": 1, "large": 1, "border": 1}
-    faults = dataset.split("train").segmentation_faults
+    faults = dataset.split("train").silhouette_faults
     assert sorted(faults[faults > 0].tolist()) == sorted(
         [Fault.MISSING, Fault.EMPTY, Fault.LARGE | Fault.BORDER]
     )
     assert verify(tmp_path / "out") == []
     again, _ = prepared(tiny_raw_cub, tmp_path / "out")
     assert again.already_complete
-    assert again.segmentations == entry
+    assert again.silhouettes == entry
 
 
 def test_a_list_overrules_the_filter(tiny_raw_cub: Path, tmp_path: Path) -> None:
     listed = tmp_path / "good.txt"
     listed.write_text("002.Laysan_Albatross/Bird_0007.jpg\n\n002.Laysan_Albatross/Bird_0008\n")
-    report, dataset = prepared(tiny_raw_cub, tmp_path / "out", mask_list=read_mask_list(listed))
-    assert report.segmentations is not None
-    assert report.segmentations.usable == {"train": 2, "test": 0}
+    report, dataset = prepared(tiny_raw_cub, tmp_path / "out", silhouette_list=read_mask_list(listed))
+    assert report.silhouettes is not None
+    assert report.silhouettes.usable == {"train": 2, "test": 0}
     split = dataset.split("train")
-    usable = np.flatnonzero(split.segmentation_faults == 0)
+    usable = np.flatnonzero(split.silhouette_faults == 0)
     assert [split.keys[index] for index in usable] == [f"002.Laysan_Albatross/Bird_000{n}" for n in (7, 8)]
 
 
@@ -92,21 +92,23 @@ def test_lists_that_name_nothing(tiny_raw_cub: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="names no image"):
         read_mask_list(empty)
     with pytest.raises(DataError, match="names none of its images"):
-        make_plan(cub.read(tiny_raw_cub), mask_list={"somebody/else"})
+        make_plan(cub.read(tiny_raw_cub), silhouette_list={"somebody/else"})
     with pytest.raises(UsageError, match="no masks are asked for"):
-        make_plan(cub.read(tiny_raw_cub, segmentations="none"), mask_list={"002.Laysan_Albatross/Bird_0007"})
+        make_plan(
+            cub.read(tiny_raw_cub, silhouettes="none"), silhouette_list={"002.Laysan_Albatross/Bird_0007"}
+        )
 
 
-def test_a_segmentation_of_another_size_than_its_image(tiny_raw_cub: Path, tmp_path: Path) -> None:
-    Image.new("L", (9, 9), 255).save(segmentation_file(tiny_raw_cub, 0))
+def test_a_silhouette_of_another_size_than_its_image(tiny_raw_cub: Path, tmp_path: Path) -> None:
+    Image.new("L", (9, 9), 255).save(silhouette_file(tiny_raw_cub, 0))
     with pytest.raises(DataError, match=r"Bird_0001\.png is 9 x 9 pixels"):
         prepared(tiny_raw_cub, tmp_path / "out")
 
 
 def test_other_segmentations_are_other_settings(tiny_raw_cub: Path, tmp_path: Path) -> None:
     prepared(tiny_raw_cub, tmp_path / "out")
-    with pytest.raises(UsageError, match="segmentations: official there, none asked for"):
-        prepare(cub.read(tiny_raw_cub, segmentations="none"), tmp_path / "out", image_size=32)
+    with pytest.raises(UsageError, match="silhouettes: official there, none asked for"):
+        prepare(cub.read(tiny_raw_cub, silhouettes="none"), tmp_path / "out", image_size=32)
     with pytest.raises(UsageError, match="crop:"):
         prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=32, crop="ratio75")
 
@@ -122,15 +124,15 @@ def test_estimated_from_parts(tiny_raw_cub: Path, tmp_path: Path) -> None:
         )
     )
     report = prepare(
-        cub.read(tiny_raw_cub, segmentations="estimate"), tmp_path / "estimate", image_size=32, jobs=2
+        cub.read(tiny_raw_cub, silhouettes="estimate"), tmp_path / "estimate", image_size=32, jobs=2
     )
-    assert report.segmentations is not None
-    assert report.segmentations.method == METHOD
+    assert report.silhouettes is not None
+    assert report.silhouettes.method == METHOD
     _, true = prepared(tiny_raw_cub, tmp_path / "official")
     estimated = Dataset.open(tmp_path / "estimate").split("train")
     overlaps = []
     for index in range(len(estimated)):
-        ours, theirs = (s.segmentation(index) >= 128 for s in (estimated, true.split("train")))
+        ours, theirs = (s.silhouette(index) >= 128 for s in (estimated, true.split("train")))
         overlaps.append((ours & theirs).sum() / (ours | theirs).sum())
     assert np.mean(overlaps) > 0.8
 
@@ -144,25 +146,25 @@ def test_three_quarters_crop_is_square_and_closer(tiny_raw_cub: Path, tmp_path: 
             assert ours.shape(index) == (38, 38)
             assert on_the_bird(ours, index) < 12
         shares = [
-            np.mean([(split.segmentation(index) >= 128).mean() for index in range(len(split))])
+            np.mean([(split.silhouette(index) >= 128).mean() for index in range(len(split))])
             for split in (ours, theirs)
         ]
         assert shares[0] > shares[1]
 
 
 def test_masks_follow_their_images(split: Split) -> None:
-    source = BatchSource(split, sizes=(32,), batch=4, words=0, seed=3, mask_sizes=(32, 16))
+    source = BatchSource(split, sizes=(32,), batch=4, words=0, seed=3, silhouette_sizes=(32, 16))
     flipped = 0
     for step in range(6):
         batch = source[step]
-        whole, small = batch.masks
+        whole, small = batch.silhouettes
         assert (whole.shape, small.shape) == ((4, 1, 32, 32), (4, 1, 16, 16))
         assert set(whole.unique().tolist()) == {-1.0, 1.0}
         for image, mask in zip(batch.images[0], whole, strict=True):
             inside = image[:, mask[0] > 0]  # (3, n)
             assert (inside - inside.mean(dim=1, keepdim=True)).abs().mean() < 0.1
             flipped += int(not torch.equal(mask, mask.flip(-1)))
-        alone = BatchSource(split, sizes=(), batch=4, words=0, seed=3, mask_sizes=(32, 16))[step]
+        alone = BatchSource(split, sizes=(), batch=4, words=0, seed=3, silhouette_sizes=(32, 16))[step]
         assert alone.images == ()
         assert torch.equal(alone.masks[0], whole)
     assert flipped > 0
@@ -172,15 +174,15 @@ def test_a_mask_is_decided_after_it_is_resized() -> None:
     probabilities = torch.zeros(1, 1, 4, 4, dtype=torch.uint8)
     probabilities[..., :2, :2] = torch.tensor([[255, 255], [255, 0]], dtype=torch.uint8)
     probabilities[..., 3, 3] = 255
-    (small,) = mask_pyramid(probabilities, (2,))
+    (small,) = silhouette_pyramid(probabilities, (2,))
     assert small[0, 0].tolist() == [[1.0, -1.0], [-1.0, -1.0]]
 
 
 def test_every_mask_once_in_evaluation(split: Split) -> None:
-    batches = list(evaluation_batches(split, sizes=(), batch=5, words=0, mask_sizes=(32,)))
+    batches = list(evaluation_batches(split, sizes=(), batch=5, words=0, silhouette_sizes=(32,)))
     assert [len(batch) for batch in batches] == [5, 5, 2]
     assert [index for batch in batches for index in batch.indices.tolist()] == list(range(12))
-    first = split.segmentation(0)
+    first = split.silhouette(0)
     height, width = first.shape
     centre = first[(height - 32) // 2 :, (width - 32) // 2 :][:32, :32] >= 128
     assert torch.equal(batches[0].masks[0][0, 0] > 0, torch.from_numpy(centre))
@@ -189,7 +191,9 @@ def test_every_mask_once_in_evaluation(split: Split) -> None:
 def test_wrong_attributes_always_differ(split: Split) -> None:
     attributes = split.attributes
     assert attributes is not None
-    source = BatchSource(split, sizes=(), batch=4, words=0, seed=0, mask_sizes=(16,), attributes=attributes)
+    source = BatchSource(
+        split, sizes=(), batch=4, words=0, seed=0, silhouette_sizes=(16,), attributes=attributes
+    )
     drawn = set()
     for step in range(12):
         batch = source[step]
@@ -206,7 +210,7 @@ def test_wrong_attributes_always_differ(split: Split) -> None:
             batch=2,
             words=0,
             seed=0,
-            mask_sizes=(16,),
+            silhouette_sizes=(16,),
             attributes=attributes,
             rank=rank,
             world=2,
@@ -225,21 +229,21 @@ def test_attributes_that_are_all_the_same_are_refused(split: Split) -> None:
         BatchSource(split, sizes=(), batch=4, words=0, seed=0, attributes=np.zeros_like(attributes))
 
 
-def test_a_dataset_without_segmentations(tiny_raw_cub: Path, tmp_path: Path) -> None:
-    prepare(cub.read(tiny_raw_cub, segmentations="none"), tmp_path / "out", image_size=32)
+def test_a_dataset_without_silhouettes(tiny_raw_cub: Path, tmp_path: Path) -> None:
+    prepare(cub.read(tiny_raw_cub, silhouettes="none"), tmp_path / "out", image_size=32)
     dataset = Dataset.open(tmp_path / "out")
     split = dataset.split("train")
-    assert not split.has_segmentations
+    assert not split.has_silhouettes
     for ask in (
-        lambda: split.segmentation(0),
-        lambda: split.segmentation_faults,
-        lambda: BatchSource(split, sizes=(32,), batch=4, words=0, seed=0, mask_sizes=(32,)),
+        lambda: split.silhouette(0),
+        lambda: split.silhouette_faults,
+        lambda: BatchSource(split, sizes=(32,), batch=4, words=0, seed=0, silhouette_sizes=(32,)),
         lambda: contact_sheet(dataset, outlines=True),
     ):
         with pytest.raises(DataError, match="where on its images the object is"):
             ask()
     assert describe(dataset).silhouettes == ""
-    assert "segmentations" not in (tmp_path / "out/dataset.json").read_text()
+    assert "silhouettes" not in (tmp_path / "out/dataset.json").read_text()
 
 
 def test_outlines_on_the_contact_sheet(tiny_dataset: Path) -> None:
@@ -258,9 +262,7 @@ def test_damage_is_found(tiny_raw_cub: Path, tmp_path: Path) -> None:
     prepared(tiny_raw_cub, tmp_path / "out")
     manifest = tmp_path / "out/dataset.json"
     manifest.write_text(manifest.read_text().replace('"test": 12\n', '"test": 11\n'))
-    assert any(
-        "11 segmentations of test are good, the shards 12" in line for line in verify(tmp_path / "out")
-    )
+    assert any("11 silhouettes of test are good, the shards 12" in line for line in verify(tmp_path / "out"))
 
 
 def test_contradictory_attributes_are_told(tiny_raw_cub: Path) -> None:
@@ -277,13 +279,13 @@ def test_contradictory_attributes_are_told(tiny_raw_cub: Path) -> None:
 
 
 def test_the_image_is_what_it_was(tiny_raw_cub: Path, tmp_path: Path) -> None:
-    """Segmentations change nothing about the images beside them."""
+    """Silhouettes change nothing about the images beside them."""
     _, with_masks = prepared(tiny_raw_cub, tmp_path / "with")
-    prepare(cub.read(tiny_raw_cub, segmentations="none"), tmp_path / "without", image_size=32)
+    prepare(cub.read(tiny_raw_cub, silhouettes="none"), tmp_path / "without", image_size=32)
     without = Dataset.open(tmp_path / "without").split("train")
     for index in range(len(without)):
         assert np.array_equal(with_masks.split("train").image(index), without.image(index))
     assert (
-        load_image(segmentation_file(tiny_raw_cub, 0)).size
+        load_image(silhouette_file(tiny_raw_cub, 0)).size
         == load_image(sorted(tiny_raw_cub.glob("CUB_200_2011/images/*/*.jpg"))[0]).size
     )

@@ -18,7 +18,7 @@ from gancli.data.silhouettes import (
     REASONS,
     Fault,
     faults,
-    read_segmentation,
+    read_silhouette,
 )
 
 Pixels = NDArray[np.uint8]
@@ -96,7 +96,7 @@ def save(image: Image.Image, folder: Path, suffix: str = ".png") -> Path:
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "LA", "RGBA", "P"])
 def test_the_channel_of_any_mode(mode: str, tmp_path: Path) -> None:
-    read = read_segmentation(save(Image.fromarray(RAMP).convert(mode), tmp_path), (8, 6))
+    read = read_silhouette(save(Image.fromarray(RAMP).convert(mode), tmp_path), (8, 6))
     np.testing.assert_array_equal(read, RAMP)
     assert read.dtype == np.uint8
 
@@ -105,36 +105,36 @@ def test_the_channel_of_any_mode(mode: str, tmp_path: Path) -> None:
 def test_alpha_is_ignored_where_the_colour_varies(mode: str, tmp_path: Path) -> None:
     image = Image.fromarray(RAMP).convert(mode)
     image.putalpha(Image.fromarray(RAMP[::-1].copy()))
-    np.testing.assert_array_equal(read_segmentation(save(image, tmp_path), (8, 6)), RAMP)
+    np.testing.assert_array_equal(read_silhouette(save(image, tmp_path), (8, 6)), RAMP)
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
 def test_alpha_counts_where_only_it_varies(mode: str, tmp_path: Path) -> None:
     image = Image.new("L", (8, 6), 255).convert(mode)
     image.putalpha(Image.fromarray(RAMP))
-    np.testing.assert_array_equal(read_segmentation(save(image, tmp_path), (8, 6)), RAMP)
+    np.testing.assert_array_equal(read_silhouette(save(image, tmp_path), (8, 6)), RAMP)
 
 
 def test_one_opaque_colour_is_that_colour(tmp_path: Path) -> None:
     path = save(Image.new("RGBA", (8, 6), (200, 200, 200, 255)), tmp_path)
-    assert (read_segmentation(path, (8, 6)) == 200).all()
+    assert (read_silhouette(path, (8, 6)) == 200).all()
 
 
 def test_colours_count_by_luminance(tmp_path: Path) -> None:
     path = save(Image.new("RGB", (8, 6), (0, 255, 0)), tmp_path)
-    assert (read_segmentation(path, (8, 6)) == 150).all()
+    assert (read_silhouette(path, (8, 6)) == 150).all()
 
 
 def test_palette_colours_count_not_their_numbers(tmp_path: Path) -> None:
     image = Image.fromarray((RAMP > 99).astype(np.uint8), "L").convert("P")
     image.putpalette([255, 255, 255, 0, 0, 0])
-    read = read_segmentation(save(image, tmp_path), (8, 6))
+    read = read_silhouette(save(image, tmp_path), (8, 6))
     np.testing.assert_array_equal(read, np.where(RAMP > 99, 0, 255))
 
 
 def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
     path = save(Image.fromarray(RAMP.astype(np.uint16) * 257), tmp_path)
-    np.testing.assert_array_equal(read_segmentation(path, (8, 6)), RAMP)
+    np.testing.assert_array_equal(read_silhouette(path, (8, 6)), RAMP)
 
 
 @pytest.mark.parametrize("kind", ["1 bit", "8 bits", "16 bits", "RGB"])
@@ -146,37 +146,37 @@ def test_zeros_and_ones_are_certain(kind: str, tmp_path: Path) -> None:
         "16 bits": Image.fromarray(bird.astype(np.uint16)),
         "RGB": Image.fromarray(bird.astype(np.uint8)).convert("RGB"),
     }[kind]
-    read = read_segmentation(save(image, tmp_path), (8, 6))
+    read = read_silhouette(save(image, tmp_path), (8, 6))
     np.testing.assert_array_equal(read, np.where(bird, 255, 0))
     assert read.dtype == np.uint8
 
 
 def test_nothing_stays_nothing(tmp_path: Path) -> None:
-    assert not read_segmentation(save(Image.new("L", (8, 6)), tmp_path), (8, 6)).any()
+    assert not read_silhouette(save(Image.new("L", (8, 6)), tmp_path), (8, 6)).any()
 
 
 def test_jpeg(tmp_path: Path) -> None:
-    read = read_segmentation(save(Image.fromarray(RAMP), tmp_path, ".jpg"), (8, 6))
+    read = read_silhouette(save(Image.fromarray(RAMP), tmp_path, ".jpg"), (8, 6))
     assert np.abs(read.astype(int) - RAMP).max() < 32
 
 
 def test_another_size_than_its_image(tmp_path: Path) -> None:
     path = save(Image.new("L", (30, 40)), tmp_path)
     with pytest.raises(UnusableImage) as caught:
-        read_segmentation(path, (60, 40))
-    assert str(caught.value) == "segmentation bird.png is 30 x 40 pixels, its image 60 x 40"
+        read_silhouette(path, (60, 40))
+    assert str(caught.value) == "silhouette bird.png is 30 x 40 pixels, its image 60 x 40"
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UnusableImage, match=r"bird\.png is missing"):
-        read_segmentation(tmp_path / "bird.png", (8, 6))
+        read_silhouette(tmp_path / "bird.png", (8, 6))
     whole = save(Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 80), np.uint8)), tmp_path)
     whole.write_bytes(whole.read_bytes()[:900])
     with pytest.raises(UnusableImage, match=r"bird\.png cannot be decoded"):
-        read_segmentation(whole, (80, 60))
+        read_silhouette(whole, (80, 60))
     whole.write_text("no image")
     with pytest.raises(UnusableImage, match="not an image"):
-        read_segmentation(whole, (80, 60))
+        read_silhouette(whole, (80, 60))
     floats = save(Image.fromarray(RAMP.astype(np.float32)), tmp_path, ".tif")
     with pytest.raises(UnusableImage, match="unknown range"):
-        read_segmentation(floats, (8, 6))
+        read_silhouette(floats, (8, 6))

@@ -11,7 +11,7 @@ from gancli.losses.matching import (
     damsm_losses,
     global_matching_loss,
     matching_loss,
-    word_mask,
+    padding_mask,
     word_region_similarity,
 )
 
@@ -65,7 +65,7 @@ def tensors(features):
     result = {name: torch.tensor(value) for name, value in features.items()}
     for name in ("regions", "code", "words", "sentence"):
         result[name] = result[name].float()
-    result["mask"] = word_mask(result.pop("lengths"), 7)
+    result["mask"] = padding_mask(result.pop("lengths"), 7)
     return result
 
 

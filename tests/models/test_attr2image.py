@@ -240,15 +240,15 @@ def test_at_first_the_noise_of_the_condition_leaves_the_attributes_apart(build):
 
 
 def test_the_patch_of_a_local_score_has_46_pixels():
-    judge = local_discriminator(width=4).eval().double()
-    nn.init.normal_(judge[-1].weight)
+    discriminator = local_discriminator(width=4).eval().double()
+    nn.init.normal_(discriminator[-1].weight)
     images = torch.randn(1, 1, 64, 64, dtype=torch.float64)
-    before = judge(images)[0, 0]
+    before = discriminator(images)[0, 0]
 
     def changed(row: int, column: int) -> bool:
         other = images.clone()
         other[0, 0, row, column] += 1
-        return bool(judge(other)[0, 0, 1, 1] != before[1, 1])
+        return bool(discriminator(other)[0, 0, 1, 1] != before[1, 1])
 
     seen = [x for x in range(64) if changed(30, x)]
     assert seen == list(range(9, 55)), "46 pixels around the middle"
@@ -256,16 +256,16 @@ def test_the_patch_of_a_local_score_has_46_pixels():
 
 
 def test_a_global_score_sees_all_pixels():
-    judge = global_discriminator(width=4).eval().double()
+    discriminator = global_discriminator(width=4).eval().double()
     images = torch.randn(1, 1, 64, 64, dtype=torch.float64, requires_grad=True)
-    judge(images).sum().backward()
+    discriminator(images).sum().backward()
     assert (images.grad != 0).all()
 
 
 def test_a_pixel_score_sees_its_pixel():
-    judge = pixel_discriminator(width=4).eval()
+    discriminator = pixel_discriminator(width=4).eval()
     images = torch.randn(1, 1, 8, 8, requires_grad=True)
-    judge(images)[0, 0, 3, 5].backward()
+    discriminator(images)[0, 0, 3, 5].backward()
     assert images.grad.nonzero().tolist() == [[0, 0, 3, 5]]
 
 
@@ -281,9 +281,9 @@ def test_no_silhouette_depends_on_the_others():
 def test_no_image_depends_on_the_others():
     generator = image_generator().eval()
     batch, (_, condition_noise) = batch_of(), noises()
-    together = generator(batch.masks[0], batch.attributes, condition_noise).images
+    together = generator(batch.silhouettes[0], batch.attributes, condition_noise).images
     order = torch.tensor([2, 0, 3, 1])
-    permuted = generator(batch.masks[0][order], batch.attributes[order], condition_noise[order]).images
+    permuted = generator(batch.silhouettes[0][order], batch.attributes[order], condition_noise[order]).images
     torch.testing.assert_close(permuted, together[order], atol=1e-5, rtol=1e-5)
 
 
@@ -294,7 +294,8 @@ def test_both_stages_hear_their_attributes(inject):
     shapes = [first(a, noise, condition_noise).shapes for a in (batch.attributes, 1 - batch.attributes)]
     assert not torch.equal(*shapes)
     images = [
-        second(batch.masks[0], a, condition_noise).images for a in (batch.attributes, 1 - batch.attributes)
+        second(batch.silhouettes[0], a, condition_noise).images
+        for a in (batch.attributes, 1 - batch.attributes)
     ]
     assert not torch.equal(*images)
 
@@ -323,7 +324,7 @@ def test_dropout_is_of_training_unless_asked_for():
     batch, (_, condition_noise) = batch_of(), noises()
 
     def repeatable(generator: ImageGenerator) -> bool:
-        passes = [generator(batch.masks[0], batch.attributes, condition_noise).images for _ in range(2)]
+        passes = [generator(batch.silhouettes[0], batch.attributes, condition_noise).images for _ in range(2)]
         return torch.equal(*passes)
 
     assert not repeatable(image_generator(size=SIZE).train())
@@ -367,9 +368,9 @@ def test_shape_noise_coarsens_some_of_the_silhouettes(share):
     model.generator.register_forward_pre_hook(lambda module, args: given.append(args[0]))
     torch.manual_seed(1)
     model.begin(batch)
-    coarse = coarsen_shapes(batch.masks[0])
+    coarse = coarsen_shapes(batch.silhouettes[0])
     is_coarse = [torch.equal(a, b) for a, b in zip(given[0], coarse, strict=True)]
-    is_exact = [torch.equal(a, b) for a, b in zip(given[0], batch.masks[0], strict=True)]
+    is_exact = [torch.equal(a, b) for a, b in zip(given[0], batch.silhouettes[0], strict=True)]
     assert all(a != b for a, b in zip(is_coarse, is_exact, strict=True))
     assert 0.2 <= np.mean(is_coarse) <= 0.8 if share == 0.5 else np.mean(is_coarse) == share
 
@@ -402,7 +403,7 @@ def test_discriminator_losses_are_the_papers(stage, negative_weight):
     frozen_statistics(model)
     batch = batch_of()
     step = model.begin(batch)
-    x = batch.masks[0] if stage == "shape" else batch.images[0]
+    x = batch.silhouettes[0] if stage == "shape" else batch.images[0]
     drawn = step.output.shapes if stage == "shape" else step.output.images
     total = sum(sum(phase.loss(step).values()).item() for phase in model.phases[:-1])
 
@@ -412,7 +413,7 @@ def test_discriminator_losses_are_the_papers(stage, negative_weight):
     expected = mean_square(d_c(x, batch.attributes), 1)
     expected += negative_weight * mean_square(d_c(x, batch.wrong_attributes), 0)
     expected += negative_weight * mean_square(d_c(drawn, batch.attributes), 0)
-    for d_i in model.judges.values():
+    for d_i in model.discriminators.values():
         expected += mean_square(d_i(x), 1) + mean_square(d_i(drawn), 0)
     assert total == pytest.approx(expected, rel=1e-5)
 
@@ -424,8 +425,8 @@ def test_stage_ones_objective_is_the_papers():
     x_g = step.output.shapes
     scores = model.conditional.logits(model.conditional(x_g), step.attributes)
     expected = mean_square(scores, 1)
-    expected += 0.7 * mean_square(model.judges["global"](x_g), 1)
-    expected += 0.3 * mean_square(model.judges["local"](x_g), 1)
+    expected += 0.7 * mean_square(model.discriminators["global"](x_g), 1)
+    expected += 0.3 * mean_square(model.discriminators["local"](x_g), 1)
     expected += 2.0 * kl(step.output.mean, step.output.log_sigma)
     terms = model.generator_terms(step)
     assert set(terms) == {"conditional", "global", "local", "kl"}
@@ -439,7 +440,7 @@ def test_stage_twos_objective_is_the_papers():
     step = model.begin(batch)
     x_g, y = step.output.images, batch.images[0]
     expected = mean_square(model.conditional.logits(model.conditional(x_g), batch.attributes), 1)
-    expected += 0.7 * mean_square(model.judges["global"](x_g), 1)
+    expected += 0.7 * mean_square(model.discriminators["global"](x_g), 1)
     expected += 10.0 * np.abs(x_g.detach().double().numpy() - y.double().numpy()).mean()
     expected += 2.0 * kl(step.output.mean, step.output.log_sigma)
     terms = model.generator_terms(step)
@@ -452,7 +453,7 @@ def test_what_stage_twos_discriminators_see(sees):
     model = image_stage(d_sees_shape=sees, shape_noise=1.0)
     batch = batch_of()
     seen = []
-    for network in (model.judges["global"], model.conditional):
+    for network in (model.discriminators["global"], model.conditional):
         network.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     step = model.begin(batch)
     for phase in model.phases:
@@ -461,7 +462,9 @@ def test_what_stage_twos_discriminators_see(sees):
     for images in seen:
         assert images.shape[1] == 3 + sees
         if sees:
-            assert torch.equal(images[:, 3:], coarsen_shapes(batch.masks[0])), "what the generator was given"
+            assert torch.equal(images[:, 3:], coarsen_shapes(batch.silhouettes[0])), (
+                "what the generator was given"
+            )
     expected = (step.output.images - batch.images[0]).abs().mean().item() * model.l1_weight
     assert model.generator_terms(step)["l1"].item() == pytest.approx(expected, rel=1e-5)
 
@@ -469,7 +472,9 @@ def test_what_stage_twos_discriminators_see(sees):
 def test_real_and_generated_images_share_no_batch_statistics():
     model = shape_stage()
     step = model.begin(batch_of())
-    for phase, network in zip(model.phases, [*model.judges.values(), model.conditional], strict=False):
+    for phase, network in zip(
+        model.phases, [*model.discriminators.values(), model.conditional], strict=False
+    ):
         seen = []
         network.register_forward_pre_hook(lambda module, args, seen=seen: seen.append(args[0]))
         phase.loss(step)
@@ -530,7 +535,9 @@ def test_the_phases():
 
 def test_an_unconditional_stage_needs_no_attributes():
     batch = batch_of()
-    bare = Batch(batch.images, batch.tokens, batch.lengths, batch.class_ids, batch.indices, masks=batch.masks)
+    bare = Batch(
+        batch.images, batch.tokens, batch.lengths, batch.class_ids, batch.indices, masks=batch.silhouettes
+    )
     model = shape_stage(conditional=False)
     step = model.begin(bare)
     assert all(torch.isfinite(sum(phase.loss(step).values())) for phase in model.phases)

@@ -16,7 +16,7 @@ from torch import nn
 
 from gancli.data.holes import Holes
 from gancli.data.loader import Batch
-from gancli.losses.matching import word_mask
+from gancli.losses.matching import padding_mask
 from gancli.models.csfgan import (
     CSFGAN,
     DilatedHalving,
@@ -65,7 +65,7 @@ def center(size: int = SIZE, batch: int = 3) -> torch.Tensor:
 def inputs(size: int = SIZE, words: int = 5):
     generator = torch.Generator().manual_seed(1)
     lengths = torch.tensor([5, 2, 3])
-    mask = word_mask(lengths, words)
+    mask = padding_mask(lengths, words)
     return {
         "images": torch.rand(3, 3, size, size, generator=generator) * 2 - 1,
         "holes": center(size),
@@ -151,7 +151,7 @@ class TestPaperScale:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"fusion": fusion, "mask_channel": mask}
+        {"fusion": fusion, "hole_channel": mask}
         for fusion in ("both", "sentence", "word", "none")
         for mask in (0, 1)
     ],

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gancli.data.loader import Batch
-from gancli.losses.matching import word_mask
+from gancli.losses.matching import padding_mask
 from gancli.models.csfgan import CSFGAN, Discriminator, Generator, Weights, WordLocalDiscriminator
 from tests.models.toy import train
 
@@ -55,7 +55,7 @@ def share_right(generator: Generator) -> float:
     noise = torch.randn(len(labels), 2 * NOISE).split(NOISE, dim=1)
     generator.eval()
     filled = generator(
-        shown.images[0], hole(len(labels)), sentence, words, word_mask(shown.lengths, 2), *noise
+        shown.images[0], hole(len(labels)), sentence, words, padding_mask(shown.lengths, 2), *noise
     )
     generator.train()
     colours = filled.raw[:, :, 8:24, 8:24].mean(dim=(2, 3))

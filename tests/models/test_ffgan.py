@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from gancli.data.loader import Batch
-from gancli.losses.matching import word_mask
+from gancli.losses.matching import padding_mask
 from gancli.models.ffgan import (
     FFGAN,
     AffineFusion,
@@ -32,7 +32,7 @@ def small_generator(**changes) -> Generator:
 def condition(batch: int = 3, words: int = 5):
     generator = torch.Generator().manual_seed(1)
     lengths = torch.tensor([5, 2, 3, 1])[:batch]
-    mask = word_mask(lengths, words)
+    mask = padding_mask(lengths, words)
     features = torch.randn(batch, TEXT_DIM, words, generator=generator) * mask[:, None]
     return {
         "sentence": torch.randn(batch, TEXT_DIM, generator=generator),

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from gancli.data.loader import Batch
-from gancli.losses.matching import word_mask
+from gancli.losses.matching import padding_mask
 from gancli.models.ffgan import FFGAN, Discriminator, Generator
 from tests.models.toy import train
 
@@ -55,7 +55,7 @@ def test_adversarial_training_alone_teaches_the_condition():
         tokens = torch.arange(len(COLOURS)).repeat(25)[:, None] + 1
         words, sentence = text(tokens, torch.ones(len(tokens)))
         with torch.no_grad():
-            mask = word_mask(torch.ones(len(tokens)), 1)
+            mask = padding_mask(torch.ones(len(tokens)), 1)
             images = generator(sentence, words, mask, torch.randn(100, 8), torch.randn(100, 8)).images[-1]
         nearest = torch.cdist(images.mean(dim=(2, 3)), COLOURS).argmin(dim=1)
         return (nearest == tokens[:, 0] - 1).float().mean().item()

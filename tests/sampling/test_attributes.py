@@ -119,7 +119,7 @@ def test_the_datasets_own_silhouettes(tiny_attr2image: Path, tiny_dataset: Path,
     assert report.sampling.shapes == "data"
     split = Dataset.open(tiny_dataset).split("test")
     for row in read_samples(out):
-        whole = split.segmentation(split.find(row.key))
+        whole = split.silhouette(split.find(row.key))
         height, width = whole.shape
         centre = whole[(height - 32) // 2 :, (width - 32) // 2 :][:32, :32]
         assert np.array_equal(pixels(out / row.shape) > 0, centre >= 128)

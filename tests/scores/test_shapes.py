@@ -178,10 +178,10 @@ def first_of_each_split(raw: Path) -> list[str]:
 def real_masks(dataset: Path, split: str) -> Masks:
     """Those that pass the filter."""
     opened = Dataset.open(dataset).split(split)
-    (batch,) = evaluation_batches(opened, sizes=(), batch=100, words=0, mask_sizes=(32,))
-    kept = np.array([bool(opened.segmentation(index).any()) for index in range(len(opened))])
+    (batch,) = evaluation_batches(opened, sizes=(), batch=100, words=0, silhouette_sizes=(32,))
+    kept = np.array([bool(opened.silhouette(index).any()) for index in range(len(opened))])
     assert (~kept).sum() == 1
-    return (batch.masks[0][:, 0].numpy() > 0)[kept]
+    return (batch.silhouettes[0][:, 0].numpy() > 0)[kept]
 
 
 def write_folder(
@@ -328,7 +328,7 @@ def test_the_statistics_of_real_masks_are_kept(
 
 def test_folders_without_silhouettes_are_refused(dataset: Path, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "shapes", masks(3, 32), dataset)
-    prepare(demo.read(dataset.parent / "raw", segmentations="none"), tmp_path / "without", image_size=32)
+    prepare(demo.read(dataset.parent / "raw", silhouettes="none"), tmp_path / "without", image_size=32)
     with pytest.raises(DataError, match="does not say where on its images the object is"):
         score(folder, data=f"{tmp_path / 'without'}:test")
     row = GeneratedImage("0.png", "a bird", "", None, 0, 0, 32)

@@ -93,10 +93,10 @@ def test_only_usable_silhouettes_are_learned_from(
     split = Dataset.open(tiny_dataset).split("train")
     faults = np.zeros(len(split), np.uint8)
     faults[:3] = Fault.BORDER, Fault.EMPTY, Fault.MISSING | Fault.BORDER
-    monkeypatch.setattr(Split, "segmentation_faults", faults)
+    monkeypatch.setattr(Split, "silhouette_faults", faults)
     assert usable_images(split, filtered=True).tolist() == list(range(3, len(split)))
     assert usable_images(split, filtered=False).tolist() == [0, *range(3, len(split))]
-    monkeypatch.setattr(Split, "segmentation_faults", np.full(len(split), Fault.SMALL, np.uint8))
+    monkeypatch.setattr(Split, "silhouette_faults", np.full(len(split), Fault.SMALL, np.uint8))
     with pytest.raises(DataError, match="none of the"):
         usable_images(split, filtered=True)
 

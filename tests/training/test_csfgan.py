@@ -90,7 +90,7 @@ def test_a_resumed_run_ends_with_the_same_weights(
         (("loss.edge=0.1", "loss.edge_operator=laplace8"), "CSF-GAN, lambda_edge 0.1"),
         (("loss.gan=bce", "model.discriminator_input=single", "model.word_pool=mean-feat"), "CSF-GAN"),
         (
-            ("model.mask_channel=true", "holes.kind=irregular", "loss.word_mismatch=true", "loss.kl=1"),
+            ("model.hole_channel=true", "holes.kind=irregular", "loss.word_mismatch=true", "loss.kl=1"),
             "CSF-GAN",
         ),
     ],

@@ -82,7 +82,7 @@ class Record:
     """An image of the plan: its sample with captions cleaned and those without a known word left out.
 
     `recordings` count these captions; there are none where recordings are not asked for. `listed` says whether the
-    list of good segmentations names the image; None where there is no list.
+    list of good silhouettes names the image; None where there is no list.
     """
 
     sample: Sample
@@ -111,7 +111,7 @@ class Plan:
         bad: Records the source could not use; images that cannot be decoded are only known later.
         crop: What is cut out around a box.
         speech: How captions are spoken; None where they are not.
-        segmentations: Where segmentations come from: "official", or how they are estimated; None where there are none.
+        silhouettes: Where silhouettes come from: "official", or how they are estimated; None where there are none.
         bytes: Size of the shards for raw pixels of the usual 4:3, as an estimate; JPEG takes about a sixth. Speech
             counts with four seconds a clip.
     """
@@ -124,7 +124,7 @@ class Plan:
     shards: tuple[ShardPlan, ...]
     crop: Crop = "stackgan"
     bad: list[BadSample] = field(default_factory=list)
-    segmentations: str | None = None
+    silhouettes: str | None = None
     speech: SpeechOptions | None = None
 
     @property
@@ -150,7 +150,7 @@ class Plan:
     @property
     def bytes(self) -> int:
         pixels = sum(self.counts.values()) * image_bytes(self.image_size)
-        if self.segmentations is not None:
+        if self.silhouettes is not None:
             pixels += pixels // 3
         return pixels + sum(self.utterances.values()) * clip_bytes(self.speech)
 
@@ -210,7 +210,7 @@ def make_plan(
     vocabulary: Vocabulary | None = None,
     speech: SpeechOptions | None = None,
     crop: Crop = "stackgan",
-    mask_list: Collection[str] | None = None,
+    silhouette_list: Collection[str] | None = None,
 ) -> Plan:
     """Read the source's records (no pixels) and lay out the shards; nothing is written.
 
@@ -223,7 +223,7 @@ def make_plan(
             from all captions, of every split, in the order of the source.
         speech: How captions are spoken. Without a synthesizer the source has to bring a recording of each.
         crop: What is cut out around a box, see `images.crop_window`.
-        mask_list: Names of the images whose segmentations are good; None lets the quality filter judge.
+        silhouette_list: Names of the images whose silhouettes are good; None lets the quality filter judge.
 
     Raises:
         UsageError: A setting is out of range.
@@ -255,7 +255,7 @@ def make_plan(
     recorded = speech is not None and speech.synthesizer is None
     by_split: dict[str, list[Record]] = {}
     for index, sample in enumerate(samples):
-        listed = None if mask_list is None else sample.key in mask_list
+        listed = None if silhouette_list is None else sample.key in silhouette_list
         record = _encode(sample, vocabulary, index, recorded=recorded, listed=listed)
         if isinstance(record, BadSample):
             bad.append(record)
@@ -267,23 +267,25 @@ def make_plan(
             f"{source.name}: no usable image among {len(bad)} records{first}",
             hint="name the folder of recordings with --speech-root" if recorded else None,
         )
-    if mask_list is not None and not any(record.listed for block in by_split.values() for record in block):
+    if silhouette_list is not None and not any(
+        record.listed for block in by_split.values() for record in block
+    ):
         raise DataError(
             f"{source.name}: the list of masks names none of its images",
             hint="write names as in images.txt, one a line, with or without extension",
         )
-    segmented = [sample.segmentation for sample in samples if sample.segmentation is not None]
-    segmentations = None
+    segmented = [sample.silhouette for sample in samples if sample.silhouette is not None]
+    silhouettes = None
     if segmented:
-        segmentations = "official"
+        silhouettes = "official"
         if isinstance(segmented[0], PartLocations):
             from gancli.data.silhouette_estimate import METHOD  # brings scipy with it, half a second
 
-            segmentations = METHOD
-    elif mask_list is not None:
+            silhouettes = METHOD
+    elif silhouette_list is not None:
         raise UsageError(
             f"{source.name}: a list of masks is given, but no masks are asked for",
-            hint="say --segmentations official or --segmentations estimate beside --mask-list",
+            hint="say --silhouettes official or --silhouettes estimate beside --silhouette-list",
         )
     if shard_images is None:
         records = [record for block in by_split.values() for record in block]
@@ -301,8 +303,8 @@ def make_plan(
     ]
     if speech is not None:
         common.append(speech.entry({}).model_dump(mode="json"))
-    if segmentations is not None:
-        common.append(segmentations)
+    if silhouettes is not None:
+        common.append(silhouettes)
     layout: list[ShardPlan] = []
     for split, records in sorted(by_split.items(), key=lambda item: (item[0] != "train", item[0])):
         number = math.ceil(len(records) / shard_images)
@@ -326,7 +328,7 @@ def make_plan(
         tuple(layout),
         crop=crop,
         bad=bad,
-        segmentations=segmentations,
+        silhouettes=silhouettes,
         speech=speech,
     )
 
@@ -402,10 +404,10 @@ def _describe(record: Record) -> list[Any]:
     ]
     if record.recordings:
         described.append([[each.caption, each.path.name, _size(each.path)] for each in record.recordings])
-    if isinstance(sample.segmentation, PartLocations):
-        described.append([sample.segmentation.points, record.listed])
-    elif sample.segmentation is not None:
-        described.append([_size(sample.segmentation), record.listed])
+    if isinstance(sample.silhouette, PartLocations):
+        described.append([sample.silhouette.points, record.listed])
+    elif sample.silhouette is not None:
+        described.append([_size(sample.silhouette), record.listed])
     return described
 
 

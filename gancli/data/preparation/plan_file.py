@@ -35,7 +35,7 @@ class Outline(StrictModel):
     """A plan without its records. Names are the manifest's, see `Manifest`.
 
     Attributes:
-        segmentations: Where they come from; None where there are none.
+        silhouettes: Where they come from; None where there are none.
         speech: Without counts of utterances.
         vocabulary: Its words.
         bad: (name, reason) of each record that the source could not use.
@@ -50,7 +50,7 @@ class Outline(StrictModel):
     class_names: tuple[str, ...]
     attribute_names: tuple[str, ...]
     attribute_encoding: str | None
-    segmentations: str | None
+    silhouettes: str | None
     speech: SpeechEntry | None
     source: dict[str, str]
     vocabulary: tuple[str, ...]
@@ -72,7 +72,7 @@ class Outline(StrictModel):
             class_names=tuple(plan.source.class_names),
             attribute_names=tuple(plan.source.attribute_names),
             attribute_encoding=plan.source.attribute_encoding or None,
-            segmentations=plan.segmentations,
+            silhouettes=plan.silhouettes,
             speech=plan.speech.entry({}) if plan.speech else None,
             source=dict(sorted(plan.source.fingerprint.items())),
             vocabulary=plan.vocabulary.words,
@@ -104,7 +104,7 @@ class Outline(StrictModel):
             "shard_images": self.shard_images,
             "crop": self.crop,
             "attribute_encoding": self.attribute_encoding or "none",
-            "segmentations": self.segmentations or "none",
+            "silhouettes": self.silhouettes or "none",
             **_speech_settings(self.speech),
         }
 
@@ -126,7 +126,7 @@ class Outline(StrictModel):
             found = {
                 **there.model_dump(),
                 "attribute_encoding": there.attribute_encoding or "none",
-                "segmentations": there.segmentations.method if there.segmentations else "none",
+                "silhouettes": there.silhouettes.method if there.silhouettes else "none",
                 **_speech_settings(there.speech),
             }
             word_hash, word_count = there.tokenizer.vocabulary_hash, there.tokenizer.words

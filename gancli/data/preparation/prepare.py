@@ -31,7 +31,7 @@ from gancli.data.manifest import (
     VOCABULARY,
     Codec,
     Manifest,
-    SegmentationEntry,
+    SilhouetteEntry,
     SplitEntry,
     TokenizerEntry,
     read_manifest,
@@ -64,7 +64,7 @@ class PrepareReport:
         images_per_second: Of the images decoded in this run; 0 where none was.
         reused_shards: Shards that an earlier run had finished.
         already_complete: The folder was finished before, nothing was written.
-        segmentations: What the images' segmentations are and how many have which fault; None where there are none.
+        silhouettes: What the images' silhouettes are and how many have which fault; None where there are none.
         part: What was asked for where it was not all; the counts are of this part then, there is no manifest yet, and
             records without a usable caption or box count as bad ones of the first part.
         warnings: What the user should know of the source: attributes that contradict each other.
@@ -79,7 +79,7 @@ class PrepareReport:
     images_per_second: float
     reused_shards: int
     already_complete: bool
-    segmentations: SegmentationEntry | None = None
+    silhouettes: SilhouetteEntry | None = None
     part: Part | None = None
     warnings: tuple[str, ...] = ()
 
@@ -106,7 +106,7 @@ class PrepareReport:
             images_per_second=images_per_second,
             reused_shards=reused_shards,
             already_complete=already_complete,
-            segmentations=manifest.segmentations,
+            silhouettes=manifest.silhouettes,
             warnings=warnings,
         )
 
@@ -123,7 +123,7 @@ def prepare(
     vocabulary: Vocabulary | None = None,
     speech: SpeechOptions | None = None,
     crop: Crop = "stackgan",
-    mask_list: Collection[str] | None = None,
+    silhouette_list: Collection[str] | None = None,
     part: Part | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PrepareReport:
@@ -138,7 +138,7 @@ def prepare(
             `if __name__ == "__main__":`.
         skip_bad: Leave out images that cannot be used instead of failing at the end.
         shard_images: Most images in a shard; None for what the folder was begun with, in a new one as in `make_plan`.
-        vocabulary, speech, crop, mask_list: As in `make_plan`.
+        vocabulary, speech, crop, silhouette_list: As in `make_plan`.
         part: Write only the shards of these parts and no manifest; `merge_parts` makes it when all parts are there, and
             says what cannot be used. There are at least as many shards as parts, as far as images reach.
         progress: Called with (images done, images in all).
@@ -167,7 +167,7 @@ def prepare(
         vocabulary=vocabulary,
         speech=speech,
         crop=crop,
-        mask_list=mask_list,
+        silhouette_list=silhouette_list,
     )
     outline = Outline.of(plan, part.of if part else None)
     if finished := _finished(out, outline):
@@ -213,7 +213,7 @@ def prepare(
                     len(source.attribute_names),
                     speech=speech is not None,
                     audio=keep_audio,
-                    segmentations=plan.segmentations is not None,
+                    silhouettes=plan.silhouettes is not None,
                 )
                 for record in shard.records:
                     _add(writer, record, next(results))
@@ -248,7 +248,7 @@ def prepare(
         images_per_second=speed,
         reused_shards=reused,
         already_complete=False,
-        segmentations=_segmentation_entry(plan.segmentations, made),
+        silhouettes=_silhouette_entry(plan.silhouettes, made),
         part=part,
         warnings=plan.warnings,
     )
@@ -267,7 +267,7 @@ def _add(writer: ShardWriter, record: Record, rendered: Result | str) -> None:
         record.class_id,
         record.sample.attributes,
         rendered.utterances,
-        rendered.segmentation,
+        rendered.silhouette,
     )
 
 
@@ -299,11 +299,11 @@ def _splits(names: Sequence[str], summaries: Sequence[ShardSummary]) -> dict[str
     }
 
 
-def _segmentation_entry(method: str | None, splits: Mapping[str, _Split]) -> SegmentationEntry | None:
-    """What the manifest says of the segmentations of each split."""
+def _silhouette_entry(method: str | None, splits: Mapping[str, _Split]) -> SilhouetteEntry | None:
+    """What the manifest says of the silhouettes of each split."""
     if method is None:
         return None
-    return SegmentationEntry(
+    return SilhouetteEntry(
         method=method,
         usable={name: int((split.faults == 0).sum()) for name, split in splits.items()},
         faults={
@@ -364,7 +364,7 @@ def finish(
         gancli_version=__version__,
         speech=outline.speech and outline.speech.model_copy(update={"utterances": utterances}),
         attribute_encoding=outline.attribute_encoding,
-        segmentations=_segmentation_entry(outline.segmentations, splits),
+        silhouettes=_silhouette_entry(outline.silhouettes, splits),
     )
     vocabulary.save(out / VOCABULARY)
     write_manifest(out, manifest)

@@ -21,7 +21,7 @@ from gancli.data.audio import MelSettings, UnusableSpeech, Utterance, load_audio
 from gancli.data.images import Crop, Frame, UnusableImage, decode, encode
 from gancli.data.manifest import Codec, SpeechEntry
 from gancli.data.preparation.shared_memory import SharedSlots
-from gancli.data.silhouettes import Fault, faults, read_segmentation
+from gancli.data.silhouettes import Fault, faults, read_silhouette
 from gancli.data.source import BoundingBox, PartLocations, Recording, Sample
 from gancli.data.text_to_speech import Synthesizer, Voice
 from gancli.errors import RunError
@@ -67,7 +67,7 @@ class Work:
     """An image to be rendered: its image, and the captions to be spoken or the recordings of them.
 
     Attributes:
-        listed: Whether a list of good segmentations names it; None where there is no such list.
+        listed: Whether a list of good silhouettes names it; None where there is no such list.
     """
 
     sample: Sample
@@ -84,13 +84,13 @@ class Result:
         image: The stored bytes.
         shape: (H, W).
         utterances: Of its captions.
-        segmentation: Probabilities (H, W) and their faults; None where there is none.
+        silhouette: Probabilities (H, W) and their faults; None where there is none.
     """
 
     image: NDArray[np.uint8]
     shape: tuple[int, int]
     utterances: list[Utterance]
-    segmentation: tuple[NDArray[np.uint8], int] | None = None
+    silhouette: tuple[NDArray[np.uint8], int] | None = None
 
 
 class _RecordRenderer:
@@ -140,17 +140,17 @@ def _segment(
     sample: Sample, image: Image.Image, frame: Frame, listed: bool | None
 ) -> tuple[NDArray[np.uint8], int] | None:
     """Probabilities of the stored part of an image and their faults; None where the sample asks for none."""
-    if sample.segmentation is None:
+    if sample.silhouette is None:
         return None
-    if isinstance(sample.segmentation, PartLocations):
+    if isinstance(sample.silhouette, PartLocations):
         from gancli.data.silhouette_estimate import (
-            estimate_segmentation,
+            estimate_silhouette,
         )  # half a second that no other worker needs
 
         box = sample.box or BoundingBox(0, 0, image.width, image.height)
-        whole = estimate_segmentation(np.asarray(image), box, sample.segmentation.points)
-    elif sample.segmentation.exists():
-        whole = read_segmentation(sample.segmentation, image.size)
+        whole = estimate_silhouette(np.asarray(image), box, sample.silhouette.points)
+    elif sample.silhouette.exists():
+        whole = read_silhouette(sample.silhouette, image.size)
     else:
         return np.zeros(frame.size[::-1], np.uint8), int(Fault.MISSING)
     stored = np.asarray(frame.apply(Image.fromarray(whole)))

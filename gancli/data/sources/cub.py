@@ -42,11 +42,11 @@ CAPTIONS_PAGE = (
 
 SEGMENTATIONS_PAGE = (
     "the masks are a download of their own, https://data.caltech.edu/records/w9d68-gec53: unpack segmentations.tgz"
-    " beside CUB_200_2011; or make masks from the locations of the parts with --segmentations estimate"
+    " beside CUB_200_2011; or make masks from the locations of the parts with --silhouettes estimate"
 )
 
 Encoding = Literal["binary", "soft", "class"]
-Segmentations = Literal["official", "estimate", "none"]
+Silhouettes = Literal["official", "estimate", "none"]
 
 # {present 0 or 1, then certainty 1 not visible, 2 guessing, 3 probably, 4 definitely: number in quarters}. What
 # cannot be seen is not present.
@@ -64,7 +64,7 @@ def read(
     name: str = "cub",
     test_classes: Path | None = None,
     attributes: Encoding | None = None,
-    segmentations: Segmentations | None = None,
+    silhouettes: Silhouettes | None = None,
 ) -> Source:
     """Opens a copy of CUB-200-2011, whole or in part.
 
@@ -81,7 +81,7 @@ def read(
             images of the class, the same for all of them. None: "binary" where there is
             `attributes/image_attribute_labels.txt`, else "class" where there are the percentages of the classes
             and the names, else no attributes.
-        segmentations: "official": the masks of `segmentations/`, inside CUB_200_2011 or beside it; a single one
+        silhouettes: "official": the masks of `segmentations/`, inside CUB_200_2011 or beside it; a single one
             may be absent, which `prepare` notes. "estimate": the visible parts of `parts/part_locs.txt`, for
             `prepare` to estimate a mask from. "none": neither. None: "official" where there is the folder.
 
@@ -91,7 +91,7 @@ def read(
 
     Raises:
         DataError: A file that describes the whole dataset is missing or malformed.
-        UsageError: `split`, `attributes` or `segmentations` is unknown, or `test_classes` comes with the official
+        UsageError: `split`, `attributes` or `silhouettes` is unknown, or `test_classes` comes with the official
             split.
     """
     if split not in ("zero-shot", "official"):
@@ -101,7 +101,7 @@ def read(
 
     for what, choice, choices in (
         ("attributes", attributes, get_args(Encoding)),
-        ("segmentations", segmentations, get_args(Segmentations)),
+        ("silhouettes", silhouettes, get_args(Silhouettes)),
     ):
         if choice is not None and choice not in choices:
             raise UsageError(
@@ -122,11 +122,11 @@ def read(
     boxes = _read_boxes(boxes_file)
     attribute_files = _find_attributes(base, attributes)
     table = _read_attributes(attribute_files, images, labels, len(class_names)) if attribute_files else None
-    masks = _find_segmentations(base, required=True) if segmentations == "official" else None
-    if segmentations is None:
-        masks = _find_segmentations(base, required=False)
+    masks = _find_silhouettes(base, required=True) if silhouettes == "official" else None
+    if silhouettes is None:
+        masks = _find_silhouettes(base, required=False)
     parts_file = base / "parts" / "part_locs.txt"
-    parts = _read_parts(parts_file, images) if segmentations == "estimate" else None
+    parts = _read_parts(parts_file, images) if silhouettes == "estimate" else None
 
     tables: dict[str, Container[int]] = {labels_file.name: labels, boxes_file.name: boxes}
     if parts is not None:
@@ -168,7 +168,7 @@ def read(
                 class_id=labels[image_id],
                 box=boxes[image_id],
                 attributes=row,
-                segmentation=parts[image_id]
+                silhouette=parts[image_id]
                 if parts is not None
                 else masks and masks / relative.with_suffix(".png"),
             )
@@ -461,7 +461,7 @@ def _read_shares(path: Path, classes: int, names_file: Path, count: int) -> NDAr
     return (np.array(shares) / 100).astype(np.float32)
 
 
-def _find_segmentations(base: Path, *, required: bool) -> Path | None:
+def _find_silhouettes(base: Path, *, required: bool) -> Path | None:
     """The folder of masks, inside `base` or beside it; None where there is none and it is not `required`."""
     candidates = [parent / "segmentations" for parent in (base, base.absolute().parent)]
     for candidate in candidates:

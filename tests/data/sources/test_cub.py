@@ -58,7 +58,7 @@ def test_sample_holds_what_the_files_say(tiny_raw_cub: Path) -> None:
     assert first.attributes.dtype == np.float32
     np.testing.assert_array_equal(first.attributes, [1, 0, 1])
     assert source.attribute_encoding == "binary"
-    assert first.segmentation == tiny_raw_cub / "CUB_200_2011/segmentations" / f"{first.key}.png"
+    assert first.silhouette == tiny_raw_cub / "CUB_200_2011/segmentations" / f"{first.key}.png"
 
 
 def test_zero_shot_split_sends_whole_classes_to_test(tiny_raw_cub: Path) -> None:
@@ -459,8 +459,8 @@ def test_unknown_choices_name_the_known(tiny_raw_cub: Path) -> None:
     with pytest.raises(UsageError, match="unknown attributes 'hard'") as caught:
         cub.read(tiny_raw_cub, attributes="hard")  # type: ignore[arg-type]
     assert caught.value.hint == "choose binary, soft or class"
-    with pytest.raises(UsageError, match="unknown segmentations 'own'") as caught:
-        cub.read(tiny_raw_cub, segmentations="own")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="unknown silhouettes 'own'") as caught:
+        cub.read(tiny_raw_cub, silhouettes="own")  # type: ignore[arg-type]
     assert caught.value.hint == "choose official, estimate or none"
 
 
@@ -470,19 +470,19 @@ def test_official_segmentations_lie_inside_or_beside(tiny_raw_cub: Path, place: 
     folder = tiny_raw_cub / place
     if not folder.is_dir():
         (tiny_raw_cub / SEGMENTATIONS).rename(folder)
-    choices: tuple[cub.Segmentations | None, ...] = (None, "official")
+    choices: tuple[cub.Silhouettes | None, ...] = (None, "official")
     for choice in choices:
-        samples = good(cub.read(tiny_raw_cub / root, segmentations=choice))
+        samples = good(cub.read(tiny_raw_cub / root, silhouettes=choice))
         # whether the file is there is for `prepare` to see
-        assert [sample.segmentation for sample in samples] == [folder / f"{s.key}.png" for s in samples]
-    assert {s.segmentation for s in good(cub.read(tiny_raw_cub / root, segmentations="none"))} == {None}
+        assert [sample.silhouette for sample in samples] == [folder / f"{s.key}.png" for s in samples]
+    assert {s.silhouette for s in good(cub.read(tiny_raw_cub / root, silhouettes="none"))} == {None}
 
 
 def test_official_segmentations_that_are_absent(tiny_raw_cub: Path) -> None:
     shutil.rmtree(tiny_raw_cub / SEGMENTATIONS)
-    assert {sample.segmentation for sample in good(cub.read(tiny_raw_cub))} == {None}
+    assert {sample.silhouette for sample in good(cub.read(tiny_raw_cub))} == {None}
     with pytest.raises(DataError, match=r"CUB_200_2011/segmentations nor .*raw/segmentations") as caught:
-        cub.read(tiny_raw_cub, segmentations="official")
+        cub.read(tiny_raw_cub, silhouettes="official")
     assert "https://data.caltech.edu/records/w9d68-gec53" in str(caught.value.hint)
     assert "estimate" in str(caught.value.hint)
 
@@ -503,21 +503,21 @@ SEGMENTATIONS = "CUB_200_2011/segmentations"
 
 
 def test_estimates_are_made_of_the_visible_parts(raw_with_parts: Path) -> None:
-    source = cub.read(raw_with_parts, segmentations="estimate")
-    first, second, third = (sample.segmentation for sample in good(source)[:3])
+    source = cub.read(raw_with_parts, silhouettes="estimate")
+    first, second, third = (sample.silhouette for sample in good(source)[:3])
     assert first == PartLocations(())
     assert second == PartLocations(((12.0, 7.5),))
     assert third == PartLocations(((3.0, 1.5), (3.0, 2.5)))
     assert "parts/part_locs.txt" in source.fingerprint
     plain = cub.read(raw_with_parts)
     assert "parts/part_locs.txt" not in plain.fingerprint
-    assert good(plain)[1].segmentation is None
+    assert good(plain)[1].silhouette is None
 
 
 def test_images_without_parts_are_bad_where_parts_are_needed(raw_with_parts: Path) -> None:
     edit(raw_with_parts / PARTS, 1, None)
     edit(raw_with_parts / PARTS, 1, None)
-    assert bad(cub.read(raw_with_parts, segmentations="estimate")) == {
+    assert bad(cub.read(raw_with_parts, silhouettes="estimate")) == {
         ALBATROSS: "image 1 is not in parts/part_locs.txt"
     }
     assert bad(cub.read(raw_with_parts)) == {}
@@ -537,13 +537,13 @@ def test_images_without_parts_are_bad_where_parts_are_needed(raw_with_parts: Pat
 def test_malformed_parts(raw_with_parts: Path, text: str, message: str) -> None:
     edit(raw_with_parts / PARTS, 2, text)
     with pytest.raises(DataError, match=rf"part_locs\.txt:2: .*{message}"):
-        cub.read(raw_with_parts, segmentations="estimate")
+        cub.read(raw_with_parts, silhouettes="estimate")
     assert len(good(cub.read(raw_with_parts))) == 24
 
 
 def test_parts_that_are_absent(tiny_raw_cub: Path) -> None:
     with pytest.raises(DataError, match=r"part_locs\.txt is missing") as caught:
-        cub.read(tiny_raw_cub, segmentations="estimate")
+        cub.read(tiny_raw_cub, silhouettes="estimate")
     assert "data.caltech.edu" in str(caught.value.hint)
 
 
@@ -598,8 +598,8 @@ def test_real_partial_copies(shared_data: Path) -> None:
         rows = np.stack([sample.attributes for sample in samples if sample.attributes is not None])
         assert len(rows) == images
         assert (rows.min(), rows.max()) == (0, 1)
-        for sample in good(cub.read(shared_data / folder, segmentations="estimate")):
-            parts, box = sample.segmentation, sample.box
+        for sample in good(cub.read(shared_data / folder, silhouettes="estimate")):
+            parts, box = sample.silhouette, sample.box
             assert isinstance(parts, PartLocations)
             assert box is not None
             assert parts.points

@@ -78,13 +78,13 @@ def read(
     root: Path,
     *,
     attributes: cub.Encoding | None = None,
-    segmentations: cub.Segmentations | None = None,
+    silhouettes: cub.Silhouettes | None = None,
 ) -> Source:
     """The demo dataset below `root`, which `write_demo` wrote, through the reader of CUB.
 
     Args:
         attributes: As `cub.read` takes it. The images' own are certain: "soft" is the same as "binary".
-        segmentations: As `cub.read` takes it. There are official ones.
+        silhouettes: As `cub.read` takes it. There are official ones.
 
     Raises:
         DataError: `root` holds no complete demo dataset.
@@ -98,7 +98,7 @@ def read(
         name="demo",
         test_classes=root / TEST_CLASSES_FILE,
         attributes=attributes,
-        segmentations=segmentations,
+        silhouettes=silhouettes,
     )
 
 
@@ -284,7 +284,7 @@ def _map(
 
 
 def _write_image(folder: Path, image_size: int, seed: int, work: tuple[int, int, Species]) -> _Record:
-    """Draw one image and write it, its segmentation and its captions."""
+    """Draw one image and write it, its silhouette and its captions."""
     index, class_index, one = work
     rng = np.random.default_rng([_IMAGE_STREAM, seed, index])
     background = BACKGROUNDS[rng.integers(len(BACKGROUNDS))]

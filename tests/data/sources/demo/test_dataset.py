@@ -122,15 +122,15 @@ def test_the_choices_of_the_reader_of_cub(raw: Path) -> None:
 
 def test_segmentations_are_official_or_estimated(raw: Path) -> None:
     for official in samples_of(raw):
-        assert isinstance(official.segmentation, Path)
-        assert official.segmentation.is_file()
-    for estimated in demo.read(raw, segmentations="estimate").samples:
+        assert isinstance(official.silhouette, Path)
+        assert official.silhouette.is_file()
+    for estimated in demo.read(raw, silhouettes="estimate").samples:
         assert isinstance(estimated, Sample)
-        assert isinstance(estimated.segmentation, PartLocations)
-        assert len(estimated.segmentation.points) > 3
-    for plain in demo.read(raw, segmentations="none").samples:
+        assert isinstance(estimated.silhouette, PartLocations)
+        assert len(estimated.silhouette.points) > 3
+    for plain in demo.read(raw, silhouettes="none").samples:
         assert isinstance(plain, Sample)
-        assert plain.segmentation is None
+        assert plain.silhouette is None
 
 
 def test_attributes_agree_with_the_captions(raw: Path) -> None:
@@ -149,22 +149,22 @@ def test_names_are_cubs_own(shared_data: Path) -> None:
     assert [f"{n} {name}" for n, name in enumerate(demo.PARTS, 1)] == [line.strip() for line in cub_parts]
 
 
-def test_segmentation_fits_the_box_and_holds_the_parts(raw: Path) -> None:
+def test_silhouette_fits_the_box_and_holds_the_parts(raw: Path) -> None:
     base = raw / "CUB_200_2011"
     places = np.loadtxt(base / "parts/part_locs.txt").reshape(IMAGES, -1, 5)
     for sample, parts in zip(samples_of(raw), places, strict=True):
         assert sample.box is not None
-        segmentation = Image.open(base / "segmentations" / f"{sample.key}.png")
-        mask = np.asarray(segmentation)
+        silhouette = Image.open(base / "segmentations" / f"{sample.key}.png")
+        mask = np.asarray(silhouette)
         image = Image.open(sample.image)
-        assert image.size == segmentation.size
+        assert image.size == silhouette.size
         rows, columns = np.nonzero(mask >= 128)
         box = (columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1)
         assert box == (sample.box.x, sample.box.y, sample.box.width, sample.box.height)
         seen = parts[parts[:, 4] == 1]
         assert len(seen) == 12  # of 15: one eye, one leg and one wing are on the other side
         around = np.asarray(
-            segmentation.filter(ImageFilter.MaxFilter(3))
+            silhouette.filter(ImageFilter.MaxFilter(3))
         )  # thin legs and bills may end beside the very pixel
         assert (around[seen[:, 3].astype(int), seen[:, 2].astype(int)] > 0).all()
 
