@@ -484,7 +484,7 @@ class FFGAN:
         self.damsm_weight = damsm_weight
         self.gammas = gammas
         by_name: dict[str, nn.Module] = {
-            f"discriminator_{size}": network for size, network in self.by_name.items()
+            f"discriminator_{size}": network for size, network in self.discriminators.items()
         }
         self.networks: dict[str, nn.Module] = {"generator": generator, **by_name}
         self.phases = [

@@ -161,7 +161,7 @@ def random_batch(name: str, sizes: tuple[int, ...], batch: int) -> Batch:
         sentences=torch.randn(batch, sentences),
         wrong_images=images(),
         holes=hole.expand(batch, 1, *hole.shape).contiguous(),
-        masks=(torch.where(torch.rand(batch, 1, sizes[-1], sizes[-1]) < 0.3, 1.0, -1.0),),
+        silhouettes=(torch.where(torch.rand(batch, 1, sizes[-1], sizes[-1]) < 0.3, 1.0, -1.0),),
         attributes=(torch.rand(batch, attributes) < 0.1).float(),
         wrong_attributes=(torch.rand(batch, attributes) < 0.1).float(),
     )

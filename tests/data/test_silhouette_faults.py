@@ -166,7 +166,7 @@ def test_masks_follow_their_images(split: Split) -> None:
             flipped += int(not torch.equal(mask, mask.flip(-1)))
         alone = BatchSource(split, sizes=(), batch=4, words=0, seed=3, silhouette_sizes=(32, 16))[step]
         assert alone.images == ()
-        assert torch.equal(alone.masks[0], whole)
+        assert torch.equal(alone.silhouettes[0], whole)
     assert flipped > 0
 
 
@@ -185,7 +185,7 @@ def test_every_mask_once_in_evaluation(split: Split) -> None:
     first = split.silhouette(0)
     height, width = first.shape
     centre = first[(height - 32) // 2 :, (width - 32) // 2 :][:32, :32] >= 128
-    assert torch.equal(batches[0].masks[0][0, 0] > 0, torch.from_numpy(centre))
+    assert torch.equal(batches[0].silhouettes[0][0, 0] > 0, torch.from_numpy(centre))
 
 
 def test_wrong_attributes_always_differ(split: Split) -> None:

@@ -163,7 +163,7 @@ def batch_of(name: str, number: int, count: int = COUNT) -> Batch:
         sentences=torch.randn(count, TEXT_DIM, generator=random),
         wrong_images=images(),
         holes=holes,
-        masks=(torch.where(torch.rand(count, 1, SIZE, SIZE, generator=random) < 0.3, 1.0, -1.0),),
+        silhouettes=(torch.where(torch.rand(count, 1, SIZE, SIZE, generator=random) < 0.3, 1.0, -1.0),),
         attributes=(torch.rand(count, ATTRIBUTES, generator=random) < 0.4).float(),
         wrong_attributes=(torch.rand(count, ATTRIBUTES, generator=random) < 0.4).float(),
     )

@@ -174,7 +174,7 @@ def batch_of(count: int = COUNT, size: int = SIZE) -> Batch:
         numbers,
         numbers,
         numbers,
-        masks=(torch.where(distance < radius, 1.0, -1.0),),
+        silhouettes=(torch.where(distance < radius, 1.0, -1.0),),
         attributes=(torch.rand(count, ATTRIBUTES, generator=random) < 0.4).float(),
         wrong_attributes=(torch.rand(count, ATTRIBUTES, generator=random) < 0.4).float(),
     )
@@ -536,7 +536,12 @@ def test_the_phases():
 def test_an_unconditional_stage_needs_no_attributes():
     batch = batch_of()
     bare = Batch(
-        batch.images, batch.tokens, batch.lengths, batch.class_ids, batch.indices, masks=batch.silhouettes
+        batch.images,
+        batch.tokens,
+        batch.lengths,
+        batch.class_ids,
+        batch.indices,
+        silhouettes=batch.silhouettes,
     )
     model = shape_stage(conditional=False)
     step = model.begin(bare)

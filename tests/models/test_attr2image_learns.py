@@ -42,7 +42,7 @@ def batch_of(generator: torch.Generator, *, shape_stage: bool) -> Batch:
         attributes = torch.stack([wide, ~wide], dim=1).float()
         labels = wide.long()
         return Batch(
-            (), nothing, labels, labels, labels, masks=(shapes,), attributes=attributes,
+            (), nothing, labels, labels, labels, silhouettes=(shapes,), attributes=attributes,
             wrong_attributes=1 - attributes,
         )  # fmt: skip
     labels = torch.randint(len(COLOURS), (BATCH,), generator=generator)
@@ -50,7 +50,7 @@ def batch_of(generator: torch.Generator, *, shape_stage: bool) -> Batch:
     images = torch.where(shapes > 0, COLOURS[labels][:, :, None, None], BACKGROUND)
     one_hot = torch.eye(len(COLOURS))
     return Batch(
-        (images,), nothing, labels, labels, labels, masks=(shapes,), attributes=one_hot[labels],
+        (images,), nothing, labels, labels, labels, silhouettes=(shapes,), attributes=one_hot[labels],
         wrong_attributes=one_hot[others],
     )  # fmt: skip
 
