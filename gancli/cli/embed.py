@@ -55,10 +55,10 @@ def write_embeddings(out: Output, data: Path, encoder: Path, file: Path, device:
     Raises:
         DataError: Dataset or encoder are missing or broken, or the encoder reads nothing of a caption.
     """
-    from gancli.build import pick_device
     from gancli.data.shards import Dataset
     from gancli.encoders.embeddings import export_embeddings
     from gancli.encoders.sentence import load_sentence_encoder
+    from gancli.engine.device import pick_device
 
     dataset = Dataset.open(data)
     network = load_sentence_encoder(encoder, pick_device(device))

@@ -80,7 +80,7 @@ def make(
     Give judges index.html alone: it needs no network, and key.json, which says whose image is whose, stays with you.
     They open it in a browser and send back the CSV file that it saves.
     """
-    from gancli.build import pick_device
+    from gancli.engine.device import pick_device
     from gancli.human.page import QUESTION, make_page
 
     with out.progress("drawing", "images") as advance:

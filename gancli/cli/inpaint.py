@@ -222,7 +222,7 @@ def inpaint(
             _refuse(
                 {"--text": text, "--captions": captions, "--out": to, "--attention": attention}, "--preview"
             )
-    from gancli.build import pick_device
+    from gancli.engine.device import pick_device
     from gancli.inpainting.inpaint import inpaint as fill
     from gancli.inpainting.inpaint import preview_holes
     from gancli.inpainting.inpaint_split import inpaint_split

@@ -78,7 +78,7 @@ def launch(out: Output, recipe: ModelRecipe, processes: int) -> int:
     from torch.distributed.elastic.rendezvous import RendezvousParameters
     from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
-    from gancli.build import pick_device
+    from gancli.engine.device import pick_device
     from gancli.engine.distributed import own_device
 
     own_device(pick_device(recipe.train.device), processes - 1)

@@ -267,7 +267,7 @@ def sample(
             f"--interpolate takes two sentences, {interpolate[1]} is an option",
             'Say --interpolate "a red bird" "a small yellow bird".',
         )
-    from gancli.build import pick_device
+    from gancli.engine.device import pick_device
     from gancli.weights_folder import model_folder_of, read_settings
 
     of_attributes = read_settings(model_folder_of(model))["kind"] == "attr2image"

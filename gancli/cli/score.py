@@ -44,7 +44,7 @@ def in_parts(score: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(score)
     def run(out: Output, **arguments: Any) -> None:
-        from gancli.build import pick_device
+        from gancli.engine.device import pick_device
         from gancli.engine.distributed import process_group
 
         take_place(out)
@@ -130,7 +130,7 @@ def fid(
 
     The feature network is named with the number: distances of different networks cannot be compared.
     """
-    from gancli.build import pick_device
+    from gancli.engine.device import pick_device
     from gancli.scores.features import load_features
     from gancli.scores.fid import score_fid
 
@@ -198,7 +198,7 @@ def inception_score(
     The network is named with the number: scores of different networks cannot be compared, and none of these three is
     the one behind the published scores on CUB and Oxford-102. The real images' own score stands beside.
     """
-    from gancli.build import pick_device
+    from gancli.engine.device import pick_device
     from gancli.scores.features import load_logits
     from gancli.scores.inception_score import score_is
 
@@ -240,8 +240,8 @@ def r_precision(
 
     Mean and standard deviation over 10 folds, in per cent; chance is 1 %.
     """
-    from gancli.build import pick_device
     from gancli.encoders.damsm import load_damsm
+    from gancli.engine.device import pick_device
     from gancli.scores.r_precision import score_r_precision
 
     damsm = load_damsm(encoder, pick_device(device))
@@ -291,7 +291,7 @@ def mean_average_precision(
     The gallery is the images drawn from the captions of the querying images: gancli sample MODEL --data DIR
     --images-per-class 2 --captions-per-image 10.
     """
-    from gancli.build import pick_device
+    from gancli.engine.device import pick_device
     from gancli.scores.features import load_features
     from gancli.scores.image_retrieval import score_map
 
@@ -342,7 +342,7 @@ def recall(
 
     For every image of the split images of some captions: gancli sample MODEL --data DIR --captions-per-image 5.
     """
-    from gancli.build import pick_device
+    from gancli.engine.device import pick_device
     from gancli.scores.features import load_features
     from gancli.scores.image_retrieval import RANKS, score_recall
 
@@ -565,7 +565,7 @@ def shapes(
 
     The real masks' own values stand beside, as far as they pass the dataset's quality filter.
     """
-    from gancli.build import pick_device
+    from gancli.engine.device import pick_device
     from gancli.scores.shapes import load_mask_features, score_shapes
 
     network = load_mask_features(features, weights=weights, device=pick_device(device))

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 
-from gancli.build import pick_device
 from gancli.config import (
     Attr2ImageRecipe,
     CharCnnRnnRecipe,
@@ -27,6 +26,7 @@ from gancli.data.loader import refuse_small_split
 from gancli.data.shards import Dataset
 from gancli.engine import distributed
 from gancli.engine.compiling import check_compiler
+from gancli.engine.device import pick_device
 from gancli.engine.events import Events
 from gancli.engine.ranks import place
 from gancli.errors import ConfigError, UsageError

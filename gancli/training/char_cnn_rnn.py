@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset as TorchDataset
 
 import gancli
-from gancli.build import pick_device
 from gancli.build_encoders import build_char_cnn_rnn, char_cnn_rnn_arguments
 from gancli.config import CharCnnRnnRecipe
 from gancli.data.loader import batches
@@ -35,6 +34,7 @@ from gancli.encoders.image_features import (
 )
 from gancli.encoders.vectors import VectorFile
 from gancli.engine.checkpoint import seed_everything
+from gancli.engine.device import pick_device
 from gancli.engine.events import Events
 from gancli.engine.loop import Loop
 from gancli.errors import DataError

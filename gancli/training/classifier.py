@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 import gancli
-from gancli.build import pick_device
 from gancli.build_encoders import build_classifier, classifier_arguments
 from gancli.config import ClassifierRecipe
 from gancli.data.loader import BatchSource, batches, evaluation_batches
 from gancli.data.shards import Dataset, Split
 from gancli.encoders.classifier import load_classifier, save_classifier
 from gancli.engine.checkpoint import RunFolder, seed_everything
+from gancli.engine.device import pick_device
 from gancli.engine.events import Events
 from gancli.engine.loop import Loop
 from gancli.errors import DataError

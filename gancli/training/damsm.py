@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 import gancli
-from gancli.build import pick_device
 from gancli.build_encoders import build_damsm, encoder_arguments
 from gancli.config import DamsmRecipe
 from gancli.data.loader import BatchSource, batches, evaluation_batches
 from gancli.data.shards import Dataset, Split
 from gancli.encoders.damsm import DamsmPretraining, save_damsm
 from gancli.engine.checkpoint import seed_everything
+from gancli.engine.device import pick_device
 from gancli.engine.events import Events
 from gancli.engine.loop import Loop
 from gancli.losses.matching import cosine_similarity_matrix

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset as TorchDataset
 
 import gancli
-from gancli.build import pick_device
 from gancli.build_encoders import build_speech, speech_arguments
 from gancli.config import SpeechRecipe
 from gancli.data.loader import BatchSource, batches, evaluation_batches
@@ -28,6 +27,7 @@ from gancli.encoders.speech import (
     save_speech,
 )
 from gancli.engine.checkpoint import RunFolder, seed_everything
+from gancli.engine.device import pick_device
 from gancli.engine.events import Events
 from gancli.engine.loop import Loop
 from gancli.errors import ConfigError
