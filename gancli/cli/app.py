@@ -18,6 +18,7 @@ import typer.core
 from gancli import __version__
 from gancli.cli.console import Output, ProgressMode
 from gancli.cli.errors import reported
+from gancli.cli.options import flattened, grouped
 from gancli.engine.ranks import speaks_for_machine
 
 SHARED_PANEL = "Output"
@@ -150,8 +151,8 @@ def command(
         progress: Whether it takes `--progress`.
 
     Returns:
-        A decorator. The function's first parameter receives the `Output`; all others are Typer parameters. It is
-        handed back unchanged.
+        A decorator, which returns the function unchanged. The function's first parameter receives the `Output`; the
+        others are Typer parameters or groups of them (`gancli.cli.options`).
     """
     shared = {**_SHARED, **(_PROGRESS if progress else {})}
 
@@ -162,10 +163,10 @@ def command(
         def run(**arguments: Any) -> None:
             out = Output(**{key: arguments.pop(key) for key in shared})
             with reported(out):
-                function(out, **arguments)
+                function(out, **grouped(own, arguments))
 
         parameters = [
-            *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own),
+            *flattened(own),
             *(
                 inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
                 for key, (annotation, default) in shared.items()

@@ -12,7 +12,7 @@ import typer
 from gancli.cli.app import command, prepare_app
 from gancli.cli.console import Output
 from gancli.cli.prepare_report import done, mib, planned
-from gancli.cli.speech_options import SpeechArguments, takes_speech
+from gancli.cli.speech_options import SpeechArguments
 from gancli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -168,7 +168,6 @@ DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would be
     ),
     progress=True,
 )
-@takes_speech
 def demo(
     out: Output,
     folder: Out,
@@ -228,7 +227,6 @@ def demo(
     ),
     progress=True,
 )
-@takes_speech
 def cub(
     out: Output,
     root: Root,
@@ -285,7 +283,6 @@ def cub(
     ),
     progress=True,
 )
-@takes_speech
 def oxford102(
     out: Output,
     root: Root,
@@ -363,7 +360,6 @@ TestList = Annotated[
     ),
     progress=True,
 )
-@takes_speech
 def flickr8k(
     out: Output,
     root: Root,
@@ -415,7 +411,6 @@ def flickr8k(
     ),
     progress=True,
 )
-@takes_speech
 def places(
     out: Output,
     root: Root,
@@ -537,7 +532,6 @@ class CocoYear(StrEnum):
     ),
     progress=True,
 )
-@takes_speech
 def coco(
     out: Output,
     root: Root,
@@ -587,7 +581,6 @@ def coco(
     ),
     progress=True,
 )
-@takes_speech
 def folder(
     out: Output,
     root: Root,

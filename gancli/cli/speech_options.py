@@ -1,25 +1,21 @@
-"""The options about speech that every `gancli prepare` command takes, and what they come to."""
+"""The speech options that every `gancli prepare` command takes."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gancli.cli.options import given, options
 from gancli.errors import UsageError
 
 if TYPE_CHECKING:
     from gancli.data.preparation.workers import SpeechOptions
     from gancli.data.source import Source
 
-PANEL = "Speech"
 NATIVE = "native"
 
 
@@ -32,42 +28,74 @@ class Speech(StrEnum):
 
 
 class CentrePad(StrEnum):
-    """What lies before and after a clip."""
+    """Samples before and after a clip: zeros, or the clip mirrored."""
 
     CONSTANT = "constant"
     REFLECT = "reflect"
 
 
-@dataclass
+@options("Speech")
 class SpeechArguments:
-    """What the user asked for; the fields are the options of `OPTIONS`."""
+    """Speech options of a `gancli prepare` command."""
 
-    speech: Speech
-    voice: list[str] | None
-    speed: list[int] | None
-    tts_cmd: str | None
-    speech_root: Path | None
-    keep_audio: bool
-    sample_rate: str
-    cmvn: bool
-    centre_pad: CentrePad
+    speech: Annotated[
+        Speech,
+        typer.Option("--speech", help="tts: a synthesizer speaks every caption; wav: recordings of people."),
+    ] = Speech.NONE
+    voice: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--voice", help="Voice of eSpeak NG, such as en-gb or en-us+f3; may repeat.", show_default="en-us"
+        ),
+    ] = None
+    speed: Annotated[
+        list[int] | None,
+        typer.Option("--speed", help="Words per minute; may repeat.", show_default="175"),
+    ] = None
+    tts_cmd: Annotated[
+        str | None,
+        typer.Option(
+            "--tts-cmd",
+            metavar="COMMAND",
+            help="Another synthesizer: 'prog {text_file} {wav_file}', also with {voice} and {speed}.",
+            show_default="eSpeak NG",
+        ),
+    ] = None
+    speech_root: Annotated[
+        Path | None,
+        typer.Option(
+            "--speech-root", metavar="DIR", help="Folder with recordings of the captions.", show_default=False
+        ),
+    ] = None
+    keep_audio: Annotated[bool, typer.Option("--keep-audio", help="Store the waveforms too.")] = False
+    sample_rate: Annotated[
+        str,
+        typer.Option(
+            "--sample-rate", metavar="HZ", help="Sample rate of the features; native: that of each file."
+        ),
+    ] = "22050"
+    cmvn: Annotated[
+        bool,
+        typer.Option(
+            "--cmvn/--no-cmvn", help="Normalize each band of an utterance to mean 0 and deviation 1."
+        ),
+    ] = True
+    centre_pad: Annotated[
+        CentrePad,
+        typer.Option("--centre-pad", help="Pad a clip with zeros, or mirror it as older librosa did."),
+    ] = CentrePad.CONSTANT
 
     @cached_property
     def options(self) -> SpeechOptions | None:
-        """For `prepare`; every voice has spoken once. None where captions are not spoken.
+        """Options for `prepare`, after a test of every voice; None where captions are not spoken.
 
         Raises:
             UsageError: An option does not go with the others, or a voice is unknown.
             RunError: There is no synthesizer.
         """
         if self.speech is not Speech.TTS:
-            for name, value in (
-                ("--voice", self.voice),
-                ("--speed", self.speed),
-                ("--tts-cmd", self.tts_cmd),
-            ):
-                if value:
-                    raise UsageError(f"{name} needs --speech tts")
+            for name in given(self, "voice", "speed", "tts_cmd"):
+                raise UsageError(f"{name} needs --speech tts")
         if self.speech is not Speech.WAV and self.speech_root:
             raise UsageError("--speech-root needs --speech wav")
         if self.speech is Speech.NONE:
@@ -94,10 +122,11 @@ class SpeechArguments:
         raise UsageError(f"--sample-rate {self.sample_rate}: a number of Hz from 4000 to 192000, or {NATIVE}")
 
     def recorded(self, source: Source, *usual: Path) -> Source:
-        """The source with its recordings, where these are asked for.
+        """Return the source with its recordings, where these are asked for.
 
         Args:
-            usual: Folders that are looked for where none is named; none for a source that brings its own.
+            source: Source of a dataset.
+            usual: Folders to look for where none is named; none for a source that has recordings of its own.
         """
         if self.options is None or self.speech is not Speech.WAV or not (self.speech_root or usual):
             return source
@@ -111,91 +140,3 @@ class SpeechArguments:
                 hint=LAYOUTS,
             )
         return with_recordings(source, folder)
-
-
-def _option(*names: str, **settings: Any) -> Any:
-    return typer.Option(*names, rich_help_panel=PANEL, **settings)
-
-
-OPTIONS: dict[str, tuple[Any, Any]] = {
-    "speech": (
-        Annotated[
-            Speech,
-            _option("--speech", help="tts: a synthesizer speaks every caption; wav: people did."),
-        ],
-        Speech.NONE,
-    ),
-    "voice": (
-        Annotated[
-            list[str] | None,
-            _option(
-                "--voice", help="Of eSpeak NG, as en-gb or en-us+f3; repeat for more.", show_default="en-us"
-            ),
-        ],
-        None,
-    ),
-    "speed": (
-        Annotated[
-            list[int] | None,
-            _option("--speed", help="Words per minute; repeat for more.", show_default="175"),
-        ],
-        None,
-    ),
-    "tts_cmd": (
-        Annotated[
-            str | None,
-            _option(
-                "--tts-cmd",
-                metavar="COMMAND",
-                help="Another synthesizer: 'prog {text_file} {wav_file}', also with {voice} and {speed}.",
-                show_default="eSpeak NG",
-            ),
-        ],
-        None,
-    ),
-    "speech_root": (
-        Annotated[
-            Path | None,
-            _option("--speech-root", metavar="DIR", help="Recordings of the captions.", show_default=False),
-        ],
-        None,
-    ),
-    "keep_audio": (Annotated[bool, _option("--keep-audio", help="Keep the waveforms too.")], False),
-    "sample_rate": (
-        Annotated[
-            str, _option("--sample-rate", metavar="HZ", help="Of the features; native: each file's own.")
-        ],
-        "22050",
-    ),
-    "cmvn": (
-        Annotated[
-            bool, _option("--cmvn/--no-cmvn", help="Mean 0 and deviation 1 of each band of an utterance.")
-        ],
-        True,
-    ),
-    "centre_pad": (
-        Annotated[
-            CentrePad,
-            _option("--centre-pad", help="Around a clip: zeros, or the clip mirrored as old librosa did."),
-        ],
-        CentrePad.CONSTANT,
-    ),
-}
-
-
-def takes_speech(function: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options about speech; its parameter `speech` receives them as `SpeechArguments`."""
-    signature = inspect.signature(function, eval_str=True)
-    own = [parameter for name, parameter in signature.parameters.items() if name != "speech"]
-
-    @functools.wraps(function)
-    def run(*positional: Any, **arguments: Any) -> None:
-        speech = SpeechArguments(**{name: arguments.pop(name) for name in OPTIONS})
-        function(*positional, speech=speech, **arguments)
-
-    added = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-        for name, (annotation, default) in OPTIONS.items()
-    ]
-    run.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
-    return run
