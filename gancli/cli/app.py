@@ -15,11 +15,11 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from gancli import __version__
 from gancli.cli.console import Output, ProgressMode
 from gancli.cli.errors import reported
 from gancli.cli.options import flattened, grouped
 from gancli.engine.ranks import speaks_for_machine
+from gancli.version import __version__
 
 SHARED_PANEL = "Output"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-import gancli
+from gancli.version import __version__
 
 _PACKAGES = ("torch", "torchvision", "numpy", "h5py", "pillow", "pydantic", "safetensors")
 
@@ -23,8 +23,8 @@ def describe_environment() -> dict[str, Any]:
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
-        "gancli": gancli.__version__,
-        "commit": _commit(Path(gancli.__file__).resolve().parent.parent),
+        "gancli": __version__,
+        "commit": _commit(Path(__file__).resolve().parents[2]),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in _PACKAGES},

@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gancli import __version__
 from gancli.atomic import atomic_file
 from gancli.data.images import load_image
 from gancli.errors import DataError, UsageError
@@ -33,6 +32,7 @@ from gancli.progress import Progress
 from gancli.sampling.sample import sample
 from gancli.sampling.samples_folder import SAMPLES, SAMPLING, GeneratedImage, read_samples
 from gancli.scores.image_sets import FileImages, open_images, origin_of
+from gancli.version import __version__
 
 PAGE = "index.html"
 KEY = "key.json"

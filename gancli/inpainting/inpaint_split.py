@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gancli import __version__
 from gancli.data.holes import Hole, Holes, holes_from_folder
 from gancli.data.loader import evaluation_batches
 from gancli.data.shards import Dataset
@@ -35,6 +34,7 @@ from gancli.inpainting.inpaint import (
 from gancli.sampling.requests import captions_hash, file_names, in_turn
 from gancli.sampling.samples_folder import GeneratedImage, Sampling, write_samples
 from gancli.sampling.samples_writer import open_folder, save_image, save_pixels
+from gancli.version import __version__
 
 HoleRule = Literal["center", "irregular", "mix"]
 

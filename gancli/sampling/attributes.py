@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from gancli import __version__
 from gancli.data.attributes import attributes_text, read_attribute_file
 from gancli.data.images import load_image
 from gancli.data.loader import evaluation_batches
@@ -38,6 +37,7 @@ from gancli.sampling.requests import (
 from gancli.sampling.sample import SHEETS, SampleReport
 from gancli.sampling.samples_folder import GeneratedImage, Grid, Sampling, Vary, write_samples
 from gancli.sampling.samples_writer import open_folder, save_image, write_missing
+from gancli.version import __version__
 
 SHAPES = "shapes"  # folder of the silhouettes
 OF_DATA = "data"  # the silhouettes of the dataset's images

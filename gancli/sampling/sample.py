@@ -16,7 +16,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gancli import __version__
 from gancli.data.shards import Dataset, Split
 from gancli.data.text_to_speech import choose_voices, find_synthesizer
 from gancli.encoders.embeddings import CaptionEmbeddings, load_embeddings
@@ -54,6 +53,7 @@ from gancli.sampling.speech import (
     utterances,
     warn_of,
 )
+from gancli.version import __version__
 
 STEPS = 8  # of an interpolation unless said otherwise
 SHEETS = "figures"  # folder of the figures that show many images

@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gancli import __version__
 from gancli.atomic import atomic_file
 from gancli.errors import DataError
+from gancli.version import __version__
 
 # In the protocol of a score of filled images, at its end; what follows says which holes were cut
 HOLES = "; holes: "

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-import gancli
 from gancli.build import attr2image_arguments, build_attr2shape, build_shape2image
 from gancli.config import Attr2ImageRecipe
 from gancli.data.attributes import split_attributes
@@ -34,6 +33,7 @@ from gancli.training.run import (
     share_of,
     train_model,
 )
+from gancli.version import __version__
 
 GRID_IMAGES = 12  # each beside its silhouette and the real one
 GRID_COLUMNS = 6
@@ -82,7 +82,7 @@ def train_attr2image(
 
     def export(networks: Mapping[str, nn.Module], folder: Path, step: int, images: int) -> None:
         settings: dict[str, Any] = {
-            "gancli": gancli.__version__,
+            "gancli": __version__,
             "dataset": dataset.name,
             "step": step,
             "images_seen": images,

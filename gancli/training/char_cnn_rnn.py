@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset as TorchDataset
 
-import gancli
 from gancli.build_encoders import build_char_cnn_rnn, char_cnn_rnn_arguments
 from gancli.config import CharCnnRnnRecipe
 from gancli.data.loader import batches
@@ -39,6 +38,7 @@ from gancli.engine.events import Events
 from gancli.engine.loop import Loop
 from gancli.errors import DataError
 from gancli.training.run import RunResult, loop_settings, open_run, reporter, set_rate
+from gancli.version import __version__
 
 HELD_OUT_IMAGES = 1000  # at most, with one caption each, for the encoder's report after each epoch
 _CHUNK = 256  # captions encoded at a time
@@ -78,7 +78,7 @@ def pretrain_char_cnn_rnn(
 
     def settings(step: int) -> dict[str, Any]:
         return {
-            "gancli": gancli.__version__,
+            "gancli": __version__,
             "dataset": dataset.name,
             "step": step,
             "seed": recipe.train.seed,

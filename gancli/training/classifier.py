@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-import gancli
 from gancli.build_encoders import build_classifier, classifier_arguments
 from gancli.config import ClassifierRecipe
 from gancli.data.loader import BatchSource, batches, evaluation_batches
@@ -23,6 +22,7 @@ from gancli.engine.events import Events
 from gancli.engine.loop import Loop
 from gancli.errors import DataError
 from gancli.training.run import RunResult, loop_settings, open_run, set_rate
+from gancli.version import __version__
 
 Report = Callable[[nn.Module], dict[str, float]]
 
@@ -74,7 +74,7 @@ def pretrain_classifier(
 
     def export(networks: Mapping[str, nn.Module], folder: Path, step: int) -> None:
         settings = {
-            "gancli": gancli.__version__,
+            "gancli": __version__,
             "dataset": dataset.name,
             "split": split.name,
             "step": step,

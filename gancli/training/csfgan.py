@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-import gancli
 from gancli.build import build_csfgan, build_holes, csfgan_arguments
 from gancli.config import CSFGANRecipe
 from gancli.data.holes import Holes
@@ -26,6 +25,7 @@ from gancli.errors import ConfigError, DataError
 from gancli.figures import grid
 from gancli.losses.matching import padding_mask
 from gancli.training.run import RunResult, grid_images, load_initial_weights, share_of, train_model
+from gancli.version import __version__
 from gancli.weights_folder import write_folder
 
 GRID_IMAGES = 12  # each with its hole, filled, and as it was
@@ -74,7 +74,7 @@ def train_csfgan(
     def export(networks: Mapping[str, nn.Module], folder: Path, step: int, images: int) -> None:
         settings = {
             "kind": "csfgan",
-            "gancli": gancli.__version__,
+            "gancli": __version__,
             "dataset": dataset.name,
             "words": recipe.loader.words,
             "step": step,

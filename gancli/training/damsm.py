@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import nn
 
-import gancli
 from gancli.build_encoders import build_damsm, encoder_arguments
 from gancli.config import DamsmRecipe
 from gancli.data.loader import BatchSource, batches, evaluation_batches
@@ -23,6 +22,7 @@ from gancli.engine.loop import Loop
 from gancli.losses.matching import cosine_similarity_matrix
 from gancli.scores.retrieval import CANDIDATES, r_precision
 from gancli.training.run import RunResult, loop_settings, open_run, set_rate
+from gancli.version import __version__
 
 HELD_OUT_IMAGES = 1000  # at most, for the encoder's report after each epoch
 
@@ -61,7 +61,7 @@ def pretrain_damsm(
 
     def export(networks: Mapping[str, nn.Module], folder: Path, step: int) -> None:
         settings = {
-            "gancli": gancli.__version__,
+            "gancli": __version__,
             "dataset": dataset.name,
             "words": recipe.loader.words,
             "step": step,

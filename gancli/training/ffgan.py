@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-import gancli
 from gancli.build import build_ffgan, generator_arguments
 from gancli.config import FFGANRecipe
 from gancli.data.loader import BatchSource
@@ -23,6 +22,7 @@ from gancli.figures import grid
 from gancli.inference.load import save_model
 from gancli.losses.matching import padding_mask
 from gancli.training.run import RunResult, grid_images, load_initial_weights, share_of, train_model
+from gancli.version import __version__
 
 
 def train_ffgan(
@@ -56,7 +56,7 @@ def train_ffgan(
     def export(networks: Mapping[str, nn.Module], folder: Path, step: int, images: int) -> None:
         settings = {
             "kind": "ffgan",
-            "gancli": gancli.__version__,
+            "gancli": __version__,
             "dataset": dataset.name,
             "words": recipe.loader.words,
             "step": step,

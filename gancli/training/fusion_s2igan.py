@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-import gancli
 from gancli.build import build_fusion_s2igan, fusion_s2igan_arguments
 from gancli.config import FusionS2iGanRecipe
 from gancli.data.loader import BatchSource
@@ -29,6 +28,7 @@ from gancli.training.caption_vectors import (
     speech_conditions,
 )
 from gancli.training.run import RunResult, load_initial_weights, share_of, train_model
+from gancli.version import __version__
 from gancli.weights_folder import read_settings
 
 
@@ -75,7 +75,7 @@ def train_fusion_s2igan(
 
     def export(networks: Mapping[str, nn.Module], folder: Path, step: int, images: int) -> None:
         settings = {
-            "gancli": gancli.__version__,
+            "gancli": __version__,
             "dataset": dataset.name,
             "step": step,
             "images_seen": images,

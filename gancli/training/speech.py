@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset as TorchDataset
 
-import gancli
 from gancli.build_encoders import build_speech, speech_arguments
 from gancli.config import SpeechRecipe
 from gancli.data.loader import BatchSource, batches, evaluation_batches
@@ -33,6 +32,7 @@ from gancli.engine.loop import Loop
 from gancli.errors import ConfigError
 from gancli.scores.retrieval import average_precisions, chance_precision, first_hits
 from gancli.training.run import RunResult, loop_settings, open_run, reporter, set_rate
+from gancli.version import __version__
 
 RECALLS = (1, 5, 10)
 _BEST_OF = 10  # the k of the recall that a checkpoint is chosen by
@@ -97,7 +97,7 @@ def pretrain_speech(
 
     def export(networks: Mapping[str, nn.Module], folder: Path, step: int) -> None:
         settings = {
-            "gancli": gancli.__version__,
+            "gancli": __version__,
             "dataset": dataset.name,
             "step": step,
             "seed": recipe.train.seed,

@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-import gancli
 from gancli.build import build_stackgan, stackgan_arguments
 from gancli.config import StackGANRecipe
 from gancli.data.loader import BatchSource
@@ -30,6 +29,7 @@ from gancli.training.caption_vectors import (
     sentence_conditions,
 )
 from gancli.training.run import RunResult, StepDecay, load_initial_weights, share_of, train_model
+from gancli.version import __version__
 from gancli.weights_folder import load_part, model_folder_of, read_folder, read_settings, reading_settings
 
 
@@ -70,7 +70,7 @@ def train_stackgan(
 
     def export(networks: Mapping[str, nn.Module], folder: Path, step: int, images: int) -> None:
         settings = {
-            "gancli": gancli.__version__,
+            "gancli": __version__,
             "dataset": dataset.name,
             "step": step,
             "images_seen": images,

@@ -63,7 +63,7 @@ def test_rows_survive(tmp_path_factory, rows):
 
 
 def test_version_and_date_are_filled_in():
-    from gancli import __version__
+    from gancli.version import __version__
 
     assert row().gancli_version == __version__
     assert row().date.endswith("+00:00")

@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gancli import __version__
 from gancli.atomic import atomic_file
 from gancli.data import shards
 from gancli.data.images import Crop
@@ -46,6 +45,7 @@ from gancli.data.silhouettes import Fault
 from gancli.data.source import BadSample, Source
 from gancli.data.text import RULE, Vocabulary
 from gancli.errors import DataError, RunError, UsageError
+from gancli.version import __version__
 
 REJECTED = "rejected.csv"
 
