@@ -11,6 +11,6 @@ Every subcommand has a library function of the same name that a notebook can cal
 
 import lazy_loader
 
-from gancli.version import __version__
+from gancli.version import __version__ as __version__
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
