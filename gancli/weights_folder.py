@@ -51,12 +51,6 @@ def write_folder(
         temporary.write_text(yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True), "utf-8")
 
 
-def model_folder_of(folder: Path) -> Path:
-    """The model folder that a user means: the folder itself, or `model/` in it where it is a run folder."""
-    inside = folder / "model"
-    return inside if not (folder / "config.yaml").is_file() and (inside / "config.yaml").is_file() else folder
-
-
 def read_settings(folder: Path) -> dict[str, Any]:
     """config.yaml of an encoder or model folder; its `kind` says what the folder holds ("damsm", "ffgan").
 

@@ -19,6 +19,7 @@ from gancli.cli.train_options import (
     Runs,
     Seed,
     find_recipe,
+    find_run,
     finish,
     followed,
     recipe_option,
@@ -194,6 +195,7 @@ def _pretrain(
     from gancli.config import ClassifierRecipe, EncoderRecipe
 
     take_place(out)
+    resume = find_run(resume, kind, runs, overrides)
     name, found = find_recipe(kind, recipe, resume, overrides, device, seed)
     resolved = cast(EncoderRecipe, found)
     # "cub-small" of the recipe damsm/cub-small or of the run runs/0003-damsm-cub-small

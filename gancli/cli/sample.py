@@ -268,9 +268,11 @@ def sample(
             'Say --interpolate "a red bird" "a small yellow bird".',
         )
     from gancli.engine.device import pick_device
-    from gancli.weights_folder import model_folder_of, read_settings
+    from gancli.registry import DRAWING
+    from gancli.run_paths import weights_folder_of
+    from gancli.weights_folder import read_settings
 
-    of_attributes = read_settings(model_folder_of(model))["kind"] == "attr2image"
+    of_attributes = read_settings(weights_folder_of(model, DRAWING))["kind"] == "attr2image"
     own = {
         "--attr": attr,
         "--attr-file": attr_file,

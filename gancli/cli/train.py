@@ -20,6 +20,7 @@ from gancli.cli.train_options import (
     Runs,
     Seed,
     find_recipe,
+    find_run,
     finish,
     followed,
     recipe_option,
@@ -275,6 +276,7 @@ def _train(
         raise UsageError(
             "--resume and --init-from: a run is either continued or started anew", "leave one of them out"
         )
+    resume = find_run(resume, kind, runs, overrides)
     name, resolved = find_recipe(kind, recipe, resume, overrides, device, seed, variant)
     if dry_run:
         show_plan(out, name, resolved, {"run": resume or runs})

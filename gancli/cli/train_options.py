@@ -11,7 +11,8 @@ import typer
 
 from gancli.cli.completion import recipes_of
 from gancli.cli.console import Output
-from gancli.errors import DataError, UsageError
+from gancli.errors import UsageError
+from gancli.run_paths import resume_path_of, run_folder_of
 
 if TYPE_CHECKING:
     from gancli.config import Recipe
@@ -41,7 +42,11 @@ def recipe_option(kind: str) -> typer.models.OptionInfo:
 
 Resume = Annotated[
     Path | None,
-    typer.Option("--resume", metavar="RUN", help="Continue this run folder from its newest checkpoint."),
+    typer.Option(
+        "--resume",
+        metavar="RUN",
+        help="Run to continue: its folder, the model/ or a checkpoint in it, or latest.",
+    ),
 ]
 Runs = Annotated[Path, typer.Option("--runs", help="Where the numbered run folder is made.")]
 Device = Annotated[
@@ -53,6 +58,22 @@ Seed = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", "-n", help="Show recipe, networks and output paths; touch nothing.")
 ]
+
+
+def find_run(resume: Path | None, kind: str, runs: Path, overrides: Sequence[str] | None) -> Path | None:
+    """Return the run folder or checkpoint that `--resume` means.
+
+    Raises:
+        UsageError: There is no such run.
+    """
+    return None if resume is None else resume_path_of(resume, (kind,), runs=runs, data=dataset_of(overrides))
+
+
+def dataset_of(overrides: Sequence[str] | None) -> str | None:
+    """Return the dataset folder that the overrides name as `data=DIR`."""
+    return (
+        next((text.partition("=")[2] for text in overrides or () if text.startswith("data=")), None) or None
+    )
 
 
 def find_recipe(
@@ -86,14 +107,12 @@ def find_recipe(
             raise UsageError(
                 "--resume and --recipe: a run is continued with its own recipe", "leave --recipe out"
             )
-        file = resume / "recipe.yaml"
-        if not file.is_file():
-            raise DataError(
-                f"{resume}: not a run folder, there is no recipe.yaml", "name a folder below runs/"
-            )
+        run = run_folder_of(resume)
+        assert run is not None  # from find_run
+        file = run / "recipe.yaml"
         return str(file), load_recipe(file, changes, kind)
     if recipe is None:
-        data = next((change.partition("=")[2] for change in changes if change.startswith("data=")), None)
+        data = dataset_of(changes)
         if not data:
             raise UsageError(
                 "nothing says which dataset to train on",

@@ -22,6 +22,7 @@ from gancli.data.text import some_of
 from gancli.engine.phases import Phase
 from gancli.errors import DataError
 from gancli.losses.joint_embedding import joint_embedding_losses
+from gancli.run_paths import weights_folder_of
 from gancli.weights_folder import load_part, read_folder, reading_settings, write_folder
 
 # The order is the published code's. The hyphen stands in it twice, and its second place is the one that counts, so the
@@ -326,13 +327,13 @@ def save_char_cnn_rnn(
     write_folder(folder, networks, None, {"kind": "char-cnn-rnn", "alphabet": ALPHABET, **settings})
 
 
-def load_char_cnn_rnn(folder: Path, device: str | torch.device = "cpu") -> CharCnnRnnEncoder:
+def load_char_cnn_rnn(folder: str | Path, device: str | torch.device = "cpu") -> CharCnnRnnEncoder:
     """Reads an encoder folder; the encoder comes frozen and in eval mode.
 
     Raises:
         DataError: The folder is incomplete or broken, or its alphabet is another one.
     """
-    folder = Path(folder)
+    folder = weights_folder_of(folder, ("char-cnn-rnn",))
     settings, tensors, digest = read_folder(folder, "char-cnn-rnn")
     with reading_settings(folder):
         if settings["alphabet"] != ALPHABET:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from gancli.data.loader import Batch
 from gancli.encoders.backbones import BackboneName, build_backbone
 from gancli.engine.phases import Phase
+from gancli.run_paths import weights_folder_of
 from gancli.weights_folder import load_part, read_folder, reading_settings, write_folder
 
 
@@ -142,13 +143,13 @@ def save_classifier(
     write_folder(folder, {"classifier": network}, None, everything)
 
 
-def load_classifier(folder: Path, device: str | torch.device = "cpu") -> ClassifierFolder:
+def load_classifier(folder: str | Path, device: str | torch.device = "cpu") -> ClassifierFolder:
     """Reads a classifier's folder; the network comes frozen and in eval mode.
 
     Raises:
         DataError: The folder is incomplete, broken, or of another kind.
     """
-    folder = Path(folder)
+    folder = weights_folder_of(folder, ("classifier",))
     settings, tensors, digest = read_folder(folder, "classifier")
     with reading_settings(folder):
         names = settings["class_names"]

@@ -21,6 +21,7 @@ from gancli.encoders.backbones import BackboneName, build_backbone, fold_batch_n
 from gancli.engine.phases import Phase, adam
 from gancli.errors import DataError
 from gancli.losses.matching import damsm_losses, padding_mask
+from gancli.run_paths import weights_folder_of
 from gancli.weights_folder import load_part, read_folder, reading_settings, write_folder
 
 INITIAL_RANGE = 0.1  # of the embedding and of both projections (AttnGAN code)
@@ -235,13 +236,13 @@ def save_damsm(
     write_folder(folder, {"text": text, "image": image}, vocabulary, {"kind": "damsm", **settings})
 
 
-def load_damsm(folder: Path, device: str | torch.device = "cpu") -> Damsm:
+def load_damsm(folder: str | Path, device: str | torch.device = "cpu") -> Damsm:
     """Reads an encoder folder; both encoders come frozen, in eval mode, the batch norms of the backbone folded.
 
     Raises:
         DataError: The folder is incomplete or broken.
     """
-    folder = Path(folder)
+    folder = weights_folder_of(folder, ("damsm",))
     settings, tensors, digest = read_folder(folder, "damsm")
     vocabulary = Vocabulary.load(folder / "vocabulary.json")
     with reading_settings(folder):

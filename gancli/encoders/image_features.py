@@ -30,6 +30,7 @@ from gancli.encoders.damsm import load_damsm
 from gancli.encoders.vectors import VectorFile, open_vectors, split_hash, write_vectors
 from gancli.errors import DataError
 from gancli.progress import Progress
+from gancli.run_paths import weights_folder_of
 from gancli.weights_folder import read_settings
 
 Views = Literal["ten", "centre"]
@@ -85,12 +86,13 @@ def frozen_imagenet(
     )
 
 
-def frozen_encoder(folder: Path, device: torch.device) -> FrozenNetwork:
+def frozen_encoder(folder: str | Path, device: torch.device) -> FrozenNetwork:
     """The pooled features of an encoder folder's backbone: a DAMSM's or a classifier's.
 
     Raises:
         DataError: The folder is neither, is incomplete or broken.
     """
+    folder = weights_folder_of(folder, ("damsm", "classifier"))
     kind = read_settings(folder)["kind"]
     if kind == "damsm":
         damsm = load_damsm(folder, device)

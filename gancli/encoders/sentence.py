@@ -18,6 +18,7 @@ from gancli.data.text import Vocabulary, crop_tokens, pad_tokens, some_of, token
 from gancli.encoders.char_cnn_rnn import CharCnnRnn, CharCnnRnnEncoder, load_char_cnn_rnn
 from gancli.encoders.damsm import TextEncoder, load_damsm
 from gancli.errors import DataError
+from gancli.run_paths import weights_folder_of
 from gancli.weights_folder import load_part, read_settings, reading_settings
 
 
@@ -136,12 +137,13 @@ def check_words(captions: Sequence[str], vocabulary: Vocabulary, words: int, fol
     return warnings
 
 
-def load_sentence_encoder(folder: Path, device: str | torch.device = "cpu") -> SentenceEncoder:
+def load_sentence_encoder(folder: str | Path, device: str | torch.device = "cpu") -> SentenceEncoder:
     """The sentence encoder of an encoder folder, whichever kind it is.
 
     Raises:
         DataError: The folder holds no text encoder, is incomplete or broken.
     """
+    folder = weights_folder_of(folder, ("damsm", "char-cnn-rnn"))
     kind = read_settings(folder)["kind"]
     if kind == "char-cnn-rnn":
         return load_char_cnn_rnn(folder, device)

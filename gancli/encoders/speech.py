@@ -28,6 +28,7 @@ from gancli.engine.phases import Phase, adam
 from gancli.errors import DataError
 from gancli.losses.matching import distinct_classes, global_matching_loss, padding_mask
 from gancli.progress import Progress
+from gancli.run_paths import weights_folder_of
 from gancli.weights_folder import load_part, read_folder, reading_settings, write_folder
 
 KERNEL = 6  # frames under a convolution
@@ -411,13 +412,13 @@ def save_speech(
     write_folder(folder, {"speech": speech, "image": image}, None, everything)
 
 
-def load_speech(folder: Path, device: str | torch.device = "cpu") -> Speech:
+def load_speech(folder: str | Path, device: str | torch.device = "cpu") -> Speech:
     """Reads an encoder folder; both networks come frozen and in eval mode.
 
     Raises:
         DataError: The folder is incomplete, broken, or of another kind.
     """
-    folder = Path(folder)
+    folder = weights_folder_of(folder, ("speech",))
     settings, tensors, digest = read_folder(folder, "speech")
     with reading_settings(folder):
         mel = MelSettings(**settings["mel"])

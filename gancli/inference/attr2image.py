@@ -17,7 +17,8 @@ from gancli.data.shards import Dataset
 from gancli.errors import DataError, UsageError
 from gancli.inference.loaded import NOISE, Drawing, freeze, told_apart
 from gancli.models.attr2image import ImageGenerator, ShapeGenerator, enlarge_shapes
-from gancli.weights_folder import load_part, model_folder_of, read_folder, reading_settings, write_folder
+from gancli.run_paths import weights_folder_of
+from gancli.weights_folder import load_part, read_folder, reading_settings, write_folder
 
 KIND = "attr2image"
 CONDITION, SECOND_CONDITION = "condition_noise", "second_condition_noise"  # of Stage I, of Stage II
@@ -200,13 +201,13 @@ def save_attr2image(
     write_folder(folder, networks, None, {"kind": KIND, **settings})
 
 
-def load_attr2image(folder: Path, device: str | torch.device = "cpu") -> LoadedAttr2Image:
+def load_attr2image(folder: str | Path, device: str | torch.device = "cpu") -> LoadedAttr2Image:
     """Reads a model folder of attr2image, or the `model/` of a run folder.
 
     Raises:
         DataError: The folder is incomplete, broken or holds something else.
     """
-    folder = model_folder_of(folder)
+    folder = weights_folder_of(folder, (KIND,))
     settings, tensors, digest = read_folder(folder, KIND)
     with reading_settings(folder):
         shape = ShapeGenerator(**settings["shape"]) if "shape" in settings else None

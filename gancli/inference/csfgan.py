@@ -18,7 +18,9 @@ from gancli.errors import DataError
 from gancli.inference.loaded import NOISE, told_apart
 from gancli.losses.matching import padding_mask
 from gancli.models.csfgan import Generator, box_of_all, hole_boxes
-from gancli.weights_folder import load_part, model_folder_of, read_folder, read_settings, reading_settings
+from gancli.registry import FILLING
+from gancli.run_paths import weights_folder_of
+from gancli.weights_folder import load_part, read_folder, read_settings, reading_settings
 
 PAPER_EDGE = 0.5  # lambda_edge
 
@@ -135,13 +137,13 @@ class Inpainter:
         return Filling(output.composite, output.attention)
 
 
-def load_inpainter(folder: Path, device: str | torch.device = "cpu") -> Inpainter:
+def load_inpainter(folder: str | Path, device: str | torch.device = "cpu") -> Inpainter:
     """Reads the model folder of an inpainting model, or the `model/` of its run folder.
 
     Raises:
         DataError: The folder is incomplete, broken or holds another kind of model.
     """
-    folder = model_folder_of(Path(folder))
+    folder = weights_folder_of(folder, FILLING)
     kind = read_settings(folder)["kind"]
     if kind != "csfgan":
         raise DataError(

@@ -29,9 +29,10 @@ from gancli.losses.matching import padding_mask
 from gancli.models.ffgan import Generator
 from gancli.models.fusion_s2igan import Generator as FusionS2iGanGenerator
 from gancli.models.stackgan import StageOneGenerator, StageTwoGenerator
+from gancli.registry import DRAWING
+from gancli.run_paths import weights_folder_of
 from gancli.weights_folder import (
     load_part,
-    model_folder_of,
     read_folder,
     read_settings,
     reading_settings,
@@ -432,14 +433,14 @@ def _load_fusion_s2igan(folder: Path, device: str | torch.device) -> LoadedFusio
 # --- any model ------------------------------------------------------------------------------------------------
 
 
-def load_model(folder: Path, device: str | torch.device = "cpu") -> LoadedModel:
+def load_model(folder: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
     """Reads a model folder, or the `model/` of a run folder, whichever model it holds.
 
     Raises:
         DataError: The folder is incomplete, broken or holds no model.
         UsageError: It holds a model that fills holes.
     """
-    folder = model_folder_of(Path(folder))
+    folder = weights_folder_of(folder, DRAWING)
     kind = read_settings(folder)["kind"]
     if kind == "ffgan":
         return _load_ffgan(folder, device)

@@ -14,6 +14,8 @@ from gancli.engine.checkpoint import RunFolder
 from gancli.errors import DataError, UsageError
 from gancli.inference.csfgan import Inpainter, load_inpainter
 from gancli.inference.load import load_model
+from gancli.registry import MODELS
+from gancli.run_paths import resume_path_of
 from gancli.scores.results import ScoreRow
 from gancli.weights_folder import read_settings
 
@@ -22,11 +24,11 @@ _GENERATORS = ("generator.", "stage1.", "stage2.")
 _STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
 
 
-def score_cost(run: Path) -> tuple[ScoreRow, ScoreRow]:
+def score_cost(run: str | Path) -> tuple[ScoreRow, ScoreRow]:
     """Parameters and training time of a run.
 
     Args:
-        run: Run folder of `gancli train`, of any model.
+        run: Run of `gancli train`, of any model: its folder, the model/ or a checkpoint in it, or `latest`.
 
     Returns:
         `parameters_million`: trainable parameters of the generator, in millions (of both generators where there are two
@@ -37,7 +39,7 @@ def score_cost(run: Path) -> tuple[ScoreRow, ScoreRow]:
         DataError: The run has no model or no row in log.csv yet, or a file is broken.
         UsageError: It is no run folder.
     """
-    folder = RunFolder.open(Path(run))
+    folder = RunFolder.open(resume_path_of(run, tuple(MODELS)))
     if not folder.model.is_dir():
         raise UsageError(
             f"{run}: has no model/ in it yet", "Name a run folder of gancli train after its first checkpoint."

@@ -22,6 +22,7 @@ from gancli.encoders.classifier import ClassifierFolder, load_classifier
 from gancli.encoders.damsm import Damsm, load_damsm
 from gancli.errors import DataError, UsageError
 from gancli.progress import Progress
+from gancli.run_paths import weights_folder_of
 from gancli.scores.across_ranks import by_parts
 from gancli.weights import load_weights
 from gancli.weights_folder import read_settings
@@ -120,7 +121,7 @@ def load_features(
     if name == "imagenet":
         return _imagenet(weights, torch.device(device), "features")
     if kind in ("encoder", "classifier") and folder:
-        if read_settings(Path(folder))["kind"] == "classifier":
+        if read_settings(weights_folder_of(folder, ("damsm", "classifier")))["kind"] == "classifier":
             return classifier_network(load_classifier(Path(folder), device), "features")
         return encoder_network(load_damsm(Path(folder), device), "features")
     raise UsageError(

@@ -22,6 +22,7 @@ from gancli.errors import ConfigError, DataError
 from gancli.figures import grid
 from gancli.inference.load import save_stackgan
 from gancli.models.stackgan import StageOneGenerator, StageTwoGenerator
+from gancli.run_paths import weights_folder_of
 from gancli.training.caption_vectors import (
     Conditions,
     precomputed_conditions,
@@ -30,7 +31,7 @@ from gancli.training.caption_vectors import (
 )
 from gancli.training.run import RunResult, StepDecay, load_initial_weights, share_of, train_model
 from gancli.version import __version__
-from gancli.weights_folder import load_part, model_folder_of, read_folder, read_settings, reading_settings
+from gancli.weights_folder import load_part, read_folder, read_settings, reading_settings
 
 
 def train_stackgan(
@@ -173,7 +174,7 @@ class StageOne:
                 f"init.stage1: {folder}: no such run or model folder",
                 "Train it first: gancli train stackgan stage=1 …",
             )
-        folder = model_folder_of(folder)
+        folder = weights_folder_of(folder, ("stackgan",))
         settings, tensors, _ = read_folder(folder, "stackgan")
         with reading_settings(folder):
             if settings["stage"] != 1:
