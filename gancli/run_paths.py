@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from gancli.errors import UsageError
+from gancli.errors import DataError, UsageError
 
 LATEST = "latest"
 _NUMBERED = re.compile(r"(\d{4,})-")
@@ -97,10 +97,10 @@ def weights_folder_of(
             folder = folder.parent
     if (folder / "config.yaml").is_file():
         return folder
-    run = run_folder_of(folder)
-    if run is None:
-        return folder
+    run = run_folder_of(folder) or folder
     written = [run / name for name in ("model-best", "model") if (run / name / "config.yaml").is_file()]
+    if not written and not (run / "recipe.yaml").is_file():
+        return folder
     if not written:
         raise UsageError(f"{run}: has no model/ in it yet", "One is written with the run's first checkpoint.")
     match = _STEP.fullmatch(folder.name)
@@ -132,7 +132,8 @@ def resume_path_of(
         data: Dataset folder that `latest` was trained on.
 
     Raises:
-        UsageError: There is no such run.
+        DataError: The path names no run.
+        UsageError: There is no run that `latest` could mean.
     """
     if str(path) == LATEST:
         return newest_run(runs, kinds, data=data)
@@ -143,7 +144,7 @@ def resume_path_of(
     written_by = _read_yaml(folder / "config.yaml").get("run")
     if isinstance(written_by, str) and (run := run_folder_of(Path(runs) / written_by)):
         return run
-    raise UsageError(
+    raise DataError(
         f"{path}: is no run folder (it has no recipe.yaml)",
         "Name a folder such as runs/0001-ffgan-cub, the model/ in it, one of its checkpoints, or say latest.",
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gancli.errors import UsageError
+from gancli.errors import DataError, UsageError
 from gancli.run_paths import newest_run, resume_path_of, run_folder_of, weights_folder_of
 
 
@@ -66,7 +66,7 @@ def test_an_encoder_folder_resumes_the_run_that_wrote_it(runs: Path, tmp_path: P
     encoder.mkdir(parents=True)
     (encoder / "config.yaml").write_text("kind: damsm\nrun: 0002-damsm-cub\n")
     assert resume_path_of(encoder, runs=runs) == runs / "0002-damsm-cub"
-    with pytest.raises(UsageError, match="is no run folder"):
+    with pytest.raises(DataError, match="is no run folder"):
         resume_path_of(encoder, runs=tmp_path)
 
 
@@ -107,5 +107,5 @@ def test_a_run_without_a_model_says_so(runs: Path) -> None:
 def test_other_folders_are_left_to_their_reader(tmp_path: Path) -> None:
     assert weights_folder_of(tmp_path) == tmp_path
     assert run_folder_of(tmp_path) is None
-    with pytest.raises(UsageError, match=r"no recipe\.yaml"):
+    with pytest.raises(DataError, match=r"no recipe\.yaml"):
         resume_path_of(tmp_path)
