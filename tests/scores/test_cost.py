@@ -86,7 +86,7 @@ def test_what_is_missing_is_named(run):
 
 
 def test_what_is_no_run(run, tiny_model):
-    with pytest.raises(UsageError, match="no run folder"):
+    with pytest.raises(DataError, match="no run folder"):
         score_cost(tiny_model)
     shutil.rmtree(run / "model")
     with pytest.raises(UsageError, match="has no model/"):
