@@ -1,8 +1,13 @@
-"""Fixtures that many tests share: real data where it is there, a tiny dataset in CUB's layout, and it prepared."""
+"""Shared fixtures: real data, a tiny dataset in CUB's layout (raw and prepared), untrained encoders and models.
+
+Fixtures of session scope are read-only: a test that changes one copies it first.
+"""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,39 +29,47 @@ if TYPE_CHECKING:
     from gancli.encoders.sentence import SentenceEncoder
     from gancli.encoders.speech import Speech
 
-# No test looks at the time: a busy machine is slow, not wrong
+# A busy machine is slow, not wrong
 hypothesis.settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("untimed")
 
-torch.set_num_threads(1)  # pytest -n already keeps every core busy; more threads than cores only wait
+torch.set_num_threads(1)  # pytest -n keeps every core busy already
 
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
-# The first and the last are test classes of the zero-shot split
+# The first and the last belong to the test split of the zero-shot rule
 CLASSES = (
     "001.Black_footed_Albatross",
     "002.Laysan_Albatross",
     "003.Sooty_Albatross",
     "004.Groove_billed_Ani",
 )
-COLOURS = ("black", "white", "brown", "blue")
+COLORS = ("black", "white", "brown", "blue")
 IMAGES_PER_CLASS = 6
 ATTRIBUTES = ("has_primary_color::black", "has_primary_color::white", "has_size::small")
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Real datasets, which the project may read but not carry."""
+    """Folder of real datasets, which are not part of the repository."""
     if not SHARED_DATA.is_dir():
-        pytest.skip("no real data beside the project: ../shared/data is absent")
+        pytest.skip("../shared/data with real datasets is absent")
     return SHARED_DATA
 
 
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Build a network from a fixed seed, without gradients and without a trace in torch's random state."""
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        yield
+
+
 def write_raw_cub(root: Path, images_per_class: int = IMAGES_PER_CLASS) -> Path:
-    """Write a dataset of coloured blobs in the layout of CUB-200-2011; the same bytes every time."""
+    """Write a dataset of coloured ellipses in the layout of CUB-200-2011. Its bytes are always the same."""
     base = root / "CUB_200_2011"
     (base / "attributes").mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -65,7 +78,7 @@ def write_raw_cub(root: Path, images_per_class: int = IMAGES_PER_CLASS) -> Path:
     }
     labels: list[str] = []
     identity = 0
-    for class_number, (name, colour) in enumerate(zip(CLASSES, COLOURS, strict=True), start=1):
+    for class_number, (name, color) in enumerate(zip(CLASSES, COLORS, strict=True), start=1):
         (base / "images" / name).mkdir(parents=True)
         (base / "segmentations" / name).mkdir(parents=True)
         (root / "text" / name).mkdir(parents=True)
@@ -75,24 +88,24 @@ def write_raw_cub(root: Path, images_per_class: int = IMAGES_PER_CLASS) -> Path:
             width, height = (int(side) for side in rng.integers(50, 90, 2))
             box = (width // 5, height // 4, width // 2, height // 2)
             image = Image.new("RGB", (width, height), tuple(int(level) for level in rng.integers(90, 200, 3)))
-            mask = Image.new("L", image.size)
+            silhouette = Image.new("L", image.size)
             corners = (box[0], box[1], box[0] + box[2], box[1] + box[3])
-            ImageDraw.Draw(image).ellipse(corners, fill=colour)
-            ImageDraw.Draw(mask).ellipse(corners, fill=255)
+            ImageDraw.Draw(image).ellipse(corners, fill=color)
+            ImageDraw.Draw(silhouette).ellipse(corners, fill=255)
             image.save(base / "images" / name / f"{stem}.jpg", quality=95)
-            mask.save(base / "segmentations" / name / f"{stem}.png")
+            silhouette.save(base / "segmentations" / name / f"{stem}.png")
             size = ("small", "large")[number % 2]
             sentences = [
-                f"this is a {size} {colour} bird, number {identity}.",
-                f"a {colour} bird with a {('short', 'long', 'curved')[number % 3]} bill and a {colour} belly",
-                f"The bird is {colour}; it has {size} wings",
+                f"this is a {size} {color} bird, number {identity}.",
+                f"a {color} bird with a {('short', 'long', 'curved')[number % 3]} bill and a {color} belly",
+                f"The bird is {color}; it has {size} wings",
             ]
             (root / "text" / name / f"{stem}.txt").write_text("\n".join(sentences) + "\n", encoding="utf-8")
             tables["images"].append(f"{identity} {name}/{stem}.jpg")
             tables["image_class_labels"].append(f"{identity} {class_number}")
             tables["bounding_boxes"].append(f"{identity} {' '.join(f'{value:.1f}' for value in box)}")
             tables["train_test_split"].append(f"{identity} {int(number % 2 == 0)}")
-            present = (colour == "black", colour == "white", size == "small")
+            present = (color == "black", color == "white", size == "small")
             labels += [f"{identity} {a} {int(value)} 4 1.5" for a, value in enumerate(present, start=1)]
     for file, lines in tables.items():
         (base / f"{file}.txt").write_text("\n".join(lines) + "\n")
@@ -106,20 +119,20 @@ def write_raw_cub(root: Path, images_per_class: int = IMAGES_PER_CLASS) -> Path:
 
 @pytest.fixture
 def tiny_raw_cub(tmp_path: Path) -> Path:
-    """24 images of 4 classes in CUB's raw layout, of which 12 are train and 12 test; the test may damage it."""
+    """24 images of 4 classes in CUB's raw layout, 12 for training and 12 for testing. The test may damage them."""
     return write_raw_cub(tmp_path / "raw")
 
 
 @pytest.fixture(scope="session")
 def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny dataset prepared at 32 pixels, raw codec, at most five images in a shard; not to be changed."""
+    """The tiny dataset prepared at 32 pixels with codec raw and at most five images in a shard."""
     folder = tmp_path_factory.mktemp("tiny")
     prepare(cub.read(write_raw_cub(folder / "raw")), folder / "cub", image_size=32, shard_images=5)
     return folder / "cub"
 
 
 def write_spoken(dataset: Path, folder: Path, settings: MelSettings | None = None) -> Path:
-    """Write a prepared dataset again with an utterance of each caption: chords that differ from class to class."""
+    """Write a prepared dataset again with an utterance of each caption: a chord for each class, and noise."""
     mel = settings or MelSettings(bands=8)
     manifest = Dataset.open(dataset).manifest
     splits: dict[str, SplitEntry] = {}
@@ -158,22 +171,19 @@ def write_spoken(dataset: Path, folder: Path, settings: MelSettings | None = Non
 
 @pytest.fixture(scope="session")
 def tiny_spoken(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny dataset with an utterance of every caption, 8 mel bands; not to be changed but for its embeddings."""
+    """The tiny dataset with an utterance of 8 mel bands for every caption. Tests may add embeddings."""
     return write_spoken(tiny_dataset, tmp_path_factory.mktemp("tiny") / "spoken")
 
 
 @pytest.fixture(scope="session")
 def tiny_encoder(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained DAMSM encoder folder with the tiny dataset's vocabulary; not to be changed."""
-    import torch
-
+    """An untrained DAMSM encoder with the tiny dataset's vocabulary."""
     from gancli.encoders.damsm import ImageEncoder, TextEncoder, save_damsm
 
     vocabulary = Vocabulary.load(tiny_dataset / "vocabulary.json")
     text = {"dim": 16, "embedding_dim": 12}
     image = {"backbone": "small", "dim": 16, "size": 16, "width": 4}
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
+    with seeded(0):
         networks = TextEncoder(len(vocabulary), **text), ImageEncoder(**image)
     folder = tmp_path_factory.mktemp("tiny") / "encoder"
     settings = {"dataset": "cub", "words": 18, "seed": 0, "text": text, "image": image}
@@ -183,9 +193,7 @@ def tiny_encoder(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="session")
 def tiny_model(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained FF-GAN folder of stages 8, 16 and 32, trained in name with `tiny_encoder`; not to be changed."""
-    import torch
-
+    """An untrained FF-GAN of stages 8, 16 and 32 that reads with `tiny_encoder`."""
     from gancli.encoders.damsm import load_damsm
     from gancli.inference.load import save_model
     from gancli.models.ffgan import Generator
@@ -199,12 +207,11 @@ def tiny_model(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         "condition_dim": 5,
         "affine_residual": True,
     }
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(1)
+    with seeded(1):
         generator = Generator(**arguments)
-        for _ in range(20):  # batch statistics: without them an untrained network ignores its noise
-            words, mask = torch.randn(32, 16, 18), torch.ones(32, 18, dtype=torch.bool)
-            generator(torch.randn(32, 16), words, mask, torch.randn(32, 6), torch.randn(32, 5))
+        for _ in range(20):  # without batch statistics an untrained network ignores its noise
+            words, padding_mask = torch.randn(32, 16, 18), torch.ones(32, 18, dtype=torch.bool)
+            generator(torch.randn(32, 16), words, padding_mask, torch.randn(32, 6), torch.randn(32, 5))
     settings = {
         "kind": "ffgan",
         "dataset": "cub",
@@ -219,7 +226,7 @@ def tiny_model(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def build_stackgan(encoder: SentenceEncoder | CaptionEmbeddings, folder: Path, *, stage: int = 2) -> Path:
-    """Write an untrained StackGAN folder of stages 16 and 32 that reads `encoder`'s vectors."""
+    """Write an untrained StackGAN of stages 16 and 32 that reads `encoder`'s vectors."""
     from gancli.inference.load import save_stackgan
     from gancli.models.stackgan import ConditioningAugmentation, StageOneGenerator, StageTwoGenerator
 
@@ -232,10 +239,9 @@ def build_stackgan(encoder: SentenceEncoder | CaptionEmbeddings, folder: Path, *
         "condition_dim": 4,
         "residual_blocks": 1,
     }
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(2)
+    with seeded(2):
         stage1, stage2 = StageOneGenerator(**first), StageTwoGenerator(**second)
-        # Initial weights hardly heed the sentence and draw grey: larger ones, then the statistics of one batch
+        # Initial weights hardly depend on the sentence and draw grey: enlarge them, then take one batch's statistics
         for module in (*stage1.modules(), *stage2.modules()):
             if isinstance(module, ConditioningAugmentation):
                 module.linear.weight.mul_(20)
@@ -256,14 +262,13 @@ def build_stackgan(encoder: SentenceEncoder | CaptionEmbeddings, folder: Path, *
 
 @pytest.fixture(scope="session")
 def tiny_attr2image(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained attr2image folder of both stages, 16 and 32 pixels, that heeds its attributes; not to be changed."""
+    """An untrained attr2image of both stages, 16 and 32 pixels, whose images depend on the attributes."""
     from gancli.inference.attr2image import save_attr2image
     from gancli.models.attr2image import ImageGenerator, ShapeGenerator
 
     shape = {"size": 16, "attributes": 1, "width": 2, "noise_dim": 6, "condition_dim": 5}
     image = {"size": 32, "attributes": 2, "width": 4, "condition_dim": 5}
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(8)
+    with seeded(8):
         networks = ShapeGenerator(**shape), ImageGenerator(**image)
         for network in networks:
             for parameter in network.parameters():
@@ -285,16 +290,15 @@ def tiny_attr2image(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="session")
 def tiny_sentence_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained char-CNN-RNN encoder folder whose vectors tell captions apart; not to be changed."""
+    """An untrained char-CNN-RNN encoder whose vectors differ from caption to caption."""
     from gancli.encoders.char_cnn_rnn import CharCnnRnn, encode_characters, save_char_cnn_rnn
 
     arguments = {"variant": "B", "dim": 12, "width": 6}
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(3)
+    with seeded(3):
         network = CharCnnRnn(**arguments)
         for parameter in network.parameters():
             parameter.mul_(8)
-        captions = [f"a {colour} bird{rest}" for colour in COLOURS for rest in ("", " with a long bill" * 3)]
+        captions = [f"a {color} bird{rest}" for color in COLORS for rest in ("", " with a long bill" * 3)]
         spread, mean = torch.std_mean(network(torch.from_numpy(encode_characters(captions))), dim=0)
         network.head.weight.div_(spread[:, None])
         network.head.bias.sub_(mean).div_(spread)
@@ -305,7 +309,7 @@ def tiny_sentence_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_stackgan(tiny_sentence_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained StackGAN folder of both stages, 16 and 32, with its text encoder; not to be changed."""
+    """An untrained StackGAN of both stages, 16 and 32 pixels, with its text encoder."""
     from gancli.encoders.sentence import load_sentence_encoder
 
     return build_stackgan(
@@ -315,14 +319,13 @@ def tiny_stackgan(tiny_sentence_encoder: Path, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="session")
 def tiny_speech_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained speech encoder folder of 8 mel bands whose vectors tell clips apart; not to be changed."""
+    """An untrained speech encoder of 8 mel bands whose vectors differ from clip to clip."""
     from gancli.encoders.speech import ImageBranch, SpeechEncoder, save_speech
 
     mel = MelSettings(bands=8)
     speech = {"bands": 8, "channels": [6, 8], "hidden": 6, "attention_dim": 5}
     image = {"backbone": "small", "dim": 12, "size": 16, "width": 4}
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(4)
+    with seeded(4):
         networks = SpeechEncoder(**speech), ImageBranch(**image)
         for parameter in networks[0].rnn.parameters():
             parameter.mul_(3)
@@ -332,15 +335,14 @@ def tiny_speech_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def build_fusion_s2igan(encoder: SentenceEncoder | Speech, folder: Path, **arguments: object) -> Path:
-    """Write an untrained Fusion-S2iGan folder of 16 pixels that reads or hears what `encoder` does."""
+    """Write an untrained Fusion-S2iGan of 16 pixels for captions or speech, whichever `encoder` takes."""
     from gancli.inference.load import save_fusion_s2igan
     from gancli.models.fusion_s2igan import Generator
 
     arguments = {"size": 16, "condition_dim": encoder.dim, "width": 4, "noise_dim": 6, **arguments}
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(5)
+    with seeded(5):
         generator = Generator(**arguments)
-        for parameter in generator.parameters():  # fresh ones hardly heed the condition
+        for parameter in generator.parameters():  # initial ones hardly depend on the condition
             parameter.add_(0.2 * torch.randn_like(parameter))
     save_fusion_s2igan(folder, generator, encoder, {"dataset": "cub", "step": 7, "generator": arguments})
     return folder
@@ -348,7 +350,7 @@ def build_fusion_s2igan(encoder: SentenceEncoder | Speech, folder: Path, **argum
 
 @pytest.fixture(scope="session")
 def tiny_fusion_s2igan(tiny_speech_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained Fusion-S2iGan folder that hears speech; not to be changed."""
+    """An untrained Fusion-S2iGan for speech."""
     from gancli.encoders.speech import load_speech
 
     return build_fusion_s2igan(load_speech(tiny_speech_encoder), tmp_path_factory.mktemp("tiny") / "fusion")
@@ -356,7 +358,7 @@ def tiny_fusion_s2igan(tiny_speech_encoder: Path, tmp_path_factory: pytest.TempP
 
 @pytest.fixture(scope="session")
 def tiny_dfgan(tiny_sentence_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained DF-GAN folder: Fusion-S2iGan with DF-GAN's blocks that reads sentences; not to be changed."""
+    """An untrained DF-GAN for captions: Fusion-S2iGan with DF-GAN's blocks."""
     from gancli.encoders.sentence import load_sentence_encoder
 
     encoder = load_sentence_encoder(tiny_sentence_encoder)
@@ -364,7 +366,7 @@ def tiny_dfgan(tiny_sentence_encoder: Path, tmp_path_factory: pytest.TempPathFac
 
 
 def build_csfgan(encoder: Path, folder: Path, *, holes: str = "center 0.5", **arguments: object) -> Path:
-    """Write an untrained CSF-GAN folder of 32 pixels that reads captions with the text half of a DAMSM."""
+    """Write an untrained CSF-GAN of 32 pixels that reads captions with the text half of a DAMSM."""
     from gancli.encoders.damsm import load_damsm
     from gancli.models.csfgan import Generator
     from gancli.weights_folder import write_folder
@@ -374,18 +376,17 @@ def build_csfgan(encoder: Path, folder: Path, *, holes: str = "center 0.5", **ar
     arguments = {
         "size": 32, "text_dim": dim, "width": 4, "noise_dim": 6, "condition_dim": 5, "fusion": "both", **arguments,
     }  # fmt: skip
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(6)
+    with seeded(6):
         generator = Generator(**arguments)
-        for parameter in generator.parameters():  # fresh ones hardly heed the condition
+        for parameter in generator.parameters():  # initial ones hardly depend on the condition
             parameter.add_(0.1 * torch.randn_like(parameter))
-        words, mask = torch.randn(8, dim, 16), torch.ones(8, 16, dtype=torch.bool)
+        words, padding_mask = torch.randn(8, dim, 16), torch.ones(8, 16, dtype=torch.bool)
         side = generator.size
         hole = torch.zeros(8, 1, side, side)
         hole[:, :, side // 4 : -side // 4, side // 4 : -side // 4] = 1
         for _ in range(20):  # batch statistics
             images, noise = torch.rand(8, 3, side, side) * 2 - 1, torch.randn(8, 11)
-            generator(images, hole, torch.randn(8, dim), words, mask, noise[:, :6], noise[:, 6:])
+            generator(images, hole, torch.randn(8, dim), words, padding_mask, noise[:, :6], noise[:, 6:])
     settings = {
         "kind": "csfgan",
         "dataset": "cub",
@@ -404,12 +405,12 @@ def build_csfgan(encoder: Path, folder: Path, *, holes: str = "center 0.5", **ar
 
 @pytest.fixture(scope="session")
 def tiny_csfgan(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained CSF-GAN folder of 32 pixels; not to be changed."""
+    """An untrained CSF-GAN of 32 pixels."""
     return build_csfgan(tiny_encoder, tmp_path_factory.mktemp("tiny") / "csfgan")
 
 
 @pytest.fixture(params=["tiny_model", "tiny_stackgan"])
 def any_model(request: pytest.FixtureRequest) -> Path:
-    """A model folder of each kind."""
+    """A model that draws from captions, of each kind."""
     folder: Path = request.getfixturevalue(request.param)
     return folder

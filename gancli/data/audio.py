@@ -1,8 +1,8 @@
-"""Speech as numbers: audio files read as mono waveforms, resampling, log-mel features; what one utterance is.
+"""Speech as numbers: mono waveforms from audio files, resampling and log-mel features.
 
 The features are those of S2IGAN's public code (its CRNN path): 40 Slaney mel bands of the power spectrum in windows of
 25 ms every 10 ms, natural logarithm, mean and variance normalised per utterance. torch and the audio libraries are
-loaded when they are first used: a dataset without speech is read without them.
+imported when first used, so that a dataset without speech does not need them.
 """
 
 from __future__ import annotations
@@ -27,27 +27,29 @@ if TYPE_CHECKING:
     import soundfile
     import torch
 
-FEWEST_FRAMES = 16  # two convolutions of kernel 6 and stride 2 make one step of them
-LONGEST_SECONDS = 1800  # beyond that it is no caption
-MOST_SAMPLES = 2**28  # of all channels, 1 GiB of memory
-SILENCE = 1e-4  # -80 dB of full scale: the noise of 16 bits with dither stays below
-LEAST_DEVIATION = 1e-5  # of a band over time; one that is constant would blow up its rounding errors
-STREAMED = 0x7FFF0000  # a RIFF size from here on is what a program writes that cannot seek back to fill it in
+FEWEST_FRAMES = 16  # two convolutions of kernel 6 and stride 2 reduce them to one
+LONGEST_SECONDS = 1800  # a longer recording is no caption
+MOST_SAMPLES = 2**28  # in all channels together, 1 GiB of memory
+SILENCE = 1e-4  # -80 dB of full scale, above the noise of 16 bits with dither
+LEAST_DEVIATION = (
+    1e-5  # of a band over time: dividing by less would amplify rounding errors of a constant band
+)
+STREAMED = 0x7FFF0000  # RIFF sizes from here on come from programs that cannot seek back to fill in the size
 
 
 class MelSettings(BaseModel):
-    """How a waveform becomes log-mel features; an encoder and the datasets it is used on have to agree on it.
+    """Settings of the log-mel features. An encoder and the datasets it is used on have to agree on them.
 
     Attributes:
-        sample_rate: What every clip is resampled to, Hz; None keeps each file's own rate ("WAV" path of S2IGAN's
-            code), with window and hop counted in its samples.
-        window_ms, hop_ms: Length and distance of the windows; rounded down to whole samples (551 and 220 at 22,050 Hz).
-            The FFT is as long as the window.
-        bands: Mel bands between 0 Hz and half the rate.
-        centre_pad: What the half window before and after the clip is made of: zeros (librosa since 0.10), or the
-            mirrored clip (librosa before, as S2IGAN used it). Only the first and last frames differ.
-        cmvn: Whether each band has mean 0 and standard deviation 1 over the utterance.
-        log_offset: Added to the mel power before the logarithm.
+        sample_rate: Rate in Hz that every clip is resampled to; None keeps each file's own rate (the "WAV" path of
+            S2IGAN's code) and counts window and hop in its samples.
+        window_ms, hop_ms: Length and distance of the windows, rounded down to whole samples (551 and 220 at 22,050
+            Hz). The FFT is as long as the window.
+        bands: Number of mel bands between 0 Hz and half the rate.
+        centre_pad: Padding of half a window before and after the clip: zeros (librosa since 0.10) or the mirrored
+            clip (librosa before, as in S2IGAN). Only the first and last frames differ.
+        cmvn: Normalise each band to mean 0 and standard deviation 1 over the utterance.
+        log_offset: Term added to the mel power before the logarithm.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,10 +68,10 @@ class Utterance:
     """One spoken caption of an image, as a shard stores it.
 
     Attributes:
-        caption: Number of the caption among those of its image.
+        caption: Index of the caption among those of its image.
         mel: (T, bands) float16 log-mel features.
-        waveform: (L,) int16 samples of full scale 32,768, where the audio is kept.
-        rate: Of `waveform`, Hz.
+        waveform: (L,) int16 samples of full scale 32,768; None if the dataset stores no audio.
+        rate: Rate of `waveform` in Hz.
     """
 
     caption: int
@@ -79,18 +81,19 @@ class Utterance:
 
 
 class UnusableSpeech(DataError):
-    """A clip cannot be used; the text is the reason without the path, which may differ between machines."""
+    """A clip cannot be used. The message leaves out its folder, which may differ between machines."""
 
 
-def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
+def read_audio(path: str | Path) -> tuple[NDArray[np.float32], int]:
     """Read an audio file: wav of any width, rate and channel count, or FLAC, Ogg, MP3.
 
     Returns:
         (L,) float32 mono waveform in [-1, 1], the mean of the channels, and its rate in Hz.
 
     Raises:
-        DataError: The file is missing, no audio, empty, cut short or longer than half an hour.
+        DataError: The file is missing, not audio, empty, cut short or longer than half an hour.
     """
+    path = Path(path)
     try:
         return load_audio(path)
     except UnusableSpeech as error:
@@ -100,11 +103,11 @@ def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
         ) from None
 
 
-def read_mel(path: Path, settings: MelSettings) -> NDArray[np.float32]:
-    """Log-mel features of an audio file, (T, bands).
+def read_mel(path: str | Path, settings: MelSettings) -> NDArray[np.float32]:
+    """Return the log-mel features of an audio file, (T, bands).
 
     Raises:
-        DataError: As `read_audio`; the clip is silent.
+        DataError: `read_audio` cannot read the file, or the clip is silent.
     """
     waveform, rate = read_audio(path)
     try:
@@ -113,18 +116,19 @@ def read_mel(path: Path, settings: MelSettings) -> NDArray[np.float32]:
         raise DataError(f"{path} {error}") from None
 
 
-def load_audio(source: Path | bytes, name: str = "") -> tuple[NDArray[np.float32], int]:
-    """As `read_audio`, of a file or of its content, with errors for `prepare`.
+def load_audio(source: str | Path | bytes, name: str = "") -> tuple[NDArray[np.float32], int]:
+    """Read an audio file like `read_audio`, from a path or from its content.
 
     Args:
         source: A path, or the bytes of an audio file.
-        name: What messages call it; by default the name of the file.
+        name: Name of the file in messages; by default the name of the path.
 
     Raises:
-        UnusableSpeech: It cannot be used; the message names it without its folder.
+        UnusableSpeech: The file cannot be used. The message leaves out its folder.
     """
     import soundfile
 
+    source = Path(source) if isinstance(source, str) else source
     name = name or (source.name if isinstance(source, Path) else "the audio")
     try:
         _refuse_cut(source, name)
@@ -139,7 +143,7 @@ def load_audio(source: Path | bytes, name: str = "") -> tuple[NDArray[np.float32
 
 
 def _refuse_cut(source: Path | bytes, name: str) -> None:
-    """Refuses an empty file and a wav shorter than its header says, of which libsndfile reads what is there."""
+    """Refuse an empty file and a wav shorter than its header says, which libsndfile would read as far as it goes."""
     if isinstance(source, Path):
         size = os.stat(source).st_size
         with open(source, "rb") as file:
@@ -172,10 +176,10 @@ def _decode(file: soundfile.SoundFile, name: str) -> NDArray[np.float32]:
 
 
 def resample(waveform: NDArray[np.float32], rate: int, new_rate: int) -> NDArray[np.float32]:
-    """The waveform at another rate, by SoX's resampler in high quality.
+    """Return the waveform at another rate, resampled by soxr in high quality.
 
-    soxr is what librosa resamples with by default, so features come out as in code built on librosa; scipy's
-    `resample_poly` with its default filter lets more of the band above half the new rate through.
+    soxr is also librosa's default, so features equal those of code built on librosa. SciPy's `resample_poly` with its
+    default filter lets through more of the band above half the new rate.
 
     Returns:
         (ceil(L * new_rate / rate),) float32, give or take a sample.
@@ -189,19 +193,20 @@ def resample(waveform: NDArray[np.float32], rate: int, new_rate: int) -> NDArray
 
 
 def log_mel(waveform: NDArray[np.float32], rate: int, settings: MelSettings) -> NDArray[np.float32]:
-    """Log-mel features of one utterance.
+    """Return the log-mel features of one utterance.
 
-    Equal to librosa's `log(feature.melspectrogram(...) + log_offset)` with its defaults (periodic Hann window, centred
-    frames, power, Slaney mel scale and area normalisation), transposed, then normalised per band where
-    `settings.cmvn`.
+    They equal librosa's `log(feature.melspectrogram(...) + log_offset)` with its defaults (periodic Hann window,
+    centred frames, power, Slaney mel scale and area normalisation), transposed and, with `settings.cmvn`, normalised
+    per band.
 
     Args:
         waveform: (L,) float32 mono in [-1, 1].
-        rate: Its rate, Hz.
+        rate: Rate of the waveform in Hz.
+        settings: Settings of the features.
 
     Returns:
-        (T, bands) float32 with T = 1 + L // hop at an even window, and at least 16: a shorter clip is continued with
-        silence (0 where normalised), which an encoder takes for part of it.
+        (T, bands) float32 with T = 1 + L // hop for an even window, and at least 16. A shorter clip is padded with
+        silence (0 if normalised), which an encoder cannot tell from the clip.
 
     Raises:
         UnusableSpeech: The clip is empty or silent.
@@ -210,18 +215,18 @@ def log_mel(waveform: NDArray[np.float32], rate: int, settings: MelSettings) -> 
 
     if not len(waveform):
         raise UnusableSpeech("holds no sound")
-    # About the mean: 8-bit recordings of silence often lie a step beside zero
+    # Measured from the mean: 8-bit recordings of silence often lie one step off zero
     if float(np.abs(waveform - waveform.mean()).max()) < SILENCE:
         raise UnusableSpeech("is silent")
     if settings.sample_rate is not None:
         waveform, rate = resample(waveform, rate, settings.sample_rate), settings.sample_rate
-        if not len(waveform):  # of a clip of a sample or two at a higher rate nothing is left
+        if not len(waveform):  # resampling leaves nothing of a sample or two at a higher rate
             waveform = np.zeros(1, np.float32)
     window, hop = _samples(settings.window_ms, rate), _samples(settings.hop_ms, rate)
-    # np.pad and not torch's own: it also mirrors clips shorter than half a window
+    # np.pad, not torch's padding: it also mirrors clips shorter than half a window
     padded = np.pad(waveform, window // 2, mode=settings.centre_pad)
     with _one_thread():
-        # float64 costs little more, and torch's float32 transform misses quiet bands beside loud ones by up to 1e-4
+        # float64 costs little more; in float32 quiet bands beside loud ones are off by up to 1e-4
         spectrum = torch.stft(
             torch.from_numpy(padded).double(),
             n_fft=window,
@@ -244,13 +249,13 @@ def log_mel(waveform: NDArray[np.float32], rate: int, settings: MelSettings) -> 
 
 
 def _samples(milliseconds: int, rate: int) -> int:
-    """A length in whole samples, at least one."""
+    """Convert a length to whole samples, at least one."""
     return max(1, rate * milliseconds // 1000)
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """One thread for torch: clips are too short for more, and the order of sums then depends on nothing else."""
+    """Limit torch to one thread: clips are too short for more, and the order of sums becomes deterministic."""
     import torch
 
     threads = torch.get_num_threads()
@@ -263,9 +268,12 @@ def _one_thread() -> Iterator[None]:
 
 @lru_cache(maxsize=8)
 def _filters(rate: int, n_fft: int, bands: int) -> torch.Tensor:
-    """(bands, n_fft // 2 + 1) float64: triangles in Hz of area one, Slaney's auditory toolbox as librosa has it.
+    """Return the mel filters of Slaney's auditory toolbox, as in librosa: triangles in Hz of area one.
 
-    The centres of the bins are k * rate / n_fft, which for an odd `n_fft` ends below half the rate.
+    The centres of the bins are k * rate / n_fft; for an odd `n_fft` they end below half the rate.
+
+    Returns:
+        (bands, n_fft // 2 + 1) float64.
     """
     import torch
 
@@ -278,7 +286,7 @@ def _filters(rate: int, n_fft: int, bands: int) -> torch.Tensor:
 
 
 def _hz_to_mel(hertz: float) -> float:
-    """Slaney's mel scale: linear up to 1,000 Hz (mel 15), logarithmic above."""
+    """Convert to Slaney's mel scale: linear up to 1,000 Hz (mel 15), logarithmic above."""
     return hertz * 3 / 200 if hertz < 1000 else 15 + 27 * math.log(hertz / 1000) / math.log(6.4)
 
 

@@ -1,14 +1,13 @@
-"""Speaks with the eSpeak NG library for another process: a program of its own, run by `gancli.data.text_to_speech`.
+"""Server program that speaks with the eSpeak NG library, run by `gancli.data.text_to_speech`.
 
-The library's output depends on what the process spoke before (starting it again does not help) and, of breathy voices,
-on the time at which it was loaded, which seeds their noise. So this process only loads the library; every clip is
-spoken by a fork of it, in the same fresh state each time, with a seed of its own: the same text gives the same samples,
-whatever was spoken before and in which process.
+The library's output depends on what the process spoke before, even after a restart of the library. The noise of
+breathy voices depends on the time of loading, which seeds it. So this process only loads the library and forks for
+every clip. Each fork starts in the same fresh state with a fixed seed: the same text always gives the same samples.
 
 Protocol: a request is a line of JSON on stdin, {"text": …, "voice": …, "speed": …}. An answer on stdout is two
-little-endian 32-bit integers, status and number of bytes, and these bytes: 16-bit samples (status 0) or a message
-(status 1). The first answer comes without a request: JSON with the rate and the library's version. The end of stdin
-ends the process. Only the standard library and espeakng-loader are imported, so that the fork is small.
+little-endian 32-bit integers, status and number of bytes, followed by the bytes: 16-bit samples (status 0) or a message
+(status 1). The first answer comes without a request and holds JSON with the rate and the library's version. The process
+ends with stdin. It imports only the standard library and espeakng-loader, so that forks are small.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import sys
 OK, FAILED = 0, 1
 ANSWER = struct.Struct("<II")
 
-# Of eSpeak NG's speak_lib.h
+# From eSpeak NG's speak_lib.h
 _SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS
 _DONT_EXIT = 0x8000  # espeakINITIALIZE_DONT_EXIT
 _RATE = 1  # espeakRATE
@@ -32,7 +31,7 @@ _BUFFER_MS = 1000
 
 
 class _Voice(ctypes.Structure):
-    """espeak_VOICE: a voice is also found by its language alone, as "en-gb" is."""
+    """The struct espeak_VOICE, which finds a voice by its language alone, such as "en-gb"."""
 
     _fields_ = (
         ("name", ctypes.c_char_p),
@@ -57,10 +56,11 @@ def answer(status: int, content: bytes) -> None:
 
 
 def load() -> tuple[ctypes.CDLL, int, str]:
-    """The library, started; its rate in Hz and its version.
+    """Load and start the library. Return it with its rate in Hz and its version.
 
     Raises:
-        ImportError, OSError: It is not installed, or cannot be loaded or started.
+        ImportError: espeakng-loader is not installed.
+        OSError: The library cannot be loaded or started.
     """
     import espeakng_loader
 
@@ -74,7 +74,7 @@ def load() -> tuple[ctypes.CDLL, int, str]:
 
 
 def speak(library: ctypes.CDLL, text: str, voice: str, speed: int) -> tuple[int, bytes]:
-    """Status and content of the answer: text spoken as 16-bit samples, or what is wrong."""
+    """Speak a text. Return the answer's status and content: 16-bit samples, or a message."""
     chunks: list[bytes] = []
 
     def collect(samples: ctypes._Pointer[ctypes.c_short], count: int, events: int) -> int:
@@ -82,16 +82,12 @@ def speak(library: ctypes.CDLL, text: str, voice: str, speed: int) -> tuple[int,
             chunks.append(ctypes.string_at(samples, 2 * count))
         return 0
 
-    if hasattr(
-        library, "espeak_ng_SetRandSeed"
-    ):  # since 1.52, which seeds with the time; before, it is always 1
+    if hasattr(library, "espeak_ng_SetRandSeed"):  # since 1.52; older versions always seed with 1
         library.espeak_ng_SetRandSeed(ctypes.c_long(1))
     callback = _Callback(collect)
     library.espeak_SetSynthCallback(callback)
-    by_language = _Voice(languages=voice.encode())
-    if library.espeak_SetVoiceByName(voice.encode()) and library.espeak_SetVoiceByProperties(
-        ctypes.byref(by_language)
-    ):
+    by_language = ctypes.byref(_Voice(languages=voice.encode()))
+    if library.espeak_SetVoiceByName(voice.encode()) and library.espeak_SetVoiceByProperties(by_language):
         return FAILED, f"eSpeak NG has no voice {voice!r}".encode()
     library.espeak_SetParameter(_RATE, speed, 0)
     content = text.encode()
@@ -105,7 +101,7 @@ def speak(library: ctypes.CDLL, text: str, voice: str, speed: int) -> tuple[int,
 
 def serve() -> None:
     """Answer requests until stdin ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business; it closes stdin
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent closes stdin
     try:
         library, rate, version = load()
     except (ImportError, OSError, AttributeError) as error:

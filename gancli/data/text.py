@@ -1,7 +1,7 @@
-"""Captions as numbers: the tokenizer and vocabulary of the AttnGAN family, padding of token sequences.
+"""Captions as numbers: tokenizer, vocabulary and padding, as in AttnGAN and its successors.
 
-The rule is the one of AttnGAN's public code (datasets.py), whose 5,450 entries on CUB-200-2011 the published
-encoders were trained with: lower-case, maximal runs of word characters, everything outside ASCII dropped.
+The tokenizer follows AttnGAN's public code (datasets.py): lower-case, maximal runs of word characters, everything
+outside ASCII dropped. On CUB-200-2011 it gives the 5,450 entries that the published encoders were trained with.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from gancli.atomic import atomic_file
 from gancli.errors import DataError
 
-END = "<end>"  # index 0: the padding of a batch, never a word of a caption
-_LISTED = 5  # captions named in a message
+END = "<end>"  # index 0: padding of a batch, never a word of a caption
+_LISTED = 5  # captions that a message names
 RULE = r"lower-case, runs of \w, ASCII only"
 VOCABULARY_VERSION = 1
 
@@ -28,8 +28,8 @@ _WORD = re.compile(r"\w+")
 
 
 def clean_caption(caption: str) -> str:
-    """The caption as it is stored: pairs of U+FFFD (lost characters) and white space become one space."""
-    text = caption.encode("utf-8", "replace").decode()  # lone surrogates, which JSON may hold, become "?"
+    """Return the caption as stored: pairs of U+FFFD (lost characters) and runs of white space become one space."""
+    text = caption.encode("utf-8", "replace").decode()  # turns lone surrogates, which JSON may hold, into "?"
     return " ".join(text.replace("\ufffd\ufffd", " ").split())
 
 
@@ -40,7 +40,7 @@ def tokenize(caption: str) -> list[str]:
         caption: One sentence, any Unicode text.
 
     Returns:
-        Lower-case ASCII words in order; empty where the caption holds none.
+        Lower-case ASCII words in order, possibly none.
     """
     words = _WORD.findall(clean_caption(caption).lower())
     ascii_words = (word.encode("ascii", "ignore").decode("ascii") for word in words)
@@ -48,13 +48,13 @@ def tokenize(caption: str) -> list[str]:
 
 
 class Vocabulary:
-    """The words a text encoder knows, by index; index 0 is `<end>`, which only pads. No unknown word.
+    """Words that a text encoder knows, by index. Index 0 is `<end>`, the padding. There is no entry for unknown words.
 
     Args:
-        words: All entries in index order, the first one `<end>`.
+        words: All entries in index order, beginning with `<end>`.
 
     Raises:
-        DataError: The first entry is not `<end>`, or a word stands twice.
+        DataError: The first entry is not `<end>`, or a word is listed twice.
     """
 
     def __init__(self, words: Sequence[str]) -> None:
@@ -64,11 +64,12 @@ class Vocabulary:
         self._index = {word: index for index, word in enumerate(self.words)}
         if len(self._index) != len(self.words):
             twice = next(word for index, word in enumerate(self.words) if self._index[word] != index)
-            raise DataError(f"the vocabulary holds the word {twice!r} twice")
+            raise DataError(f"the vocabulary lists the word {twice!r} twice")
 
     @classmethod
-    def build(cls, captions: Iterable[str]) -> Vocabulary:
-        """Every word of the captions, in the order of first appearance, from index 1."""
+    def build(cls, captions: str | Iterable[str]) -> Vocabulary:
+        """Return a vocabulary of all words of the captions, in the order of first appearance."""
+        captions = [captions] if isinstance(captions, str) else captions
         words = dict.fromkeys(word for caption in captions for word in tokenize(caption))
         return cls((END, *words))
 
@@ -86,38 +87,38 @@ class Vocabulary:
 
     @cached_property
     def hash(self) -> str:
-        """sha256 (hex) of the words as canonical JSON: what binds an encoder to its vocabulary."""
+        """Hexadecimal sha256 of the words as canonical JSON, which ties an encoder to its vocabulary."""
         text = json.dumps(self.words, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def encode(self, tokens: Iterable[str]) -> NDArray[np.int32]:
-        """Indices of the tokens; words outside the vocabulary are left out, as in AttnGAN's code.
+        """Return the indices of the tokens, (T,) int32 in [1, len(self)).
 
-        Returns:
-            (T,) int32 in [1, len(self)).
+        Words outside the vocabulary are left out, as in AttnGAN's code.
         """
         known = (self._index.get(token, 0) for token in tokens)
         return np.array([index for index in known if index], dtype=np.int32)
 
     def unknown(self, tokens: Iterable[str]) -> list[str]:
-        """The tokens outside the vocabulary, each once, in order."""
+        """Return the distinct tokens outside the vocabulary, in order."""
         return list(dict.fromkeys(token for token in tokens if not self._index.get(token)))
 
-    def save(self, path: Path) -> None:
-        """Write the vocabulary as JSON, whole or not at all."""
+    def save(self, path: str | Path) -> None:
+        """Write the vocabulary as JSON, atomically."""
         content = {"version": VOCABULARY_VERSION, "rule": RULE, "hash": self.hash, "words": self.words}
-        with atomic_file(path) as temporary:
+        with atomic_file(Path(path)) as temporary:
             temporary.write_text(json.dumps(content, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, path: Path) -> Vocabulary:
+    def load(cls, path: str | Path) -> Vocabulary:
         """Read a vocabulary that `save` wrote.
 
         Raises:
             DataError: The file is missing, is not a vocabulary, or its words do not match its hash.
         """
+        path = Path(path)
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise DataError(f"{path}: there is no vocabulary file here") from None
         except (OSError, ValueError) as error:
@@ -127,15 +128,15 @@ class Vocabulary:
             raise DataError(f"{path}: vocabulary version {found!r}, this gancli reads {VOCABULARY_VERSION}")
         words = content.get("words")
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise DataError(f"{path}: `words` has to be a list of strings")
+            raise DataError(f"{path}: `words` is not a list of strings")
         try:
             vocabulary = cls(words)
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
         if vocabulary.hash != content.get("hash"):
             raise DataError(
-                f"{path}: the words do not match the hash beside them, the file was changed or damaged",
-                hint="copy the file again, or prepare the dataset anew",
+                f"{path}: the words do not match their hash, the file was changed or damaged",
+                hint="copy the file again, or prepare the dataset again",
             )
         return vocabulary
 
@@ -145,8 +146,8 @@ def crop_tokens(tokens: NDArray[np.int32], words: int, rng: np.random.Generator 
 
     Args:
         tokens: (T,) indices.
-        words: The most tokens to keep, at least 1.
-        rng: Keeps a random subsequence in its order, as AttnGAN's training does; None keeps the first ones.
+        words: Maximum number of tokens, at least 1.
+        rng: Random generator that draws a subsequence, as AttnGAN's training does; None keeps the first tokens.
     """
     if len(tokens) <= words:
         return tokens
@@ -162,7 +163,7 @@ def pad_tokens(
 
     Args:
         captions: B arrays of (T_b,) indices.
-        width: L; None takes the longest caption's length.
+        width: Length L; None for the length of the longest caption.
 
     Returns:
         Tokens (B, L) and lengths (B,), both int64.
@@ -182,6 +183,6 @@ def pad_tokens(
 
 
 def some_of(captions: Sequence[str]) -> str:
-    """The first few captions of a message, and how many more there are."""
+    """Return the first few captions, for a message, and the number of the others."""
     more = f"; and {len(captions) - _LISTED} more captions" if len(captions) > _LISTED else ""
     return "; ".join(captions[:_LISTED]) + more

@@ -1,7 +1,7 @@
-"""Captions spoken by a machine: eSpeak NG as a library or a program, or any program named on the command line.
+"""Text to speech with eSpeak NG (as a library or a program) or with any program named on the command line.
 
-Every synthesizer is repeatable: a caption, a voice and a speed give the same samples whatever was spoken before. eSpeak
-NG (GPL-3) always runs in a process of its own.
+eSpeak NG is repeatable: the same caption, voice and speed give the same samples, whatever it spoke before. It is
+licensed under GPL-3 and always runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +31,10 @@ from gancli.errors import RunError, UsageError
 
 DEFAULT_VOICE, DEFAULT_SPEED = "en-us", 175
 SLOWEST, FASTEST = 80, 450  # words per minute, the range of eSpeak NG
-VOICES = "voices of eSpeak NG: en-us, en-gb, en-gb-scotland, de, …; en-us+f3 and en+m2 are others (f1 to f5, m1 to m8)"
-CLIP_SECONDS = 120  # a program that needs longer for one caption hangs
+VOICES = (
+    "voices of eSpeak NG: en-us, en-gb, en-gb-scotland, de, …, with variants f1 to f5 and m1 to m8 (en-us+f3)"
+)
+CLIP_SECONDS = 120  # a program that takes longer for one caption is taken to hang
 INSTALL = 'install one: `pip install "gancli[speech]"`, or on Debian and Ubuntu `apt install espeak-ng`'
 
 _PROGRAM = "espeak-ng"
@@ -44,7 +46,7 @@ _TEST_CAPTION = "a small red bird"
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """Who speaks, by the synthesizer's name ("en-us", "en-us+f3"), and how fast, in words per minute."""
+    """A voice by the synthesizer's name ("en-us", "en-us+f3"), and its speed in words per minute."""
 
     name: str = DEFAULT_VOICE
     speed: int = DEFAULT_SPEED
@@ -54,12 +56,12 @@ class Voice:
 
 
 class Synthesizer(Protocol):
-    """Speaks text. It can be pickled to a worker process, and starts what it needs when it first speaks.
+    """A speech synthesizer. It can be pickled to a worker process, where it starts when it first speaks.
 
     Attributes:
         backend: "espeak-ng library", "espeak-ng program" or "command".
-        version: Of eSpeak NG; of a command its line.
-        fields: Which of "voice" and "speed" it heeds.
+        version: Version of eSpeak NG, or the line of a command.
+        fields: Supported fields among "voice" and "speed".
     """
 
     backend: str
@@ -67,20 +69,20 @@ class Synthesizer(Protocol):
     fields: frozenset[str]
 
     def speak(self, text: str, voice: Voice) -> tuple[NDArray[np.float32], int]:
-        """The spoken text, (L,) float32 mono in [-1, 1], and its rate in Hz.
+        """Return the spoken text, (L,) float32 mono in [-1, 1], and its rate in Hz.
 
         Raises:
-            UnusableSpeech: It cannot be spoken; the message says why.
+            UnusableSpeech: The text cannot be spoken.
             RunError: The synthesizer itself has failed.
         """
         ...
 
 
 class EspeakLibrary:
-    """eSpeak NG as the PyPI package espeakng-loader brings it; a process of its own speaks.
+    """The eSpeak NG library of the PyPI package espeakng-loader, in a process of its own.
 
     Raises:
-        RunError: It is not installed or cannot be started.
+        RunError: The library is not installed or cannot be started.
     """
 
     backend = "espeak-ng library"
@@ -89,11 +91,11 @@ class EspeakLibrary:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = self._start()
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_process": None}
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # -P: the script's folder holds modules named like the standard library's
+        # -P: modules in the script's folder would hide those of the standard library
         process = subprocess.Popen(
             [sys.executable, "-P", espeak_server.__file__],
             stdin=subprocess.PIPE,
@@ -110,9 +112,9 @@ class EspeakLibrary:
         return process
 
     def speak(self, text: str, voice: Voice) -> tuple[NDArray[np.float32], int]:
-        """As `Synthesizer.speak`."""
+        """Speak a text, see `Synthesizer.speak`."""
         process = self._process or self._start()
-        self._process = None  # should this be interrupted, the answer to come is not the next one's
+        self._process = None  # an answer that comes after an interruption must not go to the next request
         request = {"text": text.replace("\0", " "), "voice": voice.name, "speed": voice.speed}
         assert process.stdin is not None
         try:
@@ -128,7 +130,7 @@ class EspeakLibrary:
 
 
 def _receive(process: subprocess.Popen[bytes]) -> tuple[int, bytes]:
-    """Status and content of an answer of the server."""
+    """Read an answer of the server: status and content."""
     assert process.stdout is not None
     head = process.stdout.read(espeak_server.ANSWER.size)
     if len(head) < espeak_server.ANSWER.size:
@@ -144,7 +146,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     assert process.stdin is not None
     assert process.stdout is not None
     with suppress(OSError):
-        process.stdin.close()  # which ends the server
+        process.stdin.close()  # ends the server
     process.stdout.close()
     process.wait()
 
@@ -157,15 +159,16 @@ def _died() -> RunError:
 
 
 class SpeechCommand:
-    """A program that is started for every clip, without a shell: it reads a text file and writes an audio file.
+    """A program that reads a text file and writes an audio file, started without a shell for every clip.
 
     Args:
-        line: As a user types it, with `{text_file}` (UTF-8) and `{wav_file}`, and `{voice}` and `{speed}` where the
-            program takes them. It is split like a shell would, once; what stands for the fields is never split.
-        backend, version: For the manifest; the line itself by default, paths in it cut to their last name.
+        line: Command line with `{text_file}` (UTF-8) and `{wav_file}`, and with `{voice}` and `{speed}` if the program
+            takes them. It is split into arguments like a shell does; the values of the fields are never split.
+        backend: Name of the synthesizer in the manifest.
+        version: Version in the manifest; by default the line, with absolute paths cut to their last name.
 
     Raises:
-        UsageError: The line lacks a field or has an unknown one, or there is no such program.
+        UsageError: The line lacks a field or has an unknown one, or the program does not exist.
     """
 
     def __init__(self, line: str, *, backend: str = "command", version: str | None = None) -> None:
@@ -190,7 +193,7 @@ class SpeechCommand:
         self.fields = frozenset(named & {"voice", "speed"})
 
     def speak(self, text: str, voice: Voice) -> tuple[NDArray[np.float32], int]:
-        """As `Synthesizer.speak`."""
+        """Speak a text, see `Synthesizer.speak`."""
         program = os.path.basename(self._arguments[0])
         with tempfile.TemporaryDirectory(prefix="gancli-speech-") as folder:
             text_file, wav_file = Path(folder, "caption.txt"), Path(folder, "speech.wav")
@@ -219,15 +222,19 @@ class SpeechCommand:
                 raise UnusableSpeech(f"{program} fails with exit code {ended.returncode}: {said[:200]}")
             if not wav_file.exists():
                 raise UnusableSpeech(f"{program} has written no audio file")
-            return load_audio(wav_file, f"what {program} wrote")
+            return load_audio(wav_file, f"the output of {program}")
 
 
 def find_synthesizer(line: str | None = None) -> Synthesizer:
-    """The command `line`, else eSpeak NG: the library of the extra `speech`, or the program on the PATH.
+    """Return the synthesizer of a command line, by default eSpeak NG.
+
+    Args:
+        line: Command line for `SpeechCommand`; None for the library of the extra `speech`, or else the program
+            espeak-ng on the PATH.
 
     Raises:
         UsageError: `line` is malformed.
-        RunError: There is no eSpeak NG; the hint says what to install.
+        RunError: eSpeak NG is not installed.
     """
     if line is not None:
         return SpeechCommand(line)
@@ -246,45 +253,59 @@ def _output(*arguments: str) -> str:
     return subprocess.run(arguments, capture_output=True, text=True, check=False).stdout
 
 
-def choose_voices(synthesizer: Synthesizer, names: Sequence[str], speeds: Sequence[int]) -> tuple[Voice, ...]:
-    """Every voice at every speed, each of which has spoken once to see that it works.
+def choose_voices(
+    synthesizer: Synthesizer, names: str | Sequence[str] = (), speeds: int | Sequence[int] = ()
+) -> tuple[Voice, ...]:
+    """Return every voice at every speed, after each has spoken a test caption.
 
     Args:
-        names: Voices; empty for the default one.
-        speeds: Words per minute; empty for the default.
+        synthesizer: Synthesizer that will speak.
+        names: Names of voices; none for the default voice.
+        speeds: Words per minute; none for the default speed.
 
     Raises:
-        UsageError: One stands twice, speaks like another, is unknown or out of range, or the command has no
-            field for it.
+        UsageError: A voice or speed is repeated, unknown or out of range, two voices sound the same, or the command
+            has no field for it.
     """
-    for what, values in (("voice", names), ("speed", speeds)):
-        if values and what not in synthesizer.fields:
-            raise UsageError(f"--{what}: the command has no field {{{what}}}", hint="add it to --tts-cmd")
-        if len(set(values)) < len(values):
-            raise UsageError(f"--{what}: {max(values, key=list(values).count)} stands twice")
+    names = (names,) if isinstance(names, str) else names
+    speeds = (speeds,) if isinstance(speeds, int) else speeds
+    _check_choices(synthesizer, "voice", names)
+    _check_choices(synthesizer, "speed", speeds)
     if not all(name.strip() for name in names):
-        raise UsageError("--voice: a voice has a name", hint=VOICES)
+        raise UsageError("--voice: the name is empty", hint=VOICES)
     for speed in speeds:
         if not SLOWEST <= speed <= FASTEST:
-            raise UsageError(f"--speed {speed}: from {SLOWEST} to {FASTEST} words per minute")
-    voices = tuple(
-        Voice(name, speed) for name, speed in product(names or (DEFAULT_VOICE,), speeds or (DEFAULT_SPEED,))
-    )
+            raise UsageError(f"--speed {speed}: must be from {SLOWEST} to {FASTEST} words per minute")
+    chosen = product(names or (DEFAULT_VOICE,), speeds or (DEFAULT_SPEED,))
+    voices = tuple(Voice(name, speed) for name, speed in chosen)
+    _refuse_alike(synthesizer, voices)
+    return voices
+
+
+def _check_choices(synthesizer: Synthesizer, field: str, values: Sequence[object]) -> None:
+    """Refuse values of a field that the synthesizer lacks, and repeated values."""
+    if values and field not in synthesizer.fields:
+        raise UsageError(f"--{field}: the command has no field {{{field}}}", hint="add it to --tts-cmd")
+    if len(set(values)) < len(values):
+        raise UsageError(f"--{field}: {max(values, key=values.count)} is given twice")
+
+
+def _refuse_alike(synthesizer: Synthesizer, voices: Sequence[Voice]) -> None:
+    """Let every voice speak, and refuse two that sound the same."""
     heard: dict[tuple[int, bytes], str] = {}
     for voice in voices:
-        # eSpeak NG passes over a variant that it does not know
+        # eSpeak NG ignores unknown variants, so a variant is also compared with its base voice
         base, plus, _ = voice.name.partition("+")
         for name in (base, voice.name) if plus and synthesizer.backend != "command" else (voice.name,):
             clip = voice.speed, _try(synthesizer, Voice(name, voice.speed)).tobytes()
             if heard.setdefault(clip, name) != name:
                 raise UsageError(
-                    f"--voice: {heard[clip]} and {name} speak alike", hint=f"leave one out; {VOICES}"
+                    f"--voice: {heard[clip]} and {name} sound the same", hint=f"leave one out; {VOICES}"
                 )
-    return voices
 
 
 def _try(synthesizer: Synthesizer, voice: Voice) -> NDArray[np.float32]:
-    """A test clip, (L,)."""
+    """Return a test clip, (L,)."""
     try:
         waveform, _ = synthesizer.speak(_TEST_CAPTION, voice)
     except UnusableSpeech as error:

@@ -164,6 +164,7 @@ def test_other_formats(tmp_path: Path, suffix: str) -> None:
     soundfile.write(tmp_path / f"a.{suffix}", clip(22050), 22050)
     mel = read_mel(tmp_path / f"a.{suffix}", MelSettings())
     assert mel.shape == (111, 40)
+    assert np.array_equal(read_mel(str(tmp_path / f"a.{suffix}"), MelSettings()), mel)
 
 
 def test_float_samples_beyond_full_scale_are_clipped(tmp_path: Path) -> None:

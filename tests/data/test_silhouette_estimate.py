@@ -197,6 +197,6 @@ def test_drawn_birds() -> None:
         )
         places = [place for place in drawing.parts.values() if place is not None]
         probability = estimate_silhouette(np.asarray(drawing.image), BoundingBox(*drawing.box), places)
-        overlaps.append(overlap(probability, np.asarray(drawing.mask) >= 128))
+        overlaps.append(overlap(probability, np.asarray(drawing.silhouette) >= 128))
     assert np.mean(overlaps) >= 0.85
     assert np.min(overlaps) >= 0.5

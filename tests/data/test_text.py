@@ -67,9 +67,13 @@ def test_end_of_caption_is_no_word() -> None:
 def test_vocabulary_file_round_trip(tmp_path_factory: pytest.TempPathFactory, captions: list[str]) -> None:
     path = tmp_path_factory.mktemp("vocabulary") / "vocabulary.json"
     vocabulary = Vocabulary.build(captions)
-    vocabulary.save(path)
+    vocabulary.save(str(path))
     assert Vocabulary.load(path) == vocabulary
-    assert Vocabulary.load(path).hash == vocabulary.hash
+    assert Vocabulary.load(str(path)).hash == vocabulary.hash
+
+
+def test_one_caption_is_not_split_into_letters() -> None:
+    assert Vocabulary.build("a red bird").words == (END, "a", "red", "bird")
 
 
 def test_vocabulary_hash_depends_on_order() -> None:
@@ -79,7 +83,7 @@ def test_vocabulary_hash_depends_on_order() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"words": [END, "a", "bird"]}, "do not match the hash"),
+        ({"words": [END, "a", "bird"]}, "do not match their hash"),
         ({"words": ["a"]}, "starts with '<end>'"),
         ({"words": [END, "a", "a"]}, "'a' twice"),
         ({"words": "a bird"}, "list of strings"),

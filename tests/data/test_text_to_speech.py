@@ -191,7 +191,8 @@ def test_the_server_ends_with_its_owner() -> None:
 
 
 def test_every_voice_at_every_speed(espeak: EspeakLibrary) -> None:
-    assert choose_voices(espeak, [], []) == (Voice("en-us", 175),)
+    assert choose_voices(espeak) == (Voice("en-us", 175),)
+    assert choose_voices(espeak, "en-gb", 150) == (Voice("en-gb", 150),)
     chosen = choose_voices(espeak, ["en-us", "en+f2"], [150, 200])
     assert [str(voice) for voice in chosen] == [
         "en-us at 150",
@@ -205,13 +206,13 @@ def test_every_voice_at_every_speed(espeak: EspeakLibrary) -> None:
     ("names", "speeds", "message"),
     [
         (["nobody"], [], "has no voice 'nobody'"),
-        (["en-us+zz"], [], r"en-us and en-us\+zz speak alike"),
-        (["en", "en-gb"], [], "en and en-gb speak alike"),
-        (["en-us", "en-us"], [], "en-us stands twice"),
-        ([""], [], "a voice has a name"),
+        (["en-us+zz"], [], r"en-us and en-us\+zz sound the same"),
+        (["en", "en-gb"], [], "en and en-gb sound the same"),
+        (["en-us", "en-us"], [], "en-us is given twice"),
+        ([""], [], "the name is empty"),
         (["klatt"], [], "crashed"),
         ([], [10], "from 80 to 450"),
-        ([], [200, 150, 200], "200 stands twice"),
+        ([], [200, 150, 200], "200 is given twice"),
     ],
 )
 def test_voices_that_make_no_sense(
@@ -243,7 +244,7 @@ def test_fields_for_voice_and_speed(engine: str) -> None:
     command = SpeechCommand(f"{engine} {{voice}} {{speed}}")
     assert np.abs(spoken(command, "a", Voice("x y", 300))).max() * 32768 == 300
     assert len(choose_voices(command, ["one"], [100, 200])) == 2
-    with pytest.raises(UsageError, match="one and two speak alike"):
+    with pytest.raises(UsageError, match="one and two sound the same"):
         choose_voices(command, ["one", "two"], [])
     for names, speeds, field in ((["one"], [], "voice"), ([], [150], "speed")):
         with pytest.raises(UsageError, match=f"--{field}: the command has no field {{{field}}}"):

@@ -235,7 +235,7 @@ def birds_and_masks(size: int) -> tuple[Images, NDArray[np.bool_]]:
         drawing = draw_bird(one.plumage, background, size, np.random.default_rng([11, index]))
         side = size * 76 // 64
         start = (side - size) // 2
-        for part, kept in zip((drawing.image, drawing.mask.convert("RGB")), pair, strict=True):
+        for part, kept in zip((drawing.image, drawing.silhouette.convert("RGB")), pair, strict=True):
             image = crop_to_box(part, BoundingBox(*drawing.box)).resize(
                 (side, side), Image.Resampling.BILINEAR
             )

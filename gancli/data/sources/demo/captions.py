@@ -1,6 +1,4 @@
-"""The sentences of the demo dataset: ten differently built captions for a bird, and the parser that finds in any
-such sentence which colours it asks for.
-"""
+"""Captions of the demo dataset: the writer, and the parser that finds the colours a caption asks for."""
 
 from __future__ import annotations
 
@@ -13,13 +11,18 @@ import numpy as np
 from gancli.data.sources.demo.drawing import COLORS, Plumage
 from gancli.data.text import tokenize
 
-MAX_WORDS = 18  # the caption length that AttnGAN's configuration for birds reads
-BELLY_SHARE = 0.8  # of the captions name the belly's colour
+MAX_WORDS = 18  # the caption length of AttnGAN's configuration for birds
+BELLY_SHARE = 0.8  # share of the captions that name the belly's colour
 
 
 @dataclass(frozen=True)
 class Caption:
-    """A sentence, and the colours it names by part: keys "primary" (always), "belly", "wing", "crown"."""
+    """A sentence and the colours it names.
+
+    Attributes:
+        text: The sentence.
+        named: Colour names by part: "primary" always, "belly", "wing" and "crown" where the sentence names them.
+    """
 
     text: str
     named: dict[str, str]
@@ -28,7 +31,7 @@ class Caption:
 # ----------------------------------------------------------------------------------------------------------
 # Writing
 
-# How a sentence begins. Where there is a second entry, it is listed among the parts that follow.
+# Beginnings of a sentence. A second entry is listed among the parts that follow.
 _OPENINGS: tuple[tuple[str, str | None], ...] = (
     ("this {size}bird has", "a {primary} body"),
     ("this {size}bird has", "{primary} feathers"),
@@ -45,7 +48,7 @@ _OPENINGS: tuple[tuple[str, str | None], ...] = (
     ("{size}{primary} bird with", None),
     ("this bird is {size}and {primary} with", None),
 )
-_MUST_SIZE = len(_OPENINGS) - 1
+_NEEDS_SIZE = len(_OPENINGS) - 1
 _SIZES = {
     "small_(5_-_9_in)": ("small", "little"),
     "medium_(9_-_16_in)": ("medium sized",),
@@ -78,7 +81,7 @@ _WINGS_WITHOUT_COLOR = {
     "striped": "striped wings",
     "multi-colored": "multicolored wings",
 }
-_PLACES = {
+_SCENES = {
     "branch": ("sitting on a branch", "perched on a branch"),
     "grass": ("standing in the grass", "in the grass"),
     "water": ("standing by the water", "near the water"),
@@ -91,7 +94,7 @@ _BILLS = ("bill", "beak")
 
 @dataclass(frozen=True)
 class _Part:
-    """One item of a caption's list, and what it names."""
+    """One item of a caption's list, with the colour it names, if any."""
 
     text: str
     key: str = ""
@@ -101,10 +104,19 @@ class _Part:
 def write_captions(
     plumage: Plumage, background: str, rng: np.random.Generator, count: int = 10
 ) -> list[Caption]:
-    """Captions of one image, built differently from one another while there are openings left.
+    """Write the captions of one image.
 
-    Every caption names the primary colour, four of five name the belly's, and each some of crown, wings, bill, tail,
-    size and background. None has more than `MAX_WORDS` words.
+    Openings repeat only after all of them were used. Every caption names the primary colour, four of five name the
+    belly's colour, and each mentions some of crown, wings, bill, tail, size and background.
+
+    Args:
+        plumage: The species.
+        background: One of `BACKGROUNDS`.
+        rng: Random generator of the choices.
+        count: Number of captions.
+
+    Returns:
+        Captions of at most `MAX_WORDS` words.
     """
     rounds = -(-count // len(_OPENINGS))
     openings = np.concatenate([rng.permutation(len(_OPENINGS)) for _ in range(rounds)])[:count]
@@ -123,18 +135,18 @@ def _write(opening: int, belly: bool, plumage: Plumage, background: str, rng: np
         part = _Part(_one_of(_BELLIES, rng).format(color=plumage.belly), "belly", plumage.belly)
         parts.insert(0 if rng.random() < 0.7 else len(parts), part)
     size = ""
-    if opening == _MUST_SIZE or rng.random() < 0.45:
+    if opening == _NEEDS_SIZE or rng.random() < 0.45:
         size = _one_of(_SIZES[plumage.size], rng) + " "
-    place = _one_of(_PLACES[background], rng) if rng.random() < 0.25 else ""
+    scene = _one_of(_SCENES[background], rng) if rng.random() < 0.25 else ""
     primary_last = rng.random() < 0.2
 
-    text = _sentence(opening, plumage.primary, primary_last, size, parts, place)
-    while len(tokenize(text)) > MAX_WORDS:  # the place goes first, then what is not the belly
-        if place:
-            place = ""
+    text = _sentence(opening, plumage.primary, primary_last, size, parts, scene)
+    while len(tokenize(text)) > MAX_WORDS:  # drop the scene first, then the extras
+        if scene:
+            scene = ""
         else:
             parts.remove(extras.pop())
-        text = _sentence(opening, plumage.primary, primary_last, size, parts, place)
+        text = _sentence(opening, plumage.primary, primary_last, size, parts, scene)
     return Caption(text, {"primary": plumage.primary} | {part.key: part.color for part in parts if part.key})
 
 
@@ -157,14 +169,14 @@ def _extra(kind: int, plumage: Plumage, rng: np.random.Generator) -> _Part:
 
 
 def _sentence(
-    opening: int, primary: str, primary_last: bool, size: str, parts: Sequence[_Part], place: str
+    opening: int, primary: str, primary_last: bool, size: str, parts: Sequence[_Part], scene: str
 ) -> str:
     start, listed = _OPENINGS[opening]
     items = [part.text for part in parts]
     if listed is not None:
         items.insert(len(items) if primary_last else 0, listed.format(primary=primary))
     listing = items[-1] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
-    text = f"{start.format(size=size, primary=primary)} {listing}{' ' if place else ''}{place}"
+    text = f"{start.format(size=size, primary=primary)} {listing}{' ' if scene else ''}{scene}"
     return re.sub(r"\ba(?= orange\b)", "an", text)
 
 
@@ -172,136 +184,66 @@ def _sentence(
 # Reading
 
 _NOUNS = {
-    "primary": ("bird", "body", "bodied", "feathers", "feathered", "plumage", "coat", "one"),
-    "belly": ("belly", "bellied", "underbelly", "underside", "underparts", "stomach", "abdomen", "tummy"),
-    "wing": ("wing", "wings", "winged"),
-    "crown": ("crown", "crowned", "cap", "capped"),
-    # named in sentences about birds, of no colour that is drawn on its own
-    "": (
-        *(
-            "back",
-            "beak",
-            "bill",
-            "breast",
-            "breasted",
-            "chest",
-            "eye",
-            "eyed",
-            "eyes",
-            "eyering",
-            "face",
-            "feet",
-        ),
-        *(
-            "foot",
-            "head",
-            "headed",
-            "leg",
-            "legged",
-            "legs",
-            "neck",
-            "nape",
-            "throat",
-            "throated",
-            "tail",
-            "tailed",
-        ),
-        *(
-            "tip",
-            "tips",
-            "tipped",
-            "spot",
-            "spots",
-            "bar",
-            "bars",
-            "wingbars",
-            "stripe",
-            "stripes",
-            "patch",
-            "band",
-        ),
-        *("cheek", "cheeks", "crest", "eyebrow"),
-    ),
+    "primary": "bird body bodied feathers feathered plumage coat one",
+    "belly": "belly bellied underbelly underside underparts stomach abdomen tummy",
+    "wing": "wing wings winged",
+    "crown": "crown crowned cap capped",
+    # Parts without a colour of their own in the drawings
+    "": "back beak bill breast breasted chest eye eyed eyes eyering face feet foot head headed leg legged legs neck"
+    " nape throat throated tail tailed tip tips tipped spot spots bar bars wingbars stripe stripes patch band cheek"
+    " cheeks crest eyebrow",
 }
-_PARTS = {noun: part for part, nouns in _NOUNS.items() for noun in nouns}
+_PARTS = {noun: part for part, nouns in _NOUNS.items() for noun in nouns.split()}
 _COPULAS = frozenset(("is", "are", "was", "were", "of"))
-_ENDS = frozenset(  # no noun phrase goes on beyond these
+_RELATIVES = frozenset(("that", "which", "all"))  # may stand before a copula
+_ENDS = frozenset(  # words that end a noun phrase
     (
-        *(
-            "a",
-            "an",
-            "the",
-            "its",
-            "it",
-            "this",
-            "that",
-            "which",
-            "whose",
-            "their",
-            "with",
-            "without",
-            "has",
-            "have",
-        ),
-        *(
-            "having",
-            "in",
-            "on",
-            "by",
-            "near",
-            "at",
-            "and",
-            "or",
-            "while",
-            "sitting",
-            "standing",
-            "perched",
-            "flying",
-        ),
-        "but",
+        *("a", "an", "the", "its", "it", "this", "that", "which", "whose", "their", "with", "without", "has", "have"),
+        *("having", "in", "on", "by", "near", "at", "and", "or", "but", "while", "sitting", "standing", "perched"),
+        "flying",
     )
-)
+)  # fmt: skip
 
 
 def asked_colors(caption: str) -> dict[str, str]:
-    """Which colours a sentence asks for, part by part.
+    """Return the colours that a sentence asks for, by part.
 
-    It understands "a red bird with a blue belly", "red-bellied", "its belly is red", "a belly that is red", "the belly
-    of the bird is red", "red body and belly"; of several colours for one part it takes the first. A colour that
-    belongs to nothing is taken for the whole bird, when nothing else is.
+    Understands "a red bird with a blue belly", "red-bellied", "its belly is red", "a belly that is red", "the belly
+    of the bird is red" and "red body and belly". The first of several colours of a part counts. A colour without a
+    part is the primary colour, unless the sentence names another.
 
     Args:
-        caption: Free text in English. Only the colour names of `demo_drawing.PALETTE` count.
+        caption: English free text. Only the names in `drawing.PALETTE` count as colours.
 
     Returns:
-        Colour names by part, keys among "primary", "belly", "wing", "crown"; empty where no colour is named.
+        Colour names by part, keys among "primary", "belly", "wing", "crown"; empty if no colour is named.
     """
     tokens = tokenize(caption)
     asked: dict[str, str] = {}
     loose: list[str] = []
-    for place, color in enumerate(tokens):
+    for position, color in enumerate(tokens):
         if color not in COLORS:
             continue
-        part = _part_before(tokens, place, through_and=False)
-        if part is None and (noun := _place_after(tokens, place)) is not None:
+        part = _part_before(tokens, position, through_and=False)
+        if part is None and (noun := _noun_after(tokens, position)) is not None:
             part = _PARTS[tokens[noun]]
             match tokens[noun + 1 : noun + 3]:
                 case ["and", other] if _PARTS.get(other):  # "red body and belly"
                     asked.setdefault(_PARTS[other], color)
         if part is None:
-            part = _part_before(tokens, place, through_and=True)
+            part = _part_before(tokens, position, through_and=True)
         if part:
             asked.setdefault(part, color)
-        elif part is None and (place + 1 == len(tokens) or tokens[place + 1] in _ENDS):
+        elif part is None and (position + 1 == len(tokens) or tokens[position + 1] in _ENDS):
             loose.append(color)
     if loose:
         asked.setdefault("primary", loose[0])
     return asked
 
 
-def _place_after(tokens: list[str], place: int) -> int | None:
-    """Where the noun stands that the colour at `place` describes: "red wings", "red and blue wings"."""
-    for index in range(place + 1, len(tokens)):
+def _noun_after(tokens: list[str], color: int) -> int | None:
+    """Return the index of the noun described by the colour at index `color`: "red wings", "red and blue wings"."""
+    for index in range(color + 1, len(tokens)):
         word = tokens[index]
         if word in _PARTS:
             return index
@@ -311,26 +253,34 @@ def _place_after(tokens: list[str], place: int) -> int | None:
     return None
 
 
-def _part_before(tokens: list[str], place: int, through_and: bool) -> str | None:
-    """The part of which a copula says the colour: "belly is red", "belly that is mostly red", "body of red".
+def _part_before(tokens: list[str], color: int, *, through_and: bool) -> str | None:
+    """Return the part that a copula gives the colour at index `color`: "belly is red", "body of red".
 
-    With `through_and` also "is small and red". The empty name is a part that is not drawn in a colour of its own.
+    With `through_and` also "is small and red". The empty string is a part that has no colour of its own.
     """
-    index = place - 1
-    while index >= 0 and tokens[index] not in _COPULAS:
-        word = tokens[index]
-        if word in _PARTS or (word in _ENDS and not (through_and and word == "and")):
-            return None
-        index -= 1
-    while index >= 0 and (tokens[index] in _COPULAS or tokens[index] in ("that", "which", "all")):
-        index -= 1
-    if index < 0:
+    subject = _copula_before(tokens, color, through_and)
+    while subject >= 0 and (tokens[subject] in _COPULAS or tokens[subject] in _RELATIVES):
+        subject -= 1
+    if subject < 0:
         return None
-    if tokens[index] in ("this", "it"):
+    if tokens[subject] in ("this", "it"):
         return "primary"
-    of = index - 1
-    while of >= 0 and tokens[of] not in _PARTS and tokens[of] not in ("of", "with", "and"):
-        of -= 1
-    if of >= 1 and tokens[of] == "of" and tokens[of - 1] in _PARTS:  # "the belly of this small bird is red"
-        return _PARTS[tokens[of - 1]]
-    return _PARTS.get(tokens[index])
+    owner = subject - 1
+    while owner >= 0 and tokens[owner] not in _PARTS and tokens[owner] not in ("of", "with", "and"):
+        owner -= 1
+    if (
+        owner >= 1 and tokens[owner] == "of" and tokens[owner - 1] in _PARTS
+    ):  # "the belly of this small bird is red"
+        return _PARTS[tokens[owner - 1]]
+    return _PARTS.get(tokens[subject])
+
+
+def _copula_before(tokens: list[str], color: int, through_and: bool) -> int:
+    """Return the index of the copula whose phrase reaches the colour at index `color`; -1 if there is none."""
+    for index in range(color - 1, -1, -1):
+        word = tokens[index]
+        if word in _COPULAS:
+            return index
+        if word in _PARTS or (word in _ENDS and not (through_and and word == "and")):
+            return -1
+    return -1

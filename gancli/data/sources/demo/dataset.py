@@ -1,8 +1,6 @@
-"""The demo dataset: birds drawn from known attributes, written in the raw layout of CUB-200-2011 and read back by
-the reader of CUB.
+"""The demo dataset: birds drawn from known attributes, in the raw layout of CUB-200-2011 and read by its reader.
 
-Its species are class-disjoint between train and test: the test species are combinations that training never shows,
-of colours and shapes that it shows often.
+Train and test share no species. A test species is a new combination of colours and shapes that are frequent in train.
 """
 
 from __future__ import annotations
@@ -19,7 +17,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from gancli.atomic import temporary_name
 from gancli.data.source import Source
@@ -27,14 +24,15 @@ from gancli.data.sources import cub
 from gancli.data.sources.demo.captions import asked_colors, write_captions
 from gancli.data.sources.demo.drawing import BACKGROUNDS, COLORS, Plumage, draw_bird
 from gancli.errors import DataError, RunError, UsageError
+from gancli.progress import Progress, reporting
 
 __all__ = ["ATTRIBUTES", "Species", "asked_colors", "read", "species", "write_demo"]
 
-VERSION = 2  # of the drawing and the captions; a folder of another version is not taken for the same
+VERSION = 2  # version of drawing and captions; `write_demo` refuses a folder of another version
 SETTINGS_FILE = "demo.json"
 TEST_CLASSES_FILE = "test_classes.txt"
 
-# Groups and values in the order and with the names of CUB's attributes.txt; `has_background` is ours.
+# Groups and values with the names and in the order of CUB's attributes.txt, plus our own `has_background`
 _VALUES: dict[str, tuple[str, ...]] = {
     "bill_shape": ("curved_(up_or_down)", "dagger", "hooked", "needle", "cone"),
     "wing_color": COLORS,
@@ -60,14 +58,21 @@ _NOUNS = {
     "needle": "Warbler",
     "cone": "Finch",
 }
+_NON_COLOR_GROUPS = ("wing_pattern", "bill_shape", "bill_length", "tail_shape", "size")
 
-# First number of the seed of each independent random stream
+# First number in the seed of each random stream, which makes the streams independent
 _SPECIES_STREAM, _TEST_STREAM, _IMAGE_STREAM = range(3)
 
 
 @dataclass(frozen=True)
 class Species:
-    """A class of the dataset: its name as in classes.txt ("001.White_bellied_Red_Finch"), its look, its split."""
+    """A class of the dataset.
+
+    Attributes:
+        name: Name as in classes.txt ("001.White_bellied_Red_Finch").
+        plumage: Its look.
+        test: True for a class of the test split.
+    """
 
     name: str
     plumage: Plumage
@@ -75,23 +80,25 @@ class Species:
 
 
 def read(
-    root: Path,
+    root: str | Path,
     *,
     attributes: cub.Encoding | None = None,
     silhouettes: cub.Silhouettes | None = None,
 ) -> Source:
-    """The demo dataset below `root`, which `write_demo` wrote, through the reader of CUB.
+    """Open a demo dataset that `write_demo` wrote.
 
     Args:
-        attributes: As `cub.read` takes it. The images' own are certain: "soft" is the same as "binary".
-        silhouettes: As `cub.read` takes it. There are official ones.
+        root: Folder that `write_demo` wrote.
+        attributes: Meaning of an attribute's number, see `cub.read`. "soft" equals "binary" here: all are certain.
+        silhouettes: "official", "estimate" or "none", see `cub.read`; by default the official ones, which are drawn.
 
     Raises:
         DataError: `root` holds no complete demo dataset.
     """
+    root = Path(root)
     if not (root / SETTINGS_FILE).is_file():
         raise DataError(
-            f"{root / SETTINGS_FILE}: no such file", "write_demo makes the folder whole, or not at all."
+            f"{root / SETTINGS_FILE}: no such file", "write_demo writes the folder whole, or not at all."
         )
     return cub.read(
         root,
@@ -103,14 +110,14 @@ def read(
 
 
 def species(count: int, seed: int) -> list[Species]:
-    """The dataset's species: distinct combinations with every primary colour equally often, a quarter for testing."""
+    """Return distinct species, every primary colour equally often, a quarter of them for testing."""
     rng = np.random.default_rng([_SPECIES_STREAM, seed])
     plumages: dict[Plumage, None] = {}  # a set that keeps its order
     while len(plumages) < count:
         for primary in rng.permutation(COLORS):
             others = rng.permutation([color for color in COLORS if color != primary])
             belly, wing = str(others[0]), str(others[1])
-            drawn = {group: str(rng.choice(_VALUES[group])) for group in _SHAPE_GROUPS}
+            drawn = {group: str(rng.choice(_VALUES[group])) for group in _NON_COLOR_GROUPS}
             plumages[Plumage(str(primary), belly, wing, str(rng.choice(others)), **drawn)] = None
     order = np.random.default_rng([_TEST_STREAM, seed]).permutation(count)
     test = set(order[: max(1, round(count / 4))].tolist())
@@ -121,16 +128,13 @@ def species(count: int, seed: int) -> list[Species]:
     ]
 
 
-_SHAPE_GROUPS = ("wing_pattern", "bill_shape", "bill_length", "tail_shape", "size")
-
-
 def _species_name(plumage: Plumage) -> str:
     return f"{plumage.belly.title()}_bellied_{plumage.primary.title()}_{_NOUNS[plumage.bill_shape]}"
 
 
 def _present(plumage: Plumage, background: str) -> list[bool]:
-    """Whether each of `ATTRIBUTES` holds."""
-    values = {group: getattr(plumage, group) for group in _SHAPE_GROUPS}
+    """Return the truth of each of `ATTRIBUTES`."""
+    values = {group: getattr(plumage, group) for group in _NON_COLOR_GROUPS}
     values |= {f"{part}_color": getattr(plumage, part) for part in ("primary", "belly", "wing", "crown")}
     values["background"] = background
     return [values[group] == value for group, group_values in _VALUES.items() for value in group_values]
@@ -142,7 +146,7 @@ def _present(plumage: Plumage, background: str) -> list[bool]:
 
 @dataclass(frozen=True)
 class _Record:
-    """What the index files say about one image."""
+    """One image as the index files describe it."""
 
     file: str  # "001.White_bellied_Red_Finch/White_bellied_Red_Finch_0003_0011.png"
     class_index: int
@@ -152,29 +156,29 @@ class _Record:
 
 
 def write_demo(
-    root: Path,
+    root: str | Path,
     *,
     images: int = 2000,
     image_size: int = 64,
     seed: int = 0,
     images_per_class: int = 5,
     jobs: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | bool = True,
 ) -> None:
     """Draw the demo dataset in the raw layout of CUB-200-2011.
 
-    The folder appears whole under its name or not at all. The same settings give the same bytes whatever `jobs` is.
-    Called again for a folder that holds the same settings, it returns at once.
+    The folder appears under its name only when it is complete. The same settings give the same bytes with any `jobs`.
+    A folder that already holds the dataset of these settings is kept as it is.
 
     Args:
-        root: Gets CUB_200_2011/, attributes.txt, text/, test_classes.txt and demo.json.
-        images: At least 2, so that there is something to train on and something to test on.
-        image_size: Side of the images that `prepare` and the loader will make of it, in pixels, at least 16. The
-            files themselves are larger, so that cropping to the bird's box never enlarges.
-        seed: Not negative.
-        images_per_class: Species are as many as it takes, at least 2.
+        root: Folder to write: CUB_200_2011/, attributes.txt, text/, test_classes.txt and demo.json.
+        images: Number of images, at least 2: one to train on, one to test on.
+        image_size: Side of the images that `prepare` and the loader will make, in pixels, at least 16. The files are
+            larger, so that the crop to the bird's box never enlarges.
+        seed: Seed of the species, drawings and captions, at least 0.
+        images_per_class: Images of a species. There are at least 2 species.
         jobs: Processes that draw.
-        progress: Called with the images done and `images`.
+        progress: Callback or progress bar, see `gancli.progress.reporting`.
 
     Raises:
         UsageError: A setting is out of range, or `root` holds something else.
@@ -200,18 +204,18 @@ def write_demo(
     if _holds(root, settings):
         return
     try:
-        with _new_folder(root) as folder:
-            _write(folder, settings, jobs, progress)
+        with _new_folder(root) as folder, reporting(progress, "drawing", "images") as report:
+            _write(folder, settings, jobs, report)
     except RunError:
-        if not _holds(root, settings):  # another process drew the same meanwhile, which is as good
+        if not _holds(root, settings):  # unless another process has just drawn the same
             raise
 
 
 def _holds(root: Path, settings: dict[str, int]) -> bool:
-    """Whether the same dataset is there already.
+    """Return True if `root` holds the dataset of these settings, False if it is absent or empty.
 
     Raises:
-        UsageError: Something else is there.
+        UsageError: `root` holds something else.
     """
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
@@ -219,28 +223,26 @@ def _holds(root: Path, settings: dict[str, int]) -> bool:
     try:
         found = json.loads((root / SETTINGS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise UsageError(f"{root}: is there already and is no demo dataset", hint) from None
-    different = [
-        key for key, value in settings.items() if not isinstance(found, dict) or found.get(key) != value
+        found = None
+    if not isinstance(found, dict):
+        raise UsageError(f"{root}: exists and is not a demo dataset", hint)
+    changes = [
+        f"{key} {found.get(key)} -> {value}" for key, value in settings.items() if found.get(key) != value
     ]
-    if different:
-        changes = ", ".join(
-            f"{key} {found.get(key) if isinstance(found, dict) else None} -> {settings[key]}"
-            for key in different
-        )
-        raise UsageError(f"{root}: holds a demo dataset of other settings ({changes})", hint)
+    if changes:
+        raise UsageError(f"{root}: holds a demo dataset of other settings ({', '.join(changes)})", hint)
     return True
 
 
 @contextmanager
 def _new_folder(root: Path) -> Iterator[Path]:
-    """A temporary folder beside `root` that gets its name when the block ends well, and is removed otherwise."""
+    """Yield a temporary folder beside `root`, renamed to `root` if the block ends well and removed otherwise."""
     temporary = temporary_name(root)
     try:
         temporary.mkdir(parents=True)
         yield temporary
         if root.exists():
-            root.rmdir()  # empty, `_holds` has seen to it
+            root.rmdir()  # `_holds` has checked that it is empty
         os.replace(temporary, root)
     except OSError as error:
         raise RunError(
@@ -251,23 +253,21 @@ def _new_folder(root: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write(
-    folder: Path, settings: dict[str, int], jobs: int, progress: Callable[[int, int], None] | None
-) -> None:
+def _write(folder: Path, settings: dict[str, int], jobs: int, report: Progress | None) -> None:
     images = settings["images"]
     classes = species(max(2, -(-images // settings["images_per_class"])), settings["seed"])
     for kind in ("CUB_200_2011/images", "CUB_200_2011/segmentations", "text"):
         for one in classes:
             (folder / kind / one.name).mkdir(parents=True)
-    # images of a class stand together, as in CUB
+    # Images of a class are contiguous, as in CUB
     class_of = [index * len(classes) // images for index in range(images)]
     work = [(index, class_index, classes[class_index]) for index, class_index in enumerate(class_of)]
     draw = partial(_write_image, folder, settings["image_size"], settings["seed"])
     records: list[_Record] = []
     for record in _map(draw, work, jobs):
         records.append(record)
-        if progress is not None:
-            progress(len(records), images)
+        if report is not None:
+            report(len(records), images)
     _write_indices(folder, classes, records)
     (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
@@ -278,68 +278,66 @@ def _map(
     if jobs == 1:
         yield from map(function, work)
         return
-    # spawn: a fork of a process that has loaded torch may hang
+    # Not fork: a fork of a process that has loaded torch may hang
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         yield from pool.map(function, work, chunksize=16)
 
 
 def _write_image(folder: Path, image_size: int, seed: int, work: tuple[int, int, Species]) -> _Record:
-    """Draw one image and write it, its silhouette and its captions."""
+    """Draw one image; write it with its silhouette and captions."""
     index, class_index, one = work
     rng = np.random.default_rng([_IMAGE_STREAM, seed, index])
     background = BACKGROUNDS[rng.integers(len(BACKGROUNDS))]
     drawing = draw_bird(one.plumage, background, image_size, rng)
     number, _, name = one.name.partition(".")
     stem = f"{one.name}/{name}_{number}_{index + 1:04d}"
-    _save_png(drawing.image, folder / "CUB_200_2011/images" / f"{stem}.png")
-    _save_png(drawing.mask, folder / "CUB_200_2011/segmentations" / f"{stem}.png")
+    for kind, image in (("images", drawing.image), ("segmentations", drawing.silhouette)):
+        image.save(folder / "CUB_200_2011" / kind / f"{stem}.png", compress_level=4)
     captions = write_captions(one.plumage, background, rng)
     (folder / "text" / f"{stem}.txt").write_text("".join(f"{c.text}\n" for c in captions), encoding="utf-8")
     return _Record(f"{stem}.png", class_index, background, drawing.box, drawing.parts)
 
 
-def _save_png(image: Image.Image, path: Path) -> None:
-    image.save(path, compress_level=4)
-
-
 def _write_indices(folder: Path, classes: list[Species], records: list[_Record]) -> None:
-    """The text files of the layout; every id counts from 1."""
-    cub_folder = folder / "CUB_200_2011"
-    present = [_present(classes[r.class_index].plumage, r.background) for r in records]
+    """Write the text files of the layout. Every id counts from 1."""
+    base = folder / "CUB_200_2011"
     _write_lines(folder / TEST_CLASSES_FILE, (one.name for one in classes if one.test))
+    _write_numbered(base / "classes.txt", (one.name for one in classes))
+    _write_numbered(base / "images.txt", (record.file for record in records))
+    _write_numbered(base / "image_class_labels.txt", (record.class_index + 1 for record in records))
+    in_train = (int(not classes[record.class_index].test) for record in records)
+    _write_numbered(base / "train_test_split.txt", in_train)
+    boxes = (" ".join(f"{value:.1f}" for value in record.box) for record in records)
+    _write_numbered(base / "bounding_boxes.txt", boxes)
+    _write_numbered(base / "parts/parts.txt", PARTS)
+    locations = ((record.parts[name] for name in PARTS) for record in records)
+    points = (
+        [f"{point[0]:.1f} {point[1]:.1f} 1" if point else "0.0 0.0 0" for point in row] for row in locations
+    )
+    _write_lines(base / "parts/part_locs.txt", _cells(points))
+    _write_attributes(folder, classes, records)
+
+
+def _write_attributes(folder: Path, classes: list[Species], records: list[_Record]) -> None:
+    attributes = folder / "CUB_200_2011/attributes"
+    rows = [_present(classes[record.class_index].plumage, record.background) for record in records]
     _write_numbered(folder / "attributes.txt", ATTRIBUTES)
-    _write_numbered(cub_folder / "classes.txt", (one.name for one in classes))
-    _write_numbered(cub_folder / "images.txt", (r.file for r in records))
-    _write_numbered(cub_folder / "image_class_labels.txt", (r.class_index + 1 for r in records))
-    _write_numbered(
-        cub_folder / "train_test_split.txt", (int(not classes[r.class_index].test) for r in records)
-    )
-    _write_numbered(cub_folder / "bounding_boxes.txt", (" ".join(f"{v:.1f}" for v in r.box) for r in records))
-    _write_numbered(cub_folder / "parts/parts.txt", PARTS)
-    _write_lines(
-        cub_folder / "parts/part_locs.txt",
-        (
-            f"{image} {part} {place[0]:.1f} {place[1]:.1f} 1" if place else f"{image} {part} 0.0 0.0 0"
-            for image, record in enumerate(records, 1)
-            for part, place in enumerate((record.parts[name] for name in PARTS), 1)
-        ),
-    )
-    _write_numbered(cub_folder / "attributes/certainties.txt", _CERTAINTIES)
-    _write_lines(  # image, attribute, present, certainty 4 "definitely", seconds the annotator took
-        cub_folder / "attributes/image_attribute_labels.txt",
-        (
-            f"{image} {attribute} {int(holds)} 4 0.0"
-            for image, row in enumerate(present, 1)
-            for attribute, holds in enumerate(row, 1)
-        ),
-    )
-    rows: list[list[list[bool]]] = [[] for _ in classes]
-    for record, row in zip(records, present, strict=True):
-        rows[record.class_index].append(row)
-    _write_lines(  # percentages per class
-        cub_folder / "attributes/class_attribute_labels_continuous.txt",
-        (" ".join(f"{share:g}" for share in 100 * np.mean(of_class, axis=0)) for of_class in rows),
-    )
+    _write_numbered(attributes / "certainties.txt", _CERTAINTIES)
+    # Image, attribute, present, certainty 4 "definitely", seconds that the annotator took
+    labels = _cells([f"{int(holds)} 4 0.0" for holds in row] for row in rows)
+    _write_lines(attributes / "image_attribute_labels.txt", labels)
+    of_class: list[list[list[bool]]] = [[] for _ in classes]
+    for record, row in zip(records, rows, strict=True):
+        of_class[record.class_index].append(row)
+    percentages = (" ".join(f"{share:g}" for share in 100 * np.mean(group, axis=0)) for group in of_class)
+    _write_lines(attributes / "class_attribute_labels_continuous.txt", percentages)
+
+
+def _cells(rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    """Yield every cell of a table behind its row and column number."""
+    for row, cells in enumerate(rows, 1):
+        for column, cell in enumerate(cells, 1):
+            yield f"{row} {column} {cell}"
 
 
 def _write_numbered(path: Path, values: Iterable[object]) -> None:

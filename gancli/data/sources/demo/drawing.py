@@ -1,7 +1,7 @@
-"""Draws the birds of the demo dataset: a side view made of smooth outlines, coloured by its attributes.
+"""Drawings of the demo dataset: birds in side view, made of smooth outlines and coloured by their attributes.
 
-The background is muted. Everything is a function of the attributes and of one random generator for pose and
-scenery, drawn at four times the resolution and averaged down.
+The attributes and one random generator (for pose and scenery) determine the image. Backgrounds are muted. Everything
+is drawn at four times the resolution and averaged down.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from PIL import Image, ImageChops, ImageDraw
 Points = NDArray[np.float64]  # (N, 2) x to the right, y down
 Color = tuple[int, int, int]
 
-# Eight names of CUB-200-2011, at least 44 apart in CIELAB from one another and 20 from every tone of the scenery.
+# Colour names of CUB-200-2011. In CIELAB they are at least 44 apart, and at least 20 from every tone of the scenery.
 PALETTE: Mapping[str, Color] = {
     "blue": (32, 76, 216),
     "yellow": (250, 224, 44),
@@ -30,7 +30,7 @@ PALETTE: Mapping[str, Color] = {
 }
 COLORS = tuple(PALETTE)
 
-# sRGB tones of everything that is not plumage: desaturated, neither nearly white nor nearly black.
+# sRGB tones of everything but the plumage: desaturated, neither nearly white nor nearly black.
 SKIES: tuple[tuple[Color, Color], ...] = (  # top, bottom of the gradient
     ((128, 148, 168), (160, 170, 176)),
     ((148, 150, 158), (172, 166, 158)),
@@ -52,10 +52,10 @@ OVERSAMPLING = 4
 
 @dataclass(frozen=True)
 class Plumage:
-    """What a species looks like; every value is the part after `::` of an attribute name.
+    """Look of a species. Every value is the part after `::` of an attribute name.
 
     Attributes:
-        primary, belly, wing, crown: A key of `PALETTE` each; the first three differ, and the crown is not the primary.
+        primary, belly, wing, crown: Keys of `PALETTE`. The first three differ, and the crown differs from the primary.
         wing_pattern: "solid", "spotted", "striped" or "multi-colored".
     """
 
@@ -76,13 +76,13 @@ class Drawing:
 
     Attributes:
         image: RGB.
-        mask: Mode L, the coverage of each pixel by the bird, 0 to 255.
-        box: (x, y, width, height) in pixels, the smallest box around the mask where it is at least one half.
-        parts: Place of each of CUB's 15 parts in pixels, None where the bird's other side hides it.
+        silhouette: Mode L, coverage of each pixel by the bird, 0 to 255.
+        box: (x, y, width, height) in pixels, the smallest box around all pixels that the bird covers by half or more.
+        parts: Location of each of CUB's 15 parts in pixels, None for a part on the side that is out of sight.
     """
 
     image: Image.Image
-    mask: Image.Image
+    silhouette: Image.Image
     box: tuple[int, int, int, int]
     parts: dict[str, tuple[float, float] | None]
 
@@ -90,7 +90,7 @@ class Drawing:
 BACKGROUNDS = ("branch", "grass", "water", "rock")
 
 # ----------------------------------------------------------------------------------------------------------
-# Outlines, in the bird's own frame: it looks to the right, its body is about 1.1 wide and centred on the origin
+# Outlines in the bird's own frame: it looks to the right, its body is about 1.1 wide and centred on the origin
 
 _BODY = np.array(
     [
@@ -114,12 +114,11 @@ _BODY = np.array(
         (0.575, -0.385),  # base of the bill, below
     ]
 )
-_HEAD_POINTS = np.array(
-    [0.9, 1, 1, 1, 1, 0.4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.1, 0.5, 0.9]
-)  # how far each is the head's
+# Share of each point of the body that belongs to the head
+_HEAD_SHARES = np.array([0.9, 1, 1, 1, 1, 0.4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.1, 0.5, 0.9])
 _HEAD_CENTER = np.array([0.36, -0.42])
 
-# The belly reaches beyond the body and is cut by its outline.
+# The belly reaches beyond the body, whose outline cuts it.
 _BELLY = np.array(
     [
         (0.62, -0.16),
@@ -160,7 +159,7 @@ _CROWN = np.array(
     ]
 )
 _EYE = np.array([(0.435, -0.46)])
-_LEGS = ((0.01, 0.36), (0.155, 0.36))  # x, upper end; the foot's y is set by the size
+_LEGS = ((0.01, 0.36), (0.155, 0.36))  # x and upper end; the size sets the foot's y
 _TAIL_BASE = np.array([-0.50, 0.13])
 _TAIL_DIRECTION = np.array([-0.90, 0.43])
 
@@ -170,13 +169,13 @@ _STONE = np.array(
 
 
 class _Proportions(NamedTuple):
-    """What a size looks like, which the crop to the bird's box takes away: a small bird is slender, a large one stout.
+    """Proportions that show a bird's size after the crop to its box: small birds are slender, large ones stout.
 
     Attributes:
         head: Scale of the head.
         leg: Length of the legs.
         stout: Scale of the body's height.
-        scenery: Scale of the scenery around the bird.
+        scenery: Scale of the scenery.
     """
 
     head: float
@@ -198,7 +197,7 @@ _BILL_LENGTHS: Mapping[str, float] = {
 
 
 def _bill(shape: str, length: float) -> Points:
-    """The bill from its base at the origin, pointing to the right."""
+    """Return the bill, with its base at the origin, pointing to the right."""
     if shape == "cone":
         top, bottom = [(0, -0.085), (0.45 * length, -0.06)], [(0.5 * length, 0.055), (0, 0.085)]
     elif shape == "dagger":
@@ -221,7 +220,7 @@ def _bill(shape: str, length: float) -> Points:
 
 
 def _tail(shape: str) -> Points:
-    """The tail from its base at the origin, pointing to the right; the second half mirrors the first."""
+    """Return the tail, with its base at the origin, pointing to the right."""
     if shape == "forked_tail":
         half = [(0, 0.085), (0.30, 0.10), (0.60, 0.19), (0.34, 0.015)]
     elif shape == "rounded_tail":
@@ -238,11 +237,13 @@ def _tail(shape: str) -> Points:
 
 
 def _smooth(points: Points, steps: int = 8) -> Points:
-    """A closed Catmull-Rom curve through the points. (N, 2) -> (N * steps, 2)."""
+    """Return a closed Catmull-Rom curve through the points: (N, 2) -> (N * steps, 2)."""
     before, after, next_after = np.roll(points, 1, 0), np.roll(points, -1, 0), np.roll(points, -2, 0)
     t = (np.arange(steps) / steps)[None, :, None]
     a, b, c, d = (p[:, None, :] for p in (before, points, after, next_after))
-    curve = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
+    curve: Points = 0.5 * (
+        2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3
+    )
     return curve.reshape(-1, 2)
 
 
@@ -253,32 +254,33 @@ def _disc(center: Points, radius: float | tuple[float, float], steps: int = 24) 
 
 def _turn(points: Points, angle: float) -> Points:
     c, s = np.cos(angle), np.sin(angle)
-    return points @ np.array([(c, s), (-s, c)])
+    turned: Points = points @ np.array([(c, s), (-s, c)])
+    return turned
 
 
-# All polygons and lines of one bird by name, and under "places" one (12, 2) array of the points in `_PLACES`.
-Shapes = dict[str, list[Points]]
-_PLACES = (
+# Polygons and lines of one bird by name; "parts" holds one (12, 2) array with the locations of `_PARTS`
+Outlines = dict[str, list[Points]]
+_PARTS = (
     "back", "beak", "belly", "breast", "crown", "forehead", "nape", "throat", "tail", "eye", "leg", "wing",
 )  # fmt: skip
 
 
-def _moved(shapes: Shapes, move: Callable[[Points], Points]) -> Shapes:
-    return {name: [move(points) for points in group] for name, group in shapes.items()}
+def _moved(outlines: Outlines, move: Callable[[Points], Points]) -> Outlines:
+    return {name: [move(points) for points in group] for name, group in outlines.items()}
 
 
-def _shapes(plumage: Plumage, rng: np.random.Generator) -> Shapes:
-    """The outlines of one bird of a species in its own frame, with small random differences in proportion."""
+def _outlines(plumage: Plumage, rng: np.random.Generator) -> Outlines:
+    """Return the outlines of a bird in its own frame, with small random differences in proportion."""
     proportions = _PROPORTIONS[plumage.size]
     head = proportions.head * rng.uniform(0.96, 1.04)
     plump = proportions.stout * rng.uniform(0.95, 1.05)
     bill_length = _BILL_LENGTHS[plumage.bill_length] * rng.uniform(0.93, 1.07)
 
     def grow_head(points: Points, share: float | NDArray[np.float64] = 1.0) -> Points:
-        grown = points + (points - _HEAD_CENTER) * (head - 1) * np.reshape(share, (-1, 1))
+        grown: Points = points + (points - _HEAD_CENTER) * (head - 1) * np.reshape(share, (-1, 1))
         return grown * (1, plump)
 
-    body = grow_head(_BODY, _HEAD_POINTS)
+    body = grow_head(_BODY, _HEAD_SHARES)
     bill_base = (body[0] + body[-1]) / 2
     bill = _turn(_bill(plumage.bill_shape, bill_length) * (1, head), 0.10) + bill_base - (0.035, 0)
     tail = _tail(plumage.tail_shape) * (rng.uniform(0.94, 1.06), 1)
@@ -290,7 +292,7 @@ def _shapes(plumage: Plumage, rng: np.random.Generator) -> Shapes:
         legs.append(np.array([(x, top * plump), foot]))
         feet.append(foot + np.array([(-0.07, 0.015), (0, 0), (0.10, 0.015)]))
     eye = grow_head(_EYE)
-    places = [
+    parts = [
         (-0.18, -0.19 * plump), bill_base + np.array([0.05, 0.005]), (0.08, 0.34 * plump), (0.46, 0.05 * plump),
         body[2] + (0, 0.04), body[1] + (-0.02, 0.03), body[5] + (0.05, 0.02), body[-2] + (-0.05, 0), tail.mean(0),
         eye[0], legs[1].mean(0), (-0.15, 0.03 * plump),
@@ -306,12 +308,12 @@ def _shapes(plumage: Plumage, rng: np.random.Generator) -> Shapes:
         "legs": legs,
         "feet": feet,
         "marks": _marks(plumage.wing_pattern),
-        "places": [np.array(places)],
+        "parts": [np.array(parts)],
     }
 
 
 def _soften(points: Points) -> Points:
-    """Round the corners of a closed polygon by Chaikin's corner cutting, twice."""
+    """Round the corners of a closed polygon by two rounds of Chaikin's corner cutting."""
     for _ in range(2):
         after = np.roll(points, -1, 0)
         points = np.stack([0.75 * points + 0.25 * after, 0.25 * points + 0.75 * after], 1).reshape(-1, 2)
@@ -319,13 +321,13 @@ def _soften(points: Points) -> Points:
 
 
 def _marks(pattern: str) -> list[Points]:
-    """What is painted on the wing in its second colour."""
+    """Return the polygons painted on the wing in a second colour."""
     along = np.array([-0.84, 0.36])  # the wing's long axis
     across = np.array([0.40, 0.92])
     start = np.array([0.005, -0.042])
     if pattern == "spotted":
-        places = [(0.03, -0.05), (0.03, 0.06), (0.18, 0.005), (0.31, -0.05), (0.32, 0.06), (0.47, 0.005)]
-        return [_disc(start + a * along + b * across, 0.036, 14) for a, b in places]
+        spots = [(0.03, -0.05), (0.03, 0.06), (0.18, 0.005), (0.31, -0.05), (0.32, 0.06), (0.47, 0.005)]
+        return [_disc(start + a * along + b * across, 0.036, 14) for a, b in spots]
     if pattern == "striped":
         bar = np.array([-0.2 * across - 0.034 * along, -0.2 * across + 0.034 * along])
         return [start + a * along + np.concatenate([bar, -bar]) for a in (0.10, 0.30, 0.50)]
@@ -340,30 +342,30 @@ def _marks(pattern: str) -> list[Points]:
 
 
 class _Canvas:
-    """An RGB image at the oversampled resolution, painted with shapes in output pixels, and the bird's mask."""
+    """An oversampled RGB image and the bird's silhouette. Coordinates are in output pixels."""
 
     def __init__(self, width: int, height: int) -> None:
         self.size = (width, height)
         large = (width * OVERSAMPLING, height * OVERSAMPLING)
         self.image = Image.new("RGB", large)
-        self.mask = Image.new("L", large)
-        self._draw, self._draw_mask = ImageDraw.Draw(self.image), ImageDraw.Draw(self.mask)
+        self.silhouette = Image.new("L", large)
+        self._draw, self._draw_silhouette = ImageDraw.Draw(self.image), ImageDraw.Draw(self.silhouette)
 
     def fill(self, color: Color, points: Points, bird: bool = False) -> None:
-        """Paint the inside of a polygon."""
+        """Paint a polygon; `bird` adds it to the silhouette."""
         self._draw.polygon(_flat(points), fill=color)
         if bird:
-            self._draw_mask.polygon(_flat(points), fill=255)
+            self._draw_silhouette.polygon(_flat(points), fill=255)
 
     def line(self, color: Color, points: Points, width: float, bird: bool = False) -> None:
-        """Paint along points; `width` in output pixels."""
+        """Paint a line; `bird` adds it to the silhouette."""
         pixels = max(1, round(width * OVERSAMPLING))
         self._draw.line(_flat(points), fill=color, width=pixels, joint="curve")
         if bird:
-            self._draw_mask.line(_flat(points), fill=255, width=pixels, joint="curve")
+            self._draw_silhouette.line(_flat(points), fill=255, width=pixels, joint="curve")
 
     def fill_within(self, color: Color, points: Points, outline: Points) -> None:
-        """Paint what a polygon and an outline have in common."""
+        """Paint the part of a polygon that lies within an outline."""
         low = np.floor(outline.min(0)).astype(int)
         width, height = ((np.ceil(outline.max(0)).astype(int) - low + 1) * OVERSAMPLING).tolist()
         areas = []
@@ -385,31 +387,31 @@ def _shade(color: Color, factor: float) -> Color:
 
 
 def _edge(color: Color) -> Color:
-    """The line around a part: darker than it, or lighter for black."""
+    """Return the colour of the line around a part: darker than the part, but lighter for black."""
     return (58, 58, 64) if max(color) < 60 else _shade(color, 0.62)
 
 
 def _second_color(wing: str) -> Color:
-    """The pattern on the wing: white on dark and bright wings, black on pale ones."""
+    """Return the colour of the wing's pattern: white on dark and bright wings, black on pale ones."""
     return PALETTE["black"] if wing in ("white", "yellow", "pink", "orange") else PALETTE["white"]
 
 
-def _paint_bird(canvas: _Canvas, shapes: Shapes, plumage: Plumage, unit: float) -> None:
+def _paint_bird(canvas: _Canvas, outlines: Outlines, plumage: Plumage, unit: float) -> None:
     primary, wing_color = PALETTE[plumage.primary], PALETTE[plumage.wing]
-    (body,), (wing,), (tail,), (eye,) = (shapes[name] for name in ("body", "wing", "tail", "eye"))
+    (body,), (wing,), (tail,), (eye,) = (outlines[name] for name in ("body", "wing", "tail", "eye"))
     hair = 0.014 * unit
-    for leg, foot in zip(shapes["legs"], shapes["feet"], strict=True):
+    for leg, foot in zip(outlines["legs"], outlines["feet"], strict=True):
         canvas.line(HORN, leg, 0.036 * unit, bird=True)
         canvas.line(HORN, foot, 0.03 * unit, bird=True)
     canvas.fill(_shade(primary, 0.92), tail, bird=True)
     canvas.line(_edge(primary), _closed(tail), hair)
-    canvas.fill(HORN, shapes["bill"][0], bird=True)
+    canvas.fill(HORN, outlines["bill"][0], bird=True)
     canvas.fill(primary, body, bird=True)
-    canvas.fill_within(PALETTE[plumage.belly], shapes["belly"][0], body)
-    canvas.fill_within(PALETTE[plumage.crown], shapes["crown"][0], body)
+    canvas.fill_within(PALETTE[plumage.belly], outlines["belly"][0], body)
+    canvas.fill_within(PALETTE[plumage.crown], outlines["crown"][0], body)
     canvas.line(_edge(primary), _closed(body), hair)
     canvas.fill(wing_color, wing, bird=True)
-    for mark in shapes["marks"]:
+    for mark in outlines["marks"]:
         canvas.fill_within(_second_color(plumage.wing), mark, wing)
     canvas.line(_edge(wing_color), _closed(wing), 1.3 * hair)
     center = eye.mean(0)
@@ -425,14 +427,14 @@ def _closed(points: Points) -> Points:
 def _paint_scenery(
     canvas: _Canvas, background: str, feet: Points, unit: float, rng: np.random.Generator
 ) -> None:
-    """Sky, and what the bird stands on.
+    """Paint the sky and the ground that the bird stands on.
 
     Args:
-        canvas: Is painted over.
+        canvas: Canvas to cover.
         background: One of `BACKGROUNDS`.
-        feet: (2,) the middle of the bird's feet.
-        unit: Pixels per unit of length of the things around; they are large around a small bird.
-        rng: Tones and shapes.
+        feet: (2,) middle of the bird's feet.
+        unit: Pixels per unit of length of the scenery, larger for a small bird.
+        rng: Random generator of tones and shapes.
     """
     width, height = canvas.size
     top, bottom = SKIES[rng.integers(len(SKIES))]
@@ -487,59 +489,61 @@ def _paint_scenery(
 def draw_bird(plumage: Plumage, background: str, image_size: int, rng: np.random.Generator) -> Drawing:
     """Draw one bird of a species.
 
-    The image is somewhat larger than what `prepare` cuts out of it: the square of 1.5 times the box lies inside
-    the image and has at least int(image_size * 76/64) pixels a side, so that resizing never enlarges.
+    The image has room for the crop that `prepare` makes: the square of 1.5 times the box lies inside the image and is
+    at least int(image_size * 76/64) pixels wide, so that resizing never enlarges.
 
     Args:
         plumage: The species.
         background: One of `BACKGROUNDS`.
         image_size: Side of the image after `prepare` and the loader's crop, in pixels.
-        rng: Decides the pose, the small differences in proportion, the place in the image and the scenery.
+        rng: Random generator of pose, proportions, location and scenery.
     """
     load = image_size * 76 / 64
     width, height = round(1.6 * load) + 8, round(1.4 * load) + 8
     left = bool(rng.random() < 0.5)
     angle = rng.uniform(-0.09, 0.09)
-    shapes = _moved(_shapes(plumage, rng), lambda points: _turn(points, angle) * (-1 if left else 1, 1))
+    outlines = _moved(_outlines(plumage, rng), lambda points: _turn(points, angle) * (-1 if left else 1, 1))
     everything = np.concatenate(
-        [p for name in ("body", "tail", "bill", "legs", "feet") for p in shapes[name]]
+        [points for name in ("body", "tail", "bill", "legs", "feet") for points in outlines[name]]
     )
     low, high = everything.min(0), everything.max(0)
-    # five pixels more, for thin tips that cover less than half a pixel and do not count for the box
+    # Five pixels more: thin tips that cover less than half a pixel do not count for the box
     unit = (load / 1.5 * rng.uniform(1.0, 1.15) + 5) / (high - low).max()
-    place = np.array([width, height]) / 2 + rng.uniform(-1, 1, 2) * (0.12 * load, 0.06 * load)
-    shapes = _moved(shapes, lambda points: (points - (low + high) / 2) * unit + place)
+    center = np.array([width, height]) / 2 + rng.uniform(-1, 1, 2) * (0.12 * load, 0.06 * load)
+    outlines = _moved(outlines, lambda points: (points - (low + high) / 2) * unit + center)
 
     canvas = _Canvas(width, height)
-    feet = np.concatenate(shapes["feet"])
+    feet = np.concatenate(outlines["feet"])
     stand = np.array([feet[:, 0].mean(), feet[:, 1].max()])
     _paint_scenery(canvas, background, stand, unit * _PROPORTIONS[plumage.size].scenery, rng)
-    _paint_bird(canvas, shapes, plumage, unit)
-    image, mask = canvas.image.reduce(OVERSAMPLING), canvas.mask.reduce(OVERSAMPLING)
-    box = _box(mask)
-    return Drawing(_light(image, mask, box), mask, box, _visible_parts(shapes["places"][0], left))
+    _paint_bird(canvas, outlines, plumage, unit)
+    image, silhouette = canvas.image.reduce(OVERSAMPLING), canvas.silhouette.reduce(OVERSAMPLING)
+    box = _box(silhouette)
+    return Drawing(
+        _light(image, silhouette, box), silhouette, box, _visible_parts(outlines["parts"][0], left)
+    )
 
 
-def _box(mask: Image.Image) -> tuple[int, int, int, int]:
-    rows, columns = np.nonzero(np.asarray(mask) >= 128)
+def _box(silhouette: Image.Image) -> tuple[int, int, int, int]:
+    rows, columns = np.nonzero(np.asarray(silhouette) >= 128)
     x, y = int(columns.min()), int(rows.min())
     return x, y, int(columns.max()) - x + 1, int(rows.max()) - y + 1
 
 
-def _light(image: Image.Image, mask: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
-    """Light from above: the bird is a little brighter at the top and darker below."""
+def _light(image: Image.Image, silhouette: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
+    """Light the bird from above: a little brighter at the top, darker below."""
     _, y, _, height = box
     pixels = np.asarray(image, dtype=np.float32)
     down = np.clip((np.arange(image.height, dtype=np.float32) - y) / height, 0, 1)[:, None]
-    cover = np.asarray(mask, dtype=np.float32) / 255
+    cover = np.asarray(silhouette, dtype=np.float32) / 255
     factor = 1 + cover * (0.06 - 0.18 * down**1.5)
     return Image.fromarray(np.clip(pixels * factor[:, :, None] + 0.5, 0, 255).astype(np.uint8))
 
 
-def _visible_parts(places: Points, left: bool) -> dict[str, tuple[float, float] | None]:
+def _visible_parts(locations: Points, left: bool) -> dict[str, tuple[float, float] | None]:
     parts: dict[str, tuple[float, float] | None] = {}
     near, far = ("left", "right") if left else ("right", "left")  # a bird that looks left shows its left side
-    for name, (x, y) in zip(_PLACES, places.tolist(), strict=True):
+    for name, (x, y) in zip(_PARTS, locations.tolist(), strict=True):
         if name in ("eye", "leg", "wing"):
             parts[f"{near} {name}"] = (x, y)
             parts[f"{far} {name}"] = None

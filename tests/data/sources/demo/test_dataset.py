@@ -120,7 +120,7 @@ def test_the_choices_of_the_reader_of_cub(raw: Path) -> None:
     assert demo.read(raw, attributes="class").attribute_encoding == "class"
 
 
-def test_segmentations_are_official_or_estimated(raw: Path) -> None:
+def test_silhouettes_are_official_or_estimated(raw: Path) -> None:
     for official in samples_of(raw):
         assert isinstance(official.silhouette, Path)
         assert official.silhouette.is_file()
@@ -155,10 +155,10 @@ def test_silhouette_fits_the_box_and_holds_the_parts(raw: Path) -> None:
     for sample, parts in zip(samples_of(raw), places, strict=True):
         assert sample.box is not None
         silhouette = Image.open(base / "segmentations" / f"{sample.key}.png")
-        mask = np.asarray(silhouette)
+        coverage = np.asarray(silhouette)
         image = Image.open(sample.image)
         assert image.size == silhouette.size
-        rows, columns = np.nonzero(mask >= 128)
+        rows, columns = np.nonzero(coverage >= 128)
         box = (columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1)
         assert box == (sample.box.x, sample.box.y, sample.box.width, sample.box.height)
         seen = parts[parts[:, 4] == 1]
@@ -206,6 +206,11 @@ def test_the_same_bytes_whatever_the_jobs(tmp_path: Path) -> None:
     assert done == [(n, 7) for n in range(1, 8)] * 2
 
 
+def test_paths_may_be_strings(tmp_path: Path) -> None:
+    demo.write_demo(str(tmp_path / "raw"), images=2, image_size=16, progress=False)
+    assert len(list(demo.read(str(tmp_path / "raw")).samples)) == 2
+
+
 def test_another_seed_gives_other_birds(raw: Path, tmp_path: Path) -> None:
     demo.write_demo(tmp_path / "raw", images=IMAGES, image_size=32, seed=1)
     classes = [lines(root / "CUB_200_2011/classes.txt") for root in (raw, tmp_path / "raw")]
@@ -227,7 +232,7 @@ def test_other_settings_are_refused_by_name(raw: Path) -> None:
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw/mine.txt").write_text("mine")
-    with pytest.raises(UsageError, match="no demo dataset"):
+    with pytest.raises(UsageError, match="is not a demo dataset"):
         demo.write_demo(tmp_path / "raw", images=4, image_size=16)
     assert contents(tmp_path / "raw") == {"mine.txt": b"mine"}
 

@@ -18,7 +18,7 @@ def test_larger_birds_fill_more_of_the_crop() -> None:
     sizes, shares = [], []
     for number, bird in enumerate(birds):
         drawing = draw_bird(bird.plumage, "water", 32, np.random.default_rng(number))
-        cropped = np.asarray(crop_to_box(drawing.mask, BoundingBox(*drawing.box)))
+        cropped = np.asarray(crop_to_box(drawing.silhouette, BoundingBox(*drawing.box)))
         sizes.append(ORDER.index(bird.plumage.size.split("_")[0]))
         shares.append((cropped >= 128).mean())
     assert spearmanr(sizes, shares).statistic > 0.7
