@@ -6,10 +6,10 @@ Fixtures of session scope are read-only: a test that changes one copies it first
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import numpy as np
@@ -21,6 +21,7 @@ from gancli.data.audio import MelSettings, Utterance
 from gancli.data.manifest import VOCABULARY, SpeechEntry, SplitEntry, write_manifest
 from gancli.data.preparation.prepare import prepare
 from gancli.data.shards import Dataset, ShardWriter
+from gancli.data.source import BadSample, Sample, Source
 from gancli.data.sources import cub
 from gancli.data.text import Vocabulary
 
@@ -129,6 +130,11 @@ def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     prepare(cub.read(write_raw_cub(folder / "raw")), folder / "cub", image_size=32, shard_images=5)
     return folder / "cub"
+
+
+def source_of(samples: Iterable[Sample | BadSample], name: str = "mine", **options: Any) -> Source:
+    """Return a source of samples that a test made."""
+    return Source(name, iter(samples), release="own images", split_rule="folders", **options)
 
 
 def write_spoken(dataset: Path, folder: Path, settings: MelSettings | None = None) -> Path:

@@ -126,7 +126,8 @@ def show(
     ]
     columns = ("split", "images", "captions", "words each", "classes", "shards", "MiB")
     text = (
-        f"{summary.name}: {summary.image_size} pixels, {summary.codec}\n\n"
+        f"{summary.name}: {summary.release}, split {summary.split_rule}, crop {summary.crop_rule}, "
+        f"{summary.image_size} pixels, {summary.codec}\n\n"
         f"{out.table(columns, rows, right=columns[1:])}\n\n"
         f"{summary.classes:,} classes, {summary.attributes:,} attributes, vocabulary of {summary.vocabulary:,}, "
         f"{summary.rejected:,} images rejected\n"

@@ -19,13 +19,9 @@ from gancli.data.source import BoundingBox
 from gancli.errors import DataError
 
 Crop = Literal["stackgan", "ratio75"]
-_RESIZED = "where there is a box; then the shorter side to int(76/64 image_size), Pillow bilinear"
-CROP_RULES: Mapping[Crop, str] = {
-    "stackgan": "square of half side int(0.75 max(w, h)) around the centre of the bounding box, clipped to the "
-    f"image, {_RESIZED}",
-    "ratio75": "square of side max(w, h) / 0.75 around the centre of the bounding box, shifted into the image and "
-    f"mirrored beyond it where it does not fit, {_RESIZED}",
-}
+CROP_RULES: Mapping[Crop, str] = {"stackgan": "box 1.5×", "ratio75": "ratio75"}
+"""The `crop_rule` in dataset.json of each crop; docs/data.md describes them."""
+NO_CROP = "none"  # the `crop_rule` of a dataset without bounding boxes
 OBJECT_SHARE = 0.75  # of the object's longer side in the crop of ratio75
 JPEG_QUALITY = 95  # without chroma subsampling
 LONGEST = 16  # times as long as wide: beyond that, one image would take the memory of a shard

@@ -47,6 +47,9 @@ class Summary:
     """
 
     name: str
+    release: str
+    split_rule: str
+    crop_rule: str
     path: str
     image_size: int
     stored_shorter_side: int
@@ -57,7 +60,6 @@ class Summary:
     vocabulary: int
     vocabulary_hash: str
     rejected: int
-    crop: str
     speech: str
     silhouettes: str
     usable_silhouettes: dict[str, int]
@@ -91,6 +93,9 @@ def describe(dataset: Dataset) -> Summary:
         )
     return Summary(
         name=manifest.name,
+        release=manifest.release,
+        split_rule=manifest.split_rule,
+        crop_rule=manifest.crop_rule,
         path=str(dataset.path),
         image_size=manifest.image_size,
         stored_shorter_side=stored_side(manifest.image_size),
@@ -101,7 +106,6 @@ def describe(dataset: Dataset) -> Summary:
         vocabulary=manifest.tokenizer.words,
         vocabulary_hash=manifest.tokenizer.vocabulary_hash,
         rejected=manifest.rejected,
-        crop=manifest.crop,
         speech=manifest.speech.speaker if manifest.speech else "",
         silhouettes=manifest.silhouettes.method if manifest.silhouettes else "",
         usable_silhouettes=manifest.silhouettes.usable if manifest.silhouettes else {},

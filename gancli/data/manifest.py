@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from gancli.atomic import atomic_file
 from gancli.data.audio import MelSettings
 from gancli.errors import DataError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "dataset.json"
 VOCABULARY = "vocabulary.json"
 
 Codec = Literal["raw", "jpeg"]
+Filled = Annotated[str, StringConstraints(min_length=1)]
 
 
 def stored_side(image_size: int) -> int:
@@ -104,6 +105,10 @@ class Manifest(StrictModel):
     """`dataset.json`: everything about a dataset folder that is not pixels. No dates and no absolute paths.
 
     Attributes:
+        name: Short name of the dataset, which also selects its recipes.
+        release: Published dataset, see `Source.release`.
+        split_rule: Rule that divides the images into splits, see `Source.split_rule`.
+        crop_rule: Crop around the bounding boxes: "box 1.5×", "ratio75", or "none" in a dataset without boxes.
         image_size: Side of the largest crop in pixels; the stored shorter side is `stored_side(image_size)`.
         class_names: None where the dataset has no classes; class ids then are a running index.
         rejected: Images left out because they could not be used (rejected.csv lists them).
@@ -117,8 +122,10 @@ class Manifest(StrictModel):
 
     schema_version: int
     name: str
+    release: Filled
+    split_rule: Filled
+    crop_rule: Filled
     image_size: int
-    crop: str
     codec: Codec
     shard_images: int
     splits: dict[str, SplitEntry]

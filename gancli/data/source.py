@@ -87,7 +87,10 @@ class Source:
 
     Attributes:
         name: The dataset's short name, which also selects its recipes ("cub").
-        samples: Read lazily and once. A record that is wrong becomes a `BadSample`.
+        samples: Samples, read lazily and once. A record that is wrong becomes a `BadSample`.
+        release: Published dataset ("CUB-200-2011"), or "own images". Scores of different releases do not compare.
+        split_rule: Rule that divides the images into splits ("zero-shot 150/50"). Scores of different rules do not
+            compare.
         class_names: Empty where there are no classes.
         attribute_names: Empty where there are no attributes.
         attribute_encoding: What an attribute's number means: "binary", "soft" or "class"; "" where there are none.
@@ -96,6 +99,8 @@ class Source:
 
     name: str
     samples: Iterator[Sample | BadSample]
+    release: str = field(kw_only=True)
+    split_rule: str = field(kw_only=True)
     class_names: tuple[str, ...] = ()
     attribute_names: tuple[str, ...] = ()
     attribute_encoding: str = ""

@@ -100,7 +100,8 @@ def bench_loader(images: int = 60, steps: int = 20) -> dict[str, float]:
             samples = write_images(folder, images)
             result = {}
             for codec in ("raw", "jpeg"):
-                prepare(Source("bench", iter(samples)), folder / codec, codec=codec)  # type: ignore[arg-type]
+                images_source = Source("bench", iter(samples), release="drawn", split_rule="folders")
+                prepare(images_source, folder / codec, codec=codec)  # type: ignore[arg-type]
                 split = Dataset.open(folder / codec).split("train")
                 source = BatchSource(split, sizes=SIZES, batch=BATCH, words=18, seed=0)
                 result[codec] = rate(source.__getitem__, steps)

@@ -51,8 +51,10 @@ def write_dataset(folder: Path, items: list[Item], per_shard: int, attributes: i
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         name="hand",
+        release="own images",
+        split_rule="folders",
+        crop_rule="none",
         image_size=8,
-        crop="none",
         codec="raw",
         shard_images=per_shard,
         splits={
@@ -194,7 +196,7 @@ def test_folder_without_manifest(tmp_path: Path) -> None:
 
 def test_other_schema_version_names_both(copied: Path) -> None:
     edit_manifest(copied, schema_version=99)
-    with pytest.raises(DataError, match=r"schema version 99, this gancli reads version 1"):
+    with pytest.raises(DataError, match=r"schema version 99, this gancli reads version 2"):
         Dataset.open(copied)
 
 
@@ -342,8 +344,10 @@ def write_spoken(
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         name="spoken",
+        release="own images",
+        split_rule="folders",
+        crop_rule="none",
         image_size=8,
-        crop="none",
         codec="raw",
         shard_images=len(per_image),
         splits={"train": SplitEntry(images=entry.images, captions=entry.captions, shards=(entry,))},

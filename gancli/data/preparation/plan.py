@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gancli.data.attributes import contradictory_groups
-from gancli.data.images import CROP_RULES, Crop
+from gancli.data.images import CROP_RULES, NO_CROP, Crop
 from gancli.data.manifest import SCHEMA_VERSION, Codec, stored_side
 from gancli.data.preparation.workers import SpeechOptions
 from gancli.data.source import BadSample, PartLocations, Recording, Sample, Source
@@ -110,6 +110,7 @@ class Plan:
     Attributes:
         bad: Records the source could not use; images that cannot be decoded are only known later.
         crop: What is cut out around a box.
+        crop_rule: The manifest's name of it; "none" where no image has a box.
         speech: How captions are spoken; None where they are not.
         silhouettes: Where silhouettes come from: "official", or how they are estimated; None where there are none.
         bytes: Size of the shards for raw pixels of the usual 4:3, as an estimate; JPEG takes about a sixth. Speech
@@ -123,6 +124,7 @@ class Plan:
     vocabulary: Vocabulary
     shards: tuple[ShardPlan, ...]
     crop: Crop = "stackgan"
+    crop_rule: str = NO_CROP
     bad: list[BadSample] = field(default_factory=list)
     silhouettes: str | None = None
     speech: SpeechOptions | None = None
@@ -293,11 +295,13 @@ def make_plan(
         shard_images = max(1, SHARD_BYTES // (image_bytes(image_size) + spoken // len(records)))
     shard_images = _shorter(shard_images, fewest_shards, [len(records) for records in by_split.values()])
 
+    boxed = any(record.sample.box is not None for block in by_split.values() for record in block)
+    crop_rule = CROP_RULES[crop] if boxed else NO_CROP
     common: list[Any] = [
         SCHEMA_VERSION,
         image_size,
         codec,
-        CROP_RULES[crop],
+        crop_rule,
         vocabulary.hash,
         list(source.attribute_names),
     ]
@@ -327,6 +331,7 @@ def make_plan(
         vocabulary,
         tuple(layout),
         crop=crop,
+        crop_rule=crop_rule,
         bad=bad,
         silhouettes=silhouettes,
         speech=speech,

@@ -13,8 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from gancli.atomic import atomic_file
-from gancli.data.images import CROP_RULES
-from gancli.data.manifest import Codec, Manifest, SpeechEntry, StrictModel
+from gancli.data.manifest import Codec, Filled, Manifest, SpeechEntry, StrictModel
 from gancli.data.preparation.plan import Plan
 from gancli.data.text import Vocabulary
 from gancli.errors import DataError
@@ -43,8 +42,10 @@ class Outline(StrictModel):
     """
 
     name: str
+    release: Filled
+    split_rule: Filled
+    crop_rule: Filled
     image_size: int
-    crop: str
     codec: Codec
     shard_images: int
     class_names: tuple[str, ...]
@@ -65,8 +66,10 @@ class Outline(StrictModel):
         """The outline of a plan."""
         return cls(
             name=plan.source.name,
+            release=plan.source.release,
+            split_rule=plan.source.split_rule,
+            crop_rule=plan.crop_rule,
             image_size=plan.image_size,
-            crop=CROP_RULES[plan.crop],
             codec=plan.codec,
             shard_images=plan.shard_images,
             class_names=tuple(plan.source.class_names),
@@ -99,10 +102,12 @@ class Outline(StrictModel):
         """What a second run has to ask for again."""
         return {
             "name": self.name,
+            "release": self.release,
+            "split_rule": self.split_rule,
+            "crop_rule": self.crop_rule,
             "image_size": self.image_size,
             "codec": self.codec,
             "shard_images": self.shard_images,
-            "crop": self.crop,
             "attribute_encoding": self.attribute_encoding or "none",
             "silhouettes": self.silhouettes or "none",
             **_speech_settings(self.speech),

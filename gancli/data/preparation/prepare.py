@@ -350,8 +350,10 @@ def finish(
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         name=outline.name,
+        release=outline.release,
+        split_rule=outline.split_rule,
+        crop_rule=outline.crop_rule,
         image_size=outline.image_size,
-        crop=outline.crop,
         codec=outline.codec,
         shard_images=outline.shard_images,
         splits={name: split.entry for name, split in splits.items()},

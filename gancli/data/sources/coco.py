@@ -72,7 +72,13 @@ def read(root: Path, *, year: Literal["auto", "2014", "2017"] = "auto", name: st
                 else:
                     yield Sample(key=key, split=split, image=image, captions=captions)
 
-    return Source(name=name, samples=samples(), fingerprint=fingerprint(files.values(), root))
+    return Source(
+        name=name,
+        samples=samples(),
+        release=f"COCO {release}",
+        split_rule="train/val",
+        fingerprint=fingerprint(files.values(), root),
+    )
 
 
 @dataclass(slots=True)

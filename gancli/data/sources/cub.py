@@ -32,6 +32,10 @@ from gancli.errors import DataError, UsageError
 ZERO_SHOT_TEST_CLASSES = Path(__file__).with_name("cub_test_classes.txt")
 """The 50 test classes of the class-disjoint split that StackGAN, AttnGAN and their successors use."""
 
+RELEASE = "CUB-200-2011"
+SPLIT_RULES = {"zero-shot": "zero-shot 150/50", "official": "official"}  # the manifest's name of each split
+CLASS_LIST = "class list"  # the split rule of another list of test classes
+
 CUB_PAGE = (
     "CUB-200-2011: https://data.caltech.edu/records/65de6-vp158; unpack CUB_200_2011.tgz into this folder"
 )
@@ -181,6 +185,8 @@ def read(
     return Source(
         name=name,
         samples=samples(),
+        release=RELEASE,
+        split_rule=SPLIT_RULES[split] if test_classes is None else CLASS_LIST,
         class_names=class_names,
         attribute_names=table.names if table else (),
         attribute_encoding=attribute_files.encoding if attribute_files else "",

@@ -29,6 +29,8 @@ AUDIO_PAGE = (
 
 Split = Literal["7000-1000", "official"]
 
+# The manifest's name of each split
+SPLIT_RULES: dict[Split, str] = {"7000-1000": "7000/1000", "official": "official"}
 # The owners' lists: our split by `--split`
 _LISTS: dict[str, dict[str, str]] = {
     "Flickr_8k.trainImages.txt": {"7000-1000": "train", "official": "train"},
@@ -134,7 +136,13 @@ def read(
 
     defining = [token_file, *lists]
     defining += [file for file in (test_list, table) if file]
-    return Source(name=name, samples=samples(), fingerprint=fingerprint(defining, root))
+    return Source(
+        name=name,
+        samples=samples(),
+        release="Flickr8k",
+        split_rule="test list" if test_list else SPLIT_RULES[split],
+        fingerprint=fingerprint(defining, root),
+    )
 
 
 def _find_text(root: Path) -> tuple[Path, list[Path]]:

@@ -18,6 +18,7 @@ from gancli.data.source import BadSample, BoundingBox, Sample, Source
 from gancli.data.sources.reading import (
     check_share,
     draw_test,
+    drawn_rule,
     fingerprint,
     inner_path,
     list_files,
@@ -82,7 +83,7 @@ def read(
     records, defining = _read_records(root, image_root, list_images(image_root), captions)
     records = dict(sorted(records.items(), key=lambda item: item[0].as_posix()))
     has_parts = (image_root / "train").is_dir() and (image_root / "test").is_dir()
-    _assign_splits(records, has_parts, test_share, seed)
+    split_rule = _assign_splits(records, has_parts, test_share, seed)
     class_names = _assign_classes(records, has_parts, folder_classes)
     class_ids = {class_name: index for index, class_name in enumerate(class_names)}
 
@@ -104,6 +105,8 @@ def read(
     return Source(
         name=name or root.resolve().name,
         samples=samples(),
+        release="own images",
+        split_rule=split_rule,
         class_names=class_names,
         fingerprint=fingerprint(defining, root),
     )
@@ -339,22 +342,24 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {names[0]!r}?" if names else f"; known are {', '.join(known)}"
 
 
-def _assign_splits(records: _Records, has_parts: bool, test_share: float, seed: int) -> None:
-    """Gives every record its split, or a problem where others have one and it has none."""
+def _assign_splits(records: _Records, has_parts: bool, test_share: float, seed: int) -> str:
+    """Give every record its split, or a problem where others have one and it has none; return the split rule."""
     if any(record.split for record in records.values()):
         for record in records.values():
             if record.split is None:
                 record.problems.append("no split, though other images have one")
-    elif has_parts:
+        return "table"
+    if has_parts:
         for path, record in records.items():
             if path.parts[0] in ("train", "test"):
                 record.split = path.parts[0]
             else:
                 record.problems.append("lies neither in train/ nor in test/")
-    else:
-        test = draw_test([_key(path) for path in records], test_share, seed)
-        for path, record in records.items():
-            record.split = "test" if _key(path) in test else "train"
+        return "folders"
+    test = draw_test([_key(path) for path in records], test_share, seed)
+    for path, record in records.items():
+        record.split = "test" if _key(path) in test else "train"
+    return drawn_rule(test_share, seed)
 
 
 def _assign_classes(records: _Records, has_parts: bool, folder_classes: bool) -> tuple[str, ...]:

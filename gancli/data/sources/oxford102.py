@@ -38,6 +38,12 @@ CAPTIONS_PAGE = (
 
 Split = Literal["82-20", "62-40", "official"]
 
+# The manifest's name of each split
+SPLIT_RULES: dict[Split, str] = {
+    "82-20": "zero-shot 82/20",
+    "62-40": "zero-shot 62/40",
+    "official": "official",
+}
 # Reed et al. number the classes as imagelabels.mat does: 1 to 20 test, 21 to 40 validate, 41 to 102 train.
 _LAST_TEST_LABEL = {"82-20": 20, "62-40": 40}
 _SETID = {"trnid": "train", "valid": "train", "tstid": "test"}  # variable of setid.mat: our split
@@ -141,6 +147,8 @@ def read(
     return Source(
         name=name,
         samples=samples(),
+        release="Oxford-102",
+        split_rule=SPLIT_RULES[split],
         class_names=class_names,
         fingerprint=fingerprint(defining, root),
     )

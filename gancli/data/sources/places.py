@@ -21,6 +21,7 @@ from gancli.data.source import BadSample, Recording, Sample, Source
 from gancli.data.sources.reading import (
     check_share,
     draw_test,
+    drawn_rule,
     fingerprint,
     inner_path,
     read_json,
@@ -139,8 +140,17 @@ def read(
             )
 
     defining = [*files.values(), *([test_list] if test_list else [])]
+    if test_list:
+        split_rule = "test list"
+    else:
+        split_rule = "official" if test_share is None else drawn_rule(test_share, seed)
     return Source(
-        name=name, samples=samples(), class_names=class_names, fingerprint=fingerprint(defining, root)
+        name=name,
+        samples=samples(),
+        release="Places-subset" if set(class_names) == set(SUBSET) else "Places audio captions",
+        split_rule=split_rule,
+        class_names=class_names,
+        fingerprint=fingerprint(defining, root),
     )
 
 

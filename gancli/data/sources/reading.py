@@ -175,6 +175,11 @@ def draw_test(keys: Sequence[str], share: float, seed: int) -> set[str]:
     return set(ranked[:count])
 
 
+def drawn_rule(share: float, seed: int) -> str:
+    """Return the split rule of a split that `draw_test` made."""
+    return f"drawn {share:g}, seed {seed}"
+
+
 def inner_path(name: str, where: str, what: str = "images") -> PurePosixPath:
     """The relative path that a file of the dataset names.
 

@@ -27,6 +27,7 @@ from gancli.data.source import BadSample, Sample, Source
 from gancli.data.sources import cub
 from gancli.data.verify import verify
 from gancli.errors import DataError, UsageError
+from tests.conftest import source_of
 from tests.data.preparation.test_prepare import Stop, contents, damage, image
 from tests.data.preparation.test_workers import VOICES, Whistle
 
@@ -93,15 +94,15 @@ def test_there_are_as_many_shards_as_parts(
     tmp_path_factory: pytest.TempPathFactory, train: int, test: int, longest: int, number: int
 ) -> None:
     images = samples(tmp_path_factory.mktemp("images"), train, test)
-    plain = make_plan(Source("mine", iter(images)), image_size=16, shard_images=longest)
-    plan = make_plan(Source("mine", iter(images)), image_size=16, shard_images=longest, fewest_shards=number)
+    plain = make_plan(source_of(images), image_size=16, shard_images=longest)
+    plan = make_plan(source_of(images), image_size=16, shard_images=longest, fewest_shards=number)
     assert len(plan.shards) >= min(number, train + test)
     assert plan.counts == {"train": train, "test": test}
     assert all(shard.records for shard in plan.shards)
     if len(plain.shards) >= number:
         assert (plan.hash, plan.shard_images) == (plain.hash, plain.shard_images)
     else:  # no shorter than they have to be
-        longer = make_plan(Source("mine", iter(images)), image_size=16, shard_images=plan.shard_images + 1)
+        longer = make_plan(source_of(images), image_size=16, shard_images=plan.shard_images + 1)
         assert len(longer.shards) < number
 
 
@@ -120,7 +121,7 @@ def test_parts_and_merge_give_the_bytes_of_one_call(
     listed[3] = replace(listed[3], image=broken)  # type: ignore[type-var]
 
     def read() -> Source:
-        return Source("mine", iter(listed))
+        return source_of(listed)
 
     number = data.draw(st.integers(1, 14), "parts")
     cuts = sorted(data.draw(st.sets(st.integers(1, number - 1)), "cuts") if number > 1 else ())
@@ -497,8 +498,8 @@ def test_a_mended_image_is_taken(tiny_raw_cub: Path, tmp_path: Path, several: bo
 def test_names_that_are_no_text(tmp_path: Path) -> None:
     listed: list[Sample | BadSample] = [*samples(tmp_path, 2, 1)]
     listed[0] = replace(listed[0], key="caf\udce9")  # type: ignore[type-var]
-    prepare(Source("mine", iter(listed)), tmp_path / "out", image_size=16, part=Part(1, 1, 1))
+    prepare(source_of(listed), tmp_path / "out", image_size=16, part=Part(1, 1, 1))
     merge_parts(tmp_path / "out", skip_bad=True)
-    prepare(Source("mine", iter(listed)), tmp_path / "whole", image_size=16, skip_bad=True)
+    prepare(source_of(listed), tmp_path / "whole", image_size=16, skip_bad=True)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
     assert b"caf\\udce9" in contents(tmp_path / "out")["rejected.csv"]

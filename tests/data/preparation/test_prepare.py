@@ -21,13 +21,12 @@ from gancli.data.preparation import workers as rendering
 from gancli.data.preparation.plan import make_plan
 from gancli.data.preparation.prepare import prepare
 from gancli.data.shards import Dataset
-from gancli.data.source import BadSample, BoundingBox, Sample, Source
+from gancli.data.source import BadSample, BoundingBox, Sample
 from gancli.data.sources import cub
 from gancli.data.text import Vocabulary
 from gancli.data.verify import verify
 from gancli.errors import DataError, RunError, UsageError
-
-ROOT = Path(__file__).parents[2]
+from tests.conftest import ROOT, source_of
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -55,6 +54,9 @@ def test_writes_what_the_source_says(tiny_raw_cub: Path, tmp_path: Path) -> None
     assert verify(tmp_path / "out") == []
 
     dataset = Dataset.open(tmp_path / "out")
+    manifest = dataset.manifest
+    assert (manifest.release, manifest.split_rule) == ("CUB-200-2011", "zero-shot 150/50")
+    assert manifest.crop_rule == "box 1.5×"
     assert len(dataset.vocabulary) == report.vocabulary
     assert [len(entry.shards) for entry in dataset.manifest.splits.values()] == [3, 3]
     for sample in cub.read(tiny_raw_cub).samples:
@@ -129,7 +131,7 @@ def test_other_settings_are_refused_and_named(tiny_raw_cub: Path, tmp_path: Path
         prepare(
             cub.read(tiny_raw_cub), tmp_path / "out", image_size=16, vocabulary=Vocabulary.build(["a bird"])
         )
-    with pytest.raises(UsageError, match="source: its images, captions"):
+    with pytest.raises(UsageError, match="split_rule: zero-shot 150/50 there, official asked for"):
         prepare(cub.read(tiny_raw_cub, split="official"), tmp_path / "out", image_size=16)
 
 
@@ -301,10 +303,6 @@ def test_long_list_of_bad_images_is_cut_in_the_message(tiny_raw_cub: Path, tmp_p
     assert "and 2 more" in str(caught.value)
 
 
-def source_of(samples: list[Sample | BadSample], **options: object) -> Source:
-    return Source("mine", iter(samples), **options)  # type: ignore[arg-type]
-
-
 @pytest.fixture
 def samples(tmp_path: Path) -> list[Sample]:
     path = tmp_path / "image.png"
@@ -423,3 +421,15 @@ def test_real_cub(shared_data: Path, tmp_path: Path) -> None:
     manifest = json.loads((tmp_path / "cub" / "dataset.json").read_text())
     assert len(manifest["class_names"]) == 200
     assert manifest["splits"]["train"]["captions"] == 1320
+
+
+@pytest.mark.parametrize(("boxed", "rule"), [(True, "ratio75"), (False, "none")])
+def test_the_crop_rule_needs_a_box(samples: list[Sample], tmp_path: Path, boxed: bool, rule: str) -> None:
+    box = BoundingBox(2, 2, 10, 10) if boxed else None
+    prepare(
+        source_of(replace(sample, box=box) for sample in samples),
+        tmp_path / "out",
+        image_size=16,
+        crop="ratio75",
+    )
+    assert Dataset.open(tmp_path / "out").manifest.crop_rule == rule

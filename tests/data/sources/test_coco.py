@@ -66,6 +66,7 @@ def test_samples_in_order_of_ids(root: Path) -> None:
         )
     ]
     assert source.name == "coco"
+    assert (source.release, source.split_rule) == ("COCO 2017", "train/val")
     assert source.class_names == source.attribute_names == ()
     assert set(source.fingerprint) == {
         "annotations/captions_train2017.json",

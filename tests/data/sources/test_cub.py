@@ -68,6 +68,18 @@ def test_zero_shot_split_sends_whole_classes_to_test(tiny_raw_cub: Path) -> None
     assert by_class == {0: {"test"}, 1: {"train"}, 2: {"train"}, 3: {"test"}}
 
 
+def test_release_and_split_rule(tiny_raw_cub: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "mine.txt"
+    listed.write_text("002.Laysan_Albatross\n")
+    sources = [
+        cub.read(tiny_raw_cub),
+        cub.read(tiny_raw_cub, split="official"),
+        cub.read(tiny_raw_cub, test_classes=listed),
+    ]
+    assert {source.release for source in sources} == {"CUB-200-2011"}
+    assert [source.split_rule for source in sources] == ["zero-shot 150/50", "official", "class list"]
+
+
 def test_official_split_follows_the_file(tiny_raw_cub: Path) -> None:
     splits = [sample.split for sample in good(cub.read(tiny_raw_cub, split="official"))]
     assert splits == ["train", "test"] * 12

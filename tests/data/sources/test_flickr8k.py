@@ -79,6 +79,8 @@ def test_samples_in_the_order_of_the_token_file(root: Path) -> None:
     )
     assert [sample.key for sample in samples] == ["1_a", "2_b", "3_c", "4_d", "5_e", "6_f"]
     assert source.name == "flickr8k"
+    assert (source.release, source.split_rule) == ("Flickr8k", "7000/1000")
+    assert flickr8k.read(root, split="official").split_rule == "official"
     assert source.class_names == source.attribute_names == ()
     assert set(source.fingerprint) == {
         "Flickr8k_text/Flickr8k.token.txt",
@@ -117,7 +119,9 @@ def test_a_list_of_test_images(root: Path, tmp_path: Path, form: str) -> None:
     found = splits(root, test_list=file)
     assert [key for key, split in found.items() if split == "test"] == ["1_a", "7_g"]
     assert Counter(found.values()) == {"train": 5, "test": 2}
-    assert form in flickr8k.read(root, test_list=file).fingerprint
+    source = flickr8k.read(root, test_list=file)
+    assert source.split_rule == "test list"
+    assert form in source.fingerprint
     with pytest.raises(UsageError, match="replaces the official split"):
         flickr8k.read(root, test_list=file, split="official")
 

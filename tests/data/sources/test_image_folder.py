@@ -435,6 +435,7 @@ def test_drawn_split_has_the_share_and_depends_on_the_seed_alone(tmp_path: Path)
     assert len(drawn) == 6
     assert keys_of(folder.read(tmp_path)) == drawn
     assert keys_of(folder.read(tmp_path, seed=1)) != drawn
+    assert folder.read(tmp_path, seed=1).split_rule == "drawn 0.1, seed 1"
     assert drawn < keys_of(folder.read(tmp_path, test_share=0.5))
     assert keys_of(folder.read(tmp_path, test_share=0)) == set()
     assert len(keys_of(folder.read(tmp_path, test_share=0.001))) == 1
@@ -468,6 +469,7 @@ def test_train_and_test_folders_are_the_split(tmp_path: Path) -> None:
     }
     source = folder.read(tmp_path, folder_classes=True)
     samples_or_bad = {sample.key: sample for sample in source.samples}
+    assert source.split_rule == "folders"
     assert source.class_names == ("x", "y/z")
     assert {key: s.class_id for key, s in samples_or_bad.items() if isinstance(s, Sample)} == {
         "test/x/a": 0,
@@ -498,6 +500,7 @@ def test_table_goes_before_folders(tmp_path: Path) -> None:
     source = folder.read(tmp_path, folder_classes=True)
     samples = good(source)
     assert [samples["train/x/a"].split, samples["test/x/b"].split] == ["test", "train"]
+    assert (source.release, source.split_rule) == ("own images", "table")
     assert source.class_names == ("bird", "x")
 
 

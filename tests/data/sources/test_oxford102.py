@@ -6,7 +6,7 @@ import io
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import h5py
 import numpy as np
@@ -74,6 +74,7 @@ def test_samples_in_order_of_image_numbers(root: Path) -> None:
         for number, label in enumerate(LABELS, 1)
     ]
     assert source.name == "oxford102"
+    assert source.release == "Oxford-102"
     assert source.attribute_names == ()
     assert set(source.fingerprint) == {"imagelabels.mat"}
     assert len(source.class_names) == len(set(source.class_names)) == 102
@@ -88,6 +89,8 @@ def test_splits_by_class_and_the_official_one(root: Path) -> None:
     assert splits(root) == ["train", "test", "test", "train", "train", "train", "train", "test"]
     assert splits(root, split="62-40") == ["train", "test", "test", "test", "test", "train", "train", "test"]
     assert splits(root, split="official") == ["test"] * 3 + ["train"] * 3 + ["test"] * 2
+    rules = [oxford102.read(root, split=split).split_rule for split in get_args(oxford102.Split)]
+    assert rules == ["zero-shot 82/20", "zero-shot 62/40", "official"]
     assert set(oxford102.read(root, split="official").fingerprint) == {"imagelabels.mat", "setid.mat"}
     with pytest.raises(UsageError, match="'zero-shot'") as caught:
         oxford102.read(root, split="zero-shot")  # type: ignore[arg-type]

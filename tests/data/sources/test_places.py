@@ -91,12 +91,14 @@ def test_utterances_of_a_image_come_together(root: Path) -> None:
         "l/living_room/five",
     ]
     assert source.name == "places"
+    assert (source.release, source.split_rule) == ("Places-subset", "official")
     assert source.class_names == places.SUBSET
     assert set(source.fingerprint) == {"metadata/train.json", "metadata/val.json"}
 
 
 def test_classes(root: Path) -> None:
     everything = places.read(root, classes=None)
+    assert everything.release == "Places audio captions"
     assert len(list(everything.samples)) == 6
     assert everything.class_names == (
         *("abbey", "bedroom", "church/outdoor", "dinette/home", "home_office", "living_room"),
@@ -127,6 +129,7 @@ def test_splits(root: Path) -> None:
     by_files = splits(root)
     assert by_files == {**dict.fromkeys(("one", "two", "three"), "train"), "five": "test"}
     drawn = splits(root, test_share=0.5)
+    assert places.read(root, test_share=0.5).split_rule == "drawn 0.5, seed 0"
     assert sorted(drawn.values()) == ["test", "test", "train", "train"]
     assert drawn == splits(root, test_share=0.5)
     assert any(drawn != splits(root, test_share=0.5, seed=seed) for seed in range(1, 6))
@@ -140,6 +143,7 @@ def test_splits(root: Path) -> None:
 def test_a_list_of_test_images(root: Path, tmp_path: Path, names: list[str]) -> None:
     (tmp_path / "filenames.pickle").write_bytes(pickle.dumps(names, protocol=2))
     found = splits(root, test_list=tmp_path / "filenames.pickle")
+    assert places.read(root, test_list=tmp_path / "filenames.pickle").split_rule == "test list"
     assert {name for name, split in found.items() if split == "test"} == {"one", "five"}
     with pytest.raises(UsageError, match="exclude each other"):
         places.read(root, test_list=tmp_path / "filenames.pickle", test_share=0.1)

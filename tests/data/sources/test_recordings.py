@@ -9,13 +9,14 @@ import pytest
 from gancli.data.source import BadSample, Sample, Source
 from gancli.data.sources.recordings import with_recordings
 from gancli.errors import DataError
+from tests.conftest import source_of
 
 KEYS = ("001.Albatross/Bird_01", "002.Ani/Bird_02")
 
 
 def source(captions: int = 3, keys: tuple[str, ...] = KEYS) -> Source:
     sentences = tuple(f"a bird {number}" for number in range(captions))
-    return Source("birds", iter([Sample(key, "train", Path(f"{key}.jpg"), sentences) for key in keys]))
+    return source_of(Sample(key, "train", Path(f"{key}.jpg"), sentences) for key in keys)
 
 
 def write(root: Path, *names: str) -> Path:
@@ -84,7 +85,7 @@ def test_a_caption_without_its_recording(tmp_path: Path, numbers: list[int], mes
 
 
 def test_bad_samples_pass(tmp_path: Path) -> None:
-    bad = Source("birds", iter([BadSample("a", "no image")]))
+    bad = source_of([BadSample("a", "no image")])
     assert list(with_recordings(bad, write(tmp_path, "a_0.wav")).samples) == [BadSample("a", "no image")]
 
 

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -100,13 +100,14 @@ def read(
         raise DataError(
             f"{root / SETTINGS_FILE}: no such file", "write_demo writes the folder whole, or not at all."
         )
-    return cub.read(
+    source = cub.read(
         root,
         name="demo",
         test_classes=root / TEST_CLASSES_FILE,
         attributes=attributes,
         silhouettes=silhouettes,
     )
+    return replace(source, release="demo")
 
 
 def species(count: int, seed: int) -> list[Species]:

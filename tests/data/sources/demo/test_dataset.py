@@ -56,6 +56,7 @@ def test_read_through_the_reader_of_cub(raw: Path) -> None:
     source = demo.read(raw)
     samples = samples_of(raw)
     assert source.name == "demo"
+    assert (source.release, source.split_rule) == ("demo", "class list")
     assert source.attribute_names == demo.ATTRIBUTES
     assert len(samples) == IMAGES
     assert len(source.class_names) == IMAGES // 5
