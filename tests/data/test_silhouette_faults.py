@@ -109,7 +109,7 @@ def test_other_segmentations_are_other_settings(tiny_raw_cub: Path, tmp_path: Pa
     prepared(tiny_raw_cub, tmp_path / "out")
     with pytest.raises(UsageError, match="silhouettes: official there, none asked for"):
         prepare(cub.read(tiny_raw_cub, silhouettes="none"), tmp_path / "out", image_size=32)
-    with pytest.raises(UsageError, match="crop_rule: box 1.5× there, ratio75 asked for"):
+    with pytest.raises(UsageError, match=r"crop_rule: box 1\.5× there, ratio75 asked for"):
         prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=32, crop="ratio75")
 
 
