@@ -18,6 +18,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from gancli.data.audio import MelSettings, Utterance
+from gancli.data.hole_settings import HoleSettings
 from gancli.data.manifest import VOCABULARY, SpeechEntry, SplitEntry, write_manifest
 from gancli.data.preparation.prepare import prepare
 from gancli.data.shards import Dataset, ShardWriter
@@ -371,7 +372,9 @@ def tiny_dfgan(tiny_sentence_encoder: Path, tmp_path_factory: pytest.TempPathFac
     return build_fusion_s2igan(encoder, tmp_path_factory.mktemp("tiny") / "dfgan", block="dfgan")
 
 
-def build_csfgan(encoder: Path, folder: Path, *, holes: str = "center 0.5", **arguments: object) -> Path:
+def build_csfgan(
+    encoder: Path, folder: Path, *, holes: HoleSettings | None = None, **arguments: object
+) -> Path:
     """Write an untrained CSF-GAN of 32 pixels that reads captions with the text half of a DAMSM."""
     from gancli.encoders.damsm import load_damsm
     from gancli.models.csfgan import Generator
@@ -399,7 +402,7 @@ def build_csfgan(encoder: Path, folder: Path, *, holes: str = "center 0.5", **ar
         "words": 16,
         "step": 7,
         "encoder_hash": damsm.hash,
-        "holes": holes,
+        "holes": (holes or HoleSettings("center", 0.5)).to_dict(),
         "word_discriminator": True,
         "edge_weight": 0.5,
         "generator": arguments,

@@ -325,7 +325,7 @@ def _show(out: Output, report: InpaintReport, seed: int) -> None:
             "seconds_per_image": whole,
             "model_seconds_per_image": in_model,
             "model_hash": report.model_hash,
-            "holes": report.sampling.holes if report.sampling else None,
+            "holes": report.sampling.holes.to_dict() if report.sampling and report.sampling.holes else None,
             "seed": seed,
             "warnings": report.warnings,
         },

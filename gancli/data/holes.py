@@ -1,7 +1,6 @@
-"""Holes for inpainting: central, irregular or from files; read, checked, resized, grown, feathered and shown.
+"""Holes for inpainting: drawn or read from mask files, checked, resized, grown, feathered and shown.
 
-One convention everywhere: a hole is a boolean array, True where an image is to be filled. In a file that is
-white, in a tensor 1.
+A hole is a boolean array that is True where an image is to be filled. In a mask file that is white, in a tensor 1.
 """
 
 from __future__ import annotations
@@ -15,62 +14,62 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageOps
 from scipy import ndimage
 
+from gancli.data.hole_settings import HoleKind, HoleSettings
 from gancli.data.images import load_image
 from gancli.data.sources.image_folder import IMAGE_SUFFIXES
 from gancli.data.sources.reading import fingerprint, list_files
 from gancli.errors import DataError, UsageError
 
 Hole = NDArray[np.bool_]  # (H, W), True = hole
-HoleKind = Literal["center", "irregular", "mix", "folder"]
 
-_HALF = 128  # grey levels and alpha from here on count as white and as opaque
+_HALF = 128  # smallest grey level that counts as white, and smallest alpha that counts as opaque
 
-# Irregular holes; lengths in pixels of an image of 256
+# Irregular holes, with lengths in pixels of an image of 256 x 256
 _REFERENCE = 256
 _STROKES = (1, 8)
 _VERTICES = (4, 12)
 _STEP = (10.0, 60.0)
 _WIDTH = (10.0, 40.0)
-_TURN = math.radians(70)  # the most a stroke turns at a vertex, to either side
+_TURN = math.radians(70)  # largest turn of a stroke at a vertex, to either side
 _RECTANGLES = (0, 2)
 _RECTANGLE_SIDE = (16.0, 96.0)
-_TRIES = 60  # shapes drawn before the share is brought about by thinning or thickening
+_TRIES = 60  # shapes drawn before the hole is made thinner or thicker instead
 
-_SAME_COLOUR = 16  # levels that one colour may vary by, as lossy WebP makes it
-# A mask is suspected to be upside down from these shares of hole on. Real holes seldom run along the border; of
-# the inpainting masks of two public repositories none is suspected the right way round, and most are inverted.
+_SAME_COLOUR = 16  # levels that lossy WebP may vary a single colour by
+# From these shares of hole on, hole and background of a mask file may be swapped. Real holes seldom run along the
+# border: of the masks of two public repositories, none is suspected the right way round, and most are when inverted.
 _SUSPECT_BORDER = 0.75
 _SUSPECT_HOLE = 0.4
 
 _POLARITY = (
-    "A mask is white where the image is to be filled and black where it is kept; --invert-mask swaps the two."
+    "A mask file is white where the image is filled and black where it is kept. --invert-mask swaps the two."
 )
-# What may end a mask's name where it is not the image's own: photo_mask001.png
+# Ending that marks a file as the mask file of the image named before it: photo_mask001.png
 _MARK = re.compile(r"[_-]mask\d*$")
 _TINT = np.array([255, 0, 255], np.uint8)
 
 
 @dataclass(frozen=True)
 class Holes:
-    """Which holes are cut into images.
+    """Holes to cut into images.
 
     Attributes:
-        kind: "center", "irregular", "mix" (each as likely as the other) or "folder".
+        kind: "center", "irregular", "mix" (either one, equally likely) or "folder".
         center: Side of the central hole as a share of the image's side, in (0, 1).
         least: Smallest share of the image that irregular holes cover, in [0, most].
         most: Largest share of the image that irregular holes cover, in [least, 1).
-        files: Images of holes; of kind "folder" only, one or more. See `holes_from_folder`.
-        inverted: Black is the hole in the files.
+        files: Mask files, for kind "folder" only. See `holes_from_folder`.
+        inverted: True where black is the hole in the files.
 
     Raises:
-        UsageError: A value is out of its range; the message holds it.
+        UsageError: A value is out of its range.
     """
 
     kind: HoleKind = "center"
@@ -102,40 +101,37 @@ class Holes:
             )
 
     @cached_property
-    def description(self) -> str:
-        """The settings in words, the same for equal ones and for no others: `center 0.5`.
-
-        Of a folder it holds a hash of the files' names and contents, and nothing of where the folder lies; the
-        files are read for it once.
+    def settings(self) -> HoleSettings:
+        """Fields that tell these holes from others, without the path of the folder.
 
         Raises:
             DataError: A file of the folder cannot be read.
         """
-        center = f"center {float(self.center)}"
-        irregular = f"irregular {float(self.least)} to {float(self.most)}"
+        center = float(self.center) if self.kind in ("center", "mix") else None
         if self.kind == "center":
-            return center
-        if self.kind == "irregular":
-            return irregular
-        if self.kind == "mix":
-            return f"mix of {center} and {irregular}"
+            return HoleSettings("center", center)
+        if self.kind != "folder":
+            return HoleSettings(self.kind, center, float(self.least), float(self.most))
         files = [path.absolute() for path in self.files]
         root = Path(os.path.commonpath([path.parent for path in files]))
         listed = "".join(f"{digest} {name}\n" for name, digest in fingerprint(files, root).items())
         digest = hashlib.sha256(listed.encode()).hexdigest()[:12]
-        inverted = ", inverted" if self.inverted else ""
-        return f"folder {root.name}, {len(files)} files, sha256 {digest}{inverted}"
+        return HoleSettings(
+            "folder", folder=root.name, files=len(files), sha256=digest, inverted=self.inverted
+        )
 
     def draw(self, side: int, rng: np.random.Generator) -> Hole:
-        """One hole, from the numbers of `rng`.
+        """Draw one hole. A mask file is stretched to the square, whatever its shape.
 
-        A file is stretched to the square, whatever its shape.
+        Args:
+            side: Side of the image in pixels.
+            rng: Source of the random numbers.
 
         Returns:
             (side, side), neither empty nor full.
 
         Raises:
-            DataError: A file cannot be read, or is no hole or all hole.
+            DataError: A mask file cannot be read, or is empty or full.
             ValueError: The image has less than 3 pixels on a side.
         """
         kind = self.kind
@@ -153,63 +149,64 @@ class Holes:
         return hole
 
     def for_image(self, side: int, seed: int, key: str) -> Hole:
-        """The hole of one image in an evaluation: the same in every run, whatever is drawn before it.
+        """Draw the hole of one image for an evaluation. It depends on the seed and the image's key alone.
 
         Args:
-            side: Of the image, in pixels.
-            seed: Another seed gives other holes.
-            key: What identifies the image in its dataset.
+            side: Side of the image in pixels.
+            seed: Seed of the holes.
+            key: Key of the image in its dataset.
 
         Returns:
             (side, side), neither empty nor full.
 
         Raises:
-            DataError: As `draw`.
-            ValueError: As `draw`.
+            DataError: A mask file cannot be read, or is empty or full.
+            ValueError: The image has less than 3 pixels on a side.
         """
         number = int.from_bytes(hashlib.sha256(f"{seed}\0{key}".encode()).digest()[:16])
         return self.draw(side, np.random.default_rng(number))
 
 
-def holes_from_folder(folder: Path, *, inverted: bool = False) -> Holes:
-    """The holes that the images below a folder show, in the order of their names; nothing hidden.
+def holes_from_folder(folder: str | Path, *, inverted: bool = False) -> Holes:
+    """Return the holes of the mask files in a folder and the folders below it, in the order of their names.
 
     Args:
-        folder: Images of any size, in it or in folders below it.
-        inverted: Black is the hole.
+        folder: Folder of mask files of any size. Hidden files are left out.
+        inverted: True where black is the hole.
 
     Raises:
-        DataError: The folder is missing or holds no image; the message says what was looked for.
+        DataError: The folder is missing or holds no image.
     """
+    folder = Path(folder)
     if not folder.is_dir():
         problem = "is a file" if folder.exists() else "is missing"
-        raise DataError(f"{folder}: {problem}", "Name a folder of masks.")
-    files = sorted(list_files(folder))
-    masks = tuple(folder / path for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not masks:
-        found = Counter(path.suffix.lower() or "without extension" for path in files)
+        raise DataError(f"{folder}: {problem}", "Name a folder of mask files.")
+    paths = sorted(list_files(folder))
+    files = tuple(folder / path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not files:
+        found = Counter(path.suffix.lower() or "without extension" for path in paths)
         listed = ", ".join(f"{count} {suffix}" for suffix, count in found.most_common(5)) or "no file at all"
         raise DataError(
-            f"{folder}: no masks in it (found {listed})",
-            f"Looked for {', '.join(IMAGE_SUFFIXES)}, in any case, here and in the folders below.",
+            f"{folder}: no mask files in it (found {listed})",
+            f"Files ending in {', '.join(IMAGE_SUFFIXES)} are read, in any case, here and in the folders below.",
         )
-    return Holes("folder", files=masks, inverted=inverted)
+    return Holes("folder", files=files, inverted=inverted)
 
 
 def central_hole(side: int, share: float = 0.5) -> Hole:
-    """A square hole in the middle: of 256 pixels and 0.5, exactly rows and columns 64 to 191.
+    """Return a square hole in the middle. For 256 pixels and 0.5, it has rows and columns 64 to 191.
 
-    The margin is the same on all four sides, so the hole's side is the share rounded to what allows that.
+    The margin is the same on all four sides, so the side of the hole is rounded to allow that.
 
     Args:
-        side: Of the image, at least 3 pixels.
-        share: Side of the hole over side of the image, in (0, 1).
+        side: Side of the image, at least 3 pixels.
+        share: Side of the hole over the side of the image, in (0, 1).
 
     Returns:
         (side, side), neither empty nor full.
 
     Raises:
-        ValueError: The image is too small, or the share out of range.
+        ValueError: The image is too small, or the share is out of range.
     """
     if side < 3 or not 0 < share < 1:
         raise ValueError(f"no central hole of {share} of the side in an image of {side} pixels")
@@ -220,25 +217,25 @@ def central_hole(side: int, share: float = 0.5) -> Hole:
 
 
 def irregular_hole(side: int, rng: np.random.Generator, *, least: float = 0.1, most: float = 0.5) -> Hole:
-    """Strokes of a round brush and rectangles, drawn at random until they cover a share in [least, most].
+    """Draw strokes of a round brush and rectangles at random until they cover a share in [least, most].
 
-    The papers show such holes without saying how they were drawn. At first 0 to 2 rectangles and 1 to 8
-    strokes are planned; a stroke has 4 to 12 vertices, 10 to 60 pixels apart in an image of 256, is 10 to 40
-    wide, and turns by up to 70 degrees at each vertex. A shape that would cover more than `most` is left out,
-    and strokes are added while less than `least` is covered. Where that does not lead into the range (a narrow
-    one), the hole closest above it is made thinner, or the hole thicker, by exactly the pixels that it takes.
+    The papers show such holes without saying how they were drawn. Here 0 to 2 rectangles and 1 to 8 strokes are
+    planned. A stroke has 4 to 12 vertices, 10 to 60 pixels apart in an image of 256, is 10 to 40 pixels wide, and
+    turns by up to 70 degrees at each vertex. A shape that would cover more than `most` is left out, and strokes are
+    added while less than `least` is covered. If that misses the range, as it can where the range is narrow, the hole
+    closest above it is made thinner, or else the hole is made thicker, to an exact number of pixels.
 
     Args:
-        side: Of the image, at least 2 pixels.
-        rng: Where the numbers come from.
+        side: Side of the image, at least 2 pixels.
+        rng: Source of the random numbers.
         least: Smallest share of the image.
-        most: Largest share of the image; may be equal to `least`.
+        most: Largest share of the image, at least `least`.
 
     Returns:
-        (side, side), neither empty nor full; the share is in the range as far as a whole number of pixels is.
+        (side, side), neither empty nor full. The share is in the range if some whole number of pixels is.
 
     Raises:
-        ValueError: The image is too small, or the range is none.
+        ValueError: The image is too small, or the range is impossible.
     """
     if side < 2 or not 0 <= least <= most <= 1:
         raise ValueError(f"no irregular hole of {least} to {most} of an image of {side} pixels")
@@ -246,7 +243,7 @@ def irregular_hole(side: int, rng: np.random.Generator, *, least: float = 0.1, m
     rectangles = int(rng.integers(_RECTANGLES[0], _RECTANGLES[1] + 1))
     planned = rectangles + int(rng.integers(_STROKES[0], _STROKES[1] + 1))
     canvas, covered = Image.new("L", (side, side)), 0
-    over, over_covered = canvas, side * side + 1  # the hole that covers the least of those above the range
+    over, over_covered = canvas, side * side + 1  # smallest hole above the range
     for number in range(_TRIES):
         if number >= planned and covered >= low:
             break
@@ -267,15 +264,15 @@ def irregular_hole(side: int, rng: np.random.Generator, *, least: float = 0.1, m
 
 
 def _pixel_range(total: int, least: float, most: float) -> tuple[int, int]:
-    """The fewest and the most pixels of a hole that covers a share in [least, most] of `total` pixels."""
+    """Return the fewest and the most pixels of a hole that covers a share in [least, most] of `total` pixels."""
     low, high = max(1, math.ceil(least * total)), min(total - 1, math.floor(most * total))
-    if low > high:  # no whole number lies between: the nearest one
+    if low > high:  # no whole number lies between them: take the nearest
         low = high = min(max(1, round((least + most) / 2 * total)), total - 1)
     return low, high
 
 
 def _pixels(canvas: Image.Image) -> Hole:
-    """The canvas, of bytes that are 0 or 1, as a hole; read-only."""
+    """Return a canvas of bytes that are 0 or 1 as a read-only hole."""
     return np.asarray(canvas).view(np.bool_)
 
 
@@ -288,7 +285,7 @@ def _draw_rectangle(canvas: Image.Image, rng: np.random.Generator) -> None:
 
 
 def _draw_stroke(canvas: Image.Image, rng: np.random.Generator) -> None:
-    """One stroke that starts inside the image; it may leave it."""
+    """Draw one stroke that starts inside the image and may leave it."""
     side = canvas.width
     scale = side / _REFERENCE
     segments = int(rng.integers(_VERTICES[0], _VERTICES[1] + 1)) - 1
@@ -297,16 +294,16 @@ def _draw_stroke(canvas: Image.Image, rng: np.random.Generator) -> None:
     radius = rng.uniform(*_WIDTH) * scale / 2
     start = rng.integers(0, side, 2)
     moves = np.cumsum(steps * np.stack([np.cos(headings), np.sin(headings)]), axis=1)  # (2, segments)
-    # Whole pixels: the last bit of a cosine differs between processors, and the hole must not
+    # Rounded, because the last bit of a cosine differs between processors and the hole must not
     vertices = np.column_stack([start, start[:, None] + np.rint(moves).astype(int)]).T.tolist()
     draw = ImageDraw.Draw(canvas)
     draw.line([(x, y) for x, y in vertices], fill=1, width=max(1, round(2 * radius)))
-    for x, y in vertices:  # a round brush: neither gaps at the joints nor square ends
+    for x, y in vertices:  # closes gaps at the joints and rounds the ends
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=1)
 
 
 def _with_pixels(hole: Hole, count: int) -> Hole:
-    """The hole made thinner or thicker along its edge until it has `count` pixels exactly."""
+    """Make a hole thinner or thicker along its edge until it has exactly `count` pixels."""
     depth = ndimage.distance_transform_edt(hole) - ndimage.distance_transform_edt(~hole)
     changed = np.zeros(hole.size, np.bool_)
     changed[np.argsort(-depth, axis=None, kind="stable")[:count]] = True
@@ -314,27 +311,27 @@ def _with_pixels(hole: Hole, count: int) -> Hole:
 
 
 def image_name(path: PurePosixPath) -> str:
-    """What images, masks and originals that belong together share: the path without ending, in lower case."""
+    """Return the name that an image, its mask file and its original share: the path without ending, in lower case."""
     return path.with_suffix("").as_posix().casefold()
 
 
 def unmarked(path: PurePosixPath) -> str:
-    """The name of the image whose mask a file is where it is marked so, as photo_mask001.png; else its own."""
+    """Return the image name of a file without an ending like `_mask` or `-mask001`."""
     return _MARK.sub("", image_name(path))
 
 
-def masks_by_image(masks: Iterable[PurePosixPath]) -> dict[str, list[PurePosixPath]]:
-    """The masks for each name of an image: those that are marked as its masks, else those of that very name.
+def hole_files_by_image(files: Iterable[PurePosixPath]) -> dict[str, list[PurePosixPath]]:
+    """Group mask files by the name of their image: those marked as its mask files, else those of the same name.
 
     Args:
-        masks: Paths below a folder.
+        files: Paths below a folder.
 
     Returns:
-        By `image_name`.
+        Sorted files by `image_name`.
     """
     named: dict[str, list[PurePosixPath]] = defaultdict(list)
     marked: dict[str, list[PurePosixPath]] = defaultdict(list)
-    for path in sorted(masks):
+    for path in sorted(files):
         named[image_name(path)].append(path)
         if (bare := unmarked(path)) != image_name(path):
             marked[bare].append(path)
@@ -342,22 +339,21 @@ def masks_by_image(masks: Iterable[PurePosixPath]) -> dict[str, list[PurePosixPa
 
 
 def read_hole(path: Path, *, inverted: bool = False) -> Hole:
-    """The hole that a mask file shows, of any mode and size; it may be empty or full.
+    """Read the hole of a mask file of any mode and size. It may be empty or full.
 
-    White is the hole, from half of full brightness on: colours count by their luminance, blurred edges and
-    JPEG's noise are cut at the half. Where parts are transparent, what is opaque is the hole if all of it has one
-    colour (strokes painted on an empty layer, whatever the colour); else white is, and what is transparent is
-    not.
+    The hole is white: every pixel whose luminance is at least half of full brightness, which also cuts blurred edges
+    and the noise of JPEG. In a file with transparent parts, the opaque part is the hole if all of it has one colour,
+    like strokes painted on an empty layer. Else the hole is white and opaque.
 
     Args:
-        path: An image file.
-        inverted: Swaps hole and not hole.
+        path: Image file.
+        inverted: True where black is the hole.
 
     Returns:
         (H, W), upright.
 
     Raises:
-        DataError: The file is missing, no image, cut short, too large or of a mode without defined range.
+        DataError: The file is missing, no image, cut short, too large or of an unsupported mode.
     """
     hole = np.asarray(load_image(path).convert("L")) >= _HALF
     with Image.open(path) as file:
@@ -373,14 +369,14 @@ def read_hole(path: Path, *, inverted: bool = False) -> Hole:
 
 
 def check_hole(hole: Hole, name: str) -> None:
-    """Refuses a hole with nothing to fill, and one with nothing to start from.
+    """Refuse an empty or a full hole.
 
     Args:
         hole: (H, W).
-        name: The file, for the message.
+        name: Name of the file, for the message.
 
     Raises:
-        DataError: No pixel is hole, or all are.
+        DataError: No pixel is hole, or every pixel is.
     """
     share = np.count_nonzero(hole) / hole.size
     if share == 0:
@@ -390,14 +386,14 @@ def check_hole(hole: Hole, name: str) -> None:
 
 
 def polarity_warning(hole: Hole, name: str) -> str | None:
-    """A sentence to warn with where hole and not hole look swapped, else None.
+    """Return a warning if black and white of a mask file look swapped, else None.
 
-    They do where at least 40 % of the image is hole, and at least 75 % of its outermost pixels. It is a guess:
-    an image that is to be continued outwards has such a hole, too.
+    They look swapped where at least 40 % of the image and 75 % of its outermost pixels are hole. This is a guess:
+    an image that is to be extended outwards has such a hole, too.
 
     Args:
         hole: (H, W).
-        name: The file, for the sentence.
+        name: Name of the file, for the warning.
     """
     border = np.concatenate([hole[0], hole[-1], hole[1:-1, 0], hole[1:-1, -1]])
     share, border_share = np.count_nonzero(hole) / hole.size, np.count_nonzero(border) / border.size
@@ -405,21 +401,21 @@ def polarity_warning(hole: Hole, name: str) -> str | None:
         return None
     return (
         f"{name}: {share:.0%} of the image is hole, and {border_share:.0%} of its border: "
-        f"the mask may be the wrong way round. {_POLARITY}"
+        f"black and white may be swapped. {_POLARITY}"
     )
 
 
 def resize_hole(hole: Hole, height: int, width: int) -> Hole:
-    """The hole at another size, by the nearest pixel.
+    """Resize a hole by the nearest pixel.
 
-    Where that would leave no hole of one that there was, every pixel becomes hole that any of it falls on; where
-    it would leave nothing but hole, every pixel is kept that anything kept falls on. So neither vanishes, unless
-    the two are so finely mixed that every new pixel holds some of both.
+    Where a hole would vanish, every new pixel that any of it falls on becomes hole. Where the rest of the image would
+    vanish, every new pixel that any of the rest falls on stays. So neither vanishes, unless both are so finely mixed
+    that every new pixel holds some of each.
 
     Args:
         hole: (H, W).
-        height: New H, at least 1.
-        width: New W, at least 1.
+        height: New height, at least 1.
+        width: New width, at least 1.
 
     Returns:
         (height, width).
@@ -434,12 +430,12 @@ def resize_hole(hole: Hole, height: int, width: int) -> Hole:
 
 
 def _centres(old: int, new: int) -> NDArray[np.int64]:
-    """(new,): the old pixel that each new one's centre lies in."""
+    """Return the old pixel that the centre of each new one lies in, (new,)."""
     return (2 * np.arange(new) + 1) * old // (2 * new)
 
 
 def _touched(hole: Hole, height: int, width: int) -> Hole:
-    """(height, width): the new pixels that any hole falls on, each old pixel falling on one or more."""
+    """Return the new pixels that any hole falls on, (height, width). An old pixel falls on one or more."""
     rows, columns = (
         np.arange(new) * old // new for old, new in zip(hole.shape, (height, width), strict=True)
     )
@@ -448,11 +444,11 @@ def _touched(hole: Hole, height: int, width: int) -> Hole:
 
 
 def grow_hole(hole: Hole, pixels: int) -> Hole:
-    """The hole with all that lies within a distance of it.
+    """Grow a hole by a Euclidean distance between pixel centres.
 
     Args:
         hole: (H, W).
-        pixels: Euclidean, from pixel centre to pixel centre; 0 leaves the hole as it is.
+        pixels: Distance in pixels. 0 leaves the hole as it is.
 
     Returns:
         (H, W), a new array.
@@ -467,14 +463,14 @@ def grow_hole(hole: Hole, pixels: int) -> Hole:
 
 
 def feather_weights(hole: Hole, pixels: int) -> NDArray[np.float32]:
-    """How much of the filled image to show: all in the hole, linearly less outside it.
+    """Return the weight of the filled image: 1 in the hole, falling linearly outside it.
 
     Args:
         hole: (H, W).
-        pixels: The distance from the hole at which the weight reaches 0; with 0 and 1 only the hole has any.
+        pixels: Distance from the hole at which the weight reaches 0. With 0 or 1, all weight is in the hole.
 
     Returns:
-        (H, W) in [0, 1], 1 in the hole.
+        (H, W) in [0, 1].
 
     Raises:
         ValueError: The distance is negative.
@@ -486,20 +482,20 @@ def feather_weights(hole: Hole, pixels: int) -> NDArray[np.float32]:
 
 
 def _distances(hole: Hole, reach: int) -> Iterator[tuple[tuple[slice, slice], NDArray[np.float64]]]:
-    """Distances to the hole in the parts of the image where it is near but not everywhere.
+    """Compute distances to the hole, tile by tile, where it is near but does not fill the tile.
 
-    Tile by tile: the whole of a large photograph takes seconds and hundreds of megabytes.
+    A large photograph as a whole would take seconds and hundreds of megabytes.
 
     Yields:
-        A tile of the image, and each of its pixels' distance to the nearest hole pixel; one larger than
-        `reach` may come out larger than it is.
+        A tile of the image, and the distance of each of its pixels to the nearest hole pixel. A distance larger than
+        `reach` may come out too large.
     """
     if reach < 0:
         raise ValueError(f"a distance of {reach} pixels")
     if reach == 0:
         return
     height, width = hole.shape
-    edge = max(256, 4 * reach)  # tiles overlap by 2 * reach: larger ones overlap less
+    edge = max(256, 4 * reach)  # the margin of a tile costs less in a larger one
     for top in range(0, height, edge):
         for left in range(0, width, edge):
             tile = slice(top, min(top + edge, height)), slice(left, min(left + edge, width))
@@ -515,16 +511,16 @@ def _distances(hole: Hole, reach: int) -> Iterator[tuple[tuple[slice, slice], ND
 
 
 def bounding_box(hole: Hole) -> tuple[int, int, int, int]:
-    """The smallest box that holds the hole.
+    """Return the smallest box around a hole.
 
     Args:
         hole: (H, W), not empty.
 
     Returns:
-        top, left, bottom, right, the last two excluded.
+        Top, left, bottom and right, the last two exclusive.
 
     Raises:
-        ValueError: There is no hole.
+        ValueError: The hole is empty.
     """
     rows, columns = np.flatnonzero(hole.any(axis=1)), np.flatnonzero(hole.any(axis=0))
     if not len(rows):
@@ -533,7 +529,7 @@ def bounding_box(hole: Hole) -> tuple[int, int, int, int]:
 
 
 def preview(image: NDArray[np.uint8], hole: Hole) -> NDArray[np.uint8]:
-    """The image with the hole in half magenta and a white line around it: what will be filled.
+    """Return an image with its hole tinted magenta and outlined in white.
 
     Args:
         image: (H, W, 3) RGB.

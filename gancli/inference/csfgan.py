@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gancli.data.hole_settings import HoleSettings
 from gancli.data.text import Vocabulary, crop_tokens, pad_tokens, tokenize
 from gancli.encoders.backbones import fold_batch_norms
 from gancli.encoders.damsm import TextEncoder
@@ -48,6 +49,7 @@ class Inpainter:
         text_encoder: The one it was trained with.
         vocabulary: Its words.
         words: Longest caption it was trained with; of longer ones the first words are read.
+        holes: Holes that it was trained to fill.
         settings: config.yaml.
         hash: sha256 of the weights file.
         folder: Where it lies.
@@ -57,6 +59,7 @@ class Inpainter:
     text_encoder: TextEncoder
     vocabulary: Vocabulary
     words: int
+    holes: HoleSettings
     settings: Mapping[str, Any]
     hash: str
     folder: Path
@@ -156,10 +159,11 @@ def load_inpainter(folder: str | Path, device: str | torch.device = "cpu") -> In
         generator = Generator(**settings["generator"])
         text_encoder = TextEncoder(len(vocabulary), **settings["text"])
         words = int(settings["words"])
+        holes = HoleSettings.from_dict(settings["holes"])
         for name in ("word_discriminator", "edge_weight"):  # which `method` asks for
             settings[name]
     load_part(generator, tensors, "generator.", folder)
     load_part(text_encoder, tensors, "text_encoder.", folder)
     return Inpainter(
-        generator.to(device), text_encoder.to(device), vocabulary, words, settings, digest, folder
+        generator.to(device), text_encoder.to(device), vocabulary, words, holes, settings, digest, folder
     )

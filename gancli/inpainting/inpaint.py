@@ -6,7 +6,6 @@ it paints is pasted into the hole alone. `inpaint_split` fills the images of a d
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +33,6 @@ from gancli.sampling.samples_folder import Sampling
 from gancli.sampling.samples_writer import save_image
 
 CENTER = 0.5  # side of the hole over that of the image, where the model was trained with other holes
-_CENTRAL = re.compile(r"center (\d*\.?\d+)")  # in the model's settings
 
 
 @dataclass(frozen=True)
@@ -263,12 +261,6 @@ def fill(
     return Filled(np.where(holes[..., None], painted, squares), attention, seconds)
 
 
-def central_share(inpainter: Inpainter) -> float | None:
-    """Side of the central hole over that of the image that the model was trained with; None if with other holes."""
-    match = _CENTRAL.fullmatch(str(inpainter.settings.get("holes", "")))
-    return float(match[1]) if match else None
-
-
 def check_attention(inpainter: Inpainter) -> None:
     """Refuses a model that attends to no words.
 
@@ -354,7 +346,7 @@ def _fill_photos(
     Returns:
         The seconds that the model took, and what to warn of.
     """
-    share = central_share(inpainter)
+    share = inpainter.holes.central_share
     unseen: set[Path] = set()
 
     def open_one(files: tuple[Path, Path]) -> _Opened:

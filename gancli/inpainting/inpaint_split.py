@@ -25,7 +25,6 @@ from gancli.inpainting.inpaint import (
     CENTER,
     InpaintReport,
     Progress,
-    central_share,
     check_attention,
     check_numbers,
     fill,
@@ -109,8 +108,8 @@ def inpaint_split(
         )
     requests = in_turn(opened, np.arange(len(opened))[:n], 1)
     warnings = inpainter.check([request.caption for request in requests])
-    trained = central_share(inpainter)
-    if trained is not None and holes != Holes(center=trained):
+    trained = inpainter.holes.central_share
+    if trained is not None and holes.settings != inpainter.holes:
         warnings.append(
             f"{model}: was trained with one hole, center {trained:g}, and fills others badly; train with "
             "holes.kind=irregular or mix for holes of other shapes"
@@ -131,7 +130,7 @@ def inpaint_split(
         captions_sha256=captions_hash(requests),
         figures=(ATTENTION,) if attention else (),
         gancli_version=__version__,
-        holes=holes.description,
+        holes=holes.settings,
         hole_seed=None if holes.kind == "center" else hole_seed,
     )
     open_folder(out, sampling, overwrite)
@@ -226,7 +225,7 @@ def choose_holes(
             "a central hole has one size, which --center gives", "Say --hole irregular for a range of sizes."
         )
     least, most = ratio or _RATIO
-    share = center if center is not None else central_share(inpainter) or CENTER
+    share = center if center is not None else inpainter.holes.central_share or CENTER
     return Holes(kind, share, least, most)
 
 

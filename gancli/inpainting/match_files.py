@@ -12,8 +12,8 @@ from gancli.data.holes import (
     Hole,
     check_hole,
     grow_hole,
+    hole_files_by_image,
     image_name,
-    masks_by_image,
     polarity_warning,
     read_hole,
     unmarked,
@@ -159,7 +159,7 @@ def _masks_of(
         images = [path for path in images if path not in masks]
     else:
         masks = _outside(mask, list_images(mask), (out,))
-    by_image, names = masks_by_image(masks), {image_name(path) for path in images}
+    by_image, names = hole_files_by_image(masks), {image_name(path) for path in images}
     found: dict[PurePosixPath, Path] = {}
     problems = []
     for path in sorted(images):

@@ -17,6 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from gancli.atomic import atomic_file
+from gancli.data.hole_settings import HoleSettings
 from gancli.errors import DataError
 
 SAMPLES = "samples.csv"
@@ -111,8 +112,8 @@ class Sampling:
         captions_per_image: The first captions of each image; None: random ones.
         synthesizer: What spoke the texts, with its version; None where nothing was.
         mismatched: Whether each image was drawn from the speech of another image.
-        holes: What holes were cut and filled ("center 0.5"); empty where whole images were drawn.
-        hole_seed: Of the holes; None where they are not random.
+        holes: Settings of the holes that were cut and filled; None where whole images were drawn.
+        hole_seed: Seed of the holes; None where they are not random.
         shapes: Where the silhouettes come from that images were painted on: a model that drew them, "data" for the
             dataset's own, or files; empty where there were none.
     """
@@ -141,7 +142,7 @@ class Sampling:
     captions_per_image: int | None = None
     synthesizer: str | None = None
     mismatched: bool = False
-    holes: str = ""
+    holes: HoleSettings | None = None
     hole_seed: int | None = None
     shapes: str = ""
 
@@ -247,6 +248,8 @@ def read_sampling(folder: Path) -> Sampling | None:
         for name in ("stages", "figures", "interpolation"):
             if content.get(name) is not None:
                 content[name] = tuple(content[name])
+        if content.get("holes") is not None:
+            content["holes"] = HoleSettings.from_dict(content["holes"])
         return Sampling(**{**content, "vary": Vary(content.get("vary", Vary.ALL))})
     except FileNotFoundError:
         return None

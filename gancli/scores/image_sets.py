@@ -302,7 +302,7 @@ def origin_of(images: SplitImages | FileImages) -> Origin:
 def holes_of(images: SplitImages | FileImages) -> str:
     """What a protocol ends with where the images are filled ones: `HOLES` and which; else nothing."""
     sampling = images.sampling if isinstance(images, FileImages) else None
-    if sampling is None or not sampling.holes:
+    if sampling is None or sampling.holes is None:
         return ""
     seed = "" if sampling.hole_seed is None else f", seed {sampling.hole_seed}"
     return f"{HOLES}{sampling.holes}{seed}"

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from gancli.data.holes import Hole, check_hole, grow_hole, image_name, masks_by_image, read_hole
+from gancli.data.holes import Hole, check_hole, grow_hole, hole_files_by_image, image_name, read_hole
 from gancli.errors import DataError, UsageError
 from gancli.progress import Progress
 from gancli.sampling.samples_folder import SAMPLES, read_samples, read_sampling
@@ -301,7 +301,7 @@ def _same_name(images: FileImages, others: FileImages, *, masks: bool = False) -
     """The file of the same path as each image, but for its ending; of masks also with _mask behind it."""
     by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
     if masks:
-        by_name |= masks_by_image(_path(file, others) for file in others.files)
+        by_name |= hole_files_by_image(_path(file, others) for file in others.files)
     else:
         for file in others.files:
             by_name[image_name(_path(file, others))].append(_path(file, others))

@@ -80,7 +80,7 @@ def train_csfgan(
             "step": step,
             "images_seen": images,
             "encoder_hash": encoder.hash,
-            "holes": holes.description,
+            "holes": holes.settings.to_dict(),
             "word_discriminator": recipe.model.word_discriminator,
             "edge_weight": recipe.loss.edge,
             "generator": arguments,

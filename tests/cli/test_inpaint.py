@@ -103,7 +103,7 @@ def test_a_split_and_its_scores(
     answer = gancli(
         "inpaint", tiny_csfgan, "--data", tiny_dataset, *irregular, "--out", "irregular", "--json"
     )
-    assert answer.json["holes"] == "irregular 0.2 to 0.3"
+    assert answer.json["holes"] == {"kind": "irregular", "least": 0.2, "most": 0.3}
     assert answer.json["made"] == 4
     common = ("--results", "results.csv")
     for metric in ("psnr", "ssim"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,12 +152,6 @@ def test_nonsense_is_refused(values: dict[str, Any], message: str) -> None:
         Holes(**values)
 
 
-def test_descriptions() -> None:
-    assert Holes().description == "center 0.5"
-    assert Holes("irregular", least=0).description == "irregular 0.0 to 0.5"
-    assert Holes("mix", center=0.25).description == "mix of center 0.25 and irregular 0.1 to 0.5"
-
-
 def test_a_mix_draws_both() -> None:
     mix = Holes("mix")
     central = central_hole(32)
@@ -217,14 +212,19 @@ def test_a_folder_of_masks(mask_folder: Path) -> None:
     )
 
 
-def test_a_folder_is_described_by_what_is_in_it(mask_folder: Path, tmp_path: Path) -> None:
-    description = holes_from_folder(mask_folder).description
-    assert description.startswith("folder masks, 3 files, sha256 ")
-    assert holes_from_folder(mask_folder, inverted=True).description == f"{description}, inverted"
+def test_a_folder_is_known_by_its_files(mask_folder: Path, tmp_path: Path) -> None:
+    settings = holes_from_folder(mask_folder).settings
+    assert (settings.kind, settings.folder, settings.files, settings.inverted) == (
+        "folder",
+        "masks",
+        3,
+        False,
+    )
+    assert holes_from_folder(mask_folder, inverted=True).settings == replace(settings, inverted=True)
     copied = shutil.copytree(mask_folder, tmp_path / "elsewhere" / "masks")
-    assert holes_from_folder(copied).description == description
+    assert holes_from_folder(copied).settings == settings
     save(as_image(~some_hole()), copied / "a.bmp")
-    assert holes_from_folder(copied).description != description
+    assert holes_from_folder(copied).settings.sha256 != settings.sha256
 
 
 def test_a_folder_without_masks(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_a_folder_without_masks(tmp_path: Path) -> None:
         holes_from_folder(tmp_path)
     file = tmp_path / "list.txt"
     file.write_text("a.png")
-    with pytest.raises(DataError, match=r"no masks in it \(found 1 \.txt\)") as raised:
+    with pytest.raises(DataError, match=r"no mask files in it \(found 1 \.txt\)") as raised:
         holes_from_folder(tmp_path)
     assert ".png" in str(raised.value.hint)
     with pytest.raises(DataError, match=r"list\.txt: is a file"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gancli.data.hole_settings import HoleSettings
 from gancli.data.holes import Holes, holes_from_folder, read_hole
 from gancli.data.shards import Dataset
 from gancli.errors import DataError, UsageError
@@ -55,7 +56,7 @@ def test_sampling_says_what_was_cut(tiny_csfgan, tiny_dataset, tmp_path):
     report = inpaint_split(tiny_csfgan, tiny_dataset, out=tmp_path / "a", n=3, seed=5)
     made = read_sampling(tmp_path / "a")
     assert made == report.sampling
-    assert (made.holes, made.hole_seed, made.seed, made.images) == ("center 0.5", None, 5, 3)
+    assert (made.holes, made.hole_seed, made.seed, made.images) == (HoleSettings("center", 0.5), None, 5, 3)
     assert (made.model_hash, made.stages, made.words, made.figures) == (model.hash, (32,), 16, ())
     inpaint_split(
         tiny_csfgan,
@@ -68,22 +69,22 @@ def test_sampling_says_what_was_cut(tiny_csfgan, tiny_dataset, tmp_path):
         hole_seed=4,
     )
     made = read_sampling(tmp_path / "b")
-    assert (made.holes, made.hole_seed) == (Holes("mix", 0.25, 0.2, 0.3).description, 4)
+    assert (made.holes, made.hole_seed) == (Holes("mix", 0.25, 0.2, 0.3).settings, 4)
 
 
 @pytest.mark.parametrize(
     ("trained", "said", "cut"),
     [
-        ("center 0.75", {}, "center 0.75"),
-        ("center 0.75", {"center": 0.5}, "center 0.5"),
-        ("irregular 0.1 to 0.5", {}, "center 0.5"),
-        ("center 0.75", {"hole": "irregular"}, "irregular 0.1 to 0.5"),
+        (Holes(center=0.75), {}, Holes(center=0.75)),
+        (Holes(center=0.75), {"center": 0.5}, Holes()),
+        (Holes("irregular"), {}, Holes()),
+        (Holes(center=0.75), {"hole": "irregular"}, Holes("irregular")),
     ],
 )
 def test_holes_are_those_of_the_training(tiny_encoder, tiny_dataset, tmp_path, trained, said, cut):
-    model = build_csfgan(tiny_encoder, tmp_path / "model", holes=trained)
+    model = build_csfgan(tiny_encoder, tmp_path / "model", holes=trained.settings)
     report = inpaint_split(model, tiny_dataset, out=tmp_path / "out", n=2, **said)
-    assert report.sampling.holes == cut
+    assert report.sampling.holes == cut.settings
 
 
 def test_holes_follow_from_the_seed_and_the_image_alone(tiny_csfgan, tiny_dataset, tmp_path):
@@ -110,7 +111,7 @@ def test_holes_from_a_folder(tiny_csfgan, tiny_dataset, tmp_path):
         hole_seed=2,
     )
     expected = holes_from_folder(tmp_path / "masks", inverted=True)
-    assert (report.sampling.holes, report.sampling.hole_seed) == (expected.description, 2)
+    assert (report.sampling.holes, report.sampling.hole_seed) == (expected.settings, 2)
     for record in read_samples(tmp_path / "out"):
         hole = read_hole(tmp_path / "out" / record.hole)
         assert (hole == expected.for_image(32, 2, record.key)).all()

@@ -264,7 +264,7 @@ def test_warnings(tmp_path):
         inverted.save(tmp_path / "masks" / name)
     tasks = find_tasks(tmp_path / "photos", tmp_path / "masks", ["a bird"], None, tmp_path / "out")
     first, more, changed = check_inputs(tasks, False, 0)
-    assert "wrong way round" in first
+    assert "may be swapped" in first
     assert "--invert-mask" in first
     assert more.startswith("2 more masks")
     assert changed.endswith("c.png: a palette becomes RGB")

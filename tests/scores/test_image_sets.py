@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gancli.data.hole_settings import HoleSettings
 from gancli.data.shards import Dataset
 from gancli.errors import DataError, UsageError
 from gancli.sampling.samples_folder import (
@@ -165,13 +166,13 @@ def test_folders_of_before_inpainting_still_read(tmp_path):
 
     sampling = Sampling(
         "runs/1", "a", "b", "CSF-GAN", "data/cub", "cub", "test", 1, 1, 0, 16, (4,), "c", (), "0",
-        holes="center 0.5",
+        holes=HoleSettings("center", 0.5),
     )  # fmt: skip
     write_sampling(tmp_path, sampling)
     assert read_sampling(tmp_path) == sampling
     content = json.loads((tmp_path / SAMPLING).read_text())
     (tmp_path / SAMPLING).write_text(json.dumps({k: v for k, v in content.items() if "hole" not in k}))
-    assert read_sampling(tmp_path) == dataclasses.replace(sampling, holes="")
+    assert read_sampling(tmp_path) == dataclasses.replace(sampling, holes=None)
 
 
 def test_fingerprint_follows_the_files(tmp_path):

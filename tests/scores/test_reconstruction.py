@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from gancli.data.hole_settings import HoleSettings
 from gancli.data.holes import central_hole
 from gancli.data.shards import Dataset
 from gancli.encoders.damsm import load_damsm
@@ -202,7 +203,7 @@ def inpainted(tiny_dataset, split, real, tmp_path):
             )
         sampling = Sampling(
             "runs/1/model", "a" * 64, "b" * 64, "CSF-GAN", str(tiny_dataset), "cub", "test", len(records), 1, 4, 16,
-            (SIDE,), "c" * 64, (), "0", holes="center 0.5",
+            (SIDE,), "c" * 64, (), "0", holes=HoleSettings("center", 0.5),
         )  # fmt: skip
         write_sampling(folder, dataclasses.replace(sampling, **changes))
         write_samples(folder, records)
@@ -286,7 +287,7 @@ def test_known_pixels_of_another_image_are_noted(inpainted):
 
 
 def test_random_holes_say_their_seed(inpainted):
-    row = score_psnr(inpainted([0], holes="irregular 0.1 to 0.5", hole_seed=7)[0])[0]
+    row = score_psnr(inpainted([0], holes=HoleSettings("irregular", least=0.1, most=0.5), hole_seed=7)[0])[0]
     assert row.protocol.endswith("; holes: irregular 0.1 to 0.5, seed 7")
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from gancli.config import CSFGANRecipe, load_recipe
+from gancli.data.hole_settings import HoleSettings
 from gancli.encoders import vgg16
 from gancli.encoders.damsm import load_damsm
 from gancli.errors import ConfigError, DataError, UsageError
@@ -50,7 +51,7 @@ def test_a_run_leaves_a_model_that_fills(tiny_dataset: Path, tiny_encoder: Path,
     assert (before.method, after.method) == ("CSF-GAN, untrained", "CSF-GAN")
     assert after.hash != before.hash
     assert after.settings["encoder_hash"] == load_damsm(tiny_encoder).hash
-    assert after.settings["holes"] == "center 0.75"
+    assert after.holes == HoleSettings("center", 0.75)
     grid = Image.open(result.run / "samples" / "step-0000002.png")
     assert grid.width > 6 * 32, "each image three times"
     images = torch.rand(2, 3, 32, 32) * 2 - 1
@@ -134,7 +135,7 @@ def test_holes_from_a_folder(tiny_dataset: Path, tiny_encoder: Path, tmp_path: P
     Image.fromarray(hole).save(tmp_path / "masks" / "top.png")
     changes = ("holes.kind=folder", f"holes.folder={tmp_path / 'masks'}")
     result = train(csfgan(tiny_dataset, tiny_encoder, "train.steps=1", *changes), runs=tmp_path / "runs")
-    assert load_inpainter(result.run).settings["holes"].startswith("folder masks")
+    assert load_inpainter(result.run).holes.folder == "masks"
     missing = ("train.steps=1", "holes.kind=folder", f"holes.folder={tmp_path / 'elsewhere'}")
     with pytest.raises(DataError, match="elsewhere"):
         train(csfgan(tiny_dataset, tiny_encoder, *missing))
