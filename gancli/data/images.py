@@ -1,4 +1,4 @@
-"""Images from files: decoding of whatever people have to upright RGB, crop to the box, stored size."""
+"""Images from files: decoded to upright RGB, cropped around their object and resized for storage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gancli.data.manifest import Codec
 from gancli.data.source import BoundingBox
@@ -22,26 +22,27 @@ Crop = Literal["stackgan", "ratio75"]
 CROP_RULES: Mapping[Crop, str] = {"stackgan": "box 1.5×", "ratio75": "ratio75"}
 """The `crop_rule` in dataset.json of each crop; docs/data.md describes them."""
 NO_CROP = "none"  # the `crop_rule` of a dataset without bounding boxes
-OBJECT_SHARE = 0.75  # of the object's longer side in the crop of ratio75
+OBJECT_SHARE = 0.75  # object's longer side over the side of the crop ratio75
 JPEG_QUALITY = 95  # without chroma subsampling
-LONGEST = 16  # times as long as wide: beyond that, one image would take the memory of a shard
+LONGEST = 16  # largest aspect ratio: a longer image would take the memory of a shard
 
-Window = tuple[int, int, int, int]  # left, top, right, bottom in pixels; may reach beyond the image
+Window = tuple[int, int, int, int]  # left, top, right and bottom in pixels; may reach beyond the image
 
 
 class UnusableImage(Exception):
-    """An image cannot be used; the text is the reason without the path, which may differ between machines."""
+    """An image cannot be used. The text is the reason without the path, which may differ between machines."""
 
 
-def load_image(path: Path) -> Image.Image:
+def load_image(path: str | Path) -> Image.Image:
     """Decode an image to upright RGB.
 
-    The EXIF orientation is applied (boxes count in the upright image), transparency is laid over white,
-    16-bit grey becomes 8-bit, of an animation the first frame is taken.
+    The EXIF orientation is applied, so boxes count in the upright image. Transparency is laid over white, 16-bit grey
+    becomes 8-bit, and of an animation the first frame is taken.
 
     Raises:
-        DataError: The file is missing, no image, cut short, too large or of a mode without defined range.
+        DataError: The file is missing, no image, cut short, too large or of an unsupported mode.
     """
+    path = Path(path)
     try:
         return decode(path)
     except UnusableImage as error:
@@ -49,10 +50,10 @@ def load_image(path: Path) -> Image.Image:
 
 
 def decode(path: Path) -> Image.Image:
-    """The same as `load_image`, with the reason alone.
+    """Decode an image like `load_image`, but raise the reason without the path.
 
     Raises:
-        UnusableImage: As it raises DataError.
+        UnusableImage: The file is missing, no image, cut short, too large or of an unsupported mode.
     """
     with opened(path) as file:
         image = ImageOps.exif_transpose(file)
@@ -61,7 +62,7 @@ def decode(path: Path) -> Image.Image:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
-    """An image file while it is open; what Pillow says of a broken one, at whatever point, becomes a reason.
+    """Open an image file. Any error that Pillow raises on a broken file while it is open becomes a reason.
 
     Raises:
         UnusableImage: The file is missing, no image, cut short or too large.
@@ -71,25 +72,24 @@ def opened(path: Path) -> Iterator[Image.Image]:
             yield file
     except FileNotFoundError:
         raise UnusableImage(f"image file {path.name} is missing") from None
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise UnusableImage(f"{path.name} is not an image in a known format") from None
     except Image.DecompressionBombError as error:
         raise UnusableImage(f"{path.name} is too large ({error})") from None
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-    ) as error:  # Pillow raises all of these on broken files
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # all raised by Pillow on broken files
         reason = getattr(error, "strerror", None) or str(error)
         raise UnusableImage(f"{path.name} cannot be decoded ({reason})") from None
 
 
 def eight_bit(image: Image.Image, name: str) -> Image.Image:
-    """An image with 8 bits a channel: of 16-bit grey the upper ones.
+    """Reduce 16-bit grey to its upper 8 bits.
+
+    Args:
+        image: Image of any mode.
+        name: Name of its file, for the reason.
 
     Raises:
-        UnusableImage: Its pixels have 32 bits and no defined range; the reason calls it `name`.
+        UnusableImage: The pixels have 32 bits and no defined range.
     """
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -99,7 +99,7 @@ def eight_bit(image: Image.Image, name: str) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """An image of any mode with 8 bits a channel as RGB; what is transparent is laid over white."""
+    """Convert an image with 8 bits per channel to RGB, with transparency laid over white."""
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -107,19 +107,19 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def crop_window(size: tuple[int, int], box: BoundingBox, crop: Crop = "stackgan") -> Window:
-    """What is cut out of an image around the box of its object.
+    """Return the window to cut out of an image around the box of its object.
 
-    "stackgan" is the crop of StackGAN's and AttnGAN's public code (get_imgs): the object takes about two thirds of
-    the side, and a window that is clipped to the image is not square. "ratio75" is the one of the attribute GAN's
-    paper: three quarters or more, always square, for which it may reach beyond the image.
+    "stackgan" is the crop of StackGAN's and AttnGAN's public code (get_imgs). The object takes about two thirds of the
+    side, and a window that is clipped to the image is not square. "ratio75" is the crop of the attribute GAN's paper.
+    The object takes three quarters or more, and the window is always square, so it may reach beyond the image.
 
     Args:
         size: Width and height of the image.
-        box: In its pixels.
-        crop: The rule.
+        box: Bounding box of the object in pixels.
+        crop: Crop rule.
 
     Raises:
-        UnusableImage: The box has no area or lies outside the image, or nothing is left after rounding.
+        UnusableImage: The box has no area, lies outside the image, or leaves too few pixels.
     """
     numbers = f"({box.x:g}, {box.y:g}, {box.width:g}, {box.height:g})"
     if not (
@@ -146,19 +146,19 @@ def crop_window(size: tuple[int, int], box: BoundingBox, crop: Crop = "stackgan"
 
 
 def _clipped(first: int, length: int, end: int) -> tuple[int, int]:
-    """First and length of what of a stretch lies inside [0, end]."""
+    """Return first and length of the part of a stretch inside [0, end]."""
     return max(0, first), min(end, first + length) - max(0, first)
 
 
 def _shifted(centre: float, side: int, length: int) -> tuple[int, int]:
-    """A stretch around `centre` inside [0, length], or around all of it where it is longer."""
+    """Return a stretch around `centre` inside [0, length], or around all of it if the stretch is longer."""
     first = round(centre - side / 2)
     first = max(min(first, max(0, length - side)), min(0, length - side))
     return first, first + side
 
 
 def cut(image: Image.Image, window: Window) -> Image.Image:
-    """The window of an image; beyond its edges it is mirrored."""
+    """Cut a window out of an image, which is mirrored beyond its edges."""
     left, top, right, bottom = window
     if left >= 0 and top >= 0 and right <= image.width and bottom <= image.height:
         return image.crop(window)
@@ -167,28 +167,28 @@ def cut(image: Image.Image, window: Window) -> Image.Image:
     return Image.fromarray(np.asarray(image)[rows][:, columns])
 
 
-def _mirrored(places: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-    """Places on a line that is mirrored at both of its ends, again and again: each as a place in [0, length)."""
-    folded = places % (2 * length)
+def _mirrored(positions: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Map positions on a line that is mirrored at both ends again and again to [0, length)."""
+    folded = positions % (2 * length)
     return np.where(folded < length, folded, 2 * length - 1 - folded)
 
 
 def crop_to_box(image: Image.Image, box: BoundingBox, crop: Crop = "stackgan") -> Image.Image:
-    """What `crop_window` says, cut out.
+    """Cut the window of `crop_window` out of an image.
 
     Raises:
-        UnusableImage: As `crop_window`.
+        UnusableImage: The box has no area, lies outside the image, or leaves too few pixels.
     """
     return cut(image, crop_window(image.size, box, crop))
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What of an image is stored: a window of it, and the size that it is brought to.
+    """Part of an image to store, and the size to store it at.
 
     Attributes:
-        window: None for the whole image.
-        size: Width and height.
+        window: Window to cut out. None for the whole image.
+        size: Width and height of the stored image.
     """
 
     window: Window | None
@@ -196,17 +196,17 @@ class Frame:
 
     @classmethod
     def of(cls, name: str, size: tuple[int, int], box: BoundingBox | None, side: int, crop: Crop) -> Frame:
-        """The frame of an image.
+        """Return the frame of an image.
 
         Args:
-            name: Of its file, for the reason.
-            size: Width and height.
-            box: Of its object, None to keep the whole image.
+            name: Name of the image file, for the reason.
+            size: Width and height of the image.
+            box: Bounding box of its object. None keeps the whole image.
             side: Stored shorter side.
-            crop: How the box is cut out.
+            crop: Crop rule for the box.
 
         Raises:
-            UnusableImage: Too little of it is left.
+            UnusableImage: Too few pixels are left, or the part is too long and narrow.
         """
         said = f"{name} is {size[0]} x {size[1]} pixels"
         if min(size) < 2:
@@ -220,13 +220,13 @@ class Frame:
         return cls(window, (side, long) if width <= height else (long, side))
 
     def apply(self, image: Image.Image) -> Image.Image:
-        """The stored part of an image, or of its silhouette."""
+        """Cut and resize an image or its silhouette."""
         part = image if self.window is None else cut(image, self.window)
         return part.resize(self.size, Image.Resampling.BILINEAR)
 
 
 def encode(image: Image.Image, codec: Codec) -> NDArray[np.uint8]:
-    """The bytes as they are stored: H * W * 3 pixels, or a JPEG file."""
+    """Return the bytes to store: H * W * 3 pixels, or a JPEG file."""
     if codec == "raw":
         return np.asarray(image).reshape(-1)
     buffer = io.BytesIO()

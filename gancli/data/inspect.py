@@ -1,12 +1,10 @@
-"""What is in a dataset folder, for people: a summary in numbers, and a contact sheet with captions.
-
-`gancli data check` is `gancli.data.verify.verify`; `gancli data show` is `describe` and `contact_sheet`.
-"""
+"""Summary and contact sheet of a dataset folder: `gancli data show`."""
 
 from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -16,15 +14,19 @@ from gancli.data.shards import FOREGROUND, Dataset, Split
 from gancli.errors import DataError, UsageError
 
 MARGIN = 6  # pixels around every tile
-LINES = 3  # of text below it
-GOOD, FAULTY = (255, 230, 0), (255, 40, 40)  # outlines
+LINES = 3  # lines of text below a tile
+GOOD, FAULTY = (255, 230, 0), (255, 40, 40)  # colours of outlines
 
 
 @dataclass(frozen=True, slots=True)
 class SplitSummary:
-    """One split; `classes` counts those with an image in it, `captions_per_image` is (least, most).
+    """Numbers of one split.
 
-    `utterances` are spoken captions, `utterance_seconds` their mean length.
+    Attributes:
+        captions_per_image: Fewest and most captions of an image.
+        utterances: Number of spoken captions.
+        utterance_seconds: Mean length of a spoken caption.
+        classes: Number of classes with an image in the split.
     """
 
     images: int
@@ -40,10 +42,13 @@ class SplitSummary:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A dataset folder in numbers. Sides are in pixels; `vocabulary` counts entries with index 0.
+    """Numbers of a dataset folder, with sides in pixels.
 
-    `speech` says who speaks the captions, "" where nobody does. `silhouettes` says where silhouettes come from,
-    likewise, and `usable_silhouettes` how many of each split shapes can be learned from.
+    Attributes:
+        vocabulary: Entries of the vocabulary, index 0 included.
+        speech: Speaker of the captions, or "".
+        silhouettes: Source of the silhouettes, or "".
+        usable_silhouettes: Number of good silhouettes in each split.
     """
 
     name: str
@@ -66,27 +71,27 @@ class Summary:
     gancli_version: str
 
 
-def describe(dataset: Dataset) -> Summary:
-    """Summarise a dataset folder; reads names and offsets of its shards, no pixels.
+def describe(dataset: Dataset | str | Path) -> Summary:
+    """Summarise a dataset, open or by its folder, from the names and offsets in its shards.
 
     Raises:
-        DataError: A shard is missing or unreadable.
+        DataError: The dataset or a shard is missing or unreadable.
     """
+    dataset = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
     manifest = dataset.manifest
     splits = {}
     for name, entry in manifest.splits.items():
         split = dataset.split(name)
         captions, words = split.caption_counts()
         frames = split.speech_lengths() if split.has_speech else np.zeros(0)
+        seconds = float(frames.mean()) * split.mel.hop_ms / 1000 if split.mel and len(frames) else 0.0
         splits[name] = SplitSummary(
             images=entry.images,
             captions=entry.captions,
             captions_per_image=(int(captions.min()), int(captions.max())),
             words_per_caption=words / max(1, entry.captions),
             utterances=len(frames),
-            utterance_seconds=float(frames.mean()) * split.mel.hop_ms / 1000
-            if split.mel and len(frames)
-            else 0.0,
+            utterance_seconds=seconds,
             classes=len(np.unique(split.class_ids)) if dataset.class_names else 0,
             shards=len(entry.shards),
             bytes=sum((dataset.path / shard.file).stat().st_size for shard in entry.shards),
@@ -114,7 +119,7 @@ def describe(dataset: Dataset) -> Summary:
 
 
 def contact_sheet(
-    dataset: Dataset,
+    dataset: Dataset | str | Path,
     *,
     split: str | None = None,
     images: int = 24,
@@ -125,19 +130,21 @@ def contact_sheet(
     """Draw images spread evenly over a split, each with its class or name and its first caption.
 
     Args:
-        split: None takes the first one.
-        images: How many; fewer where the split holds fewer.
+        dataset: Dataset or its folder.
+        split: Name of the split. None takes the first one.
+        images: Number of images, or all of a smaller split.
         columns: Tiles in a row.
-        tile: Side of the square that an image is fitted into, pixels.
-        outlines: Also where the silhouette says the object ends: in yellow, in red where it has a fault.
+        tile: Side in pixels of the square that an image is fitted into.
+        outlines: Outline the silhouettes as well, the good ones in yellow and the faulty ones in red.
 
     Returns:
         An RGB image.
 
     Raises:
-        DataError: There is no such split, or it is empty, or has no silhouettes to outline.
+        DataError: The dataset or the split is missing, or the split is empty or has no silhouettes to outline.
         UsageError: A number is out of range.
     """
+    dataset = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
     if images < 1 or columns < 1 or tile < 32:
         raise UsageError("a contact sheet takes at least 1 image, 1 column and tiles of 32 pixels")
     name = split or dataset.split_names[0]
@@ -171,9 +178,9 @@ def contact_sheet(
 
 
 def _outlined(image: Image.Image, split: Split, index: int) -> Image.Image:
-    """An image, made smaller or not, with the outline of its silhouette."""
-    mask = Image.fromarray(split.silhouette(index)).resize(image.size, Image.Resampling.BILINEAR)
-    object_pixels = np.asarray(mask) >= FOREGROUND
+    """Draw the outline of the silhouette on an image, which may be a smaller copy."""
+    silhouette = Image.fromarray(split.silhouette(index)).resize(image.size, Image.Resampling.BILINEAR)
+    object_pixels = np.asarray(silhouette) >= FOREGROUND
     inside = np.pad(object_pixels, 1)
     kept = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
     pixels = np.array(image)

@@ -1,9 +1,9 @@
-"""Batches of a prepared split: crop, flip, image pyramid and captions as a pure function of (seed, step).
+"""Batches of a dataset split as a pure function of (seed, step): crop, flip, image pyramid and captions.
 
-Pixels stay uint8 for cropping, flipping and resizing, in whole batches, and become float once at the end:
-torch's antialiased bilinear resize of uint8 gives the same bytes as Pillow's, which the published models were
-trained with. The random numbers of a step are drawn for all ranks and each takes its part, so N processes
-with batches of B see exactly what one process with batches of N * B sees.
+Pixels stay uint8 for cropping, flipping and resizing in whole batches, and become float once at the end. Torch's
+antialiased bilinear resize of uint8 gives the same bytes as Pillow's, which the published models were trained with.
+The random numbers of a step are drawn for all ranks, and each rank takes its part. So N processes with batches of B
+see exactly what one process with batches of N * B sees.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -28,17 +28,43 @@ from gancli.data.shards import FOREGROUND, Split
 from gancli.data.text import crop_tokens, pad_tokens
 from gancli.errors import DataError, GancliError
 
-B = TypeVar("B")  # a batch, of whatever kind
+B = TypeVar("B")  # any kind of batch
 
-# What a random stream is for, beside the seed: streams of different purpose never overlap
+Crop = Callable[[int, int, int, int], NDArray[np.uint8]]  # window of an image by index, top, left and size
+
+# Purposes of random streams. Beside the seed, they keep the streams apart.
 _ORDER, _VIEW, _WORDS, _SENTENCE, _WRONG, _WRONG_SENTENCE, _HOLE, _GREY = range(8)
 
 
 class SentenceVectors(Protocol):
-    """Sentence vectors of a split's captions, E numbers each."""
+    """Sentence vectors of a split's captions, each of E numbers."""
 
     def mean_of(self, index: int, number: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        """The mean of `number` randomly chosen vectors of the image with that index, (E,)."""
+        """Return the mean of `number` randomly chosen vectors of an image, (E,)."""
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """Sentence vectors for the images of a batch.
+
+    Attributes:
+        vectors: Vectors to draw from.
+        averaged: Vectors to average per image, drawn without replacement (4 in StackGAN's code).
+        wrong: Wrong pair to draw for each image from the images of other classes, all equally likely: an "image" with
+            a window and a flip of its own, or only its sentence vector ("text"). None draws no wrong pairs.
+    """
+
+    vectors: SentenceVectors
+    averaged: int = 1
+    wrong: Literal["image", "text"] | None = None
+
+
+@dataclass(frozen=True)
+class Rank:
+    """Rank of this process among those that train together."""
+
+    number: int = 0
+    world: int = 1
 
 
 @dataclass(frozen=True)
@@ -46,19 +72,19 @@ class Batch:
     """Images with one caption each.
 
     Attributes:
-        images: Per size S, in the order asked for: (B, 3, S, S) float32 in [-1, 1], channels_last in memory.
-        tokens: (B, L) int64 word indices, 0 on the right of each caption; L is the `words` asked for.
-        lengths: (B,) int64 in [1, L].
-        class_ids: (B,) int64.
-        indices: (B,) int64 positions in the split.
-        sentences: (B, E) float32 sentence vectors of the images, where the source has vectors.
-        wrong_images: As `images`, of other classes, where the source draws wrong pairs by image.
-        wrong_sentences: (B, E), of images of other classes, where it draws them by text.
-        holes: (B, 1, S, S) float32 of the largest size S, 1 in the hole and 0 elsewhere, where the source cuts holes.
-        silhouettes: Per size S of the silhouettes (B, 1, S, S) float32, 1 on the object and -1 elsewhere, of the same
-            windows as the images.
-        attributes: (B, A) float32 in [0, 1], where the source has attributes.
-        wrong_attributes: (B, A), of images whose attributes are others.
+        images: One tensor per size S, in the order asked for: (B, 3, S, S) float32 in [-1, 1], channels_last in memory.
+        tokens: Word indices, (B, L) int64, padded with 0 on the right. L is the number of words asked for.
+        lengths: Words of each caption, (B,) int64 in [1, L].
+        class_ids: Classes, (B,) int64.
+        indices: Positions in the split, (B,) int64.
+        sentences: Sentence vectors, (B, E) float32, if asked for.
+        wrong_images: Images of other classes, like `images`, if wrong pairs are drawn by image.
+        wrong_sentences: Sentence vectors of images of other classes, (B, E), if wrong pairs are drawn by text.
+        holes: Holes at the largest size S, (B, 1, S, S) float32, 1 in the hole and 0 elsewhere, if asked for.
+        silhouettes: One tensor per size S of the silhouettes, cut from the same windows as the images:
+            (B, 1, S, S) float32, 1 on the object and -1 elsewhere.
+        attributes: Attributes, (B, A) float32 in [0, 1], if asked for.
+        wrong_attributes: Attributes of images whose attributes differ, (B, A).
     """
 
     images: tuple[Tensor, ...]
@@ -78,24 +104,23 @@ class Batch:
         return len(self.indices)
 
     def to(self, device: torch.device | str) -> Batch:
-        """The batch on that device."""
+        """Return the batch on a device."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
-        """The batch in page-locked memory; the name is the one torch's DataLoader looks for."""
+        """Return the batch in page-locked memory. Torch's DataLoader calls this by name."""
         return self._each(lambda tensor: tensor.pin_memory())
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        def changed(value: Any) -> Any:
-            return (
-                tuple(map(change, value))
-                if isinstance(value, tuple)
-                else None
-                if value is None
-                else change(value)
-            )
-
-        return Batch(*(changed(getattr(self, field.name)) for field in fields(self)))
+        changed = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, tuple):
+                value = tuple(map(change, value))
+            elif value is not None:
+                value = change(value)
+            changed[field.name] = value
+        return Batch(**changed)
 
 
 def pyramid(windows: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
@@ -103,23 +128,23 @@ def pyramid(windows: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
 
     Args:
         windows: (B, 3, W, W) uint8, channels_last.
-        sizes: Sides to resize to; bilinear with antialiasing, as Pillow does it, each from the window itself.
+        sizes: Sides to resize to, each from the window itself, bilinear with antialiasing like Pillow's.
 
     Returns:
-        Per size (B, 3, S, S) float32, channels_last.
+        One tensor per size, (B, 3, S, S) float32, channels_last.
     """
     return tuple(_resize(windows, size).float().div_(127.5).sub_(1.0) for size in sizes)
 
 
 def silhouette_pyramid(windows: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
-    """Resize probabilities as `pyramid` does images, then decide: 1 where the object is as likely as not, else -1.
+    """Resize probabilities like images, then threshold them: 1 where the object is at least as likely as not, else -1.
 
     Args:
         windows: (B, 1, W, W) uint8.
         sizes: Sides to resize to.
 
     Returns:
-        Per size (B, 1, S, S) float32.
+        One tensor per size, (B, 1, S, S) float32.
     """
     return tuple((_resize(windows, size) >= FOREGROUND).float().mul_(2).sub_(1) for size in sizes)
 
@@ -131,16 +156,16 @@ def _resize(windows: Tensor, size: int) -> Tensor:
 
 
 def refuse_small_split(split: Split, usable: int, batch: int, world: int) -> None:
-    """Refuses to train on fewer images than one step takes.
+    """Refuse to train on fewer images than one step takes.
 
     Args:
-        split: The images.
-        usable: How many of them are trained on.
-        batch: Images per step and process.
+        split: Split to train on.
+        usable: Number of its images that are trained on.
+        batch: Batch size per process.
         world: Number of processes.
 
     Raises:
-        DataError: There are fewer than one batch of all processes.
+        DataError: There are fewer images than one batch of all processes.
     """
     if usable >= batch * world:
         return
@@ -154,35 +179,31 @@ def refuse_small_split(split: Split, usable: int, batch: int, world: int) -> Non
 
 
 class BatchSource(TorchDataset[Batch]):
-    """Training batches by step number: `source[step]` is the same batch whenever it is asked for.
+    """Training batches by step number. `source[step]` is the same batch whenever it is asked for.
 
-    Each epoch goes through its own permutation of the split; an incomplete last batch is left out. A step
-    gives every image a random window of `split.image_size` pixels, a flip with probability 1/2 and one of its
-    captions, of which, if it is too long, a random subsequence of `words` words is kept (AttnGAN's training).
+    Each epoch goes through its own permutation of the split and leaves out an incomplete last batch. A step gives
+    every image a random window of `split.image_size` pixels, a flip with probability 1/2 and one of its captions.
+    Of a caption longer than `words`, a random subsequence of that many words is kept (AttnGAN's training).
 
     Args:
-        split: The images.
-        sizes: Sides of the image pyramid in pixels, in the order of `Batch.images`. The window is the same
-            for all: sizes below or above the dataset's image size are resized from it. None reads no pixels.
-        batch: Images per step of this process.
-        words: Most words of a caption, and the width L of `Batch.tokens`; 0 reads no captions (L = 0).
-        seed: Of order, windows, flips and captions.
-        rank, world: This process and the number of processes; each gets its own images of a step.
-        augment: False takes the centre window without flip, for validation; captions stay random.
-        sentences: Sentence vectors; each image gets the mean of some of its own.
-        averaged: How many vectors that mean takes, drawn without replacement (4 in StackGAN's code).
-        wrong: Draw for each image one of another class, uniformly among all of them, with a window and flip of its
-            own ("image"), or only that image's sentence vector ("text").
-        images: The images to take, by their index in the split; None takes all.
-        holes: Which holes to cut, anew for each image and step.
+        split: Split to take images from.
+        sizes: Sides of the image pyramid in pixels, in the order of `Batch.images`. All are resized from the same
+            window. None of them reads no pixels.
+        batch: Batch size per process.
+        words: Most words of a caption, and the width L of `Batch.tokens`. 0 reads no captions.
+        seed: Seed of order, windows, flips, captions and all else that is random.
+        rank: Rank of this process. Each rank gets its own images of a step.
+        images: Indices of the images to take. None takes all.
+        sentences: Sentence vectors, and how wrong pairs are drawn.
+        attributes: Attributes of all images of the split that the model is to know, (N, A). Each image also gets those
+            of another image that differ from its own, all such images equally likely.
+        holes: Holes to cut, drawn anew for each image and step.
         grayscale: Share of the images that lose their colours.
         silhouette_sizes: Sides of the silhouettes, in the order of `Batch.silhouettes`.
-        attributes: (N, A) of the images of the split, those that the model is to know; each image also gets the
-            attributes of another one that differ from its own, uniformly among all of them.
 
     Raises:
-        DataError: The split holds fewer images than one batch of all processes, or, with `wrong`, a single class, or
-            no two images with different attributes, or silhouettes are asked for and there are none.
+        DataError: The split holds fewer images than one batch of all processes, lacks the silhouettes asked for, or
+            has no wrong pairs: a single class, or no two images with different attributes.
     """
 
     def __init__(
@@ -193,61 +214,69 @@ class BatchSource(TorchDataset[Batch]):
         batch: int,
         words: int,
         seed: int,
-        rank: int = 0,
-        world: int = 1,
-        augment: bool = True,
-        sentences: SentenceVectors | None = None,
-        averaged: int = 1,
-        wrong: Literal["image", "text"] | None = None,
+        rank: Rank = Rank(),
         images: NDArray[np.int64] | None = None,
+        sentences: Sentences | None = None,
+        attributes: NDArray[np.float32] | None = None,
         holes: Holes | None = None,
         grayscale: float = 0.0,
         silhouette_sizes: Sequence[int] = (),
-        attributes: NDArray[np.float32] | None = None,
     ) -> None:
         self.images = np.arange(len(split)) if images is None else images
-        refuse_small_split(split, len(self.images), batch, world)
+        refuse_small_split(split, len(self.images), batch, rank.world)
         self.split = split
         self.sizes = tuple(sizes)
         self.batch = batch
         self.words = words
         self.seed = seed
-        self.rank = rank
-        self.world = world
-        self.augment = augment
         self.sentences = sentences
-        self.averaged = averaged
-        self.wrong = wrong
+        self.attributes = attributes
         self.holes = holes
         self.grayscale = grayscale
         self.silhouette_sizes = tuple(silhouette_sizes)
-        self.attributes = attributes
+        self._everyone = batch * rank.world
+        self._mine = slice(rank.number * batch, (rank.number + 1) * batch)
         if self.silhouette_sizes:
             split.need_silhouettes()
         self._others = self._strangers = None
-        if wrong:
-            self._others = _Others(split.class_ids, np.arange(len(split)))
-            if not self._others.possible:
-                raise DataError(
-                    f"{split.folder}: all images of split {split.name!r} are of one class, so there is no wrong image "
-                    "for a sentence",
-                    hint="prepare a dataset with two classes or more, or without classes",
-                )
+        if sentences is not None and sentences.wrong is not None:
+            self._others = _other_classes(split)
         if attributes is not None:
-            _, kinds = np.unique(attributes, axis=0, return_inverse=True)
-            self._kinds: NDArray[np.int64] = kinds.reshape(-1)  # images of one kind have the same attributes
-            self._strangers = _Others(self._kinds, self.images)
-            if not self._strangers.possible:
-                raise DataError(
-                    f"{split.folder}: all images of split {split.name!r} have the same attributes: none is wrong",
-                    hint="gancli data show says what is in the dataset; name other groups with attributes.shape_groups",
-                )
+            self._strangers = _other_attributes(split, attributes, self.images)
         self._epoch = -1
         self._order: NDArray[np.int64] = np.empty(0, np.int64)
 
     def __len__(self) -> int:
-        """Steps per epoch."""
-        return len(self.images) // (self.batch * self.world)
+        """Return the number of steps per epoch."""
+        return len(self.images) // self._everyone
+
+    def __getitem__(self, step: int) -> Batch:
+        """Return the batch of a step, counted from 0 over all epochs."""
+        epoch, position = divmod(step, len(self))
+        indices = self._permutation(epoch)[position * self._everyone :][self._mine]
+        chances = self._chances(_VIEW, step, 4)  # top, left, flip and caption
+        windows = self._windows(self.split.crop, indices, chances) if self.sizes else None
+        if self.grayscale and windows is not None:
+            grey = torch.from_numpy(self._chances(_GREY, step) < self.grayscale)
+            windows[grey] = _without_colour(windows[grey])
+        captions = self._captions(step, indices, chances[:, 3]) if self.words else []
+        batch = _assemble(self.split, self.sizes, self.words, indices, windows, captions)
+        if self.sentences is not None:
+            batch = self._with_sentences(batch, self.sentences, step, indices)
+        if self.silhouette_sizes:
+            silhouettes = self._windows(self.split.silhouette_crop, indices, chances)
+            batch = replace(batch, silhouettes=silhouette_pyramid(silhouettes, self.silhouette_sizes))
+        if self.attributes is not None and self._strangers is not None:
+            # The stream of wrong classes: no model draws both
+            strangers = self._strangers.draw(indices, self._chances(_WRONG, step, 4)[:, 3])
+            own, wrong = (torch.from_numpy(self.attributes[rows]) for rows in (indices, strangers))
+            batch = replace(batch, attributes=own, wrong_attributes=wrong)
+        if self.holes is not None:
+            side = max(self.sizes)
+            batch = replace(
+                batch, holes=_stack([self.holes.draw(side, rng) for rng in self._rngs(_HOLE, step)])
+            )
+        return batch
 
     def _permutation(self, epoch: int) -> NDArray[np.int64]:
         if epoch != self._epoch:
@@ -255,142 +284,137 @@ class BatchSource(TorchDataset[Batch]):
             self._epoch, self._order = epoch, generator.permutation(self.images)
         return self._order
 
-    def __getitem__(self, step: int) -> Batch:
-        """The batch of a step, counted from 0 over all epochs."""
-        epoch, position = divmod(step, len(self))
-        everyone = self.batch * self.world
-        mine = slice(self.rank * self.batch, (self.rank + 1) * self.batch)
-        indices = self._permutation(epoch)[position * everyone : (position + 1) * everyone][mine]
-        # top, left, flip, caption: uniform in [0, 1)
-        chances = np.random.default_rng([_VIEW, self.seed, step]).random((everyone, 4))[mine]
-        windows = self._view(indices, chances) if self.sizes else None
-        if self.grayscale and windows is not None:
-            grey = np.random.default_rng([_GREY, self.seed, step]).random(everyone)[mine] < self.grayscale
-            windows[torch.from_numpy(grey)] = _without_colour(windows[torch.from_numpy(grey)])
-        captions = []
-        for row, (index, chance) in enumerate(zip(indices.tolist(), chances[:, 3], strict=True)):
-            if self.words == 0:
-                break
-            sentences = self.split.tokens(index)
-            caption = sentences[int(chance * len(sentences))]
-            if len(caption) > self.words:
-                generator = np.random.default_rng([_WORDS, self.seed, step, mine.start + row])
-                caption = crop_tokens(caption, self.words, generator)
-            captions.append(caption)
-        batch = _assemble(self.split, self.sizes, self.words, indices, windows, captions)
-        if self.sentences is not None:
-            batch = replace(batch, sentences=self._vectors(_SENTENCE, step, indices))
-        if self._others is not None:
-            chances = np.random.default_rng([_WRONG, self.seed, step]).random((everyone, 4))[mine]
-            others = self._others.draw(batch.class_ids.numpy(), chances[:, 3])
-            if self.wrong == "image":
-                batch = replace(batch, wrong_images=pyramid(self._view(others, chances), self.sizes))
-            else:
-                batch = replace(batch, wrong_sentences=self._vectors(_WRONG_SENTENCE, step, others))
-        if self.silhouette_sizes:
-            silhouettes = self._view(indices, chances, silhouettes=True)
-            batch = replace(batch, silhouettes=silhouette_pyramid(silhouettes, self.silhouette_sizes))
-        if self.attributes is not None and self._strangers is not None:
-            # the chances of a wrong class: no model draws both
-            chances = np.random.default_rng([_WRONG, self.seed, step]).random((everyone, 4))[mine]
-            strangers = self._strangers.draw(self._kinds[indices], chances[:, 3])
-            batch = replace(
-                batch,
-                attributes=torch.from_numpy(self.attributes[indices]),
-                wrong_attributes=torch.from_numpy(self.attributes[strangers]),
-            )
-        if self.holes is not None:
-            side = max(self.sizes)
-            drawn = [
-                self.holes.draw(side, np.random.default_rng([_HOLE, self.seed, step, mine.start + row]))
-                for row in range(self.batch)
-            ]
-            batch = replace(batch, holes=_stack(drawn))
-        return batch
+    def _chances(self, purpose: int, step: int, *columns: int) -> NDArray[np.float64]:
+        """Draw uniform numbers in [0, 1) for each image of this rank, (B, *columns)."""
+        rng = np.random.default_rng([purpose, self.seed, step])
+        return rng.random((self._everyone, *columns))[self._mine]
 
-    def _view(
-        self, indices: NDArray[np.int64], chances: NDArray[np.float64], *, silhouettes: bool = False
-    ) -> Tensor:
-        """Windows as `_windows`, flipped or not; `chances` (B, 3 or more) say top, left and flip."""
-        if not self.augment:
-            return _windows(self.split, indices, None, silhouettes=silhouettes)
-        windows = _windows(self.split, indices, chances[:, :2], silhouettes=silhouettes)
+    def _rngs(self, purpose: int, step: int) -> Iterator[np.random.Generator]:
+        """Yield a generator for each image of this rank."""
+        for row in range(self._mine.start, self._mine.stop):
+            yield np.random.default_rng([purpose, self.seed, step, row])
+
+    def _windows(self, crop: Crop, indices: NDArray[np.int64], chances: NDArray[np.float64]) -> Tensor:
+        """Cut windows and flip some, as `chances` (B, 3 or more) decide: top, left and flip."""
+        windows = _windows(self.split, crop, indices, chances)
         flipped = torch.from_numpy(chances[:, 2] < 0.5)
         windows[flipped] = windows[flipped].flip(-1)
         return windows
 
-    def _vectors(self, purpose: int, step: int, indices: NDArray[np.int64]) -> Tensor:
-        """Sentence vectors (B, E) of the images."""
-        assert self.sentences is not None, "wrong pairs by text need sentence vectors"
-        first = self.rank * self.batch
-        rows = [
-            self.sentences.mean_of(
-                index, self.averaged, np.random.default_rng([purpose, self.seed, step, first + row])
-            )
-            for row, index in enumerate(indices.tolist())
-        ]
-        return torch.from_numpy(np.stack(rows))
+    def _captions(
+        self, step: int, indices: NDArray[np.int64], chances: NDArray[np.float64]
+    ) -> list[NDArray[np.int32]]:
+        """Choose a caption of each image by `chances` (B,), and shorten it where it is too long."""
+        captions = []
+        for index, chance, rng in zip(indices.tolist(), chances, self._rngs(_WORDS, step), strict=True):
+            tokens = self.split.tokens(index)
+            captions.append(crop_tokens(tokens[int(chance * len(tokens))], self.words, rng))
+        return captions
+
+    def _with_sentences(
+        self, batch: Batch, sentences: Sentences, step: int, indices: NDArray[np.int64]
+    ) -> Batch:
+        """Add the sentence vectors, and a wrong pair of each image where that is asked for."""
+
+        def vectors(purpose: int, of: NDArray[np.int64]) -> Tensor:
+            pairs = zip(of.tolist(), self._rngs(purpose, step), strict=True)
+            rows = [sentences.vectors.mean_of(index, sentences.averaged, rng) for index, rng in pairs]
+            return torch.from_numpy(np.stack(rows))
+
+        batch = replace(batch, sentences=vectors(_SENTENCE, indices))
+        if self._others is None:
+            return batch
+        chances = self._chances(_WRONG, step, 4)
+        others = self._others.draw(indices, chances[:, 3])
+        if sentences.wrong == "image":
+            windows = self._windows(self.split.crop, others, chances)
+            return replace(batch, wrong_images=pyramid(windows, self.sizes))
+        return replace(batch, wrong_sentences=vectors(_WRONG_SENTENCE, others))
 
 
 def _without_colour(windows: Tensor) -> Tensor:
-    """Every channel the luma (ITU-R 601). (B, 3, H, W) uint8 -> same."""
+    """Set every channel of (B, 3, H, W) uint8 to the luma (ITU-R 601)."""
     luma = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
     return (windows * luma).sum(dim=1, keepdim=True).round().to(torch.uint8).expand_as(windows)
 
 
 class _Others:
-    """Draws images of another class than a given one, each as likely as any other.
+    """Images of another class than a given image, each as likely as any other.
 
-    With the images in order of their class those of one class are one run: a number among the rest becomes a position
-    by stepping over that run, so that no draw has to be repeated.
+    Images of one class are a run in the order of classes. A random number among the rest becomes a position by
+    stepping over that run, so no draw has to be repeated.
 
     Args:
-        classes: (N,) of all images.
-        images: Those to draw from, by their index.
+        classes: Class of each image of the split, (N,).
+        images: Indices of the images to draw from.
     """
 
     def __init__(self, classes: NDArray[np.int64], images: NDArray[np.int64]) -> None:
+        self._classes = classes
         self._by_class = images[np.argsort(classes[images], kind="stable")]
         self._ordered = classes[self._by_class]
 
     @property
     def possible(self) -> bool:
-        """Whether there are two classes at all."""
+        """True if there are two classes at least."""
         return bool(self._ordered[0] != self._ordered[-1])
 
-    def draw(self, class_ids: NDArray[np.int64], chances: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Indices (B,) of images of other classes than `class_ids` (B,), by `chances` (B,) in [0, 1)."""
-        first = np.searchsorted(self._ordered, class_ids, side="left")
-        length = np.searchsorted(self._ordered, class_ids, side="right") - first
+    def draw(self, indices: NDArray[np.int64], chances: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return indices (B,) of images of other classes than those of `indices` (B,), by `chances` (B,) in [0, 1)."""
+        own = self._classes[indices]
+        first = np.searchsorted(self._ordered, own, side="left")
+        length = np.searchsorted(self._ordered, own, side="right") - first
         position = (chances * (len(self._ordered) - length)).astype(np.int64)
         position += np.where(position >= first, length, 0)
         drawn: NDArray[np.int64] = self._by_class[position]
         return drawn
 
 
+def _other_classes(split: Split) -> _Others:
+    others = _Others(split.class_ids, np.arange(len(split)))
+    if not others.possible:
+        raise DataError(
+            f"{split.folder}: all images of split {split.name!r} are of one class, so no image is wrong for a sentence",
+            hint="prepare a dataset with two classes or more, or without classes",
+        )
+    return others
+
+
+def _other_attributes(split: Split, attributes: NDArray[np.float32], images: NDArray[np.int64]) -> _Others:
+    _, kinds = np.unique(attributes, axis=0, return_inverse=True)  # images of one kind share their attributes
+    others = _Others(kinds.reshape(-1), images)
+    if not others.possible:
+        raise DataError(
+            f"{split.folder}: all images of split {split.name!r} have the same attributes, so none are wrong",
+            hint="gancli data show says what is in the dataset; name other groups with attributes.shape_groups",
+        )
+    return others
+
+
 def _windows(
-    split: Split,
-    indices: NDArray[np.int64],
-    chances: NDArray[np.float64] | None,
-    *,
-    silhouettes: bool = False,
+    split: Split, crop: Crop, indices: NDArray[np.int64], chances: NDArray[np.float64] | None
 ) -> Tensor:
-    """Windows of `image_size` pixels, at random or (`chances` None) in the centre.
+    """Cut windows of `image_size` pixels from images or silhouettes.
+
+    Args:
+        split: Split of the images.
+        crop: `split.crop` or `split.silhouette_crop`.
+        indices: Images to cut from, (B,).
+        chances: Uniform numbers for top and left, (B, 2 or more), or None for the centre.
 
     Returns:
-        (B, 3, W, W) uint8, or with `silhouettes` the probabilities of the same windows (B, 1, W, W); channels_last.
+        (B, 3 or 1, W, W) uint8, channels_last.
     """
     size = split.image_size
-    crop = split.silhouette_crop if silhouettes else split.crop
-    windows = np.empty((len(indices), size, size, 1 if silhouettes else 3), dtype=np.uint8)
+    windows = []
     for row, index in enumerate(indices.tolist()):
         height, width = split.shape(index)
-        if chances is None:
-            top, left = (height - size) // 2, (width - size) // 2
-        else:
+        top, left = (height - size) // 2, (width - size) // 2
+        if chances is not None:
             top, left = int(chances[row, 0] * (height - size + 1)), int(chances[row, 1] * (width - size + 1))
-        windows[row] = crop(index, top, left, size).reshape(windows.shape[1:])
-    return torch.from_numpy(windows).permute(0, 3, 1, 2)  # channels_last, as the memory lies
+        windows.append(crop(index, top, left, size))
+    stacked = np.stack(windows).reshape(len(windows), size, size, -1)
+    return torch.from_numpy(stacked).permute(0, 3, 1, 2)  # channels_last, as the memory lies
 
 
 def _assemble(
@@ -412,17 +436,19 @@ def _assemble(
 
 
 def batches(source: TorchDataset[B], start: int, stop: int | None, workers: int) -> Iterator[B]:
-    """The batches of steps `start` to `stop` (None: without end), made ahead of use by worker processes.
+    """Yield the batches of steps `start` to `stop`, made ahead of use by worker processes.
 
     Args:
-        source: Gives a step's batch by its number.
-        workers: Processes; 0 makes each batch in this process when it is asked for. The batches are the same.
+        source: Batches by step number.
+        start: First step.
+        stop: Step to stop before. None never stops.
+        workers: Worker processes. 0 makes each batch in this process when it is asked for. The batches are the same.
     """
     steps = itertools.count(start) if stop is None else range(start, stop)
     if workers == 0:
         return (source[step] for step in steps)
-    # its own generator: DataLoader seeds its workers from one, and taking the global one would make a resumed
-    # training, which starts one loader more, differ from an uninterrupted one
+    # Its own generator, because DataLoader seeds its workers from one. The global one would make a resumed training,
+    # which starts one loader more, differ from an uninterrupted one.
     loader = DataLoader(
         source,
         batch_size=None,
@@ -436,14 +462,15 @@ def batches(source: TorchDataset[B], start: int, stop: int | None, workers: int)
 
 
 def _leave_group(_: int) -> None:
-    """Keeps a signal to the training's process group (torchrun's SIGTERM, Ctrl-C) from killing its loader too: the
-    training saves at the end of its step, and ends its loader itself.
+    """Keep signals to the training's process group (torchrun's SIGTERM, Ctrl-C) from killing its loader.
+
+    The training saves at the end of its step and ends its loader itself.
     """
     os.setpgrp()
 
 
 def _with_plain_errors(loaded: Iterator[B]) -> Iterator[B]:
-    """Takes torch's report of a worker's traceback off our own errors, whose last line is the whole message."""
+    """Strip torch's report of a worker's traceback from our own errors. Its last line is the whole message."""
     try:
         yield from loaded
     except GancliError as error:
@@ -464,36 +491,36 @@ def evaluation_batches(
     seed: int = 0,
     silhouette_sizes: Sequence[int] = (),
 ) -> Iterator[Batch]:
-    """Every image of the split once, in order, without chance: centre window, no flip, first `words` words.
+    """Yield every image of the split once, in order, with its centre window and the first `words` words of a caption.
 
     Args:
-        sizes: As in `BatchSource`.
-        batch: Images per batch; the last one may hold fewer.
-        limit: Take only the first images.
+        split: Split to take images from.
+        sizes: Sides of the image pyramid in pixels. None of them reads no pixels.
+        batch: Batch size. The last batch may be smaller.
+        words: Most words of a caption. 0 reads no captions.
+        limit: Number of images to take, from the first on. None takes all.
         caption: Number of the caption to take, modulo the number that an image has.
-        images: As in `BatchSource`, in the order to take them.
-        holes: Which holes to cut; each image gets the same one whatever else is evaluated with it.
-        seed: Of the holes.
-        silhouette_sizes: As in `BatchSource`.
+        images: Indices of the images to take, in order. None takes all.
+        holes: Holes to cut. An image gets the same one whatever else is evaluated with it.
+        seed: Seed of the holes.
+        silhouette_sizes: Sides of the silhouettes, in the order of `Batch.silhouettes`.
     """
     taken = (np.arange(len(split)) if images is None else images)[:limit]
     for number in range(math.ceil(len(taken) / batch)):
         indices = taken[number * batch : (number + 1) * batch]
         sentences = [split.tokens(index) for index in indices.tolist()] if words else []
         captions = [crop_tokens(tokens[caption % len(tokens)], words, None) for tokens in sentences]
-        windows = _windows(split, indices, None) if sizes else None
-        taken_now = _assemble(split, sizes, words, indices, windows, captions)
+        windows = _windows(split, split.crop, indices, None) if sizes else None
+        made = _assemble(split, sizes, words, indices, windows, captions)
         if silhouette_sizes:
-            silhouettes = silhouette_pyramid(
-                _windows(split, indices, None, silhouettes=True), silhouette_sizes
-            )
-            taken_now = replace(taken_now, silhouettes=silhouettes)
+            silhouettes = _windows(split, split.silhouette_crop, indices, None)
+            made = replace(made, silhouettes=silhouette_pyramid(silhouettes, silhouette_sizes))
         if holes is not None:
             drawn = [holes.for_image(max(sizes), seed, split.keys[index]) for index in indices.tolist()]
-            taken_now = replace(taken_now, holes=_stack(drawn))
-        yield taken_now
+            made = replace(made, holes=_stack(drawn))
+        yield made
 
 
 def _stack(holes: Sequence[Hole]) -> Tensor:
-    """Boolean (S, S) holes as (B, 1, S, S) float32."""
+    """Turn holes (S, S) into a tensor (B, 1, S, S) float32."""
     return torch.from_numpy(np.stack(holes)[:, None]).float()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gancli.build import build_fusion_s2igan, fusion_s2igan_arguments
 from gancli.config import FusionS2iGanRecipe
-from gancli.data.loader import BatchSource
+from gancli.data.loader import BatchSource, Sentences
 from gancli.data.shards import Dataset
 from gancli.encoders.damsm import load_damsm
 from gancli.encoders.sentence import SentenceEncoder, load_sentence_encoder
@@ -63,8 +63,9 @@ def train_fusion_s2igan(
         sizes=[recipe.model.size],
         **share_of(recipe),
         words=0,
-        sentences=conditions.train,
-        wrong="text" if recipe.loader.mismatch == "class-aware" else None,
+        sentences=Sentences(
+            conditions.train, wrong="text" if recipe.loader.mismatch == "class-aware" else None
+        ),
     )
     random = torch.Generator().manual_seed(recipe.train.seed)
     noise = torch.randn(len(conditions.grid), recipe.model.noise_dim, generator=random).to(device)

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 
 from gancli.config import ModelRecipe, Recipe, TrainSection, dump_recipe, load_recipe
-from gancli.data.loader import BatchSource, batches
+from gancli.data.loader import BatchSource, Rank, batches
 from gancli.data.shards import Dataset, Split
 from gancli.engine import distributed
 from gancli.engine.checkpoint import RunFolder, load_tensors, read_checkpoint, refuse_changes
@@ -73,8 +73,7 @@ class Share(TypedDict):
 
     batch: int
     seed: int
-    rank: int
-    world: int
+    rank: Rank
 
 
 def share_of(recipe: Recipe) -> Share:
@@ -82,8 +81,7 @@ def share_of(recipe: Recipe) -> Share:
     return {
         "batch": recipe.loader.batch,
         "seed": recipe.train.seed,
-        "rank": distributed.rank(),
-        "world": distributed.world(),
+        "rank": Rank(distributed.rank(), distributed.world()),
     }
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gancli.build import build_stackgan, stackgan_arguments
 from gancli.config import StackGANRecipe
-from gancli.data.loader import BatchSource
+from gancli.data.loader import BatchSource, Sentences
 from gancli.data.shards import Dataset
 from gancli.encoders.sentence import SentenceEncoder, load_sentence_encoder
 from gancli.engine.checkpoint import RunFolder, seed_everything
@@ -60,9 +60,7 @@ def train_stackgan(
         sizes=[recipe.model.size],
         **share_of(recipe),
         words=0,
-        sentences=text.train,
-        averaged=recipe.loader.averaged,
-        wrong=recipe.loader.wrong_pair,
+        sentences=Sentences(text.train, recipe.loader.averaged, recipe.loader.wrong_pair),
     )
     conditions = GridConditions.choose(text.grid, model.generator, first, recipe.train.seed)
 

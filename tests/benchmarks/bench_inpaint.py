@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from gancli.data.hole_settings import HoleSettings
 from gancli.data.holes import central_hole
 from gancli.data.text import Vocabulary
 from gancli.encoders.damsm import TextEncoder
@@ -29,7 +30,9 @@ def bench_inpaint(repeats: int = 20) -> dict[str, float]:
     """Best and median seconds of an image, and the GFLOP/s reached."""
     torch.manual_seed(0)
     vocabulary = Vocabulary.build(CAPTION.split())
-    inpainter = Inpainter(Generator(), TextEncoder(len(vocabulary)), vocabulary, 16, {}, "", Path())
+    inpainter = Inpainter(
+        Generator(), TextEncoder(len(vocabulary)), vocabulary, 16, HoleSettings("center", 0.5), {}, "", Path()
+    )
     size = inpainter.size
     images = torch.rand(1, 3, size, size) * 2 - 1
     holes = torch.from_numpy(central_hole(size))[None, None].float()

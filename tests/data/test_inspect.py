@@ -11,6 +11,7 @@ import pytest
 
 from gancli.data.inspect import contact_sheet, describe
 from gancli.data.shards import Dataset
+from gancli.data.verify import verify
 from gancli.errors import DataError, UsageError
 
 
@@ -37,6 +38,14 @@ def test_contact_sheet(tiny_dataset: Path) -> None:
     assert np.array_equal(pixels[top : top + first.shape[0], left : left + first.shape[1]], first)
     below = pixels[6 + 64 : 6 + 64 + 30, 6 : 6 + 64]
     assert (below < 200).any()  # text
+
+
+def test_a_path_of_either_type_is_welcome(tiny_dataset: Path) -> None:
+    dataset = Dataset.open(tiny_dataset)
+    sheets = [contact_sheet(each, images=2, tile=32) for each in (dataset, tiny_dataset, str(tiny_dataset))]
+    assert len({sheet.tobytes() for sheet in sheets}) == 1
+    assert describe(str(tiny_dataset)) == describe(tiny_dataset) == describe(dataset)
+    assert verify(str(tiny_dataset)) == verify(tiny_dataset) == []
 
 
 def test_contact_sheet_of_fewer_images_than_asked(tiny_dataset: Path) -> None:

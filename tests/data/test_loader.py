@@ -14,7 +14,7 @@ from PIL import Image
 from torch.utils.data import Dataset as TorchDataset
 
 from gancli.data.holes import Holes
-from gancli.data.loader import Batch, BatchSource, batches, evaluation_batches, pyramid
+from gancli.data.loader import Batch, BatchSource, Rank, Sentences, batches, evaluation_batches, pyramid
 from gancli.data.preparation.prepare import prepare
 from gancli.data.shards import Dataset, Split
 from gancli.data.sources import cub
@@ -81,7 +81,7 @@ def test_incomplete_batch_is_left_out(split: Split) -> None:
 def test_ranks_together_see_what_one_process_sees(split: Split) -> None:
     for step in range(4):
         alone = source(split, batch=6)[step]
-        parts = [source(split, batch=2, rank=rank, world=3)[step] for rank in range(3)]
+        parts = [source(split, batch=2, rank=Rank(rank, 3))[step] for rank in range(3)]
         for level, image in enumerate(alone.images):
             assert torch.equal(torch.cat([part.images[level] for part in parts]), image)
         assert torch.equal(torch.cat([part.tokens for part in parts]), alone.tokens)
@@ -193,14 +193,6 @@ def test_loading_leaves_the_global_random_state_alone(split: Split) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_without_augmentation_the_window_is_in_the_centre(split: Split) -> None:
-    batch = source(split, sizes=(32,), augment=False)[0]
-    for image, index in zip(batch.images[0], batch.indices.tolist(), strict=True):
-        height, width = split.shape(index)
-        window = split.crop(index, (height - 32) // 2, (width - 32) // 2, 32)
-        assert np.array_equal(to_bytes(image), window)
-
-
 def test_evaluation_takes_every_image_once_in_order(split: Split) -> None:
     made = list(evaluation_batches(split, sizes=(16, 32), batch=5, words=4))
     assert [len(batch) for batch in made] == [5, 5, 2]
@@ -229,7 +221,7 @@ def test_too_few_images(split: Split) -> None:
         source(split, batch=13)
     assert "loader.batch to 12" in str(caught.value.hint)
     with pytest.raises(DataError, match="takes 5 on each of 3 processes") as caught:
-        source(split, batch=5, world=3)
+        source(split, batch=5, rank=Rank(0, 3))
     assert "loader.batch to 4" in str(caught.value.hint)
 
 
@@ -261,7 +253,7 @@ class Vectors:
 
 
 def test_sentence_vectors_belong_to_their_images_and_are_averaged(split: Split) -> None:
-    batch = source(split, sentences=Vectors(), averaged=2, words=0)[0]
+    batch = source(split, sentences=Sentences(Vectors(), averaged=2), words=0)[0]
     assert batch.sentences is not None
     assert batch.sentences.dtype == torch.float32
     assert batch.sentences[:, 1].tolist() == batch.indices.tolist()
@@ -271,7 +263,7 @@ def test_sentence_vectors_belong_to_their_images_and_are_averaged(split: Split) 
 
 @pytest.mark.parametrize("wrong", ["image", "text"])
 def test_wrong_pairs_are_of_other_classes_and_a_function_of_seed_and_step(split: Split, wrong: str) -> None:
-    options: dict[str, object] = {"sentences": Vectors(), "wrong": wrong, "sizes": (8,), "words": 0}
+    options: dict[str, object] = {"sentences": Sentences(Vectors(), wrong=wrong), "sizes": (8,), "words": 0}
     batches_ = [source(split, **options)[step] for step in range(20)]
     again = source(split, **options)
     for step in (19, 3):
@@ -295,7 +287,7 @@ def test_wrong_pairs_are_of_other_classes_and_a_function_of_seed_and_step(split:
 
 def test_wrong_images_have_windows_of_their_own(split: Split) -> None:
     plain = source(split, sizes=(32,))
-    mixed = source(split, sizes=(32,), wrong="image")
+    mixed = source(split, sizes=(32,), sentences=Sentences(Vectors(), wrong="image"))
     for step in range(3):
         assert torch.equal(plain[step].images[0], mixed[step].images[0]), "the real pairs stay what they were"
         assert not torch.equal(mixed[step].images[0], mixed[step].wrong_images[0])
@@ -306,13 +298,13 @@ def test_a_single_class_has_no_wrong_pairs(
 ) -> None:
     monkeypatch.setattr(Split, "class_ids", np.zeros(len(split), np.int64))
     with pytest.raises(DataError, match="one class"):
-        source(split, wrong="image")
+        source(split, sentences=Sentences(Vectors(), wrong="image"))
 
 
 def test_two_processes_draw_the_wrong_pairs_of_one(split: Split) -> None:
-    options: dict[str, object] = {"sentences": Vectors(), "wrong": "text", "words": 0}
+    options: dict[str, object] = {"sentences": Sentences(Vectors(), wrong="text"), "words": 0}
     whole = source(split, batch=4, **options)[1]
-    halves = [source(split, batch=2, rank=rank, world=2, **options)[1] for rank in (0, 1)]
+    halves = [source(split, batch=2, rank=Rank(rank, 2), **options)[1] for rank in (0, 1)]
     assert whole.wrong_sentences is not None
     assert torch.equal(torch.cat([half.wrong_sentences for half in halves]), whole.wrong_sentences)  # type: ignore[misc]
     assert torch.equal(torch.cat([half.sentences for half in halves]), whole.sentences)  # type: ignore[misc,arg-type]
@@ -349,7 +341,7 @@ def test_holes_are_a_function_of_the_step(split: Split) -> None:
 
 def test_two_processes_cut_the_holes_of_one(split: Split) -> None:
     whole = source(split, holes=Holes("irregular"))[1].holes
-    parts = [source(split, holes=Holes("irregular"), batch=2, rank=rank, world=2)[1].holes for rank in (0, 1)]
+    parts = [source(split, holes=Holes("irregular"), batch=2, rank=Rank(rank, 2))[1].holes for rank in (0, 1)]
     assert torch.equal(whole, torch.cat(parts))  # type: ignore[arg-type]
 
 

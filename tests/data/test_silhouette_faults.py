@@ -12,7 +12,7 @@ from PIL import Image
 
 from gancli.data.images import load_image
 from gancli.data.inspect import contact_sheet, describe
-from gancli.data.loader import BatchSource, evaluation_batches, silhouette_pyramid
+from gancli.data.loader import BatchSource, Rank, evaluation_batches, silhouette_pyramid
 from gancli.data.preparation.plan import make_plan, read_mask_list
 from gancli.data.preparation.prepare import PrepareReport, prepare
 from gancli.data.shards import Dataset, Split
@@ -212,8 +212,7 @@ def test_wrong_attributes_always_differ(split: Split) -> None:
             seed=0,
             silhouette_sizes=(16,),
             attributes=attributes,
-            rank=rank,
-            world=2,
+            rank=Rank(rank, 2),
         )[3].wrong_attributes
         for rank in (0, 1)
     ]

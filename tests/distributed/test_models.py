@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gancli.config import ModelRecipe, load_recipe
-from gancli.data.loader import Batch, BatchSource
+from gancli.data.loader import Batch, BatchSource, Rank
 from gancli.data.shards import Dataset
 from gancli.encoders import embeddings
 from gancli.encoders.sentence import load_sentence_encoder
@@ -377,7 +377,7 @@ def test_a_split_too_small_for_both_is_refused_before_anything_is_made(
 def test_no_process_has_more_steps_or_a_shorter_batch(tiny_dataset: Path) -> None:
     split = Dataset.open(tiny_dataset).split("train")
     sources = [
-        BatchSource(split, sizes=[8], batch=2, words=4, seed=1, rank=rank, world=5) for rank in range(5)
+        BatchSource(split, sizes=[8], batch=2, words=4, seed=1, rank=Rank(rank, 5)) for rank in range(5)
     ]
     assert [len(source) for source in sources] == [1] * 5  # of 12 images two are left out
     for step in range(3):
