@@ -1,36 +1,34 @@
-"""`inpaint_split`: holes cut into the images of a split and filled again, into a samples folder for `gancli score`.
+"""Holes cut into the images of a dataset split and filled again, as a samples folder for `gancli score`.
 
-The folder is that of `gancli sample`: one image for each image of the split, named in `samples.csv` with its first
-caption and with the PNG of its hole.
+The folder is that of `gancli sample`, with one image for each image of the split. `samples.csv` names each with its
+first caption and the PNG of its hole.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from PIL import Image
 
+from gancli.data.hole_settings import HoleSettings
 from gancli.data.holes import Hole, Holes, holes_from_folder
 from gancli.data.loader import evaluation_batches
-from gancli.data.shards import Dataset
+from gancli.data.shards import Dataset, Split
 from gancli.errors import DataError, UsageError
 from gancli.figures import to_uint8
 from gancli.inference.csfgan import Inpainter, load_inpainter
-from gancli.inpainting.inpaint import (
-    CENTER,
-    InpaintReport,
-    Progress,
-    check_attention,
-    check_numbers,
-    fill,
-    save_attention,
-)
-from gancli.sampling.requests import captions_hash, file_names, in_turn
+from gancli.inpainting.filling import CENTER, InpaintReport, check_attention, fill, save_attention
+from gancli.inpainting.match_files import check_least
+from gancli.progress import Progress, reporting
+from gancli.sampling.requests import Request, captions_hash, file_names, in_turn
 from gancli.sampling.samples_folder import GeneratedImage, Sampling, write_samples
 from gancli.sampling.samples_writer import open_folder, save_image, save_pixels
 from gancli.version import __version__
@@ -38,78 +36,115 @@ from gancli.version import __version__
 HoleRule = Literal["center", "irregular", "mix"]
 
 HOLES, ATTENTION = "holes", "attention"  # folders beside the images
-_RATIO = (0.1, 0.5)  # share of the image that irregular holes cover unless said otherwise
+_RATIO = (0.1, 0.5)  # default share of the image that irregular holes cover
+
+
+@dataclass(frozen=True)
+class SplitHoles:
+    """Holes to cut into the images of a split.
+
+    Attributes:
+        rule: "center", "irregular" or "mix". None cuts central holes.
+        center: Side of the central hole as a share of the image's side. None takes that of the model's training, if it
+            was trained with central holes, else `CENTER`.
+        ratio: Smallest and largest share of the image that irregular holes cover. None takes 0.1 and 0.5.
+        folder: Folder of mask files of any size, in place of a rule. Each image gets one of them at random.
+        inverted: True where black is the hole in the mask files.
+        seed: Seed of holes that are random. An image has the same hole in every call with one seed.
+    """
+
+    rule: HoleRule | None = None
+    center: float | None = None
+    ratio: tuple[float, float] | None = None
+    folder: str | Path | None = None
+    inverted: bool = False
+    seed: int = 0
+
+    def choose(self, trained: HoleSettings) -> Holes:
+        """Return the holes for a model that was trained with others or the same.
+
+        Raises:
+            UsageError: Fields contradict each other, or a number is out of its range.
+            DataError: The folder of mask files is missing or empty.
+        """
+        check_least(hole_seed=(self.seed, 0))
+        if self.folder is not None:
+            if (self.rule, self.center, self.ratio) != (None, None, None):
+                raise UsageError(
+                    "holes come either from a folder of mask files or are cut by a rule, not both",
+                    "Leave out --mask, or --hole, --center and --hole-ratio.",
+                )
+            return holes_from_folder(self.folder, inverted=self.inverted)
+        if self.inverted:
+            raise UsageError("there are no masks to invert", "Name a folder of mask files with --mask.")
+        rule = self.rule or "center"
+        if rule not in get_args(HoleRule):
+            raise UsageError(
+                f"{rule!r} is not a kind of hole", "There are center, irregular, mix; and --mask DIR."
+            )
+        if self.center is not None and rule == "irregular":
+            raise UsageError(
+                "irregular holes have no central share", "Leave out --center, or say --hole mix."
+            )
+        if self.ratio is not None and rule == "center":
+            raise UsageError(
+                "a central hole has one size, which --center gives",
+                "Say --hole irregular for a range of sizes.",
+            )
+        center = self.center if self.center is not None else trained.central_share or CENTER
+        return Holes(rule, center, *(self.ratio or _RATIO))
 
 
 def inpaint_split(
-    model: Path,
-    data: Path,
+    model: str | Path,
+    data: str | Path,
     *,
-    out: Path,
+    out: str | Path,
     split: str = "test",
     n: int | None = None,
-    hole: HoleRule | None = None,
-    center: float | None = None,
-    hole_ratio: tuple[float, float] | None = None,
-    masks: Path | None = None,
-    invert_mask: bool = False,
-    hole_seed: int = 0,
+    holes: SplitHoles | HoleRule = "center",
     attention: bool = False,
     seed: int = 0,
     batch: int = 8,
     device: str | torch.device = "cpu",
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool = True,
 ) -> InpaintReport:
-    """Fills a hole in every image of a split: its centre window at the model's side, with its first caption.
+    """Fill a hole in every image of a split: in its centre window at the model's side, with its first caption.
 
     Args:
-        model: A model folder of CSF-GAN, or a run folder with one.
-        data: A prepared dataset.
-        out: Folder for images, `samples.csv`, `sampling.json` and `holes/`. Made if need be. The same call again
-            continues where an interrupted one stopped.
-        split: Of the dataset.
-        n: Only the first images; None: all.
-        hole: "center", "irregular" or "mix"; None: "center".
-        center: Side of the central hole over the image's; None: that of the model's training, if it had one, else
-            `CENTER`.
-        hole_ratio: Share of the image that irregular holes cover, from and to; None: 0.1 to 0.5.
-        masks: A folder of masks, white in the hole, of any size: each image gets one of them by chance.
-        invert_mask: Black is the hole in these.
-        hole_seed: Of irregular holes and of that choice. An image has the same hole in every call of one seed.
-        attention: For each image a figure of the words that count most in its hole, and the raw maps, in
-            `attention/`.
-        seed: Of the noise.
-        batch: Images at a time; it does not change them.
-        device: Where to run.
+        model: Model folder, run folder or checkpoint of CSF-GAN, or "latest".
+        data: Dataset folder.
+        out: Folder to write: images, `samples.csv`, `sampling.json` and `holes/`. The same call continues what an
+            interrupted one left there.
+        split: Name of the split.
+        n: Number of images to fill, from the first on. None fills all.
+        holes: Holes to cut: a `SplitHoles`, or only its rule ("center", "irregular", "mix").
+        attention: Write a figure of the words that weigh most in the hole, and the raw maps, to `attention/`.
+        seed: Seed of the noise.
+        batch: Images at a time, which does not change them.
+        device: Device to run on.
         overwrite: Replace what an earlier call wrote to `out`.
-        progress: Called after each batch.
+        progress: Callback for the number of images done and in all. True shows a bar where a person watches.
 
     Raises:
-        UsageError: What is asked for does not go together; `out` holds something else.
-        DataError: Model, dataset or masks are missing or broken or do not fit, or no word of a caption is known.
-        RunError: The system refuses to write; what was finished before is kept.
+        UsageError: Arguments contradict each other, or `out` holds something else.
+        DataError: Model, dataset or mask files are missing, broken or do not fit, or no word of a caption is known.
+        RunError: The system refuses to write. Results finished before are kept.
     """
     started = time.perf_counter()
-    check_numbers(n=(n, 1), hole_seed=(hole_seed, 0), seed=(seed, 0), batch=(batch, 1))
-    inpainter = load_inpainter(Path(model), device)
+    out = Path(out)
+    check_least(n=(n, 1), seed=(seed, 0), batch=(batch, 1))
+    asked = holes if isinstance(holes, SplitHoles) else SplitHoles(holes)
+    inpainter = load_inpainter(model, device)
     if attention:
         check_attention(inpainter)
-    holes = choose_holes(inpainter, hole, center, hole_ratio, masks, invert_mask)
-    dataset = Dataset.open(data)
-    opened = dataset.split(split)
-    if len(opened) == 0:
-        raise DataError(f"{data}: the split {split!r} is empty")
-    side = inpainter.size
-    if side > dataset.image_size:
-        raise DataError(
-            f"{data}: was prepared at {dataset.image_size} pixels, {model} fills images of {side}",
-            f"Prepare the data with --image-size {side}.",
-        )
+    cut = asked.choose(inpainter.holes)
+    dataset, opened = _open_split(data, split, inpainter)
     requests = in_turn(opened, np.arange(len(opened))[:n], 1)
     warnings = inpainter.check([request.caption for request in requests])
     trained = inpainter.holes.central_share
-    if trained is not None and holes.settings != inpainter.holes:
+    if trained is not None and cut.settings != inpainter.holes:
         warnings.append(
             f"{model}: was trained with one hole, center {trained:g}, and fills others badly; train with "
             "holes.kind=irregular or mix for holes of other shapes"
@@ -126,62 +161,23 @@ def inpaint_split(
         variants=1,
         seed=seed,
         words=inpainter.words,
-        stages=(side,),
+        stages=(inpainter.size,),
         captions_sha256=captions_hash(requests),
         figures=(ATTENTION,) if attention else (),
         gancli_version=__version__,
-        holes=holes.settings,
-        hole_seed=None if holes.kind == "center" else hole_seed,
+        holes=cut.settings,
+        hole_seed=None if cut.kind == "center" else asked.seed,
     )
     open_folder(out, sampling, overwrite)
-    files = file_names(requests)
-    for name in (HOLES, *sampling.figures):
-        (out / name).mkdir(exist_ok=True)
-
-    def written(file: str) -> list[Path]:
-        every = [out / file, out / HOLES / file]
-        return [*every, *_attention_files(out, file)] if attention else every
-
-    todo = [number for number, file in enumerate(files) if not all(path.is_file() for path in written(file))]
-    batches = evaluation_batches(
-        opened,
-        sizes=[side],
-        batch=batch,
-        words=1,
-        images=np.array(todo, np.int64),
-        holes=holes,
-        seed=hole_seed,
-    )
-    model_seconds, done = 0.0, len(files) - len(todo)
-    with ThreadPoolExecutor() as pool:
-        for real in batches:
-            assert real.holes is not None  # asked for
-            numbers = real.indices.tolist()  # places in the split: it is taken from its first image on
-            squares, cut = to_uint8(real.images[0]), real.holes[:, 0].numpy() > 0.5
-            filled = fill(inpainter, squares, cut, [requests[number] for number in numbers], seed)
-            model_seconds += filled.seconds
-            if attention:
-                for row, number in enumerate(numbers):
-                    paths = _attention_files(out, files[number])
-                    save_attention(inpainter, filled, row, cut[row], requests[number].caption, paths)
-            names = [files[number] for number in numbers]
-            list(pool.map(_save_hole, cut, (out / HOLES / name for name in names)))
-            list(pool.map(save_pixels, filled.squares, (out / name for name in names)))
-            done += len(numbers)
-            if progress is not None:
-                progress(done, len(files))
-    rows = [
-        GeneratedImage(
-            file, request.caption, request.key, request.class_id, seed, 0, side, hole=f"{HOLES}/{file}"
-        )
-        for file, request in zip(files, requests, strict=True)
-    ]
-    write_samples(out, rows)
+    filler = _SplitFiller(inpainter, opened, cut, asked.seed, requests, out, attention)
+    with reporting(progress, "filling", "images") as report:
+        made, model_seconds = filler.fill(seed, batch, report)
+    filler.write_table(seed)
     return InpaintReport(
         out,
-        tuple(out / file for file in files),
-        tuple(_attention_files(out, file)[0] for file in files) if attention else (),
-        len(todo),
+        tuple(out / file for file in filler.files),
+        tuple(filler.attention_files(file)[0] for file in filler.files) if attention else (),
+        made,
         model_seconds,
         time.perf_counter() - started,
         tuple(warnings),
@@ -190,48 +186,111 @@ def inpaint_split(
     )
 
 
-def choose_holes(
-    inpainter: Inpainter,
-    hole: HoleRule | None,
-    center: float | None,
-    ratio: tuple[float, float] | None,
-    masks: Path | None,
-    inverted: bool,
-) -> Holes:
-    """The holes that are asked for; by default those that the model was trained with, if these are central.
+def _open_split(data: str | Path, name: str, inpainter: Inpainter) -> tuple[Dataset, Split]:
+    """Open a split whose images are large enough for a model."""
+    dataset = Dataset.open(data)
+    split = dataset.split(name)
+    if len(split) == 0:
+        raise DataError(f"{data}: the split {name!r} is empty")
+    if inpainter.size > dataset.image_size:
+        raise DataError(
+            f"{data}: was prepared at {dataset.image_size} pixels, {inpainter.folder} fills images of {inpainter.size}",
+            f"Prepare the data with --image-size {inpainter.size}.",
+        )
+    return dataset, split
 
-    Raises:
-        UsageError: What is asked for does not go together, or a number is out of its range.
-        DataError: The folder of masks is missing or empty.
+
+@dataclass(frozen=True)
+class _SplitFiller:
+    """Filling of the images of a split by one model.
+
+    Attributes:
+        inpainter: Model.
+        split: Split of the images.
+        holes: Holes to cut.
+        hole_seed: Seed of the holes.
+        requests: Captions of the images, from the first image of the split on.
+        out: Folder to write.
+        attention: Write attention figures and maps.
     """
-    if masks is not None:
-        if (hole, center, ratio) != (None, None, None):
-            raise UsageError(
-                "holes come either from a folder of masks or are cut by a rule, not both",
-                "Leave out --mask, or --hole, --center and --hole-ratio.",
+
+    inpainter: Inpainter
+    split: Split
+    holes: Holes
+    hole_seed: int
+    requests: Sequence[Request]
+    out: Path
+    attention: bool
+
+    @cached_property
+    def files(self) -> Sequence[str]:
+        """Names of the image files."""
+        return file_names(self.requests)
+
+    def attention_files(self, file: str) -> tuple[Path, Path]:
+        """Return the files of the attention figure and of the raw maps of an image."""
+        figure = self.out / ATTENTION / file
+        return figure, figure.with_suffix(".npz")
+
+    def fill(self, seed: int, batch: int, report: Progress | None) -> tuple[int, float]:
+        """Fill the images that are not there yet.
+
+        Returns:
+            The number of images filled, and the seconds spent in the model.
+        """
+        for name in (HOLES, ATTENTION) if self.attention else (HOLES,):
+            (self.out / name).mkdir(exist_ok=True)
+        todo = [number for number, file in enumerate(self.files) if not self._written(file)]
+        batches = evaluation_batches(
+            self.split,
+            sizes=[self.inpainter.size],
+            batch=batch,
+            words=1,
+            images=np.array(todo, np.int64),
+            holes=self.holes,
+            seed=self.hole_seed,
+        )
+        seconds, done = 0.0, len(self.files) - len(todo)
+        with ThreadPoolExecutor() as pool:
+            for real in batches:
+                assert real.holes is not None  # asked for
+                numbers = real.indices.tolist()  # also those of requests, which start at the first image
+                cut = real.holes[:, 0].numpy() > 0.5
+                requests = [self.requests[number] for number in numbers]
+                filled = fill(self.inpainter, to_uint8(real.images[0]), cut, requests, seed)
+                seconds += filled.seconds
+                names = [self.files[number] for number in numbers]
+                if self.attention:
+                    for row, (request, name) in enumerate(zip(requests, names, strict=True)):
+                        files = self.attention_files(name)
+                        save_attention(self.inpainter, filled, row, cut[row], request.caption, files)
+                list(pool.map(_save_hole, cut, (self.out / HOLES / name for name in names)))
+                list(pool.map(save_pixels, filled.squares, (self.out / name for name in names)))
+                done += len(numbers)
+                if report is not None:
+                    report(done, len(self.files))
+        return len(todo), seconds
+
+    def write_table(self, seed: int) -> None:
+        """Write samples.csv, which makes the folder a finished one."""
+        rows = [
+            GeneratedImage(
+                file,
+                request.caption,
+                request.key,
+                request.class_id,
+                seed,
+                0,
+                self.inpainter.size,
+                hole=f"{HOLES}/{file}",
             )
-        return holes_from_folder(masks, inverted=inverted)
-    if inverted:
-        raise UsageError("there are no masks to invert", "Name a folder of masks with --mask.")
-    kind = hole or "center"
-    if kind not in ("center", "irregular", "mix"):
-        raise UsageError(
-            f"{kind!r} is not a kind of hole", "There are center, irregular, mix; and --mask DIR."
-        )
-    if center is not None and kind == "irregular":
-        raise UsageError("irregular holes have no central share", "Leave out --center, or say --hole mix.")
-    if ratio is not None and kind == "center":
-        raise UsageError(
-            "a central hole has one size, which --center gives", "Say --hole irregular for a range of sizes."
-        )
-    least, most = ratio or _RATIO
-    share = center if center is not None else inpainter.holes.central_share or CENTER
-    return Holes(kind, share, least, most)
+            for file, request in zip(self.files, self.requests, strict=True)
+        ]
+        write_samples(self.out, rows)
 
-
-def _attention_files(out: Path, file: str) -> tuple[Path, Path]:
-    path = out / ATTENTION / file
-    return path, path.with_suffix(".npz")
+    def _written(self, file: str) -> bool:
+        attention = self.attention_files(file) if self.attention else ()
+        return all(path.is_file() for path in (self.out / file, self.out / HOLES / file, *attention))
 
 
 def _save_hole(hole: Hole, path: Path) -> None:

@@ -1,12 +1,13 @@
-"""Which image is filled in which hole, with which caption, into which file: found and checked before all else."""
+"""Images, mask files, captions and results of a call, matched and checked before anything is filled."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Literal, get_args
 
 from gancli.data.holes import (
     Hole,
@@ -20,24 +21,62 @@ from gancli.data.holes import (
 )
 from gancli.data.sources.image_folder import captions_of, list_images
 from gancli.errors import DataError, UsageError
-from gancli.inpainting.photo import FORMATS, check_format, read_header
+from gancli.inpainting.photo import FORMATS, Header, check_format, read_header
 
-_LISTED = 10  # of a list of files
+Existing = Literal["refuse", "skip", "overwrite"]  # treatment of results that are there already
+
+_LISTED = 10  # files or problems that a message names
 _HINT = (
-    "A mask has its image's name, or that with _mask or -mask behind it, whatever both end in; "
-    "or one mask file is for all images."
+    "A mask file has its image's name, also with _mask or -mask behind it, and any ending. "
+    "Or one mask file is for all images."
 )
 
 
 @dataclass(frozen=True)
-class Task:
-    """An image to be filled.
+class MaskFile:
+    """Mask file or folder of mask files, and how holes are made of them.
 
     Attributes:
-        image: Its file.
-        mask: File of its hole.
-        key: What its noise is drawn from, beside seed and caption: its path below its folder, without ending.
-        caption: What is to be in the hole.
+        path: Mask file or folder.
+        inverted: True where black is the hole.
+        dilate: Pixels to grow the holes by.
+        feather: Pixels outside the holes to blend over, which then change. 0 changes nothing outside the holes.
+
+    Raises:
+        UsageError: A number is negative.
+    """
+
+    path: str | Path
+    inverted: bool = False
+    dilate: int = 0
+    feather: int = 0
+
+    def __post_init__(self) -> None:
+        check_least(dilate=(self.dilate, 0), feather=(self.feather, 0))
+
+    def read_hole(self, file: Path) -> Hole:
+        """Read the hole of one of the mask files, and grow it.
+
+        Raises:
+            DataError: The file cannot be read, or its hole is empty or full.
+        """
+        hole = read_hole(file, inverted=self.inverted)
+        check_hole(hole, str(file))
+        if self.dilate:
+            hole = grow_hole(hole, self.dilate)
+            check_hole(hole, f"{file}, grown by {self.dilate} pixels")
+        return hole
+
+
+@dataclass(frozen=True)
+class Task:
+    """An image to fill.
+
+    Attributes:
+        image: Image file.
+        mask: Mask file.
+        key: Path of the image below its folder, without ending. Seed, caption and key determine the noise.
+        caption: Caption for the hole.
         out: File to write.
     """
 
@@ -48,22 +87,41 @@ class Task:
     out: Path
 
 
-def find_tasks(
-    image: Path, mask: Path, texts: Sequence[str] | None, captions: Path | None, out: Path | None
-) -> list[Task]:
-    """Images with masks, captions and names.
-
-    Args:
-        image: An image, or a folder of images.
-        mask: A mask, or for a folder of images a folder of masks; it may be the same folder.
-        texts: For a folder at most one, which then is that of all images; None where no captions are needed.
-        captions: For a folder: where captions are, as `gancli.data.sources.image_folder.read` takes it.
-        out: File, or folder for images of a folder; None: a name of its own in the working folder.
+def check_least(**numbers: tuple[int | None, int]) -> None:
+    """Refuse numbers below the least value that is given with each.
 
     Raises:
-        UsageError: What is named does not go together.
-        DataError: A file is missing, or an image has no mask or caption, or a mask no image; all are listed.
+        UsageError: A number is too small.
     """
+    for name, (number, least) in numbers.items():
+        if number is not None and number < least:
+            raise UsageError(f"{name} has to be at least {least}. Received: {number}")
+
+
+def find_tasks(
+    image: str | Path,
+    mask: str | Path,
+    texts: Sequence[str] | None,
+    captions: str | Path | None,
+    out: str | Path | None,
+) -> list[Task]:
+    """Match images with mask files, captions and results.
+
+    Args:
+        image: Image, or folder of images.
+        mask: Mask file, or for a folder of images also a folder of mask files, which may be the same folder.
+        texts: Texts for the hole. For a folder, at most one, which is used for all images. None needs no captions.
+        captions: Captions for a folder, as `gancli.data.sources.image_folder.read` takes them.
+        out: Result, or folder of results for a folder of images. None takes a name in the working folder.
+
+    Raises:
+        UsageError: Arguments contradict each other.
+        DataError: A file is missing, an image has no mask file or caption, or a mask file has no image. All of them
+            are listed.
+    """
+    image, mask = Path(image), Path(mask)
+    captions = None if captions is None else Path(captions)
+    out = None if out is None else Path(out)
     for path in (image, mask):
         if not path.exists():
             raise DataError(f"{path}: no such file or folder", "Check the path.")
@@ -79,9 +137,9 @@ def find_tasks(
 def _of_file(
     image: Path, mask: Path, texts: Sequence[str] | None, captions: Path | None, out: Path | None
 ) -> list[Task]:
-    """One image, with one text or several."""
+    """Return the tasks of one image, one for each text."""
     if mask.is_dir():
-        raise UsageError(f"{mask}: is a folder, and {image} one image", "Name the image's mask.")
+        raise UsageError(f"{mask}: is a folder, and {image} one image", "Name the image's mask file.")
     if captions is not None:
         raise UsageError(
             "files of captions are for folders of images", 'For one image say --text "a small red bird".'
@@ -101,15 +159,15 @@ def _of_file(
 def _of_folder(
     folder: Path, mask: Path, texts: Sequence[str] | None, captions: Path | None, out: Path
 ) -> list[Task]:
-    """All images of a folder, in the order of their names."""
+    """Return the tasks of a folder, in the order of the images' names."""
     if texts and len(texts) > 1:
         raise UsageError("several texts are for one image", "Say one text for all images of a folder.")
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is a file", "Name a folder for the images.")
-    # Results and masks may lie in a folder below the images, and are none of them
+    # Results and mask files may lie in a folder below the images
     images = _outside(folder, list_images(folder), (out, mask))
-    masks, problems = _masks_of(folder, images, mask, out)
-    images = sorted(masks)
+    mask_files, problems = _mask_files_of(folder, images, mask, out)
+    images = sorted(mask_files)
     named: dict[PurePosixPath, list[str]] = {}
     if texts:
         named = {path: [texts[0].strip()] for path in images}
@@ -123,11 +181,11 @@ def _of_folder(
         problems += [f"{path}: {reason}" for path, reason in sorted(missing.items())]
     refuse(f"{folder} and {mask}", problems, _HINT)
     if not images:
-        raise DataError(f"{folder}: no image to fill in it, only masks and results", _HINT)
+        raise DataError(f"{folder}: no image to fill in it, only mask files and results", _HINT)
     return [
         Task(
             folder / path,
-            masks[path],
+            mask_files[path],
             path.with_suffix("").as_posix(),
             named[path][0] if named else "",
             out / path,
@@ -139,7 +197,7 @@ def _of_folder(
 def _outside(
     folder: Path, paths: Iterable[PurePosixPath], others: Iterable[Path]
 ) -> Collection[PurePosixPath]:
-    """The paths below a folder that are not below another folder in it."""
+    """Return the paths below a folder that are not below another folder in it."""
     inner = [
         PurePosixPath(other.resolve().relative_to(folder.resolve()).as_posix())
         for other in others
@@ -148,18 +206,18 @@ def _outside(
     return [path for path in paths if not any(path.is_relative_to(other) for other in inner)]
 
 
-def _masks_of(
+def _mask_files_of(
     folder: Path, images: Collection[PurePosixPath], mask: Path, out: Path
 ) -> tuple[dict[PurePosixPath, Path], list[str]]:
-    """The mask of each image, and which images and masks have no or no single partner."""
+    """Return the mask file of each image, and one line for each image and mask file without a single partner."""
     if mask.is_file():
         return dict.fromkeys((path for path in images if not mask.samefile(folder / path)), mask), []
     if mask.samefile(folder):
-        masks: Collection[PurePosixPath] = {path for path in images if unmarked(path) != image_name(path)}
-        images = [path for path in images if path not in masks]
+        files: Collection[PurePosixPath] = {path for path in images if unmarked(path) != image_name(path)}
+        images = [path for path in images if path not in files]
     else:
-        masks = _outside(mask, list_images(mask), (out,))
-    by_image, names = hole_files_by_image(masks), {image_name(path) for path in images}
+        files = _outside(mask, list_images(mask), (out,))
+    by_image, names = hole_files_by_image(files), {image_name(path) for path in images}
     found: dict[PurePosixPath, Path] = {}
     problems = []
     for path in sorted(images):
@@ -170,18 +228,18 @@ def _masks_of(
             problems.append(f"{path}: has several masks, {', '.join(map(str, fitting))}")
         else:
             problems.append(f"{path}: has no mask")
-    unused = sorted(path for path in masks if not {image_name(path), unmarked(path)} & names)
+    unused = sorted(path for path in files if not {image_name(path), unmarked(path)} & names)
     problems += [f"{path}: is a mask without image" for path in unused]
     return found, problems
 
 
 def beside(path: Path, name: str, suffix: str | None = None) -> Path:
-    """A file beside another whose name goes on: out.png and "texts" give out-texts.png."""
+    """Return a file with a longer name: out.png and "texts" give out-texts.png."""
     return path.with_name(f"{path.stem}-{name}{path.suffix if suffix is None else suffix}")
 
 
 def refuse(what: str, problems: Sequence[str], hint: str | None) -> None:
-    """Raises DataError where there are problems, with one a line."""
+    """Raise DataError if there are problems, with one per line."""
     if len(problems) == 1:
         raise DataError(problems[0], hint)
     if problems:
@@ -191,30 +249,24 @@ def refuse(what: str, problems: Sequence[str], hint: str | None) -> None:
 
 
 def some(files: Sequence[object]) -> str:
-    """The first few files of a list, and how many more there are."""
+    """Return the first few files of a list, and how many more there are."""
     more = f" and {len(files) - _LISTED:,} more" if len(files) > _LISTED else ""
     return ", ".join(map(str, files[:_LISTED])) + more
 
 
-# --- checks -----------------------------------------------------------------------------------------------------
-
-
-def to_do(
-    files: Sequence[Sequence[Path]], inputs: Collection[Path], *, skip_existing: bool, overwrite: bool
-) -> list[int]:
-    """Which results are still to be written.
+def to_do(files: Sequence[Sequence[Path]], inputs: Collection[Path], existing: Existing) -> list[int]:
+    """Return the numbers of the results that are still to be written.
 
     Args:
-        files: Of each result, all that is written for it.
-        inputs: What is read.
-        skip_existing: Leave out those whose files are all there.
-        overwrite: Replace what is there.
+        files: Files that are written for each result.
+        inputs: Files that are read.
+        existing: Treatment of results that are there already: "refuse", "skip" or "overwrite".
 
     Raises:
-        UsageError: Two results have one name, something is there already, or a file is where a folder is needed.
+        UsageError: Two results have the same file, a file is there already, or a file is where a folder is needed.
     """
-    if skip_existing and overwrite:
-        raise UsageError("existing images are either left or replaced", "Say --skip-existing or --overwrite.")
+    if existing not in get_args(Existing):
+        raise UsageError(f"existing has to be one of {', '.join(get_args(Existing))}. Received: {existing!r}")
     every = [file for each in files for file in each]
     if twice := sorted(file for file, count in Counter(every).items() if count > 1):
         raise UsageError(f"several results have one name: {some(twice)}", "Rename an image.")
@@ -222,91 +274,102 @@ def to_do(
         above = next((path for path in (folder, *folder.parents) if path.exists()), folder)
         if above.exists() and not above.is_dir():
             raise UsageError(f"{above}: is a file", "Name a folder for the results.")
-    existing = {file for file in every if file.exists()}
+    there = {file for file in every if file.exists()}
+    if existing != "overwrite":
+        _refuse_replacing(there, inputs, existing)
+    return [n for n, each in enumerate(files) if existing != "skip" or not there.issuperset(each)]
+
+
+def _refuse_replacing(there: Collection[Path], inputs: Collection[Path], existing: Existing) -> None:
+    """Refuse results that are inputs, and unless they are skipped, all that are there already."""
     read = {path.resolve() for path in inputs}
-    own = [file for file in every if file in existing and file.resolve() in read]
-    if own and not overwrite:
+    if own := sorted(file for file in there if file.resolve() in read):
         raise UsageError(
             f"{some(own)}: is read, and would be replaced", "Name another --out, or say --overwrite."
         )
-    if existing and not overwrite and not skip_existing:
+    if there and existing == "refuse":
         raise UsageError(
-            f"{some(sorted(existing))}: there already",
+            f"{some(sorted(there))}: there already",
             "--skip-existing leaves what is there, --overwrite replaces it; or name another --out.",
         )
-    return [n for n, each in enumerate(files) if not (skip_existing and existing.issuperset(each))]
 
 
-def open_hole(mask: Path, inverted: bool, dilate: int) -> Hole:
-    """The hole of a mask file, grown by some pixels.
+@dataclass
+class _Findings:
+    """Findings about mask files and their images."""
 
-    Raises:
-        DataError: It cannot be read, or there is no hole in it, or nothing else.
-    """
-    hole = read_hole(mask, inverted=inverted)
-    check_hole(hole, str(mask))
-    if dilate:
-        hole = grow_hole(hole, dilate)
-        check_hole(hole, f"{mask}, grown by {dilate} pixels")
-    return hole
+    problems: list[DataError] = field(default_factory=list)
+    suspected: list[str] = field(default_factory=list)  # warnings of swapped black and white
+    changes: dict[str, set[Path]] = field(
+        default_factory=lambda: defaultdict(set)
+    )  # images by loss of content
 
 
-def check_inputs(
-    tasks: Sequence[Task], inverted: bool, dilate: int, *, transparent: bool = True
-) -> list[str]:
-    """Looks at every mask and at what every image file says of itself; gives back what to warn of.
+def check_inputs(tasks: Sequence[Task], mask: MaskFile, *, transparent: bool = True) -> list[str]:
+    """Check every mask file, and the header of every image file.
 
     Args:
-        tasks: What is to be done.
-        inverted: Black is the hole in the masks.
-        dilate: Pixels that holes grow by.
-        transparent: Whether transparency is to be kept in the results.
+        tasks: Images to fill.
+        mask: Mask files.
+        transparent: Keep transparency in the results.
+
+    Returns:
+        Warnings.
 
     Raises:
-        DataError: Masks or images cannot be used; all are listed.
+        DataError: Mask files or images cannot be used. All of them are listed.
         UsageError: The format of a result cannot be written, or cannot keep its image's transparency.
     """
     for task in tasks:
         check_format(task.out)
-    by_mask: dict[Path, list[Task]] = defaultdict(list)
+    by_file: dict[Path, dict[Path, Path]] = defaultdict(dict)
     for task in tasks:
-        by_mask[task.mask].append(task)
-    problems: list[tuple[str, str | None]] = []  # message and hint
-    suspected: list[str] = []
-    changes: dict[str, set[Path]] = defaultdict(set)
+        by_file[task.mask][task.image] = task.out
+    found = _Findings()
 
-    def look(mask: Path) -> None:
+    def look(file: Path) -> None:
         try:
-            hole = open_hole(mask, inverted, dilate)
+            hole = mask.read_hole(file)
         except DataError as error:
-            problems.append((str(error), error.hint))
+            found.problems.append(error)
             return
-        if warning := polarity_warning(hole, str(mask)):
-            suspected.append(warning)
-        for image, out in {task.image: task.out for task in by_mask[mask]}.items():
+        if warning := polarity_warning(hole, str(file)):
+            found.suspected.append(warning)
+        for image, out in by_file[file].items():
             try:
-                header = read_header(image)
+                header = _check_image(image, file, hole)
             except DataError as error:
-                problems.append((str(error), error.hint))
+                found.problems.append(error)
                 continue
             check_format(out, transparent=transparent and header.transparent)
-            if (header.height, header.width) != hole.shape:
-                upright = " upright, as its EXIF orientation says" if header.turned else ""
-                sizes = (
-                    f"{image}: has {header.width} x {header.height} pixels{upright}, "
-                    f"its mask {mask} {hole.shape[1]} x {hole.shape[0]}"
-                )
-                problems.append((sizes, "A mask has the size of its image; nothing is resized."))
             if header.change is not None:
-                changes[header.change].add(image)
+                found.changes[header.change].add(image)
 
     with ThreadPoolExecutor() as pool:
-        list(pool.map(look, by_mask))
-    hints = {hint for _, hint in problems}
-    refuse(
-        "what is to be filled", sorted(text for text, _ in problems), hints.pop() if len(hints) == 1 else None
-    )
-    suspected.sort()
+        list(pool.map(look, by_file))
+    hints = {problem.hint for problem in found.problems}
+    problems = sorted(str(problem) for problem in found.problems)
+    refuse("images and mask files", problems, hints.pop() if len(hints) == 1 else None)
+    suspected = sorted(found.suspected)
     if len(suspected) > 1:
         suspected[1:] = [f"{len(suspected) - 1:,} more masks look like that"]
-    return suspected + [f"{some(sorted(images))}: {change}" for change, images in sorted(changes.items())]
+    return suspected + [
+        f"{some(sorted(images))}: {change}" for change, images in sorted(found.changes.items())
+    ]
+
+
+def _check_image(image: Path, file: Path, hole: Hole) -> Header:
+    """Read the header of an image, and compare its size with that of its hole.
+
+    Raises:
+        DataError: The image cannot be read, or has another size.
+    """
+    header = read_header(image)
+    if (header.height, header.width) != hole.shape:
+        upright = " upright, as its EXIF orientation says" if header.turned else ""
+        raise DataError(
+            f"{image}: has {header.width} x {header.height} pixels{upright}, "
+            f"its mask {file} {hole.shape[1]} x {hole.shape[0]}",
+            "A mask has the size of its image; nothing is resized.",
+        )
+    return header

@@ -1,7 +1,7 @@
-"""A photograph in a file: read upright, with all that is to outlive the filling, and written again.
+"""Photographs read from and written to files, with everything that is to outlive the filling.
 
-What a format can keep is kept: grey stays grey, transparency stays, and so do EXIF, colour profile and resolution. Only
-JPEG cannot give the known pixels back as they were.
+Everything that a format can hold is kept: grey, transparency, EXIF, colour profile and resolution. Only JPEG cannot
+give the known pixels back unchanged.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ FORMATS = {
 _TRANSPARENT = ("PNG", "WEBP", "TIFF")  # formats that keep transparency
 _LOSSLESS_TIFF = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate")
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
-# What of EXIF describes the photograph. Lower numbers else say how a file stores its pixels, higher ones are kept but
-# for what is written by other means: IPTC and Photoshop blocks, and the colour profile.
+# EXIF tags that describe the photograph. Other tags up to _STORAGE say how a file stores its pixels and are dropped.
+# Higher ones are kept, except for those written by other means: IPTC and Photoshop blocks, and the colour profile.
 _DESCRIPTIONS = (270, 271, 272, 282, 283, 285, 296, 305, 306, 315, 316)
 _STORAGE = 700
 _ELSEWHERE = (33723, 34377, 34675)
@@ -40,14 +40,14 @@ _ELSEWHERE = (33723, 34377, 34675)
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its image before it is decoded.
+    """Header of an image file, read without decoding the image.
 
     Attributes:
-        width: In pixels, upright.
-        height: Likewise.
-        turned: Whether the stored image lies on its side.
-        transparent: Whether it has an alpha channel or a transparent colour.
-        change: What cannot be kept of it, in a few words; else None.
+        width: Width of the upright image in pixels.
+        height: Height of the upright image in pixels.
+        turned: True if the stored image lies on its side.
+        transparent: True if it has an alpha channel or a transparent colour.
+        change: Loss when it is written again, in a few words, or None.
     """
 
     width: int
@@ -59,13 +59,13 @@ class Header:
 
 @dataclass(frozen=True)
 class Photo:
-    """A decoded photograph.
+    """Decoded photograph.
 
     Attributes:
-        pixels: (H, W, C) uint8, upright; C is 1 for grey, 2 for grey and alpha, 3 for RGB, 4 for RGB and alpha.
+        pixels: Upright pixels, (H, W, C) uint8: grey, grey and alpha, RGB, or RGB and alpha.
         metadata: EXIF without orientation and thumbnail, colour profile and resolution, as `Image.save` takes them.
-        jpeg: Quantisation tables and subsampling, where it was a JPEG of as many channels.
-        compression: Of a TIFF file, where it loses nothing.
+        jpeg: Quantisation tables and subsampling of a JPEG with as many channels. Empty for other files.
+        compression: Lossless compression of a TIFF file, or None.
     """
 
     pixels: Pixels
@@ -74,28 +74,23 @@ class Photo:
     compression: str | None
 
     @property
-    def colours(self) -> Pixels:
-        """(H, W, 1 or 3), a view of the pixels without alpha."""
-        return self.pixels[..., : 1 if self.pixels.shape[2] < 3 else 3]
-
-    @property
     def alpha(self) -> Pixels | None:
-        """(H, W), a view; None where there is no alpha channel."""
+        """View of the alpha channel, (H, W), or None."""
         return self.pixels[..., -1] if self.pixels.shape[2] in (2, 4) else None
 
 
 def read_header(path: Path) -> Header:
-    """What an image file says of itself; but for TIFF it is not decoded.
+    """Read the header of an image file. Only TIFF files are decoded for it.
 
     Raises:
-        DataError: It is missing, no image, too large or of a mode without defined range.
+        DataError: The file is missing, no image, too large or of an unsupported mode.
     """
     try:
         with opened(path) as file:
             if file.mode in ("I", "F"):
                 eight_bit(file, path.name)  # refuses it
             if file.format == "TIFF":
-                file.load()  # turns itself, and its size in some versions of Pillow not before
+                file.load()  # some versions of Pillow turn the size of an image only when they load it
             turned = file.getexif().get(ExifTags.Base.Orientation, 1) in _SIDEWAYS
             width, height = file.size[::-1] if turned else file.size
             return Header(width, height, turned, file.has_transparency_data, _change(file))
@@ -104,13 +99,13 @@ def read_header(path: Path) -> Header:
 
 
 def read_photo(path: Path) -> Photo:
-    """A photograph with all that is to be kept of it.
+    """Read a photograph with everything that is to be kept of it.
 
-    Palettes become RGB (with alpha where a colour is transparent), CMYK and other colour spaces RGB without their
-    profile, black and white grey, 16-bit grey 8-bit; of an animation the first frame is taken.
+    Palettes become RGB, with alpha if a colour is transparent. CMYK and other colour spaces become RGB without their
+    profile, black and white becomes grey, and 16-bit grey becomes 8-bit. Of an animation the first frame is taken.
 
     Raises:
-        DataError: As `read_header`, or the file is cut short.
+        DataError: The file is missing, no image, cut short, too large or of an unsupported mode.
     """
     try:
         with opened(path) as file:
@@ -139,17 +134,17 @@ def read_photo(path: Path) -> Photo:
 
 
 def rgb(pixels: Pixels) -> Pixels:
-    """Pixels (H, W, C) of a `Photo` as (H, W, 3) RGB; what is transparent is laid over white."""
+    """Convert pixels (H, W, C) of a `Photo` to RGB (H, W, 3), with transparency laid over white."""
     return np.asarray(to_rgb(_image(pixels)))
 
 
 def like(colours: Pixels, pixels: Pixels) -> Pixels:
-    """Colours (H, W, 3) as grey (H, W, 1) where `pixels` (H, W, C) are grey, else as they are."""
+    """Convert colours (H, W, 3) to grey (H, W, 1) if `pixels` (H, W, C) are grey."""
     return colours if pixels.shape[2] >= 3 else np.asarray(Image.fromarray(colours).convert("L"))[..., None]
 
 
 def check_format(path: Path, *, transparent: bool = False) -> None:
-    """Refuses a file name whose format cannot be written, or cannot hold what there is.
+    """Refuse a file name whose format cannot be written, or cannot hold the image's transparency.
 
     Raises:
         UsageError: The ending is none of `FORMATS`, or the image is transparent and the format has no alpha.
@@ -167,18 +162,18 @@ def check_format(path: Path, *, transparent: bool = False) -> None:
 
 
 def write_photo(photo: Photo, pixels: Pixels, path: Path) -> None:
-    """Writes a photograph with other pixels, whole or not at all, in the format that its name ends in.
+    """Write a photograph with other pixels, whole or not at all, in the format of the file's ending.
 
-    JPEG gets the tables and the subsampling of the photograph's own file if that was one, else the quality of
-    `gancli.data.images.JPEG_QUALITY`; WebP is written without loss.
+    JPEG gets the tables and the subsampling of the photograph's own file if that was a JPEG, else the quality
+    `gancli.data.images.JPEG_QUALITY`. WebP is written without loss.
 
     Args:
-        photo: What else it is made of.
-        pixels: (H, W, C) as in `Photo`.
-        path: Folders above it are made if need be.
+        photo: Photograph whose metadata and compression are kept.
+        pixels: Pixels to write, (H, W, C) as in `Photo`.
+        path: File to write. Missing folders are made.
 
     Raises:
-        UsageError: As `check_format`.
+        UsageError: The format cannot be written, or cannot hold the image's transparency.
         RunError: The system refuses to write.
     """
     check_format(path, transparent=photo.alpha is not None)
@@ -187,10 +182,10 @@ def write_photo(photo: Photo, pixels: Pixels, path: Path) -> None:
     if name == "JPEG":
         options |= photo.jpeg or {"quality": JPEG_QUALITY, "subsampling": 0}
     elif name == "PNG":
-        # Of a large photograph half the time of the usual 6, and a tenth more bytes
+        # A large photograph takes half the time of the default 6, and a tenth more bytes
         options["compress_level"] = 3
     elif name == "WEBP":
-        options |= {"lossless": True, "exact": True}  # exact: colours that transparency hides stay, too
+        options |= {"lossless": True, "exact": True}  # exact keeps colours that transparency hides
     elif name == "TIFF" and photo.compression:
         options["compression"] = photo.compression
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -203,7 +198,7 @@ def _image(pixels: Pixels) -> Image.Image:
 
 
 def _keeps_profile(file: Image.Image) -> bool:
-    """Whether the colour profile still fits: one of CMYK says nothing of RGB."""
+    """Return True if the colour profile still fits. A profile of CMYK does not fit RGB."""
     return file.mode in ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 
 
@@ -216,12 +211,12 @@ def _change(file: Image.Image) -> str | None:
         return f"{file.mode} becomes RGB"
     # A phone's JPEG (MPO) carries a second image that nobody sees
     if getattr(file, "n_frames", 1) > 1 and file.format != "MPO":
-        return "of several frames the first is filled and written"
+        return "only the first of several frames is filled and written"
     return None
 
 
 def _exif_of(file: Image.Image) -> bytes | None:
-    """EXIF for an upright image; without the thumbnail, which would show what was in the hole."""
+    """Return EXIF for an upright image, without the thumbnail, which would show the content of the hole."""
     exif, kept = file.getexif(), Image.Exif()
     blocks = {block: exif.get_ifd(block) for block in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)}
     for tag, value in exif.items():
@@ -235,5 +230,5 @@ def _exif_of(file: Image.Image) -> bytes | None:
         return kept.tobytes() if len(kept) else None
     except (
         Exception
-    ):  # cameras write malformed EXIF, which Pillow reads and cannot write: the image matters more
+    ):  # cameras write malformed EXIF that Pillow reads but cannot write: the image matters more
         return None

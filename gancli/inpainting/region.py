@@ -1,10 +1,10 @@
-"""The region around a hole: found in an image of any size, shrunk to the model's square, and pasted back.
+"""Region around a hole: cut from an image of any size, resized for the model, and pasted back.
 
-What the model sees depends on the holes that it was trained with. A model of central holes knows that one hole and no
-other: with a hole two pixels wider it fails (docs/csfgan.md has the numbers). So it is always given a square around the
-hole with its own central hole in it (`central_region`, `central_view`), whatever the shape of what is to be filled. A
-model of holes of many shapes is given the hole itself (`region_around`, `shrink`). Nothing of the image outside the
-region is seen or touched.
+The region depends on the holes that the model was trained with. A model of central holes knows that one hole and no
+other, and fails where a hole is two pixels wider (docs/csfgan.md has the numbers). So it always sees a square around
+the hole with its own central hole in it (`central_region`, `central_view`), whatever the shape of the hole to fill. A
+model of holes of many shapes sees the hole itself (`region_around`, `shrink`). Nothing outside the region is seen or
+touched.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from gancli.inpainting.photo import like
 
 @dataclass(frozen=True)
 class Region:
-    """A rectangle around a hole, of which a part may lie outside the image.
+    """Rectangle around a hole, which may reach beyond the image.
 
     Attributes:
-        inside: Rows and columns of the image that are in it.
-        outside: Of the rows, then of the columns: how many lie before the image, and how many behind it.
+        inside: Rows and columns of the image that are in the rectangle.
+        outside: Number of rows above and below the image, and of columns left and right of it.
     """
 
     inside: tuple[slice, slice]
@@ -35,31 +35,28 @@ class Region:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the whole, in pixels."""
+        """Width and height of the whole rectangle, in pixels."""
         (rows, columns), (tall, wide) = self.inside, self.outside
         return columns.stop - columns.start + sum(wide), rows.stop - rows.start + sum(tall)
 
 
-# --- for models of central holes --------------------------------------------------------------------------------
-
-
 def central_region(hole: Hole, side: int, share: float, feather: int = 0) -> Region:
-    """The square around the hole's bounding box in which the central hole of training covers it.
+    """Return the square around a hole in which the central hole of training covers the hole.
 
-    Resized to the model's side, no pixel outside that central hole has a part of the hole in it.
+    When the square is resized to the model's side, no pixel outside the central hole has a part of the hole in it.
 
     Args:
         hole: (H, W), not empty.
-        side: Of the model's square, in pixels.
-        share: Side of the central hole over the image's in training.
-        feather: Pixels outside the hole that are blended, which are in the square too.
+        side: Side of the model's images in pixels.
+        share: Side of the central hole over the image's side in training.
+        feather: Pixels outside the hole that are blended. The square holds them, too.
     """
     top, left, bottom, right = bounding_box(hole)
     longest = max(bottom - top, right - left)
     first, _, last, _ = bounding_box(central_hole(side, share))
-    length = side  # nothing is resized where that is enough
+    length = side  # needs no resizing
     if longest > last - first or longest + 2 * feather > side:
-        # A pixel for the resizing filter, which reaches over half of one, and one for odd numbers
+        # One pixel for the resizing filter, which reaches over half a pixel, and one for odd numbers
         covering = math.ceil(side * (longest + 1) / max(last - first - 1, 1))
         length = max(side, covering, longest + 2 * feather)
 
@@ -76,19 +73,19 @@ def central_region(hole: Hole, side: int, share: float, feather: int = 0) -> Reg
 
 
 def central_view(image: Pixels, hole: Hole, region: Region, side: int, share: float) -> tuple[Pixels, Hole]:
-    """A region as a model of central holes sees it.
+    """Return a region as a model of central holes sees it.
 
-    Outside the image lies its mirror image, in which the hole has the colours of the known pixels next to it.
+    Beyond the image lies its mirror image, in which the hole has the colours of the nearest known pixels.
 
     Args:
-        image: (h, w, 3), what of the image is in the region.
-        hole: (h, w), likewise; not all of it.
-        region: From `central_region`.
-        side: S.
-        share: As there.
+        image: Part of the image inside the region, (h, w, 3).
+        hole: Hole in that part, (h, w), not full.
+        region: Region from `central_region`.
+        side: Side S of the model's images in pixels.
+        share: Side of the central hole over the image's side in training.
 
     Returns:
-        (S, S, 3), and the central hole (S, S).
+        The square (S, S, 3) and the central hole (S, S).
     """
     if np.any(region.outside):
         nearest = ndimage.distance_transform_edt(hole, return_distances=False, return_indices=True)
@@ -99,19 +96,17 @@ def central_view(image: Pixels, hole: Hole, region: Region, side: int, share: fl
     return square, central_hole(side, share)
 
 
-# --- for models of holes of many shapes -------------------------------------------------------------------------
-
-
 def region_around(hole: Hole, side: int, share: float, feather: int = 0) -> Region:
-    """The square around the hole's bounding box that the model is to see.
+    """Return the square around a hole for a model of holes of many shapes.
 
-    The box's longer side takes `share` of the square's, which is at least the model's side, and large enough for what
-    is blended around the hole. It is moved into the image, and clipped where it is larger: then it is no square.
+    The longer side of the hole's bounding box takes `share` of the side of the square. The square is at least as large
+    as the model's images and as the blended pixels need. It is moved into the image, and clipped if it is larger than
+    the image; then it is no square.
 
     Args:
         hole: (H, W), not empty.
-        side: Of the model's square, in pixels.
-        share: In (0, 1).
+        side: Side of the model's images in pixels.
+        share: Side of the box over the side of the square, in (0, 1).
         feather: Pixels outside the hole that are blended.
     """
     top, left, bottom, right = bounding_box(hole)
@@ -127,19 +122,19 @@ def region_around(hole: Hole, side: int, share: float, feather: int = 0) -> Regi
 
 
 def shrink(image: Pixels, hole: Hole, side: int) -> tuple[Pixels, Hole]:
-    """A region and its hole as the model sees them; aspect ratio is not kept, as it is not in training.
+    """Resize a region and its hole for the model. The aspect ratio is not kept, as in training.
 
-    Every pixel is hole that anything in the hole has a part in, by the very filter that resizes the image: so what
-    is in the hole leaves no trace around it.
+    Every pixel that any of the hole has a part in becomes hole, by the same filter that resizes the image. So the
+    content of the hole leaves no trace around it.
 
     Args:
-        image: (h, w, 3).
-        hole: (h, w).
-        side: S.
+        image: Region, (h, w, 3).
+        hole: Hole in the region, (h, w).
+        side: Side S of the model's images in pixels.
 
     Returns:
-        (S, S, 3) and (S, S), by Pillow's antialiased bilinear filter. All of it may be hole where hole and image are
-        finely mixed.
+        The square (S, S, 3) and its hole (S, S), by Pillow's antialiased bilinear filter. The hole may be full if hole
+        and image are finely mixed.
     """
     if image.shape[:2] == (side, side):
         return image, hole
@@ -148,21 +143,18 @@ def shrink(image: Pixels, hole: Hole, side: int) -> tuple[Pixels, Hole]:
     return np.asarray(square), np.asarray(parts) > 0
 
 
-# --- for all ----------------------------------------------------------------------------------------------------
-
-
 def paste(pixels: Pixels, region: Region, hole: Hole, square: Pixels, feather: int = 0) -> Pixels:
-    """The image with its hole filled.
+    """Paste a filled square into the hole of an image.
 
     Args:
-        pixels: (H, W, C) as in `Photo`; alpha stays as it is.
-        region: What the square shows.
+        pixels: Pixels of a `Photo`, (H, W, C). Alpha stays as it is.
+        region: Region that the square shows.
         hole: (H, W).
-        square: (S, S, 3), filled, and around the hole what was known: it blends in where sizes differ.
-        feather: Pixels outside the hole over which the filling fades out; 0 changes nothing outside the hole.
+        square: Filled region, (S, S, 3), with the known pixels around its hole, which blend in where sizes differ.
+        feather: Pixels outside the hole over which the filling fades out. 0 changes nothing outside the hole.
 
     Returns:
-        (H, W, C), a new array; outside the hole and what is blended every pixel is as it was.
+        A new array (H, W, C). Outside the hole and the blended pixels, nothing has changed.
     """
     filled = square
     if region.size != square.shape[1::-1]:
@@ -171,7 +163,7 @@ def paste(pixels: Pixels, region: Region, hole: Hole, square: Pixels, feather: i
     filled = filled[above : len(filled) - below, left : filled.shape[1] - right]
     filled = like(filled, pixels)
     result = pixels.copy()
-    # views; alpha left out
+    # Views without alpha
     known, inside = result[region.inside][..., : filled.shape[2]], hole[region.inside]
     known[inside] = filled[inside]
     if feather:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gancli.inpainting import inpaint
+from gancli.inpainting import filling, inpaint
 from tests.cli.conftest import Gancli
 
 TEXT = ("--text", "a small black bird")
@@ -131,6 +131,11 @@ def test_a_split_and_its_scores(
         (("--image", "empty", "--mask", "hole.png", *TEXT), 3, "empty holds no image"),
         (("--image", "photos", "--mask", "masks"), 3, "one --text"),
         (("--image", "photos", "--mask", "empty", *TEXT), 3, "empty holds no image"),
+        (
+            ("--image", "photo.png", "--mask", "hole.png", *TEXT, "--skip-existing", "--overwrite"),
+            2,
+            "either left",
+        ),
         (("--image", "photo.png", "--data", "DATA"), 2, "Say --image or --data"),
         (("--data", "DATA", *TEXT), 2, "--text: of no use with --data"),
         (("--data", "DATA", "--feather", "3", "--dilate", "2"), 2, "--dilate, --feather"),
@@ -172,7 +177,7 @@ def test_what_it_refuses(
 
 
 def test_help_says_which_way_round_a_mask_is(gancli: Gancli) -> None:
-    assert "In a mask white is the hole" in gancli("inpaint", "--help").stdout
+    assert "In a mask file white is the hole" in gancli("inpaint", "--help").stdout
 
 
 def test_ctrl_c_keeps_what_is_finished(
@@ -181,7 +186,7 @@ def test_ctrl_c_keeps_what_is_finished(
     filled_before = inpaint.fill
     batches = []
 
-    def interrupted(*arguments: Any) -> inpaint.Filled:
+    def interrupted(*arguments: Any) -> filling.Filled:
         batches.append(arguments)
         if len(batches) == 3:
             raise KeyboardInterrupt

@@ -14,6 +14,7 @@ from gancli.errors import DataError, UsageError
 from gancli.inference.csfgan import Filling, load_inpainter
 from gancli.inpainting import inpaint as module
 from gancli.inpainting.inpaint import attention_files, inpaint, preview_holes
+from gancli.inpainting.match_files import MaskFile
 from tests.conftest import build_csfgan
 
 TEXTS = ["this is a small white bird", "a black bird with a long bill"]
@@ -81,8 +82,8 @@ def painter(monkeypatch):
     return one
 
 
-def fill(photo, hole, out, **more):
-    return inpaint(Path("model"), photo, hole, **{"texts": ["a bird"], **more}, out=out)
+def fill(photo, mask, out, texts="a bird", **more):
+    return inpaint("model", photo, mask, texts, out=out, **more)
 
 
 # --- the pixels ---------------------------------------------------------------------------------------------------
@@ -170,12 +171,12 @@ def test_a_model_of_central_holes_sees_its_own(painter, photo, hole, tmp_path, s
 
 
 def test_dilate_and_feather(painter, photo, hole, tmp_path):
-    result = pixels(fill(photo, hole, tmp_path / "dilated.png", dilate=5).out)
+    result = pixels(fill(photo, MaskFile(hole, dilate=5), tmp_path / "dilated.png").out)
     assert (result[65, 66:124] == painter.colour).all()
     assert (result[65, 55:60] != noise()[65, 55:60]).any(axis=1).all()
     assert (result[65, :55] == noise()[65, :55]).all()
     assert (result[65, 135:] == noise()[65, 135:]).all()
-    result = pixels(fill(photo, hole, tmp_path / "feathered.png", feather=4).out)
+    result = pixels(fill(photo, MaskFile(hole, feather=4), tmp_path / "feathered.png").out)
     assert (result[DEEP] == painter.colour).all()
     assert (result[65, :57] == noise()[65, :57]).all()
     assert (result[65, 57:60] != noise()[65, 57:60]).any(axis=1).all()
@@ -184,7 +185,7 @@ def test_dilate_and_feather(painter, photo, hole, tmp_path):
 def test_inverted_masks(painter, photo, hole, tmp_path):
     Image.fromarray(255 - pixels(hole)).save(tmp_path / "inverted.png")
     first = fill(photo, hole, tmp_path / "a.png").out
-    report = fill(photo, tmp_path / "inverted.png", tmp_path / "b.png", invert_mask=True)
+    report = fill(photo, MaskFile(tmp_path / "inverted.png", inverted=True), tmp_path / "b.png")
     assert (pixels(first) == pixels(report.out)).all()
     assert report.warnings == ()
     report = fill(photo, tmp_path / "inverted.png", tmp_path / "c.png")
@@ -222,7 +223,8 @@ def test_twelve_megapixels(painter, tmp_path):
     mask = Image.new("1", (width, height))
     mask.paste(1, box)
     mask.save(tmp_path / "hole.png")
-    report = fill(tmp_path / "photo.bmp", tmp_path / "hole.png", tmp_path / "out.bmp", dilate=8, feather=16)
+    mask_file = MaskFile(tmp_path / "hole.png", dilate=8, feather=16)
+    report = fill(tmp_path / "photo.bmp", mask_file, tmp_path / "out.bmp")
     result = pixels(report.out)
     assert (result[:900] == before[:900]).all()
     assert (result[1150:1650, 1650:2350] == painter.colour).all()
@@ -345,31 +347,27 @@ def test_an_interrupted_folder_goes_on(painter, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["p0.png", "p1.png"]
     with pytest.raises(UsageError, match=r"p0\.png, .*p1\.png: there already"):
         fill(photos, masks, tmp_path / "out")
-    report = fill(photos, masks, tmp_path / "out", skip_existing=True)
+    report = fill(photos, masks, tmp_path / "out", existing="skip")
     assert (report.made, len(report.files)) == (3, 5)
-    report = fill(photos, masks, tmp_path / "out", skip_existing=True)
+    report = fill(photos, masks, tmp_path / "out", existing="skip")
     assert (report.made, len(report.files), report.model_hash) == (0, 5, "")
-    assert fill(photos, masks, tmp_path / "out", overwrite=True).made == 5
+    assert fill(photos, masks, tmp_path / "out", existing="overwrite").made == 5
 
 
 def test_several_texts_are_made_together(painter, photo, hole, tmp_path):
     fill(photo, hole, tmp_path / "out.png", texts=["a bird", "two birds"])
-    assert (
-        fill(photo, hole, tmp_path / "out.png", texts=["a bird", "two birds"], skip_existing=True).made == 0
-    )
+    assert fill(photo, hole, tmp_path / "out.png", texts=["a bird", "two birds"], existing="skip").made == 0
     (tmp_path / "out-2.png").unlink()
-    assert (
-        fill(photo, hole, tmp_path / "out.png", texts=["a bird", "two birds"], skip_existing=True).made == 2
-    )
+    assert fill(photo, hole, tmp_path / "out.png", texts=["a bird", "two birds"], existing="skip").made == 2
     assert len(painter.seen) == 2
 
 
 def test_the_image_itself_is_only_replaced_when_asked(painter, photo, hole):
-    for more in ({}, {"skip_existing": True}):
+    for more in ({}, {"existing": "skip"}):
         with pytest.raises(UsageError, match="is read, and would be replaced"):
             fill(photo, hole, photo, **more)
     assert (pixels(photo) == noise()).all()
-    assert fill(photo, hole, photo, overwrite=True).made == 1
+    assert fill(photo, hole, photo, existing="overwrite").made == 1
     assert (pixels(photo)[DEEP] == painter.colour).all()
 
 
@@ -389,17 +387,39 @@ def test_one_mask_for_images_of_other_sizes(painter, tmp_path):
     assert "150 x 100" in str(caught.value)
 
 
-@pytest.mark.parametrize("number", ["dilate", "feather", "seed", "batch"])
+@pytest.mark.parametrize("number", ["seed", "batch"])
 def test_numbers_out_of_range(painter, photo, hole, tmp_path, number):
     with pytest.raises(UsageError, match=number):
         fill(photo, hole, tmp_path / "out.png", **{number: -1})
+
+
+@pytest.mark.parametrize("number", ["dilate", "feather"])
+def test_distances_out_of_range(number):
+    with pytest.raises(UsageError, match=number):
+        MaskFile("hole.png", **{number: -1})
+
+
+def test_paths_as_text_and_one_text(painter, photo, hole, tmp_path):
+    first = fill(photo, hole, tmp_path / "a.png")
+    second = inpaint(
+        model="model", image=str(photo), mask=str(hole), texts=["a bird"], out=str(tmp_path / "b.png")
+    )
+    assert (pixels(first.out) == pixels(second.out)).all()
+    assert [seen[2] for seen in painter.seen] == [["a bird"], ["a bird"]]
+    report = preview_holes(str(photo), str(hole), str(tmp_path / "preview.png"))
+    assert report.out == tmp_path / "preview.png"
+
+
+def test_existing_results_are_refused_skipped_or_overwritten_and_nothing_else(painter, photo, hole, tmp_path):
+    with pytest.raises(UsageError, match="refuse, skip, overwrite"):
+        fill(photo, hole, tmp_path / "a.png", existing="replace")
 
 
 # --- preview ------------------------------------------------------------------------------------------------------
 
 
 def test_a_preview_shows_the_hole(photo, hole, tmp_path):
-    report = preview_holes(photo, hole, tmp_path / "preview.png", dilate=3)
+    report = preview_holes(photo, MaskFile(hole, dilate=3), tmp_path / "preview.png")
     shown = pixels(report.out)
     changed = (shown != noise()).any(axis=2)
     assert changed[INSIDE].all()

@@ -11,7 +11,7 @@ from gancli.data.holes import Holes, holes_from_folder, read_hole
 from gancli.data.shards import Dataset
 from gancli.errors import DataError, UsageError
 from gancli.inference.csfgan import load_inpainter
-from gancli.inpainting.inpaint_split import inpaint_split
+from gancli.inpainting.inpaint_split import SplitHoles, inpaint_split
 from gancli.sampling.samples_folder import read_samples, read_sampling
 from gancli.scores.image_sets import open_samples
 from gancli.scores.reconstruction import score_psnr
@@ -25,7 +25,7 @@ def pixels(path):
 
 @pytest.fixture(params=["center", "irregular"])
 def filled(tiny_csfgan, tiny_dataset, tmp_path, request):
-    inpaint_split(tiny_csfgan, tiny_dataset, out=tmp_path / "out", hole=request.param)
+    inpaint_split(tiny_csfgan, tiny_dataset, out=tmp_path / "out", holes=request.param)
     return tmp_path / "out"
 
 
@@ -53,7 +53,7 @@ def test_scores_read_it(filled):
 
 def test_sampling_says_what_was_cut(tiny_csfgan, tiny_dataset, tmp_path):
     model = load_inpainter(tiny_csfgan)
-    report = inpaint_split(tiny_csfgan, tiny_dataset, out=tmp_path / "a", n=3, seed=5)
+    report = inpaint_split(tiny_csfgan, tiny_dataset, out=str(tmp_path / "a"), n=3, seed=5)
     made = read_sampling(tmp_path / "a")
     assert made == report.sampling
     assert (made.holes, made.hole_seed, made.seed, made.images) == (HoleSettings("center", 0.5), None, 5, 3)
@@ -63,10 +63,7 @@ def test_sampling_says_what_was_cut(tiny_csfgan, tiny_dataset, tmp_path):
         tiny_dataset,
         out=tmp_path / "b",
         n=3,
-        hole="mix",
-        center=0.25,
-        hole_ratio=(0.2, 0.3),
-        hole_seed=4,
+        holes=SplitHoles("mix", center=0.25, ratio=(0.2, 0.3), seed=4),
     )
     made = read_sampling(tmp_path / "b")
     assert (made.holes, made.hole_seed) == (Holes("mix", 0.25, 0.2, 0.3).settings, 4)
@@ -75,21 +72,22 @@ def test_sampling_says_what_was_cut(tiny_csfgan, tiny_dataset, tmp_path):
 @pytest.mark.parametrize(
     ("trained", "said", "cut"),
     [
-        (Holes(center=0.75), {}, Holes(center=0.75)),
-        (Holes(center=0.75), {"center": 0.5}, Holes()),
-        (Holes("irregular"), {}, Holes()),
-        (Holes(center=0.75), {"hole": "irregular"}, Holes("irregular")),
+        (Holes(center=0.75), SplitHoles(), Holes(center=0.75)),
+        (Holes(center=0.75), SplitHoles(center=0.5), Holes()),
+        (Holes("irregular"), SplitHoles(), Holes()),
+        (Holes(center=0.75), SplitHoles("irregular"), Holes("irregular")),
     ],
 )
 def test_holes_are_those_of_the_training(tiny_encoder, tiny_dataset, tmp_path, trained, said, cut):
     model = build_csfgan(tiny_encoder, tmp_path / "model", holes=trained.settings)
-    report = inpaint_split(model, tiny_dataset, out=tmp_path / "out", n=2, **said)
+    report = inpaint_split(model, tiny_dataset, out=tmp_path / "out", n=2, holes=said)
     assert report.sampling.holes == cut.settings
 
 
 def test_holes_follow_from_the_seed_and_the_image_alone(tiny_csfgan, tiny_dataset, tmp_path):
-    for name, more in (("a", {"batch": 1}), ("b", {"n": 5, "seed": 9}), ("c", {"hole_seed": 1})):
-        inpaint_split(tiny_csfgan, tiny_dataset, out=tmp_path / name, hole="irregular", **more)
+    for name, more in (("a", {"batch": 1}), ("b", {"n": 5, "seed": 9}), ("c", {})):
+        holes = SplitHoles("irregular", seed=int(name == "c"))
+        inpaint_split(tiny_csfgan, tiny_dataset, out=tmp_path / name, holes=holes, **more)
     holes = {name: [pixels(path) for path in sorted((tmp_path / name / "holes").iterdir())] for name in "abc"}
     assert len(holes["b"]) == 5
     assert all((one == other).all() for one, other in zip(holes["a"], holes["b"], strict=False))
@@ -106,9 +104,7 @@ def test_holes_from_a_folder(tiny_csfgan, tiny_dataset, tmp_path):
         tiny_csfgan,
         tiny_dataset,
         out=tmp_path / "out",
-        masks=tmp_path / "masks",
-        invert_mask=True,
-        hole_seed=2,
+        holes=SplitHoles(folder=tmp_path / "masks", inverted=True, seed=2),
     )
     expected = holes_from_folder(tmp_path / "masks", inverted=True)
     assert (report.sampling.holes, report.sampling.hole_seed) == (expected.settings, 2)
@@ -160,14 +156,15 @@ def test_attention_lies_apart(tiny_csfgan, tiny_dataset, tmp_path):
     ("arguments", "message"),
     [
         ({"n": 0}, "n has to be"),
-        ({"hole": "center", "hole_ratio": (0.1, 0.2)}, "a central hole has one size"),
-        ({"hole_ratio": (0.1, 0.2)}, "a central hole has one size"),
-        ({"hole": "irregular", "center": 0.3}, "no central share"),
-        ({"hole": "irregular", "hole_ratio": (0.5, 0.2)}, "cover from 0.5 to 0.2"),
-        ({"center": 1.5}, "1.5 of the image's side"),
-        ({"hole": "everything"}, "'everything' is not a kind of hole"),
-        ({"invert_mask": True}, "no masks to invert"),
-        ({"masks": "masks", "hole": "irregular"}, "not both"),
+        ({"holes": SplitHoles("center", ratio=(0.1, 0.2))}, "a central hole has one size"),
+        ({"holes": SplitHoles(ratio=(0.1, 0.2))}, "a central hole has one size"),
+        ({"holes": SplitHoles("irregular", center=0.3)}, "no central share"),
+        ({"holes": SplitHoles("irregular", ratio=(0.5, 0.2))}, "cover from 0.5 to 0.2"),
+        ({"holes": SplitHoles(center=1.5)}, "1.5 of the image's side"),
+        ({"holes": "everything"}, "'everything' is not a kind of hole"),
+        ({"holes": SplitHoles(inverted=True)}, "no masks to invert"),
+        ({"holes": SplitHoles("irregular", folder="masks")}, "not both"),
+        ({"holes": SplitHoles(seed=-1)}, "hole_seed has to be"),
     ],
 )
 def test_wrong_requests(tiny_csfgan, tiny_dataset, tmp_path, arguments, message):
@@ -181,7 +178,7 @@ def test_data_that_do_not_fit(tiny_csfgan, tiny_encoder, tiny_dataset, tmp_path)
     with pytest.raises(DataError, match="validation"):
         inpaint_split(tiny_csfgan, tiny_dataset, out=out, split="validation")
     with pytest.raises(DataError, match="absent: is missing"):
-        inpaint_split(tiny_csfgan, tiny_dataset, out=out, masks=tmp_path / "absent")
+        inpaint_split(tiny_csfgan, tiny_dataset, out=out, holes=SplitHoles(folder=tmp_path / "absent"))
     large = build_csfgan(tiny_encoder, tmp_path / "large", size=64)
     with pytest.raises(DataError, match=r"prepared at 32 pixels, .* of 64") as caught:
         inpaint_split(large, tiny_dataset, out=out)

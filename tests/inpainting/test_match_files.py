@@ -4,7 +4,9 @@ import pytest
 from PIL import Image
 
 from gancli.errors import DataError, UsageError
-from gancli.inpainting.match_files import check_inputs, find_tasks, to_do
+from gancli.inpainting.match_files import MaskFile, check_inputs, find_tasks, to_do
+
+MASK = MaskFile("hole.png")
 
 
 def write_image(path, size=(40, 30), mode="RGB"):
@@ -182,28 +184,25 @@ def test_wrong_requests(tmp_path, image, masked, texts, error, message):
 
 def test_results_that_are_there(tmp_path):
     files = [[tmp_path / "a.png"], [tmp_path / "b.png", tmp_path / "b-attention.png"]]
-    plain = {"skip_existing": False, "overwrite": False}
-    assert to_do(files, [], **plain) == [0, 1]
+    assert to_do(files, [], "refuse") == [0, 1]
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"")
     with pytest.raises(UsageError, match="there already") as caught:
-        to_do(files, [], **plain)
+        to_do(files, [], "refuse")
     assert "--skip-existing" in caught.value.hint
-    assert to_do(files, [], skip_existing=True, overwrite=False) == [1], "half of it is not all of it"
-    assert to_do(files, [], skip_existing=False, overwrite=True) == [0, 1]
-    with pytest.raises(UsageError, match="either left or replaced"):
-        to_do(files, [], skip_existing=True, overwrite=True)
+    assert to_do(files, [], "skip") == [1], "half of it is not all of it"
+    assert to_do(files, [], "overwrite") == [0, 1]
     with pytest.raises(UsageError, match="one name"):
-        to_do([[tmp_path / "x.png"], [tmp_path / "x.png"]], [], **plain)
+        to_do([[tmp_path / "x.png"], [tmp_path / "x.png"]], [], "refuse")
 
 
 def test_what_is_read_is_not_skipped_as_if_it_were_finished(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     (tmp_path / "link.png").symlink_to(tmp_path / "a.png")
-    for skip in (False, True):
+    for existing in ("refuse", "skip"):
         with pytest.raises(UsageError, match="is read, and would be replaced"):
-            to_do([[tmp_path / "link.png"]], [tmp_path / "a.png"], skip_existing=skip, overwrite=False)
-    assert to_do([[tmp_path / "a.png"]], [tmp_path / "a.png"], skip_existing=False, overwrite=True) == [0]
+            to_do([[tmp_path / "link.png"]], [tmp_path / "a.png"], existing)
+    assert to_do([[tmp_path / "a.png"]], [tmp_path / "a.png"], "overwrite") == [0]
 
 
 # --- looking at every file ----------------------------------------------------------------------------------------
@@ -226,7 +225,7 @@ def test_masks_that_do_not_fit(tmp_path, size, hole, message):
     write_image(tmp_path / "photo.png")
     mask(tmp_path / "hole.png", size, hole)
     with pytest.raises(DataError, match=message) as caught:
-        check_inputs(one(tmp_path), False, 9 if "grown" in message else 0)
+        check_inputs(one(tmp_path), MaskFile("hole.png", dilate=9 if "grown" in message else 0))
     assert caught.value.hint
 
 
@@ -239,7 +238,7 @@ def test_all_that_cannot_be_used_is_listed(tmp_path):
     mask(masks / "b.png", hole=(0, 0, 0, 0))
     (photos / "c.png").write_text("no image")
     with pytest.raises(DataError, match="3 problems") as caught:
-        check_inputs(find_tasks(photos, masks, ["a bird"], None, tmp_path / "out"), False, 0)
+        check_inputs(find_tasks(photos, masks, ["a bird"], None, tmp_path / "out"), MASK)
     for name, what in (("a", "50 x 50"), ("b", "no hole"), ("c", "not an image")):
         assert any(f"{name}.png" in line and what in line for line in str(caught.value).splitlines())
 
@@ -249,10 +248,10 @@ def test_a_turned_photograph_is_compared_upright(tmp_path):
     exif[274] = 6
     Image.new("RGB", (40, 30)).save(tmp_path / "photo.png", exif=exif)
     mask(tmp_path / "hole.png", (30, 40))
-    assert check_inputs(one(tmp_path), False, 0) == []
+    assert check_inputs(one(tmp_path), MASK) == []
     mask(tmp_path / "hole.png", (40, 30))
     with pytest.raises(DataError, match="30 x 40 pixels upright"):
-        check_inputs(one(tmp_path), False, 0)
+        check_inputs(one(tmp_path), MASK)
 
 
 def test_warnings(tmp_path):
@@ -263,19 +262,19 @@ def test_warnings(tmp_path):
         (tmp_path / "masks").mkdir(exist_ok=True)
         inverted.save(tmp_path / "masks" / name)
     tasks = find_tasks(tmp_path / "photos", tmp_path / "masks", ["a bird"], None, tmp_path / "out")
-    first, more, changed = check_inputs(tasks, False, 0)
+    first, more, changed = check_inputs(tasks, MASK)
     assert "may be swapped" in first
     assert "--invert-mask" in first
     assert more.startswith("2 more masks")
     assert changed.endswith("c.png: a palette becomes RGB")
-    assert check_inputs(tasks, True, 0) == [changed]
+    assert check_inputs(tasks, MaskFile("masks", inverted=True)) == [changed]
 
 
 def test_transparency_needs_a_format_that_has_it(tmp_path):
     write_image(tmp_path / "photo.png", mode="RGBA")
     mask(tmp_path / "hole.png")
     with pytest.raises(UsageError, match="JPEG has no transparency"):
-        check_inputs(one(tmp_path, "out.jpg"), False, 0)
-    assert check_inputs(one(tmp_path, "out.jpg"), False, 0, transparent=False) == []
+        check_inputs(one(tmp_path, "out.jpg"), MASK)
+    assert check_inputs(one(tmp_path, "out.jpg"), MASK, transparent=False) == []
     with pytest.raises(UsageError, match="not written"):
-        check_inputs(one(tmp_path, "out.xyz"), False, 0)
+        check_inputs(one(tmp_path, "out.xyz"), MASK)
