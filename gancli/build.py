@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +27,7 @@ from gancli.config import (
     SpeechRecipe,
     StackGANRecipe,
 )
+from gancli.config.arguments import arguments_of, construct
 from gancli.data.audio import MelSettings
 from gancli.data.holes import Holes, holes_from_folder
 from gancli.encoders.char_cnn_rnn import CharCnnRnn
@@ -35,7 +35,9 @@ from gancli.encoders.classifier import Classifier
 from gancli.encoders.damsm import Damsm, ImageEncoder, TextEncoder
 from gancli.encoders.speech import ImageBranch, SpeechEncoder
 from gancli.encoders.vgg16 import Vgg16
+from gancli.engine.phases import AdamSettings
 from gancli.errors import ConfigError
+from gancli.losses.matching import DamsmGammas
 from gancli.models import attr2image, csfgan, fusion_s2igan, stackgan
 from gancli.models.ffgan import FFGAN, Discriminator, Generator
 from gancli.models.layers import MatchingDiscriminator
@@ -53,23 +55,9 @@ CUB_ATTRIBUTES = {"shape": 42, "image": 270}  # likewise, of the stages of attr2
 CONDITION_DIMS = {"speech": 1024, "sentence": TEXT_DIMS["damsm"]}  # likewise, of Fusion-S2iGan and DF-GAN
 
 
-def generator_arguments(model: FFGANModel) -> dict[str, Any]:
+def generator_arguments(model: FFGANModel) -> dict[str, object]:
     """The arguments of `Generator`, as they are also kept in a model folder's config.yaml."""
-    return {
-        "stages": list(model.stages),
-        "text_dim": model.text_dim,
-        "width": model.generator_width,
-        "noise_dim": model.noise_dim,
-        "condition_dim": model.condition_dim,
-        "residual_blocks": model.residual_blocks,
-        "ff_block": model.ff_block,
-        "gsr": model.gsr,
-        "gsr_input": model.gsr_input,
-        "gsr_attention": model.gsr_attention,
-        "gsr_scale": model.gsr_scale,
-        "affine_residual": model.affine_residual,
-        "mask_padding": model.mask_padding,
-    }
+    return arguments_of(Generator, model, stages=list(model.stages))
 
 
 def build_ffgan(recipe: FFGANRecipe, encoder: Damsm, device: torch.device) -> FFGAN:
@@ -86,25 +74,19 @@ def build_ffgan(recipe: FFGANRecipe, encoder: Damsm, device: torch.device) -> FF
             f"width {dim}",
             f"Set model.text_dim={dim}, or train another encoder.",
         )
-    loss, optim = recipe.loss, recipe.optim
-    return FFGAN(
-        Generator(**generator_arguments(model)).to(device),
-        {
-            size: Discriminator(size, width=model.discriminator_width, text_dim=model.text_dim).to(device)
-            for size in model.stages
-        },
-        encoder.text,
-        encoder.image,
-        kl_weight=loss.kl,
-        damsm_weight=loss.damsm,
-        gammas=(loss.gamma1, loss.gamma2, loss.gamma3),
-        generator_lr=optim.generator_lr,
-        discriminator_lr=optim.discriminator_lr,
-        betas=optim.betas,
+    return construct(
+        FFGAN,
+        recipe.loss,
+        generator=construct(Generator, **generator_arguments(model)).to(device),
+        discriminators={size: construct(Discriminator, model, size=size).to(device) for size in model.stages},
+        text_encoder=encoder.text,
+        image_encoder=encoder.image,
+        gammas=construct(DamsmGammas, recipe.loss),
+        adam=construct(AdamSettings, recipe.optim),
     )
 
 
-def stackgan_arguments(recipe: StackGANRecipe, text_dim: int, input_size: int) -> dict[str, Any]:
+def stackgan_arguments(recipe: StackGANRecipe, text_dim: int, input_size: int) -> dict[str, object]:
     """The arguments of the generator that the recipe's stage trains, as they are also kept in a model folder.
 
     Args:
@@ -112,21 +94,13 @@ def stackgan_arguments(recipe: StackGANRecipe, text_dim: int, input_size: int) -
         text_dim: E, width of the sentence vectors at hand.
         input_size: Side of Stage I's images; Stage I does not look at it.
     """
-    model = recipe.model
-    shared = {
-        "size": model.size,
-        "text_dim": text_dim,
-        "width": model.generator_width,
-        "condition_dim": model.condition_dim,
-        "truncate_condition": model.condition_noise == "truncated",
-    }
     if recipe.stage == 1:
-        return {**shared, "noise_dim": model.noise_dim}
-    return {**shared, "input_size": input_size, "residual_blocks": model.residual_blocks}
+        return arguments_of(stackgan.StageOneGenerator, recipe.model, text_dim=text_dim)
+    return arguments_of(stackgan.StageTwoGenerator, recipe.model, text_dim=text_dim, input_size=input_size)
 
 
 def stackgan_networks(
-    recipe: StackGANRecipe, arguments: dict[str, Any]
+    recipe: StackGANRecipe, arguments: Mapping[str, object]
 ) -> tuple[stackgan.StageOneGenerator | stackgan.StageTwoGenerator, stackgan.Discriminator]:
     """Generator and discriminator of the recipe's stage with fresh weights.
 
@@ -137,16 +111,16 @@ def stackgan_networks(
     Raises:
         ConfigError: The sides do not fit each other.
     """
-    build_generator = stackgan.StageOneGenerator if recipe.stage == 1 else stackgan.StageTwoGenerator
-    build_discriminator = (
-        stackgan.stage_one_discriminator if recipe.stage == 1 else stackgan.stage_two_discriminator
-    )
+    model, text_dim = recipe.model, arguments["text_dim"]
     try:
-        return build_generator(**arguments), build_discriminator(
-            size=recipe.model.size,
-            text_dim=arguments["text_dim"],
-            width=recipe.model.discriminator_width,
-            compressed_dim=recipe.model.condition_dim,
+        if recipe.stage == 1:
+            return (
+                construct(stackgan.StageOneGenerator, **arguments),
+                construct(stackgan.stage_one_discriminator, model, text_dim=text_dim),
+            )
+        return (
+            construct(stackgan.StageTwoGenerator, **arguments),
+            construct(stackgan.stage_two_discriminator, model, text_dim=text_dim),
         )
     except ValueError as error:
         raise ConfigError(f"model.size: received {recipe.model.size}: {error}") from error
@@ -154,7 +128,7 @@ def stackgan_networks(
 
 def build_stackgan(
     recipe: StackGANRecipe,
-    arguments: dict[str, Any],
+    arguments: Mapping[str, object],
     stage_one: stackgan.StageOneGenerator | None,
     device: torch.device,
 ) -> stackgan.StackGAN:
@@ -167,46 +141,28 @@ def build_stackgan(
         device: Where to.
     """
     generator, discriminator = stackgan_networks(recipe, arguments)
-    optim = recipe.optim
-    return stackgan.StackGAN(
-        generator.to(device),
-        discriminator.to(device),
+    return construct(
+        stackgan.StackGAN,
+        recipe.loss,
+        generator=generator.to(device),
+        discriminator=discriminator.to(device),
         stage_one=stage_one,
-        kl_weight=recipe.loss.kl,
-        generator_lr=optim.generator_lr,
-        discriminator_lr=optim.discriminator_lr,
-        betas=optim.betas,
+        adam=construct(AdamSettings, recipe.optim),
     )
 
 
-def fusion_s2igan_arguments(recipe: FusionS2iGanRecipe, condition_dim: int) -> dict[str, Any]:
+def fusion_s2igan_arguments(recipe: FusionS2iGanRecipe, condition_dim: int) -> dict[str, object]:
     """The arguments of Fusion-S2iGan's generator, as they are also kept in a model folder's config.yaml.
 
     Args:
         recipe: What to build.
         condition_dim: E, width of the speech or sentence vectors at hand.
     """
-    model = recipe.model
-    return {
-        "size": model.size,
-        "condition_dim": condition_dim,
-        "width": model.generator_width,
-        "noise_dim": model.noise_dim,
-        "noise_in_condition": model.noise_in_condition,
-        "condition_scale": model.condition_scale,
-        "block": model.block,
-        "attention": model.attention,
-        "fusion": model.fusion,
-        "modules": model.modules,
-        "first_block": model.first_block,
-        "modulation_hidden": model.modulation_hidden,
-        "attention_reduction": model.attention_reduction,
-        "fusion_reduction": model.fusion_reduction,
-    }
+    return arguments_of(fusion_s2igan.Generator, recipe.model, condition_dim=condition_dim)
 
 
 def fusion_s2igan_networks(
-    recipe: FusionS2iGanRecipe, arguments: dict[str, Any]
+    recipe: FusionS2iGanRecipe, arguments: Mapping[str, object]
 ) -> tuple[fusion_s2igan.Generator, fusion_s2igan.Discriminator]:
     """Generator and discriminator with fresh weights.
 
@@ -218,23 +174,20 @@ def fusion_s2igan_networks(
         ConfigError: The width does not suit the attention module.
     """
     try:
-        generator = fusion_s2igan.Generator(**arguments)
+        generator = construct(fusion_s2igan.Generator, **arguments)
     except ValueError as error:
         raise ConfigError(
             f"model.generator_width: received {recipe.model.generator_width}: {error}",
             "Choose a multiple of 8, or another model.attention.",
         ) from error
-    return generator, fusion_s2igan.Discriminator(
-        size=recipe.model.size,
-        condition_dim=arguments["condition_dim"],
-        width=recipe.model.discriminator_width,
-        most=recipe.model.discriminator_most,
+    return generator, construct(
+        fusion_s2igan.Discriminator, recipe.model, condition_dim=arguments["condition_dim"]
     )
 
 
 def build_fusion_s2igan(
     recipe: FusionS2iGanRecipe,
-    arguments: dict[str, Any],
+    arguments: Mapping[str, object],
     image_encoder: Callable[[Tensor], Tensor] | None,
     device: torch.device,
 ) -> fusion_s2igan.FusionS2iGan:
@@ -247,44 +200,28 @@ def build_fusion_s2igan(
         device: Where to.
     """
     generator, discriminator = fusion_s2igan_networks(recipe, arguments)
-    loss, optim = recipe.loss, recipe.optim
-    return fusion_s2igan.FusionS2iGan(
-        generator.to(device),
-        discriminator.to(device),
+    return construct(
+        fusion_s2igan.FusionS2iGan,
+        recipe.loss,
+        generator=generator.to(device),
+        discriminator=discriminator.to(device),
         image_encoder=image_encoder,
-        matching_weight=loss.damsm,
-        matching_gamma=loss.gamma,
-        same_class_negatives=loss.same_class_negatives,
-        penalty_weight=loss.magp,
-        penalty_power=loss.magp_power,
-        penalty_form=loss.magp_form,
-        generator_lr=optim.generator_lr,
-        discriminator_lr=optim.discriminator_lr,
-        betas=optim.betas,
+        adam=construct(AdamSettings, recipe.optim),
     )
 
 
-def csfgan_arguments(recipe: CSFGANRecipe, text_dim: int) -> dict[str, Any]:
+def csfgan_arguments(recipe: CSFGANRecipe, text_dim: int) -> dict[str, object]:
     """The arguments of CSF-GAN's generator, as they are also kept in a model folder's config.yaml.
 
     Args:
         recipe: What to build.
         text_dim: D, width of the encoder's word and sentence features.
     """
-    model = recipe.model
-    return {
-        "size": model.size,
-        "text_dim": text_dim,
-        "width": model.generator_width,
-        "noise_dim": model.noise_dim,
-        "condition_dim": model.condition_dim,
-        "fusion": model.fusion,
-        "hole_channel": model.hole_channel,
-    }
+    return arguments_of(csfgan.Generator, recipe.model, text_dim=text_dim)
 
 
 def csfgan_networks(
-    recipe: CSFGANRecipe, arguments: dict[str, Any]
+    recipe: CSFGANRecipe, arguments: Mapping[str, object]
 ) -> tuple[csfgan.Generator, csfgan.Discriminator, csfgan.WordLocalDiscriminator | None]:
     """Generator, discriminator and, unless the recipe leaves it out, word discriminator with fresh weights.
 
@@ -292,12 +229,11 @@ def csfgan_networks(
         recipe: What to build.
         arguments: From `csfgan_arguments`.
     """
-    model = recipe.model
-    width = model.discriminator_width
+    model, text_dim = recipe.model, arguments["text_dim"]
     return (
-        csfgan.Generator(**arguments),
-        csfgan.Discriminator(width=width, paired=model.discriminator_input == "paired"),
-        csfgan.WordLocalDiscriminator(text_dim=arguments["text_dim"], width=width, pool=model.word_pool)
+        construct(csfgan.Generator, **arguments),
+        construct(csfgan.Discriminator, model),
+        construct(csfgan.WordLocalDiscriminator, model, text_dim=text_dim)
         if model.word_discriminator
         else None,
     )
@@ -305,7 +241,7 @@ def csfgan_networks(
 
 def build_csfgan(
     recipe: CSFGANRecipe,
-    arguments: dict[str, Any],
+    arguments: Mapping[str, object],
     encoder: Damsm,
     perceptual: Vgg16 | None,
     device: torch.device,
@@ -320,60 +256,34 @@ def build_csfgan(
         device: Where to.
     """
     generator, discriminator, word_discriminator = csfgan_networks(recipe, arguments)
-    loss, optim = recipe.loss, recipe.optim
-    return csfgan.CSFGAN(
-        generator.to(device),
-        discriminator.to(device),
-        None if word_discriminator is None else word_discriminator.to(device),
-        encoder.text,
-        encoder.image,
-        None if perceptual is None else perceptual.to(device),
-        weights=csfgan.Weights(
-            reconstruction=loss.reconstruction,
-            perceptual=loss.perceptual,
-            variation=loss.variation,
-            edge=loss.edge,
-            adversarial=loss.adversarial,
-            matching=loss.matching,
-            style=loss.style,
-            kl=loss.kl,
-        ),
-        edge=loss.edge_operator,
-        adversarial=loss.gan,
-        mismatched_words=loss.word_mismatch,
-        gammas=(loss.gamma1, loss.gamma2, loss.gamma3),
-        generator_lr=optim.generator_lr,
-        discriminator_lr=optim.discriminator_lr,
-        betas=optim.betas,
+    return construct(
+        csfgan.CSFGAN,
+        recipe.loss,
+        generator=generator.to(device),
+        discriminator=discriminator.to(device),
+        word_discriminator=None if word_discriminator is None else word_discriminator.to(device),
+        text_encoder=encoder.text,
+        image_encoder=encoder.image,
+        perceptual_network=None if perceptual is None else perceptual.to(device),
+        weights=construct(csfgan.LossWeights, recipe.loss),
+        gammas=construct(DamsmGammas, recipe.loss),
+        adam=construct(AdamSettings, recipe.optim),
     )
 
 
-def attr2image_arguments(recipe: Attr2ImageRecipe, attributes: int) -> dict[str, Any]:
+def attr2image_arguments(recipe: Attr2ImageRecipe, attributes: int) -> dict[str, object]:
     """The arguments of the generator that the recipe's stage trains, as they are also kept in a model folder.
 
     Args:
         recipe: Of either stage.
         attributes: A, number of the stage's own attributes.
     """
-    model = recipe.model
-    shared = {
-        "size": model.size,
-        "attributes": attributes,
-        "width": model.generator_width,
-        "condition_dim": model.condition_dim,
-    }
-    if recipe.stage == "shape":
-        return {**shared, "noise_dim": model.noise_dim, "conditional": model.conditional}
-    return {
-        **shared,
-        "dropout": model.dropout,
-        "inject": model.inject,
-        "inference_dropout": model.inference_dropout,
-    }
+    generator = attr2image.ShapeGenerator if recipe.stage == "shape" else attr2image.ImageGenerator
+    return arguments_of(generator, recipe.model, attributes=attributes)
 
 
 def attr2image_networks(
-    recipe: Attr2ImageRecipe, arguments: dict[str, Any]
+    recipe: Attr2ImageRecipe, arguments: Mapping[str, object]
 ) -> tuple[
     attr2image.ShapeGenerator | attr2image.ImageGenerator,
     dict[str, nn.Module],
@@ -387,35 +297,31 @@ def attr2image_networks(
     """
     model, loss = recipe.model, recipe.loss
     shape = recipe.stage == "shape"
-    generator = attr2image.ShapeGenerator(**arguments) if shape else attr2image.ImageGenerator(**arguments)
-    width = model.discriminator_width
+    generator: attr2image.ShapeGenerator | attr2image.ImageGenerator
+    if shape:
+        generator = construct(attr2image.ShapeGenerator, **arguments)
+    else:
+        generator = construct(attr2image.ImageGenerator, **arguments)
     channels = 1 if shape else 3 + model.d_sees_shape
     discriminators: dict[str, nn.Module] = {}
     if loss.global_weight > 0:
-        discriminators["global"] = (
-            attr2image.pixel_discriminator(channels=channels, width=width)
-            if model.pixel
-            else attr2image.global_discriminator(size=model.size, channels=channels, width=width)
-        )
+        whole = attr2image.pixel_discriminator if model.pixel else attr2image.global_discriminator
+        discriminators["global"] = construct(whole, model, channels=channels)
     if shape and model.local:
-        discriminators["local"] = attr2image.local_discriminator(
-            size=model.size, channels=channels, width=width
-        )
+        discriminators["local"] = construct(attr2image.local_discriminator, model, channels=channels)
     conditional = None
     if model.conditional:
-        conditional = attr2image.conditional_discriminator(
+        conditional = construct(
+            attr2image.conditional_discriminator,
+            model,
             attributes=arguments["attributes"],
-            size=model.size,
             channels=channels,
-            width=width,
-            compressed_dim=model.condition_dim,
-            residual=model.residual,
         )
     return generator, discriminators, conditional
 
 
 def build_attr2shape(
-    recipe: Attr2ImageRecipe, arguments: dict[str, Any], device: torch.device
+    recipe: Attr2ImageRecipe, arguments: Mapping[str, object], device: torch.device
 ) -> attr2image.Attr2Shape:
     """Stage I of attr2image with fresh weights on a device, ready for the engine.
 
@@ -426,22 +332,18 @@ def build_attr2shape(
     """
     generator, discriminators, conditional = attr2image_networks(recipe, arguments)
     assert isinstance(generator, attr2image.ShapeGenerator)
-    loss, optim = recipe.loss, recipe.optim
-    return attr2image.Attr2Shape(
-        generator.to(device),
-        {name: discriminator.to(device) for name, discriminator in discriminators.items()},
-        None if conditional is None else conditional.to(device),
-        weights={"global": loss.global_weight, "local": loss.local_weight},
-        kl_weight=loss.kl,
-        negative_weight=loss.negative_weight,
-        generator_lr=optim.generator_lr,
-        discriminator_lr=optim.discriminator_lr,
-        betas=optim.betas,
+    return construct(
+        attr2image.Attr2Shape,
+        recipe.loss,
+        generator=generator.to(device),
+        discriminators={name: discriminator.to(device) for name, discriminator in discriminators.items()},
+        conditional=None if conditional is None else conditional.to(device),
+        adam=construct(AdamSettings, recipe.optim),
     )
 
 
 def build_shape2image(
-    recipe: Attr2ImageRecipe, arguments: dict[str, Any], device: torch.device
+    recipe: Attr2ImageRecipe, arguments: Mapping[str, object], device: torch.device
 ) -> attr2image.Shape2Image:
     """Stage II of attr2image with fresh weights on a device, ready for the engine.
 
@@ -453,20 +355,15 @@ def build_shape2image(
     generator, discriminators, conditional = attr2image_networks(recipe, arguments)
     assert isinstance(generator, attr2image.ImageGenerator)
     assert conditional is not None
-    loss, optim = recipe.loss, recipe.optim
-    return attr2image.Shape2Image(
-        generator.to(device),
-        {name: discriminator.to(device) for name, discriminator in discriminators.items()},
-        conditional.to(device),
-        weights={"global": loss.global_weight},
-        l1_weight=loss.l1,
+    return construct(
+        attr2image.Shape2Image,
+        recipe.loss,
+        generator=generator.to(device),
+        discriminators={name: discriminator.to(device) for name, discriminator in discriminators.items()},
+        conditional=conditional.to(device),
         d_sees_shape=recipe.model.d_sees_shape,
         shape_noise=recipe.loader.shape_noise,
-        kl_weight=loss.kl,
-        negative_weight=loss.negative_weight,
-        generator_lr=optim.generator_lr,
-        discriminator_lr=optim.discriminator_lr,
-        betas=optim.betas,
+        adam=construct(AdamSettings, recipe.optim),
     )
 
 
@@ -490,11 +387,9 @@ def parameter_table(recipe: Recipe) -> list[tuple[str, int]]:
     with torch.device("meta"):
         if isinstance(recipe, FFGANRecipe):
             model = recipe.model
-            networks["generator"] = Generator(**generator_arguments(model))
+            networks["generator"] = construct(Generator, **generator_arguments(model))
             for size in model.stages:
-                networks[f"discriminator_{size}"] = Discriminator(
-                    size, width=model.discriminator_width, text_dim=model.text_dim
-                )
+                networks[f"discriminator_{size}"] = construct(Discriminator, model, size=size)
         elif isinstance(recipe, StackGANRecipe):
             arguments = stackgan_arguments(recipe, TEXT_DIMS[recipe.text], recipe.model.size // 4)
             networks["generator"], networks["discriminator"] = stackgan_networks(recipe, arguments)
@@ -517,16 +412,16 @@ def parameter_table(recipe: Recipe) -> list[tuple[str, int]]:
         elif isinstance(recipe, CharCnnRnnRecipe):
             networks["text"] = CharCnnRnn(**char_cnn_rnn_arguments(recipe.model))
         elif isinstance(recipe, SpeechRecipe):
-            arguments = speech_arguments(recipe.model, 256, MelSettings().bands)
-            networks["speech"] = SpeechEncoder(**arguments["speech"])
-            networks["image"] = ImageBranch(**arguments["image"])
+            speech = speech_arguments(recipe.model, 256, MelSettings().bands)
+            networks["speech"] = SpeechEncoder(**speech["speech"])
+            networks["image"] = ImageBranch(**speech["image"])
         elif isinstance(recipe, ClassifierRecipe):
             classifier = classifier_arguments(recipe.model, 256)
             networks["classifier"] = Classifier(**classifier, classes=CUB_TEST_CLASSES)
         else:
-            arguments = encoder_arguments(recipe.model, 256)
-            networks["text"] = TextEncoder(CUB_VOCABULARY, **arguments["text"])
-            networks["image"] = ImageEncoder(**arguments["image"])
+            encoders = encoder_arguments(recipe.model, 256)
+            networks["text"] = TextEncoder(CUB_VOCABULARY, **encoders["text"])
+            networks["image"] = ImageEncoder(**encoders["image"])
     return [(name, sum(p.numel() for p in network.parameters())) for name, network in networks.items()]
 
 

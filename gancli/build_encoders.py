@@ -21,12 +21,14 @@ from gancli.config import (
     SpeechModel,
     SpeechRecipe,
 )
+from gancli.config.arguments import construct
 from gancli.encoders.backbones import load_imagenet, load_places365
 from gancli.encoders.char_cnn_rnn import CharCnnRnn, CharCnnRnnPretraining
 from gancli.encoders.classifier import Classifier, ClassifierTraining
 from gancli.encoders.damsm import DamsmPretraining, ImageEncoder, TextEncoder
 from gancli.encoders.speech import ImageBranch, SpeechEncoder, SpeechPretraining
 from gancli.errors import ConfigError
+from gancli.losses.matching import DamsmGammas
 
 
 def backbone_side(model: BackboneSection, image_size: int) -> int:
@@ -94,7 +96,7 @@ def build_damsm(
     return DamsmPretraining(
         TextEncoder(vocabulary_size, **arguments["text"]).to(device),
         image.to(device),
-        gammas=(loss.gamma1, loss.gamma2, loss.gamma3),
+        gammas=construct(DamsmGammas, loss),
         lr=optim.lr,
         betas=optim.betas,
         clip_text=optim.clip_text,

@@ -204,16 +204,18 @@ def tiny_model(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     from gancli.encoders.damsm import load_damsm
     from gancli.inference.load import save_model
     from gancli.models.ffgan import Generator
+    from tests.defaults import arguments_with_defaults
 
     encoder = load_damsm(tiny_encoder)
-    arguments = {
-        "stages": [8, 16, 32],
-        "text_dim": 16,
-        "width": 4,
-        "noise_dim": 6,
-        "condition_dim": 5,
-        "affine_residual": True,
-    }
+    arguments = arguments_with_defaults(
+        Generator,
+        stages=[8, 16, 32],
+        text_dim=16,
+        generator_width=4,
+        noise_dim=6,
+        condition_dim=5,
+        affine_residual=True,
+    )
     with seeded(1):
         generator = Generator(**arguments)
         for _ in range(20):  # without batch statistics an untrained network ignores its noise
@@ -236,16 +238,13 @@ def build_stackgan(encoder: SentenceEncoder | CaptionEmbeddings, folder: Path, *
     """Write an untrained StackGAN of stages 16 and 32 that reads `encoder`'s vectors."""
     from gancli.inference.load import save_stackgan
     from gancli.models.stackgan import ConditioningAugmentation, StageOneGenerator, StageTwoGenerator
+    from tests.defaults import arguments_with_defaults
 
-    first = {"size": 16, "text_dim": encoder.dim, "width": 8, "noise_dim": 6, "condition_dim": 5}
-    second = {
-        "size": 32,
-        "input_size": 16,
-        "text_dim": encoder.dim,
-        "width": 8,
-        "condition_dim": 4,
-        "residual_blocks": 1,
-    }
+    shared = {"text_dim": encoder.dim, "generator_width": 8}
+    first = arguments_with_defaults(StageOneGenerator, size=16, noise_dim=6, condition_dim=5, **shared)
+    second = arguments_with_defaults(
+        StageTwoGenerator, size=32, input_size=16, condition_dim=4, residual_blocks=1, **shared
+    )
     with seeded(2):
         stage1, stage2 = StageOneGenerator(**first), StageTwoGenerator(**second)
         # Initial weights hardly depend on the sentence and draw grey: enlarge them, then take one batch's statistics
@@ -272,9 +271,12 @@ def tiny_attr2image(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory
     """An untrained attr2image of both stages, 16 and 32 pixels, whose images depend on the attributes."""
     from gancli.inference.attr2image import save_attr2image
     from gancli.models.attr2image import ImageGenerator, ShapeGenerator
+    from tests.defaults import arguments_with_defaults
 
-    shape = {"size": 16, "attributes": 1, "width": 2, "noise_dim": 6, "condition_dim": 5}
-    image = {"size": 32, "attributes": 2, "width": 4, "condition_dim": 5}
+    shape = arguments_with_defaults(
+        ShapeGenerator, size=16, attributes=1, generator_width=2, noise_dim=6, condition_dim=5
+    )
+    image = arguments_with_defaults(ImageGenerator, size=32, attributes=2, generator_width=4, condition_dim=5)
     with seeded(8):
         networks = ShapeGenerator(**shape), ImageGenerator(**image)
         for network in networks:
@@ -345,8 +347,10 @@ def build_fusion_s2igan(encoder: SentenceEncoder | Speech, folder: Path, **argum
     """Write an untrained Fusion-S2iGan of 16 pixels for captions or speech, whichever `encoder` takes."""
     from gancli.inference.load import save_fusion_s2igan
     from gancli.models.fusion_s2igan import Generator
+    from tests.defaults import arguments_with_defaults
 
-    arguments = {"size": 16, "condition_dim": encoder.dim, "width": 4, "noise_dim": 6, **arguments}
+    small = {"size": 16, "condition_dim": encoder.dim, "generator_width": 4, "noise_dim": 6}
+    arguments = arguments_with_defaults(Generator, **(small | arguments))
     with seeded(5):
         generator = Generator(**arguments)
         for parameter in generator.parameters():  # initial ones hardly depend on the condition
@@ -379,12 +383,12 @@ def build_csfgan(
     from gancli.encoders.damsm import load_damsm
     from gancli.models.csfgan import Generator
     from gancli.weights_folder import write_folder
+    from tests.defaults import arguments_with_defaults
 
     damsm = load_damsm(encoder)
     dim = int(damsm.settings["text"]["dim"])
-    arguments = {
-        "size": 32, "text_dim": dim, "width": 4, "noise_dim": 6, "condition_dim": 5, "fusion": "both", **arguments,
-    }  # fmt: skip
+    small = {"size": 32, "text_dim": dim, "generator_width": 4, "noise_dim": 6, "condition_dim": 5}
+    arguments = arguments_with_defaults(Generator, **(small | arguments))
     with seeded(6):
         generator = Generator(**arguments)
         for parameter in generator.parameters():  # initial ones hardly depend on the condition

@@ -82,7 +82,7 @@ class CSFGANLoss(Section):
     variation: Weight = 0.1  # lambda_tv
     edge: Weight = 0.5  # lambda_edge, Table 4
     adversarial: Weight = 0.002  # lambda_G
-    matching: Weight = 0.001  # named in section 3.1; the weight is the public code's
+    damsm: Weight = 0.001  # text matching: named in section 3.1; the weight is the public code's
     style: Weight = 0.0  # Gram matrices, 3 in the public code
     kl: Weight = 0.0  # conditioning augmentation
     edge_operator: Literal["sobel", "laplace8"] = "sobel"  # paper | public code

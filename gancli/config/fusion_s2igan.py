@@ -18,7 +18,9 @@ class FusionS2iGanModel(Section):
     size: Annotated[int, Field(ge=8)] = 256  # side of the images
     generator_width: Positive = 32  # channels of the last block; the first ones have eight times as many
     discriminator_width: Positive = 32  # channels of the first convolution; each block doubles them
-    discriminator_most: Positive = 32  # times the width, the most channels: 1024 in the paper
+    discriminator_max_multiple: Positive = (
+        32  # most channels over discriminator_width: 1024 / 32 in the paper
+    )
     noise_dim: Positive = 100
     noise_in_condition: bool = False  # the blocks see the noise beside the condition (DF-GAN, CVPR version)
     condition_scale: Rate = 1.0  # times the condition; 32 brings a unit vector of 1024 numbers to deviation 1

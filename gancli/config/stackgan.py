@@ -21,7 +21,9 @@ class StackGANModel(Section):
     noise_dim: Positive = 100  # Stage I; Stage II has no noise of its own
     condition_dim: Positive = 128  # conditioning augmentation, and the sentence in the discriminator
     residual_blocks: Count = 4  # Stage II
-    condition_noise: Literal["truncated", "normal"] = "truncated"  # TensorFlow code | PyTorch code
+    truncate_condition: bool = (
+        True  # truncated normal noise of the condition (TensorFlow code); false: PyTorch code
+    )
 
     @field_validator("size")
     @classmethod

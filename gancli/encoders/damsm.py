@@ -20,7 +20,7 @@ from gancli.data.text import Vocabulary
 from gancli.encoders.backbones import BackboneName, build_backbone, fold_batch_norms
 from gancli.engine.phases import Phase, adam
 from gancli.errors import DataError
-from gancli.losses.matching import damsm_losses, padding_mask
+from gancli.losses.matching import DamsmGammas, damsm_losses, padding_mask
 from gancli.run_paths import weights_folder_of
 from gancli.weights_folder import load_part, read_folder, reading_settings, write_folder
 
@@ -133,7 +133,7 @@ class DamsmPretraining:
     Args:
         text: To be trained.
         image: To be trained, or its projections only.
-        gammas: gamma_1, gamma_2, gamma_3.
+        gammas: Smoothing factors of the loss.
         lr: Of Adam.
         betas: Of Adam.
         clip_text: Largest gradient norm of the text encoder.
@@ -146,7 +146,7 @@ class DamsmPretraining:
         text: TextEncoder,
         image: ImageEncoder,
         *,
-        gammas: tuple[float, float, float] = (4.0, 5.0, 10.0),
+        gammas: DamsmGammas,
         lr: float = 0.002,
         betas: tuple[float, float] = (0.5, 0.999),
         clip_text: float = 0.25,
@@ -176,9 +176,7 @@ class DamsmPretraining:
             sentence,
             padding_mask(batch.lengths, longest),
             batch.class_ids,
-            gamma1=self.gammas[0],
-            gamma2=self.gammas[1],
-            gamma3=self.gammas[2],
+            self.gammas,
         )
         return {"words": by_words, "sentence": by_sentence}
 

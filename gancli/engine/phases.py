@@ -70,6 +70,21 @@ class Phase:
         return [p for group in self.optimizer.param_groups for p in group["params"] if p.requires_grad]
 
 
+@dataclass(frozen=True)
+class AdamSettings:
+    """Learning rates and momenta of Adam, as the `optim` section of a GAN's recipe holds them.
+
+    Attributes:
+        generator_lr: Learning rate of the generator.
+        discriminator_lr: Learning rate of the discriminators.
+        betas: Decay rates of both running averages, for all networks.
+    """
+
+    generator_lr: float
+    discriminator_lr: float
+    betas: tuple[float, float]
+
+
 FUSED_ON = ("cpu", "cuda")
 
 

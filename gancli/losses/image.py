@@ -54,7 +54,7 @@ def total_variation(images: Tensor, holes: Tensor) -> Tensor:
     return ((above + left - 2 * pixel).abs() * holes[..., 1:, 1:]).sum() / images.numel()
 
 
-def edge_loss(real: Tensor, fake: Tensor, operator: EdgeOperator = "sobel") -> Tensor:
+def edge_loss(real: Tensor, fake: Tensor, operator: EdgeOperator) -> Tensor:
     """The mean absolute difference of edge maps (eq. 9), without the outermost pixels, in float32.
 
     Both operators are linear, so one map of the difference serves in place of the difference of two maps.

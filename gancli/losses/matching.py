@@ -6,6 +6,8 @@ the two softmaxes (gamma up to 10) lose digits that matter in bfloat16.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -104,9 +106,7 @@ def distinct_classes(class_ids: Tensor) -> Tensor:
     return torch.arange(len(class_ids), device=class_ids.device)
 
 
-def global_matching_loss(
-    images: Tensor, captions: Tensor, class_ids: Tensor, *, gamma: float = 10.0
-) -> Tensor:
+def global_matching_loss(images: Tensor, captions: Tensor, class_ids: Tensor, *, gamma: float) -> Tensor:
     """The matching loss of global vectors: DAMSM's sentence loss, and the speech encoder's (S2IGAN code).
 
     Args:
@@ -121,6 +121,21 @@ def global_matching_loss(
     return matching_loss(gamma * cosine_similarity_matrix(images, captions), class_ids)
 
 
+@dataclass(frozen=True)
+class DamsmGammas:
+    """Smoothing factors of the DAMSM loss.
+
+    Attributes:
+        gamma1: Sharpness of the attention over regions.
+        gamma2: Sharpness of the soft maximum over words.
+        gamma3: Sharpness of the comparison within the batch.
+    """
+
+    gamma1: float
+    gamma2: float
+    gamma3: float
+
+
 def damsm_losses(
     regions: Tensor,
     code: Tensor,
@@ -128,10 +143,7 @@ def damsm_losses(
     sentence: Tensor,
     mask: Tensor,
     class_ids: Tensor,
-    *,
-    gamma1: float = 4.0,
-    gamma2: float = 5.0,
-    gamma3: float = 10.0,
+    gammas: DamsmGammas,
 ) -> tuple[Tensor, Tensor]:
     """The two halves of the DAMSM loss (AttnGAN eq. 14; `L_DAMSM` of FF-GAN eq. 10 is their sum).
 
@@ -142,13 +154,11 @@ def damsm_losses(
         sentence: (B, D) sentence vector.
         mask: (B, L) bool, True at words.
         class_ids: (B,).
-        gamma1: Sharpness of the attention over regions.
-        gamma2: Sharpness of the soft maximum over words.
-        gamma3: Sharpness of the comparison within the batch.
+        gammas: Smoothing factors.
 
     Returns:
         Word loss and sentence loss, scalars.
     """
-    by_words = word_region_similarity(regions, words, mask, gamma1=gamma1, gamma2=gamma2)
-    by_sentence = global_matching_loss(code, sentence, class_ids, gamma=gamma3)
-    return matching_loss(gamma3 * by_words, class_ids), by_sentence
+    by_words = word_region_similarity(regions, words, mask, gamma1=gammas.gamma1, gamma2=gammas.gamma2)
+    by_sentence = global_matching_loss(code, sentence, class_ids, gamma=gammas.gamma3)
+    return matching_loss(gammas.gamma3 * by_words, class_ids), by_sentence

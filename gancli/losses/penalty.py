@@ -119,7 +119,7 @@ def gradient_norms(scores: Tensor, images: Tensor, condition: Tensor) -> tuple[T
 
 
 def matching_aware_penalty(
-    by_image: Tensor, by_condition: Tensor, *, power: float = 6.0, form: PenaltyForm = "concat"
+    by_image: Tensor, by_condition: Tensor, *, power: float, form: PenaltyForm
 ) -> Tensor:
     """Matching-aware zero-centred gradient penalty, MA-GP, without its weight (DF-GAN; Fusion-S2iGan eq. 20).
 

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gancli.data.loader import Batch
-from gancli.engine.phases import Phase
+from gancli.engine.phases import AdamSettings, Phase
 from gancli.losses.adversarial import lsgan_fake, lsgan_real
 from gancli.models.layers import (
     LEAKY_SLOPE,
@@ -91,7 +91,7 @@ class ShapeGenerator(nn.Module):
     Args:
         size: S, 4 * 2^k with k >= 2.
         attributes: A.
-        width: W; the 4x4 map has 8W channels, and each doubling halves them.
+        generator_width: W; the 4x4 map has 8W channels, and each doubling halves them.
         noise_dim: Z.
         condition_dim: C.
         conditional: False leaves attributes and augmentation out: the input is the noise alone (Fig. 2).
@@ -103,12 +103,12 @@ class ShapeGenerator(nn.Module):
     def __init__(
         self,
         *,
-        size: int = 64,
-        attributes: int = 42,
-        width: int = 64,
-        noise_dim: int = 100,
-        condition_dim: int = 128,
-        conditional: bool = True,
+        size: int,
+        attributes: int,
+        generator_width: int,
+        noise_dim: int,
+        condition_dim: int,
+        conditional: bool,
     ) -> None:
         super().__init__()
         steps = doublings(SMALLEST_MAP, size)
@@ -119,7 +119,7 @@ class ShapeGenerator(nn.Module):
         self.noise_dim = noise_dim
         self.condition_dim = condition_dim
         self.augmentation = LeakyConditioningAugmentation(attributes, condition_dim) if conditional else None
-        widths = [max(MOST * width // 2**i, 1) for i in range(steps)]  # 8W, 4W, 2W, W at 64 pixels
+        widths = [max(MOST * generator_width // 2**i, 1) for i in range(steps)]  # 8W, 4W, 2W, W at 64 pixels
         inputs = noise_dim + condition_dim if conditional else noise_dim
         layers: list[nn.Module] = [
             nn.ConvTranspose2d(inputs, widths[0], SMALLEST_MAP, bias=False),
@@ -195,19 +195,19 @@ def trunk(channels: int, size: int, width: int, smallest: int = SMALLEST_MAP) ->
     return layers, widths[-1]
 
 
-def global_discriminator(*, size: int = 64, channels: int = 1, width: int = 64) -> nn.Sequential:
+def global_discriminator(*, size: int, channels: int, discriminator_width: int) -> nn.Sequential:
     """D_i with N_i = 1: one score for the whole image. (B, channels, S, S) -> (B, 1, 1, 1), unbounded.
 
     Args:
         size: S.
         channels: 1 of silhouettes, 3 of images, 4 of images beside their silhouettes.
-        width: W.
+        discriminator_width: W.
     """
-    layers, features = trunk(channels, size, width)
+    layers, features = trunk(channels, size, discriminator_width)
     return _initialised(*layers, nn.Conv2d(features, 1, SMALLEST_MAP, bias=False))
 
 
-def local_discriminator(*, size: int = 64, channels: int = 1, width: int = 64) -> nn.Sequential:
+def local_discriminator(*, size: int, channels: int, discriminator_width: int) -> nn.Sequential:
     """D_i with N_i = 3: a score for each of 3x3 patches. (B, channels, S, S) -> (B, 1, 3, 3), unbounded.
 
     At 64 pixels a patch has 46 a side. A padded convolution on the 4x4 map would give as many scores, but each would
@@ -216,13 +216,13 @@ def local_discriminator(*, size: int = 64, channels: int = 1, width: int = 64) -
     Args:
         size: S.
         channels: Of the images.
-        width: W.
+        discriminator_width: W.
     """
-    layers, features = trunk(channels, size, width, smallest=2 * SMALLEST_MAP)
+    layers, features = trunk(channels, size, discriminator_width, smallest=2 * SMALLEST_MAP)
     return _initialised(*layers, nn.Conv2d(features, 1, 4, stride=2, bias=False))
 
 
-def pixel_discriminator(*, channels: int = 1, width: int = 64) -> nn.Sequential:
+def pixel_discriminator(*, channels: int, discriminator_width: int) -> nn.Sequential:
     """pix2pix's PixelGAN, which judges each pixel by itself. (B, channels, S, S) -> (B, 1, S, S), unbounded.
 
     An experiment: the paper's words "1x1 PixelGAN" taken literally, where its definition of N_i means the whole
@@ -230,15 +230,15 @@ def pixel_discriminator(*, channels: int = 1, width: int = 64) -> nn.Sequential:
 
     Args:
         channels: Of the images.
-        width: W.
+        discriminator_width: W.
     """
     return _initialised(
-        conv1x1(channels, width),
+        conv1x1(channels, discriminator_width),
         leaky(),
-        conv1x1(width, 2 * width),
-        nn.BatchNorm2d(2 * width),
+        conv1x1(discriminator_width, 2 * discriminator_width),
+        nn.BatchNorm2d(2 * discriminator_width),
         leaky(),
-        conv1x1(2 * width, 1),
+        conv1x1(2 * discriminator_width, 1),
     )
 
 
@@ -249,11 +249,11 @@ def _initialised(*layers: nn.Module) -> nn.Sequential:
 def conditional_discriminator(
     *,
     attributes: int,
-    size: int = 64,
-    channels: int = 1,
-    width: int = 64,
-    compressed_dim: int = 128,
-    residual: bool = False,
+    size: int,
+    channels: int,
+    discriminator_width: int,
+    condition_dim: int,
+    residual: bool,
 ) -> MatchingDiscriminator:
     """D_cGAN: whether an image is real and has its attributes.
 
@@ -261,15 +261,15 @@ def conditional_discriminator(
         attributes: A.
         size: S.
         channels: Of the images.
-        width: W.
-        compressed_dim: Of the attributes in the head.
+        discriminator_width: W.
+        condition_dim: Length of the compressed attributes in the head.
         residual: A residual block before the attributes join, as in StackGAN and Dong et al. (2017).
     """
-    layers, features = trunk(channels, size, width)
+    layers, features = trunk(channels, size, discriminator_width)
     if residual:
         layers[-1] = bottleneck(features, features // 4, nn.LeakyReLU)  # it activates its sum
     network = MatchingDiscriminator(
-        nn.Sequential(*layers), features, text_dim=attributes, compressed_dim=compressed_dim
+        nn.Sequential(*layers), features, text_dim=attributes, compressed_dim=condition_dim
     )
     return network.apply(initialise_weights)
 
@@ -309,14 +309,12 @@ class Stage:
         discriminators: The D_i, which look at the image alone, by name: "global", "local".
         conditional: D_cGAN; None where attributes take no part.
         weights: lambda_i of each discriminator.
-        kl_weight: lambda_0, on the mean over dimensions.
+        kl: lambda_0, on the mean over dimensions.
         negative_weight: Of both negative terms of D_cGAN: 1 in the paper, 0.5 in Dong et al.'s code.
-        generator_lr: Of Adam.
-        discriminator_lr: Of Adam.
-        betas: Of Adam, for all.
+        adam: Learning rates and momenta.
 
     Raises:
-        ValueError: There is no discriminator, or one without a weight.
+        ValueError: There is no discriminator.
     """
 
     averaged = ("generator",)
@@ -328,21 +326,17 @@ class Stage:
         conditional: MatchingDiscriminator | None,
         *,
         weights: Mapping[str, float],
-        kl_weight: float,
+        kl: float,
         negative_weight: float,
-        generator_lr: float,
-        discriminator_lr: float,
-        betas: tuple[float, float],
+        adam: AdamSettings,
     ) -> None:
         if not discriminators and conditional is None:
             raise ValueError("there is no discriminator")
-        if missing := discriminators.keys() - weights.keys():
-            raise ValueError(f"no weight for the discriminator {', '.join(sorted(missing))}")
         self.generator = generator
         self.discriminators = dict(discriminators)
         self.conditional = conditional
         self.weights = dict(weights)
-        self.kl_weight = kl_weight
+        self.kl = kl
         self.negative_weight = negative_weight
         self.networks: dict[str, nn.Module] = {"generator": generator}
         self.phases: list[Phase] = []
@@ -351,19 +345,27 @@ class Stage:
             self.networks[name] = discriminator
             loss = functools.partial(self.discriminator_terms, discriminator)
             self.phases.append(
-                Phase.adam(name, {name: discriminator}, loss, lr=discriminator_lr, betas=betas)
+                Phase.adam(name, {name: discriminator}, loss, lr=adam.discriminator_lr, betas=adam.betas)
             )
         if conditional is not None:
             name = "discriminator_conditional"
             self.networks[name] = conditional
             self.phases.append(
                 Phase.adam(
-                    name, {name: conditional}, self.conditional_terms, lr=discriminator_lr, betas=betas
+                    name,
+                    {name: conditional},
+                    self.conditional_terms,
+                    lr=adam.discriminator_lr,
+                    betas=adam.betas,
                 )
             )
         self.phases.append(
             Phase.adam(
-                "generator", {"generator": generator}, self.generator_terms, lr=generator_lr, betas=betas
+                "generator",
+                {"generator": generator},
+                self.generator_terms,
+                lr=adam.generator_lr,
+                betas=adam.betas,
             )
         )
 
@@ -398,7 +400,7 @@ class Stage:
         for kind, discriminator in self.discriminators.items():
             terms[kind] = self.weights[kind] * lsgan_real(discriminator(step.fake))
         if step.output.mean is not None and step.output.log_sigma is not None:
-            terms["kl"] = self.kl_weight * augmentation_kl(step.output.mean, 2 * step.output.log_sigma)
+            terms["kl"] = self.kl * augmentation_kl(step.output.mean, 2 * step.output.log_sigma)
         return terms
 
 
@@ -417,12 +419,11 @@ class Attr2Shape(Stage):
         discriminators: Mapping[str, nn.Module],
         conditional: MatchingDiscriminator | None,
         *,
-        weights: Mapping[str, float],
-        kl_weight: float = 1.0,
-        negative_weight: float = 1.0,
-        generator_lr: float = 2e-4,
-        discriminator_lr: float = 2e-4,
-        betas: tuple[float, float] = (0.5, 0.999),
+        global_weight: float,
+        local_weight: float,
+        kl: float,
+        negative_weight: float,
+        adam: AdamSettings,
     ) -> None:
         if generator.conditional != (conditional is not None):
             raise ValueError("a conditional generator, and only one, has a conditional discriminator")
@@ -430,12 +431,10 @@ class Attr2Shape(Stage):
             generator,
             discriminators,
             conditional,
-            weights=weights,
-            kl_weight=kl_weight,
+            weights={"global": global_weight, "local": local_weight},
+            kl=kl,
             negative_weight=negative_weight,
-            generator_lr=generator_lr,
-            discriminator_lr=discriminator_lr,
-            betas=betas,
+            adam=adam,
         )
 
     def begin(self, batch: Batch) -> Step:
@@ -540,7 +539,7 @@ class ImageGenerator(nn.Module):
     Args:
         size: S, a power of two from 16 on.
         attributes: A.
-        width: W, channels of the first layer; each next one doubles them, up to eight times as many.
+        generator_width: W, channels of the first layer; each next one doubles them, up to eight times as many.
         condition_dim: C.
         dropout: In the first three decoder layers that have all 8W channels.
         inject: Where the condition joins: at the bottleneck, which is a single place, or at every decoder layer.
@@ -553,13 +552,13 @@ class ImageGenerator(nn.Module):
     def __init__(
         self,
         *,
-        size: int = 256,
-        attributes: int = 270,
-        width: int = 64,
-        condition_dim: int = 128,
-        dropout: float = 0.5,
-        inject: Injection = "bottleneck",
-        inference_dropout: bool = False,
+        size: int,
+        attributes: int,
+        generator_width: int,
+        condition_dim: int,
+        dropout: float,
+        inject: Injection,
+        inference_dropout: bool,
     ) -> None:
         super().__init__()
         if size < 16:
@@ -568,13 +567,13 @@ class ImageGenerator(nn.Module):
         self.attributes = attributes
         self.condition_dim = condition_dim
         depth = doublings(1, size)
-        widths = [width * min(2**i, MOST) for i in range(depth)]
+        widths = [generator_width * min(2**i, MOST) for i in range(depth)]
         self.augmentation = LeakyConditioningAugmentation(attributes, condition_dim)
         self.encoder = nn.ModuleList(
             EncoderLevel(1 if i == 0 else widths[i - 1], widths[i], activate=i > 0, norm=0 < i < depth - 1)
             for i in range(depth)
         )
-        full = [i for i in range(depth - 1, 0, -1) if widths[i - 1] == MOST * width]
+        full = [i for i in range(depth - 1, 0, -1) if widths[i - 1] == MOST * generator_width]
         self.decoder = nn.ModuleList(  # of the mirrored encoder layer's number, innermost first
             DecoderLevel(
                 widths[i] if i == depth - 1 else 2 * widths[i],
@@ -648,11 +647,11 @@ class Shape2Image(Stage):
         generator: To be trained.
         discriminators: {"global": D}, or empty for the paper's equations, which leave out what its Fig. 1 shows.
         conditional: D_cGAN.
-        weights: As of `Stage`.
-        l1_weight: Of the mean absolute difference from the image. The paper writes a sum.
+        global_weight: lambda_1, weight of the global discriminator.
+        l1: Weight of the mean absolute difference from the image. The paper writes a sum.
         d_sees_shape: The discriminators are given the silhouette beside the image, as in pix2pix.
         shape_noise: Probability with which a silhouette is coarsened to what Stage I draws.
-        kl_weight, negative_weight, generator_lr, discriminator_lr, betas: As of `Stage`.
+        kl, negative_weight, adam: As of `Stage`.
     """
 
     generator: ImageGenerator
@@ -663,28 +662,24 @@ class Shape2Image(Stage):
         discriminators: Mapping[str, nn.Module],
         conditional: MatchingDiscriminator,
         *,
-        weights: Mapping[str, float],
-        l1_weight: float = 100.0,
-        d_sees_shape: bool = False,
-        shape_noise: float = 0.0,
-        kl_weight: float = 1.0,
-        negative_weight: float = 1.0,
-        generator_lr: float = 2e-4,
-        discriminator_lr: float = 2e-4,
-        betas: tuple[float, float] = (0.5, 0.999),
+        global_weight: float,
+        l1: float,
+        d_sees_shape: bool,
+        shape_noise: float,
+        kl: float,
+        negative_weight: float,
+        adam: AdamSettings,
     ) -> None:
         super().__init__(
             generator,
             discriminators,
             conditional,
-            weights=weights,
-            kl_weight=kl_weight,
+            weights={"global": global_weight},
+            kl=kl,
             negative_weight=negative_weight,
-            generator_lr=generator_lr,
-            discriminator_lr=discriminator_lr,
-            betas=betas,
+            adam=adam,
         )
-        self.l1_weight = l1_weight
+        self.l1 = l1
         self.d_sees_shape = d_sees_shape
         self.shape_noise = shape_noise
 
@@ -706,5 +701,5 @@ class Shape2Image(Stage):
         """L_G of section 3.3: that of `Stage`, and L_sup with its weight."""
         assert isinstance(step.output, ImageOutput)
         terms = super().generator_terms(step)
-        terms["l1"] = self.l1_weight * F.l1_loss(step.output.images, step.real[:, :3].float())
+        terms["l1"] = self.l1 * F.l1_loss(step.output.images, step.real[:, :3].float())
         return terms

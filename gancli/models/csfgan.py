@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gancli.data.loader import Batch
-from gancli.engine.phases import Phase
+from gancli.engine.phases import AdamSettings, Phase
 from gancli.losses.adversarial import (
     bce_fake,
     bce_real,
@@ -31,7 +31,7 @@ from gancli.losses.adversarial import (
     relativistic_generator,
 )
 from gancli.losses.image import EdgeOperator, edge_loss, feature_loss, style_loss, total_variation
-from gancli.losses.matching import damsm_losses, padding_mask
+from gancli.losses.matching import DamsmGammas, damsm_losses, padding_mask
 from gancli.models.layers import (
     ConditioningAugmentation,
     FewPlacesConv2d,
@@ -46,7 +46,8 @@ from gancli.ops.boxes import Box, cut
 
 Fusion = Literal["both", "sentence", "word", "none"]
 WordPool = Literal["mean-prob", "mean-feat"]
-Adversarial = Literal["lsgan-ra", "bce"]
+AdversarialLoss = Literal["lsgan-ra", "bce"]
+DiscriminatorInput = Literal["paired", "single"]
 
 # --- semantic fusion module (SFM, section 3.2) ------------------------------------------------------------------
 
@@ -245,7 +246,7 @@ class Generator(nn.Module):
     Args:
         size: S, a power of two from 16 on; 256 in the paper.
         text_dim: D.
-        width: Channels of the first convolution; each layer doubles them, up to eight times as many.
+        generator_width: Channels of the first convolution; each layer doubles them, up to eight times as many.
         noise_dim: Length of z.
         condition_dim: Length of the augmented sentence.
         fusion: Which of the text the encoder is modulated by (ablation). "none" is the paper's baseline: plain blocks,
@@ -259,14 +260,14 @@ class Generator(nn.Module):
 
     def __init__(
         self,
-        size: int = 256,
         *,
-        text_dim: int = 256,
-        width: int = 64,
-        noise_dim: int = 100,
-        condition_dim: int = 100,
-        fusion: Fusion = "both",
-        hole_channel: bool = False,
+        size: int,
+        text_dim: int,
+        generator_width: int,
+        noise_dim: int,
+        condition_dim: int,
+        fusion: Fusion,
+        hole_channel: bool,
     ) -> None:
         super().__init__()
         if size < 16:
@@ -276,6 +277,7 @@ class Generator(nn.Module):
         self.condition_dim = condition_dim
         self.hole_channel = hole_channel
         depth = doublings(1, size)
+        width = generator_width
         channels = [
             width * min(2**level, MOST) for level in range(depth + 1)
         ]  # of level 0, the first convolution
@@ -463,15 +465,16 @@ class WordLocalDiscriminator(nn.Module):
 
     Args:
         text_dim: D.
-        width: Channels of the first convolution.
-        pool: "mean-prob": the mean of a word's probabilities over the places, eq. 5 but for a constant (as printed, its
-            sum over the N places is no probability); "mean-feat": one probability of the mean features (public code).
+        discriminator_width: Channels of the first convolution.
+        word_pool: "mean-prob": mean of a word's probabilities over the positions, eq. 5 but for a constant (its sum
+            over the N positions, as printed, is no probability). "mean-feat": one probability of the mean features
+            (public code).
     """
 
-    def __init__(self, *, text_dim: int = 256, width: int = 64, pool: WordPool = "mean-prob") -> None:
+    def __init__(self, *, text_dim: int, discriminator_width: int, word_pool: WordPool) -> None:
         super().__init__()
-        features = MOST * width
-        self.pool = pool
+        width, features = discriminator_width, MOST * discriminator_width
+        self.word_pool = word_pool
         self.encoder = nn.Sequential(
             *norm_convolutions([3, width, 2 * width, 4 * width, features], [2, 2, 2, 2])
         )
@@ -493,7 +496,7 @@ class WordLocalDiscriminator(nn.Module):
             (B,) float32 in [-inf, 0].
         """
         features = self.encoder(regions).flatten(2)  # (B, F, N)
-        if self.pool == "mean-feat":
+        if self.word_pool == "mean-feat":
             features = features.mean(dim=2, keepdim=True)
         with torch.autocast(regions.device.type, enabled=False):
             words, features = words.float(), features.float()
@@ -528,17 +531,18 @@ class Discriminator(nn.Module):
     """Judges overlapping patches of an image, given another one to compare it with.
 
     Args:
-        width: Channels of the first convolution.
-        paired: It sees the other image in three more channels: the original beside a filled one, and the filled
-            one beside the original (public code). Otherwise the image alone (the paper's D(I)).
+        discriminator_width: Channels of the first convolution.
+        discriminator_input: "paired" shows the other image in three more channels: the original beside a filled one,
+            and the filled one beside the original (public code). "single" shows the image alone (the paper's D(I)).
     """
 
-    def __init__(self, *, width: int = 64, paired: bool = True) -> None:
+    def __init__(self, *, discriminator_width: int, discriminator_input: DiscriminatorInput) -> None:
         super().__init__()
-        self.paired = paired
+        self.paired = discriminator_input == "paired"
+        width = discriminator_width
         self.layers = nn.Sequential(
             *norm_convolutions(
-                [6 if paired else 3, width, 2 * width, 4 * width, 8 * width, 1], [2, 2, 2, 1, 1]
+                [6 if self.paired else 3, width, 2 * width, 4 * width, 8 * width, 1], [2, 2, 2, 1, 1]
             )
         )
 
@@ -589,8 +593,8 @@ class PerceptualNetwork(Protocol):
 
 
 @dataclass(frozen=True)
-class Weights:
-    """Of the terms of the generator's loss (eqs. 8 and 12); a term of weight 0 is not computed.
+class LossWeights:
+    """Weights of the terms of the generator's loss (eqs. 8 and 12); a term of weight 0 is not computed.
 
     Attributes:
         reconstruction: lambda_rec.
@@ -598,22 +602,19 @@ class Weights:
         variation: lambda_tv.
         edge: lambda_edge.
         adversarial: lambda_G, of both discriminators' terms.
-        matching: Of the text-matching loss, which the paper names in section 3.1 only (public code).
+        damsm: Of the text-matching loss, which the paper names in section 3.1 only (public code).
         style: Of the Gram matrices (public code of an earlier state); not in the paper.
         kl: Of the conditioning augmentation; not in the paper.
     """
 
-    reconstruction: float = 1.0
-    perceptual: float = 0.5
-    variation: float = 0.1
-    edge: float = 0.5
-    adversarial: float = 0.002
-    matching: float = 0.001
-    style: float = 0.0
-    kl: float = 0.0
-
-
-PAPER_WEIGHTS = Weights()
+    reconstruction: float
+    perceptual: float
+    variation: float
+    edge: float
+    adversarial: float
+    damsm: float
+    style: float
+    kl: float
 
 
 @dataclass(frozen=True)
@@ -675,16 +676,14 @@ class CSFGAN:
         word_discriminator: Of the holes' regions and words; None trains without (ablation).
         text_encoder: Frozen.
         image_encoder: Of the matching loss, frozen; None where its weight is 0.
-        perceptual: Frozen network of the perceptual and the style loss; None where their weights are 0.
+        perceptual_network: Frozen network of the perceptual and the style loss; None where their weights are 0.
         weights: Of the generator's terms.
-        edge: Operator of the edge loss.
-        adversarial: "lsgan-ra": relativistic least squares on the whole image (public code); "bce": eqs. 10 and 11.
-        mismatched_words: The word discriminator also learns that a real region does not show the next caption's words
+        edge_operator: Operator of the edge loss.
+        gan: "lsgan-ra": relativistic least squares on the whole image (public code); "bce": eqs. 10 and 11.
+        word_mismatch: The word discriminator also learns that a real region does not show the next caption's words
             (TAGAN; neither the paper nor its code).
-        gammas: gamma_1, gamma_2, gamma_3 of the matching loss.
-        generator_lr: Of Adam.
-        discriminator_lr: Of Adam.
-        betas: Of Adam, for both.
+        gammas: Smoothing factors of the matching loss.
+        adam: Learning rates and momenta.
     """
 
     averaged = ("generator",)
@@ -696,31 +695,29 @@ class CSFGAN:
         word_discriminator: WordLocalDiscriminator | None,
         text_encoder: TextEncoder,
         image_encoder: ImageEncoder | None = None,
-        perceptual: PerceptualNetwork | None = None,
+        perceptual_network: PerceptualNetwork | None = None,
         *,
-        weights: Weights = PAPER_WEIGHTS,
-        edge: EdgeOperator = "sobel",
-        adversarial: Adversarial = "lsgan-ra",
-        mismatched_words: bool = False,
-        gammas: tuple[float, float, float] = (5.0, 5.0, 10.0),
-        generator_lr: float = 2e-4,
-        discriminator_lr: float = 2e-4,
-        betas: tuple[float, float] = (0.5, 0.999),
+        weights: LossWeights,
+        edge_operator: EdgeOperator,
+        gan: AdversarialLoss,
+        word_mismatch: bool,
+        gammas: DamsmGammas,
+        adam: AdamSettings,
     ) -> None:
-        if weights.matching > 0 and image_encoder is None:
+        if weights.damsm > 0 and image_encoder is None:
             raise ValueError("the matching loss compares with an image encoder, here is none")
-        if weights.perceptual + weights.style > 0 and perceptual is None:
+        if weights.perceptual + weights.style > 0 and perceptual_network is None:
             raise ValueError("the perceptual and the style loss compare features, here is no network of them")
         self.generator = generator
         self.discriminator = discriminator
         self.word_discriminator = word_discriminator
         self.text_encoder = text_encoder
         self.image_encoder = image_encoder
-        self.perceptual = perceptual
+        self.perceptual_network = perceptual_network
         self.weights = weights
-        self.edge: EdgeOperator = edge
-        self.adversarial = adversarial
-        self.mismatched_words = mismatched_words
+        self.edge_operator: EdgeOperator = edge_operator
+        self.gan = gan
+        self.word_mismatch = word_mismatch
         self.gammas = gammas
         discriminators: dict[str, nn.Module] = {"discriminator": discriminator}
         if word_discriminator is not None:
@@ -731,15 +728,15 @@ class CSFGAN:
                 "generator",
                 {"generator": generator},
                 self.generator_terms,
-                lr=generator_lr,
-                betas=betas,
+                lr=adam.generator_lr,
+                betas=adam.betas,
             ),
             Phase.adam(
                 "discriminator",
                 discriminators,
                 self.discriminator_terms,
-                lr=discriminator_lr,
-                betas=betas,
+                lr=adam.discriminator_lr,
+                betas=adam.betas,
             ),
         ]
 
@@ -767,7 +764,7 @@ class CSFGAN:
         # The holes' regions at half the side, as the paper's central hole has it
         regions = [crop_boxes(images, boxes, real.shape[-1] // 2) for images in (real, fake)]
         captions, masks = [words] * 2, [mask] * 2
-        if self.mismatched_words:
+        if self.word_mismatch:
             regions.append(regions[0])
             captions.append(words.roll(-1, dims=0))
             masks.append(mask.roll(-1, dims=0))
@@ -779,11 +776,13 @@ class CSFGAN:
         weights, real, fake = self.weights, step.images, step.output.composite
         terms = {"reconstruction": weights.reconstruction * F.l1_loss(fake, real)}
         if weights.perceptual + weights.style > 0:
-            assert self.perceptual is not None
+            assert self.perceptual_network is not None
             box, whole = box_of_all(step.boxes, real.shape[-1]), Box.of(real)
             # What differs nowhere adds nothing to a mean of differences; Gram matrices are of all features
-            part = whole if weights.style > 0 else self.perceptual.surroundings(box, whole)
-            wanted, painted = self.perceptual.compare(cut(real, part), cut(fake, part), box.within(part))
+            part = whole if weights.style > 0 else self.perceptual_network.surroundings(box, whole)
+            wanted, painted = self.perceptual_network.compare(
+                cut(real, part), cut(fake, part), box.within(part)
+            )
             if weights.perceptual > 0:
                 share = part.area / whole.area
                 terms["perceptual"] = weights.perceptual * share * feature_loss(wanted, painted)
@@ -792,8 +791,8 @@ class CSFGAN:
         if weights.variation > 0:
             terms["variation"] = weights.variation * total_variation(fake, step.holes)
         if weights.edge > 0:
-            terms["edge"] = weights.edge * edge_loss(real, fake, self.edge)
-        if weights.matching > 0:
+            terms["edge"] = weights.edge * edge_loss(real, fake, self.edge_operator)
+        if weights.damsm > 0:
             assert self.image_encoder is not None
             by_words, by_sentence = damsm_losses(
                 *self.image_encoder(fake),
@@ -801,12 +800,10 @@ class CSFGAN:
                 step.sentence,
                 step.mask,
                 step.batch.class_ids,
-                gamma1=self.gammas[0],
-                gamma2=self.gammas[1],
-                gamma3=self.gammas[2],
+                self.gammas,
             )
-            terms["words"] = weights.matching * by_words
-            terms["sentence"] = weights.matching * by_sentence
+            terms["words"] = weights.damsm * by_words
+            terms["sentence"] = weights.damsm * by_sentence
         if weights.kl > 0 and step.output.mean is not None and step.output.log_variance is not None:
             terms["kl"] = weights.kl * augmentation_kl(step.output.mean, step.output.log_variance)
         if weights.adversarial > 0:
@@ -817,7 +814,7 @@ class CSFGAN:
     def generator_adversarial_terms(self, step: Step) -> dict[str, Tensor]:
         """L_G of eq. 10, a term for each discriminator, without weight."""
         verdict = step.verdict
-        if self.adversarial == "bce":
+        if self.gan == "bce":
             terms = {"adversarial": bce_real(verdict.fake)}
         else:
             terms = {"adversarial": relativistic_generator(verdict.real, verdict.fake)}
@@ -828,7 +825,7 @@ class CSFGAN:
     def discriminator_terms(self, step: Step) -> dict[str, Tensor]:
         """L_D of eq. 11, a term for each discriminator."""
         verdict = step.verdict
-        if self.adversarial == "bce":
+        if self.gan == "bce":
             terms = {"adversarial": bce_real(verdict.real) + bce_fake(verdict.fake)}
         else:
             terms = {"adversarial": relativistic_discriminator(verdict.real, verdict.fake)}

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gancli.data.loader import Batch
-from gancli.engine.phases import Phase
+from gancli.engine.phases import AdamSettings, Phase
 from gancli.losses.adversarial import bce_fake, bce_real
-from gancli.losses.matching import damsm_losses, padding_mask
+from gancli.losses.matching import DamsmGammas, damsm_losses, padding_mask
 from gancli.models.layers import (
     LEAKY_SLOPE,
     SMALLEST_MAP,
@@ -232,7 +232,7 @@ class Generator(nn.Module):
     Args:
         stages: Image sides, each twice the one before; the first is 4 * 2^k.
         text_dim: D, the width of word and sentence features.
-        width: C, channels of every stage's feature map (ngf).
+        generator_width: C, channels of every stage's feature map (ngf).
         noise_dim: Length of z.
         condition_dim: Length of the augmented sentence.
         residual_blocks: Per refinement stage; 2 for CUB, 3 for COCO in the public code.
@@ -248,19 +248,19 @@ class Generator(nn.Module):
     def __init__(
         self,
         *,
-        stages: Sequence[int] = (64, 128, 256),
-        text_dim: int = 256,
-        width: int = 64,
-        noise_dim: int = 100,
-        condition_dim: int = 100,
-        residual_blocks: int = 2,
-        ff_block: bool = True,
-        gsr: bool = True,
-        gsr_input: Literal["sentence", "augmented"] = "sentence",
-        gsr_attention: Literal["channelwise", "spatial"] = "channelwise",
-        gsr_scale: Literal["none", "positions"] = "none",
-        affine_residual: bool = False,
-        mask_padding: bool = True,
+        stages: Sequence[int],
+        text_dim: int,
+        generator_width: int,
+        noise_dim: int,
+        condition_dim: int,
+        residual_blocks: int,
+        ff_block: bool,
+        gsr: bool,
+        gsr_input: Literal["sentence", "augmented"],
+        gsr_attention: Literal["channelwise", "spatial"],
+        gsr_scale: Literal["none", "positions"],
+        affine_residual: bool,
+        mask_padding: bool,
     ) -> None:
         super().__init__()
         self.stages = tuple(stages)
@@ -268,10 +268,10 @@ class Generator(nn.Module):
         self.condition_dim = condition_dim
         self.gsr_input = gsr_input
         self.augmentation = ConditioningAugmentation(text_dim, condition_dim)
-        self.initial = InitialStage(condition_dim, noise_dim, width, self.stages[0])
+        self.initial = InitialStage(condition_dim, noise_dim, generator_width, self.stages[0])
         self.refinements = nn.ModuleList(
             RefinementStage(
-                width,
+                generator_width,
                 text_dim,
                 text_dim if gsr_input == "sentence" else condition_dim,
                 residual_blocks=residual_blocks,
@@ -284,7 +284,7 @@ class Generator(nn.Module):
             )
             for _ in self.stages[1:]
         )
-        self.heads = nn.ModuleList(ImageHead(width) for _ in self.stages)
+        self.heads = nn.ModuleList(ImageHead(generator_width) for _ in self.stages)
         self.apply(initialise_weights)
 
     def large_blocks(self) -> list[nn.Module]:
@@ -338,22 +338,22 @@ class Discriminator(nn.Module):
 
     Args:
         size: Side of the images, 4 * 2^k.
-        width: Channels of the first convolution (ndf).
+        discriminator_width: Channels of the first convolution (ndf).
         text_dim: D of the sentence vector.
     """
 
-    def __init__(self, size: int, *, width: int = 32, text_dim: int = 256) -> None:
+    def __init__(self, *, size: int, discriminator_width: int, text_dim: int) -> None:
         super().__init__()
         halvings = int(math.log2(size // SMALLEST_MAP))
         layers: list[nn.Module] = []
         channels = 3
         for i in range(halvings):
             layers += [
-                spectral_conv(channels, width * 2**i, 4, stride=2, padding=1),
+                spectral_conv(channels, discriminator_width * 2**i, 4, stride=2, padding=1),
                 nn.LeakyReLU(LEAKY_SLOPE),
             ]
-            channels = width * 2**i
-        while channels > 8 * width:
+            channels = discriminator_width * 2**i
+        while channels > 8 * discriminator_width:
             layers += [
                 spectral_conv(channels, channels // 2, 3, padding=1),
                 nn.LeakyReLU(LEAKY_SLOPE),
@@ -452,12 +452,10 @@ class FFGAN:
         discriminators: One per stage, by image side.
         text_encoder: Frozen.
         image_encoder: Frozen; gradients pass through it to the images.
-        kl_weight: lambda_1 of eq. 10.
-        damsm_weight: lambda_2 of eq. 10, applied to the largest image; 0 leaves the image encoder unused.
-        gammas: gamma_1, gamma_2, gamma_3 of the DAMSM loss.
-        generator_lr: Of Adam.
-        discriminator_lr: Of Adam.
-        betas: Of Adam, for both.
+        kl: lambda_1 of eq. 10.
+        damsm: lambda_2 of eq. 10, applied to the largest image; 0 leaves the image encoder unused.
+        gammas: Smoothing factors of the DAMSM loss.
+        adam: Learning rates and momenta.
     """
 
     averaged = ("generator",)
@@ -469,19 +467,17 @@ class FFGAN:
         text_encoder: TextEncoder,
         image_encoder: ImageEncoder,
         *,
-        kl_weight: float = 1.0,
-        damsm_weight: float = 5.0,
-        gammas: tuple[float, float, float] = (4.0, 5.0, 10.0),
-        generator_lr: float = 2e-4,
-        discriminator_lr: float = 2e-4,
-        betas: tuple[float, float] = (0.5, 0.999),
+        kl: float,
+        damsm: float,
+        gammas: DamsmGammas,
+        adam: AdamSettings,
     ) -> None:
         self.generator = generator
         self.discriminators = dict(discriminators)
         self.text_encoder = text_encoder
         self.image_encoder = image_encoder
-        self.kl_weight = kl_weight
-        self.damsm_weight = damsm_weight
+        self.kl = kl
+        self.damsm = damsm
         self.gammas = gammas
         by_name: dict[str, nn.Module] = {
             f"discriminator_{size}": network for size, network in self.discriminators.items()
@@ -492,15 +488,15 @@ class FFGAN:
                 "discriminator",
                 by_name,
                 self.discriminator_terms,
-                lr=discriminator_lr,
-                betas=betas,
+                lr=adam.discriminator_lr,
+                betas=adam.betas,
             ),
             Phase.adam(
                 "generator",
                 {"generator": generator},
                 self.generator_terms,
-                lr=generator_lr,
-                betas=betas,
+                lr=adam.generator_lr,
+                betas=adam.betas,
             ),
         ]
 
@@ -532,8 +528,8 @@ class FFGAN:
                 self.discriminators.items(), step.output.images, strict=True
             )
         }
-        terms["kl"] = self.kl_weight * augmentation_kl(step.output.mean, step.output.log_variance)
-        if self.damsm_weight > 0:
+        terms["kl"] = self.kl * augmentation_kl(step.output.mean, step.output.log_variance)
+        if self.damsm > 0:
             regions, code = self.image_encoder(step.output.images[-1])
             by_words, by_sentence = damsm_losses(
                 regions,
@@ -542,10 +538,8 @@ class FFGAN:
                 step.sentence,
                 step.mask,
                 step.batch.class_ids,
-                gamma1=self.gammas[0],
-                gamma2=self.gammas[1],
-                gamma3=self.gammas[2],
+                self.gammas,
             )
-            terms["words"] = self.damsm_weight * by_words
-            terms["sentence"] = self.damsm_weight * by_sentence
+            terms["words"] = self.damsm * by_words
+            terms["sentence"] = self.damsm * by_sentence
         return terms

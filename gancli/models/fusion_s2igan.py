@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gancli.data.loader import Batch
-from gancli.engine.phases import Phase
+from gancli.engine.phases import AdamSettings, Phase
 from gancli.losses.adversarial import generator_hinge, hinge_fake, hinge_real
 from gancli.losses.matching import distinct_classes, global_matching_loss
 from gancli.losses.penalty import (
@@ -351,7 +351,7 @@ class Generator(nn.Module):
     Args:
         size: Side of the images, 4 * 2^k with k >= 1.
         condition_dim: E.
-        width: W.
+        generator_width: W.
         noise_dim: Z.
         noise_in_condition: The blocks see the noise beside the condition (DF-GAN's CVPR version).
         condition_scale: The condition is multiplied by it.
@@ -373,20 +373,20 @@ class Generator(nn.Module):
     def __init__(
         self,
         *,
-        size: int = 256,
-        condition_dim: int = 1024,
-        width: int = 32,
-        noise_dim: int = 100,
-        noise_in_condition: bool = False,
-        condition_scale: float = 1.0,
-        block: Block = "vsfm",
-        attention: Attention = "pam",
-        fusion: Fusion = "wfm",
-        modules: int = 2,
-        first_block: bool = True,
-        modulation_hidden: int | None = 256,
-        attention_reduction: int = 4,
-        fusion_reduction: int = 4,
+        size: int,
+        condition_dim: int,
+        generator_width: int,
+        noise_dim: int,
+        noise_in_condition: bool,
+        condition_scale: float,
+        block: Block,
+        attention: Attention,
+        fusion: Fusion,
+        modules: int,
+        first_block: bool,
+        modulation_hidden: int | None,
+        attention_reduction: int,
+        fusion_reduction: int,
     ) -> None:
         super().__init__()
         for name, value, kind in (
@@ -424,7 +424,9 @@ class Generator(nn.Module):
                     return DualAttentionFusion(channels, block_dim, attention_reduction)
 
         activation = leaky() if block == "dfgan" else nn.ReLU()
-        widths = [width * min(2**i, self.MOST_CHANNELS) for i in range(steps, -1, -1)]  # at 4, 8, ... size
+        widths = [
+            generator_width * min(2**i, self.MOST_CHANNELS) for i in range(steps, -1, -1)
+        ]  # at 4, 8, ... size
         self.linear = nn.Linear(noise_dim, widths[0] * SMALLEST_MAP**2)
         self.blocks = nn.ModuleList(
             DualResidualBlock(
@@ -437,7 +439,7 @@ class Generator(nn.Module):
             )
             for i in range(0 if first_block else 1, steps + 1)
         )
-        self.out = nn.Sequential(activation, nn.Conv2d(width, 3, 3, padding=1), nn.Tanh())
+        self.out = nn.Sequential(activation, nn.Conv2d(generator_width, 3, 3, padding=1), nn.Tanh())
 
     def large_blocks(self) -> list[nn.Module]:
         """Those that train.activation_checkpointing recomputes."""
@@ -489,14 +491,16 @@ class Discriminator(nn.Module):
     Args:
         size: Side of the images, 4 * 2^k with k >= 1.
         condition_dim: E.
-        width: W, channels of the first convolution; each block doubles them.
-        most: Times W, the most channels: 32 in the paper (1024), 8 in DF-GAN's CVPR version.
+        discriminator_width: W, channels of the first convolution; each block doubles them.
+        discriminator_max_multiple: Largest number of channels, as a multiple of W: 32 in the paper (1024), 8 in
+            DF-GAN's CVPR version.
     """
 
     def __init__(
-        self, *, size: int = 256, condition_dim: int = 1024, width: int = 32, most: int = 32
+        self, *, size: int, condition_dim: int, discriminator_width: int, discriminator_max_multiple: int
     ) -> None:
         super().__init__()
+        width, most = discriminator_width, discriminator_max_multiple
         widths = [width * min(2**i, most) for i in range(doublings(SMALLEST_MAP, size) + 1)]
         self.encoder = nn.Sequential(
             nn.Conv2d(3, width, 3, padding=1),
@@ -554,15 +558,13 @@ class FusionS2iGan:
         discriminator: To be trained.
         image_encoder: Images (B, 3, S, S) to vectors (B, E) that are compared with the condition; frozen. None where
             the matching loss has weight 0.
-        matching_weight: Of the matching loss (lambda; "DAMSM" of the paper, whose global half it is).
-        matching_gamma: Its sharpness.
-        same_class_negatives: In it, other images of a class are wrong pairs too.
-        penalty_weight: Of the matching-aware gradient penalty, k.
-        penalty_power: Its exponent, p.
-        penalty_form: How it joins the norms of both gradients.
-        generator_lr: Of Adam.
-        discriminator_lr: Of Adam.
-        betas: Of Adam, for both.
+        damsm: lambda, weight of the matching loss, the global half of DAMSM; 0 leaves it out.
+        gamma: Sharpness of the matching loss.
+        same_class_negatives: Count other images of a class as wrong pairs in the matching loss.
+        magp: k, weight of the matching-aware gradient penalty; 0 leaves it out.
+        magp_power: p, exponent of the penalty.
+        magp_form: Joint norm of both gradients, or the sum of their norms.
+        adam: Learning rates and momenta.
     """
 
     averaged = ("generator",)
@@ -573,44 +575,42 @@ class FusionS2iGan:
         discriminator: Discriminator,
         *,
         image_encoder: Callable[[Tensor], Tensor] | None = None,
-        matching_weight: float = 0.05,
-        matching_gamma: float = 10.0,
-        same_class_negatives: bool = False,
-        penalty_weight: float = 2.0,
-        penalty_power: float = 6.0,
-        penalty_form: PenaltyForm = "concat",
-        generator_lr: float = 1e-4,
-        discriminator_lr: float = 4e-4,
-        betas: tuple[float, float] = (0.0, 0.9),
+        damsm: float,
+        gamma: float,
+        same_class_negatives: bool,
+        magp: float,
+        magp_power: float,
+        magp_form: PenaltyForm,
+        adam: AdamSettings,
     ) -> None:
-        if (matching_weight > 0) != (image_encoder is not None):
+        if (damsm > 0) != (image_encoder is not None):
             raise ValueError("a matching loss, and only it, needs an image encoder")
         self.generator = generator
         self.discriminator = discriminator
         self.image_encoder = image_encoder
-        self.matching_weight = matching_weight
-        self.matching_gamma = matching_gamma
+        self.damsm = damsm
+        self.gamma = gamma
         self.same_class_negatives = same_class_negatives
-        self.penalty_weight = penalty_weight
-        self.penalty_power = penalty_power
-        self.penalty_form: PenaltyForm = penalty_form
+        self.magp = magp
+        self.magp_power = magp_power
+        self.magp_form: PenaltyForm = magp_form
         self.networks: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator}
         self.phases = [
             Phase.adam(
                 "discriminator",
                 {"discriminator": discriminator},
                 self.discriminator_terms,
-                lr=discriminator_lr,
-                betas=betas,
+                lr=adam.discriminator_lr,
+                betas=adam.betas,
                 watched=("image_gradient", "condition_gradient"),
-                differentiated_twice=("discriminator",) if penalty_weight > 0 else (),
+                differentiated_twice=("discriminator",) if magp > 0 else (),
             ),
             Phase.adam(
                 "generator",
                 {"generator": generator},
                 self.generator_terms,
-                lr=generator_lr,
-                betas=betas,
+                lr=adam.generator_lr,
+                betas=adam.betas,
             ),
         ]
         clamped = [module for module in generator.modules() if isinstance(module, DualAttentionFusion)]
@@ -639,17 +639,17 @@ class FusionS2iGan:
         with torch.autocast(step.real.device.type, enabled=False):
             real = step.real.float().detach().requires_grad_()
             condition = (scale * step.condition).detach().requires_grad_()
-            with TwiceDifferentiableLayers() if self.penalty_weight > 0 else nullcontext():
+            with TwiceDifferentiableLayers() if self.magp > 0 else nullcontext():
                 features = self.discriminator(real)
                 scores = self.discriminator.score(features, condition)
             mismatched = self.discriminator.score(features, scale * step.wrong)
             terms = {"real": hinge_real(scores), "mismatched": hinge_fake(mismatched) / 2}
-            if self.penalty_weight > 0:
+            if self.magp > 0:
                 by_image, by_condition = gradient_norms(scores, real, condition)
                 penalty = matching_aware_penalty(
-                    by_image, by_condition, power=self.penalty_power, form=self.penalty_form
+                    by_image, by_condition, power=self.magp_power, form=self.magp_form
                 )
-                terms["penalty"] = self.penalty_weight * penalty
+                terms["penalty"] = self.magp * penalty
                 terms["image_gradient"] = by_image.detach().mean()
                 terms["condition_gradient"] = by_condition.detach().mean()
         generated = self.discriminator.score(self.discriminator(step.fake.detach()), condition.detach())
@@ -663,7 +663,7 @@ class FusionS2iGan:
         if self.image_encoder is not None:
             alike = distinct_classes(step.class_ids) if self.same_class_negatives else step.class_ids
             loss = global_matching_loss(
-                self.image_encoder(step.fake), step.condition, alike, gamma=self.matching_gamma
+                self.image_encoder(step.fake), step.condition, alike, gamma=self.gamma
             )
-            terms["matching"] = self.matching_weight * loss
+            terms["matching"] = self.damsm * loss
         return terms

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from gancli.data.loader import Batch
-from gancli.engine.phases import Phase
+from gancli.engine.phases import AdamSettings, Phase
 from gancli.losses.adversarial import bce_fake, bce_real
 from gancli.models.layers import (
     SMALLEST_MAP,
@@ -112,7 +112,7 @@ class StageOneGenerator(nn.Module):
     Args:
         size: Side of the images, 4 * 2^k with k >= 2.
         text_dim: E.
-        width: W; at 64 pixels the first map has 8W channels (gf_dim).
+        generator_width: W; at 64 pixels the first map has 8W channels (gf_dim).
         noise_dim: Z.
         condition_dim: C.
         truncate_condition: See `ConditioningAugmentation`.
@@ -121,12 +121,12 @@ class StageOneGenerator(nn.Module):
     def __init__(
         self,
         *,
-        size: int = 64,
-        text_dim: int = 1024,
-        width: int = 128,
-        noise_dim: int = 100,
-        condition_dim: int = 128,
-        truncate_condition: bool = True,
+        size: int,
+        text_dim: int,
+        generator_width: int,
+        noise_dim: int,
+        condition_dim: int,
+        truncate_condition: bool,
     ) -> None:
         super().__init__()
         self.size = size
@@ -135,7 +135,7 @@ class StageOneGenerator(nn.Module):
         steps = doublings(SMALLEST_MAP, size)
         if steps < 2:
             raise ValueError(f"the smallest Stage-I image has {4 * SMALLEST_MAP} pixels a side, not {size}")
-        widths = [width * 2**i for i in range(steps - 1, -1, -1)]  # 8W, 4W, 2W, W at 64 pixels
+        widths = [generator_width * 2**i for i in range(steps - 1, -1, -1)]  # 8W, 4W, 2W, W at 64 pixels
         self.augmentation = ConditioningAugmentation(text_dim, condition_dim, truncate=truncate_condition)
         self.linear = nn.Linear(condition_dim + noise_dim, widths[0] * SMALLEST_MAP**2)
         self.norm = nn.BatchNorm1d(self.linear.out_features)
@@ -171,7 +171,7 @@ class Discriminator(MatchingDiscriminator):
 
 
 def stage_one_discriminator(
-    *, size: int = 64, text_dim: int = 1024, width: int = 64, compressed_dim: int = 128
+    *, size: int, text_dim: int, discriminator_width: int, condition_dim: int
 ) -> Discriminator:
     """D of Stage I: halvings down to 4x4, then a bottleneck residual block.
 
@@ -181,19 +181,19 @@ def stage_one_discriminator(
     Args:
         size: Side of the images, 4 * 2^k with k >= 2.
         text_dim: E.
-        width: W; 64 in the public code, 128 in the paper (df_dim).
-        compressed_dim: Of the sentence.
+        discriminator_width: W; 64 in the public code, 128 in the paper (df_dim).
+        condition_dim: Length of the compressed sentence.
     """
-    layers: list[nn.Module] = [conv4x4(3, width), leaky()]
+    layers: list[nn.Module] = [conv4x4(3, discriminator_width), leaky()]
     halvings = doublings(SMALLEST_MAP, size)
-    channels = width
+    channels = discriminator_width
     for i in range(1, halvings):
         layers += [conv4x4(channels, 2 * channels), nn.BatchNorm2d(2 * channels)]
         channels *= 2
         if i < halvings - 2:
             layers.append(leaky())
     layers.append(bottleneck(channels, channels // 4, nn.LeakyReLU))
-    return Discriminator(nn.Sequential(*layers), channels, text_dim=text_dim, compressed_dim=compressed_dim)
+    return Discriminator(nn.Sequential(*layers), channels, text_dim=text_dim, compressed_dim=condition_dim)
 
 
 # --- Stage II -------------------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ class StageTwoGenerator(nn.Module):
         size: Side of the images, a power of two times a quarter of `input_size`.
         input_size: Side of Stage I's images.
         text_dim: E.
-        width: W (gf_dim).
+        generator_width: W (gf_dim).
         condition_dim: C; the augmentation is Stage II's own.
         residual_blocks: 4 for CUB and Oxford-102.
         truncate_condition: See `ConditioningAugmentation`.
@@ -218,27 +218,27 @@ class StageTwoGenerator(nn.Module):
     def __init__(
         self,
         *,
-        size: int = 256,
-        input_size: int = 64,
-        text_dim: int = 1024,
-        width: int = 128,
-        condition_dim: int = 128,
-        residual_blocks: int = 4,
-        truncate_condition: bool = True,
+        size: int,
+        input_size: int,
+        text_dim: int,
+        generator_width: int,
+        condition_dim: int,
+        residual_blocks: int,
+        truncate_condition: bool,
     ) -> None:
         super().__init__()
         self.size = size
         self.input_size = input_size
         self.condition_dim = condition_dim
         self.augmentation = ConditioningAugmentation(text_dim, condition_dim, truncate=truncate_condition)
-        inner = 4 * width
+        inner = 4 * generator_width
         self.encoder = nn.Sequential(
-            conv3x3(3, width),
+            conv3x3(3, generator_width),
             nn.ReLU(),
-            conv4x4(width, 2 * width),
-            nn.BatchNorm2d(2 * width),
+            conv4x4(generator_width, 2 * generator_width),
+            nn.BatchNorm2d(2 * generator_width),
             nn.ReLU(),
-            conv4x4(2 * width, inner),
+            conv4x4(2 * generator_width, inner),
             nn.BatchNorm2d(inner),
             nn.ReLU(),
         )
@@ -278,7 +278,7 @@ class StageTwoGenerator(nn.Module):
 
 
 def stage_two_discriminator(
-    *, size: int = 256, text_dim: int = 1024, width: int = 64, compressed_dim: int = 128
+    *, size: int, text_dim: int, discriminator_width: int, condition_dim: int
 ) -> Discriminator:
     """D of Stage II: halvings down to 4x4, 1x1 convolutions back to 8W channels, a bottleneck residual block.
 
@@ -287,20 +287,20 @@ def stage_two_discriminator(
     Args:
         size: Side of the images, 4 * 2^k with k >= 2.
         text_dim: E.
-        width: W; 64 in the public code (df_dim).
-        compressed_dim: Of the sentence.
+        discriminator_width: W; 64 in the public code (df_dim).
+        condition_dim: Length of the compressed sentence.
     """
-    layers: list[nn.Module] = [conv4x4(3, width), leaky()]
-    channels = width
+    layers: list[nn.Module] = [conv4x4(3, discriminator_width), leaky()]
+    channels = discriminator_width
     for _ in range(1, doublings(SMALLEST_MAP, size)):
         layers += [conv4x4(channels, 2 * channels), nn.BatchNorm2d(2 * channels), leaky()]
         channels *= 2
-    while channels > 8 * width:
+    while channels > 8 * discriminator_width:
         layers += [conv1x1(channels, channels // 2), nn.BatchNorm2d(channels // 2), leaky()]
         channels //= 2
     layers.pop()  # the block below activates its sum
     layers.append(bottleneck(channels, channels // 4, nn.LeakyReLU))
-    return Discriminator(nn.Sequential(*layers), channels, text_dim=text_dim, compressed_dim=compressed_dim)
+    return Discriminator(nn.Sequential(*layers), channels, text_dim=text_dim, compressed_dim=condition_dim)
 
 
 # --- objective and training step ------------------------------------------------------------------------------
@@ -364,10 +364,8 @@ class StackGAN:
         discriminator: Of that stage.
         stage_one: For Stage II: the trained Stage-I generator, frozen, in eval mode with its stored statistics. (The
             public code runs it on batch statistics, as TensorFlow's training phase does, and loses the stored ones.)
-        kl_weight: lambda of the paper.
-        generator_lr: Of Adam.
-        discriminator_lr: Of Adam.
-        betas: Of Adam, for both.
+        kl: lambda of the paper.
+        adam: Learning rates and momenta.
     """
 
     averaged = ("generator",)
@@ -378,32 +376,30 @@ class StackGAN:
         discriminator: Discriminator,
         *,
         stage_one: StageOneGenerator | None = None,
-        kl_weight: float = 2.0,
-        generator_lr: float = 2e-4,
-        discriminator_lr: float = 2e-4,
-        betas: tuple[float, float] = (0.5, 0.999),
+        kl: float,
+        adam: AdamSettings,
     ) -> None:
         if isinstance(generator, StageTwoGenerator) != (stage_one is not None):
             raise ValueError("Stage II, and only Stage II, draws on a Stage-I generator")
         self.generator = generator
         self.discriminator = discriminator
         self.stage_one = None if stage_one is None else stage_one.eval().requires_grad_(False)
-        self.kl_weight = kl_weight
+        self.kl = kl
         self.networks: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator}
         self.phases = [
             Phase.adam(
                 "discriminator",
                 {"discriminator": discriminator},
                 self.discriminator_terms,
-                lr=discriminator_lr,
-                betas=betas,
+                lr=adam.discriminator_lr,
+                betas=adam.betas,
             ),
             Phase.adam(
                 "generator",
                 {"generator": generator},
                 self.generator_terms,
-                lr=generator_lr,
-                betas=betas,
+                lr=adam.generator_lr,
+                betas=adam.betas,
             ),
         ]
 
@@ -450,5 +446,5 @@ class StackGAN:
         logits = self.discriminator.logits(self.discriminator(output.images), step.sentence)
         return {
             "adversarial": bce_real(logits),
-            "kl": self.kl_weight * augmentation_kl(output.mean, 2 * output.log_sigma),
+            "kl": self.kl * augmentation_kl(output.mean, 2 * output.log_sigma),
         }

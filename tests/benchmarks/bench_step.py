@@ -36,6 +36,7 @@ from gancli.config import (
     StackGANRecipe,
     load_recipe,
 )
+from gancli.config.arguments import construct
 from gancli.data.holes import central_hole
 from gancli.data.loader import Batch
 from gancli.data.text import Vocabulary
@@ -112,7 +113,9 @@ def build_model(name: str) -> tuple[Trainable, tuple[int, ...]]:
         return build.build_ffgan(recipe, damsm(recipe.model.text_dim), CPU), recipe.model.stages
     if isinstance(recipe, StackGANRecipe):
         arguments = build.stackgan_arguments(recipe, 1024, size // 4)
-        first = build.stackgan.StageOneGenerator(size=size // 4)
+        stage_one = load_recipe(name.replace("stage2", "stage1"))
+        assert isinstance(stage_one, StackGANRecipe)
+        first = construct(build.stackgan.StageOneGenerator, stage_one.model, text_dim=1024)
         return build.build_stackgan(recipe, arguments, first.eval().requires_grad_(False), CPU), (size,)
     if isinstance(recipe, Attr2ImageRecipe):
         arguments = build.attr2image_arguments(recipe, build.CUB_ATTRIBUTES[recipe.stage])

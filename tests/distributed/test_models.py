@@ -75,7 +75,7 @@ CASES = {
     "attr2image-image": Case("attr2image/demo-image", (*COMMON, "model.condition_dim=5", "model.size=32")),
     "fusion-s2igan": Case("fusion-s2igan/demo", (*COMMON, *FUSION), ("loss.damsm=0",)),
     "dfgan": Case("dfgan/cub", (*COMMON, *FUSION, "train.epochs=null", "optim.ema_decay=0.9")),
-    "csfgan": Case("csfgan/demo", (*SMALL, "model.size=32"), ("loss.matching=0", "loss.gan=bce")),
+    "csfgan": Case("csfgan/demo", (*SMALL, "model.size=32"), ("loss.damsm=0", "loss.gan=bce")),
 }
 EACH = pytest.mark.parametrize("name", CASES)
 

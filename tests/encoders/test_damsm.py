@@ -16,6 +16,7 @@ from gancli.encoders.damsm import (
     save_damsm,
 )
 from gancli.errors import DataError
+from tests.defaults import make_model
 
 TEXT = {"dim": 8, "embedding_dim": 6, "dropout": 0.0, "rnn": "lstm"}
 IMAGE = {
@@ -91,7 +92,7 @@ def batch_of(size: int) -> Batch:
 
 
 def test_every_parameter_learns():
-    model = DamsmPretraining(TextEncoder(20, **TEXT), ImageEncoder(**IMAGE))
+    model = make_model(DamsmPretraining, TextEncoder(20, **TEXT), ImageEncoder(**IMAGE))
     sum(model.terms(batch_of(16)).values()).backward()
     for network in model.networks.values():
         for name, parameter in network.named_parameters():
@@ -101,7 +102,7 @@ def test_every_parameter_learns():
 
 def test_a_frozen_backbone_gets_no_gradient_but_adapts_its_statistics():
     image = ImageEncoder(**(IMAGE | {"frozen_backbone": True}))
-    model = DamsmPretraining(TextEncoder(20, **TEXT), image)
+    model = make_model(DamsmPretraining, TextEncoder(20, **TEXT), image)
     before = image.backbone.lower[0][1].running_mean.clone()
     sum(model.terms(batch_of(16)).values()).backward()
     assert all(p.grad is None for p in image.backbone.parameters())

@@ -113,7 +113,7 @@ def edit(folder, change):
         (lambda s: s.pop("text"), "'text' is missing"),
         (lambda s: s["text"].update(kind="bert"), "text.kind is 'bert'"),
         (lambda s: s["stage1"].update(depth=3), "depth"),
-        (lambda s: s["stage1"].update(width=12), "does not fit"),
+        (lambda s: s["stage1"].update(generator_width=12), "does not fit"),
         (lambda s: s["text"]["arguments"].update(dim=24), "does not fit"),
         (lambda s: s.update(kind="damsm"), "draws no images"),
     ],

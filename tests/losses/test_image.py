@@ -35,7 +35,7 @@ def test_sobel_compares_both_maps_of_each_channel():
         for a, b in zip(ours, theirs, strict=True)
         for kernel in (SOBEL, SOBEL.T)
     ]
-    assert edge_loss(real, fake).item() == pytest.approx(np.mean(differences), rel=1e-5)
+    assert edge_loss(real, fake, "sobel").item() == pytest.approx(np.mean(differences), rel=1e-5)
 
 
 def test_laplace_sums_the_channels():

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gancli.losses.matching import (
+    DamsmGammas,
     cosine_similarity_matrix,
     damsm_losses,
     global_matching_loss,
@@ -77,9 +78,7 @@ def test_word_similarity_is_the_equation(features):
 
 
 def test_both_losses_are_the_equations(features):
-    by_words, by_sentence = damsm_losses(
-        **tensors(features), gamma1=GAMMAS[0], gamma2=GAMMAS[1], gamma3=GAMMAS[2]
-    )
+    by_words, by_sentence = damsm_losses(**tensors(features), gammas=DamsmGammas(*GAMMAS))
     slow_words = slow_similarity(features["regions"], features["words"], features["lengths"], *GAMMAS[:2])
     code, sentence = features["code"], features["sentence"]
     cosine = (code @ sentence.T) / np.outer(np.linalg.norm(code, axis=1), np.linalg.norm(sentence, axis=1))

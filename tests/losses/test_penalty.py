@@ -86,7 +86,7 @@ def test_its_gradient_is_that_of_differences_in_a_weight(form):
 
     def value() -> torch.Tensor:
         norms = gradient_norms(network(images, condition), images, condition)
-        return matching_aware_penalty(*norms, form=form)
+        return matching_aware_penalty(*norms, power=6, form=form)
 
     value().backward()
     weight = network.joint.weight
@@ -107,7 +107,7 @@ def test_a_flat_discriminator_costs_nothing_and_gives_no_nan(form):
     with torch.no_grad():
         network.out.weight.zero_()
     norms = gradient_norms(network(images, condition), images, condition)
-    penalty = matching_aware_penalty(*norms, form=form)
+    penalty = matching_aware_penalty(*norms, power=6, form=form)
     penalty.backward()
     assert penalty.item() == 0
     assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
@@ -131,7 +131,7 @@ def test_convolutions_made_for_the_penalty_are_torchs(side, kernel, stride, padd
         condition = torch.ones(2, 1, dtype=torch.double, requires_grad=True)
         with mode:
             scores = conv(images).sigmoid().square().sum(dim=(1, 2, 3)) * condition[:, 0]
-        penalty = matching_aware_penalty(*gradient_norms(scores, images, condition))
+        penalty = matching_aware_penalty(*gradient_norms(scores, images, condition), power=6, form="concat")
         conv.zero_grad()
         (scores.sum() + penalty).backward()
         return [penalty, images.grad, condition.grad, *(p.grad.clone() for p in conv.parameters())]

@@ -18,6 +18,7 @@ from gancli.engine.checkpoint import RunFolder
 from gancli.engine.loop import Loop, LoopSettings
 from gancli.engine.phases import Trainable
 from gancli.models import attr2image, csfgan, ffgan, fusion_s2igan, stackgan
+from tests.defaults import make_model, make_network
 from tests.models.toy import TEXT_DIM, ImageEncoder, PerceptualNetwork, TextEncoder
 
 COUNT = 4  # images in a batch
@@ -34,54 +35,102 @@ def frozen(network: nn.Module) -> Any:
 
 
 def ffgan_model() -> Trainable:
-    return ffgan.FFGAN(
-        ffgan.Generator(stages=(8, 16, 32), text_dim=TEXT_DIM, width=4, **NOISE),
-        {side: ffgan.Discriminator(side, width=4, text_dim=TEXT_DIM) for side in (8, 16, 32)},
+    return make_model(
+        ffgan.FFGAN,
+        make_network(ffgan.Generator, stages=(8, 16, 32), text_dim=TEXT_DIM, generator_width=4, **NOISE),
+        {
+            side: make_network(ffgan.Discriminator, size=side, discriminator_width=4, text_dim=TEXT_DIM)
+            for side in (8, 16, 32)
+        },
         frozen(TextEncoder()),
         frozen(ImageEncoder()),
-        damsm_weight=0.05,  # of encoders that were never trained, at this learning rate
+        damsm=0.05,  # of encoders that were never trained, at this learning rate
     )
 
 
 def stackgan_one() -> Trainable:
-    return stackgan.StackGAN(
-        stackgan.StageOneGenerator(size=SIZE, text_dim=TEXT_DIM, width=4, **NOISE),
-        stackgan.stage_one_discriminator(size=SIZE, text_dim=TEXT_DIM, width=JUDGE_WIDTH, compressed_dim=3),
+    return make_model(
+        stackgan.StackGAN,
+        make_network(stackgan.StageOneGenerator, size=SIZE, text_dim=TEXT_DIM, generator_width=4, **NOISE),
+        make_network(
+            stackgan.stage_one_discriminator,
+            size=SIZE,
+            text_dim=TEXT_DIM,
+            discriminator_width=JUDGE_WIDTH,
+            condition_dim=3,
+        ),
     )
 
 
 def stackgan_two() -> Trainable:
-    return stackgan.StackGAN(
-        stackgan.StageTwoGenerator(
-            size=SIZE, input_size=16, text_dim=TEXT_DIM, width=8, condition_dim=6, residual_blocks=2
+    return make_model(
+        stackgan.StackGAN,
+        make_network(
+            stackgan.StageTwoGenerator,
+            size=SIZE,
+            input_size=16,
+            text_dim=TEXT_DIM,
+            generator_width=8,
+            condition_dim=6,
+            residual_blocks=2,
         ),
-        stackgan.stage_two_discriminator(size=SIZE, text_dim=TEXT_DIM, width=JUDGE_WIDTH, compressed_dim=3),
-        stage_one=stackgan.StageOneGenerator(size=16, text_dim=TEXT_DIM, width=4, **NOISE),
+        make_network(
+            stackgan.stage_two_discriminator,
+            size=SIZE,
+            text_dim=TEXT_DIM,
+            discriminator_width=JUDGE_WIDTH,
+            condition_dim=3,
+        ),
+        stage_one=make_network(
+            stackgan.StageOneGenerator, size=16, text_dim=TEXT_DIM, generator_width=4, **NOISE
+        ),
     )
 
 
 def attr2shape() -> Trainable:
-    return attr2image.Attr2Shape(
-        attr2image.ShapeGenerator(size=SIZE, attributes=ATTRIBUTES, width=4, **NOISE),
+    return make_model(
+        attr2image.Attr2Shape,
+        make_network(attr2image.ShapeGenerator, size=SIZE, attributes=ATTRIBUTES, generator_width=4, **NOISE),
         {
-            "global": attr2image.global_discriminator(size=SIZE, width=4),
-            "local": attr2image.local_discriminator(size=SIZE, width=4),
+            "global": make_network(
+                attr2image.global_discriminator, size=SIZE, channels=1, discriminator_width=4
+            ),
+            "local": make_network(
+                attr2image.local_discriminator, size=SIZE, channels=1, discriminator_width=4
+            ),
         },
-        attr2image.conditional_discriminator(
-            attributes=ATTRIBUTES, size=SIZE, width=JUDGE_WIDTH, compressed_dim=3
+        make_network(
+            attr2image.conditional_discriminator,
+            attributes=ATTRIBUTES,
+            size=SIZE,
+            channels=1,
+            discriminator_width=JUDGE_WIDTH,
+            condition_dim=3,
         ),
-        weights={"global": 1.0, "local": 1.0},
     )
 
 
 def shape2image() -> Trainable:
-    return attr2image.Shape2Image(
-        attr2image.ImageGenerator(size=SIZE, attributes=ATTRIBUTES, width=4, condition_dim=6),
-        {"global": attr2image.global_discriminator(size=SIZE, channels=3, width=4)},
-        attr2image.conditional_discriminator(
-            attributes=ATTRIBUTES, size=SIZE, channels=3, width=JUDGE_WIDTH, compressed_dim=3
+    return make_model(
+        attr2image.Shape2Image,
+        make_network(
+            attr2image.ImageGenerator, size=SIZE, attributes=ATTRIBUTES, generator_width=4, condition_dim=6
         ),
-        weights={"global": 1.0},
+        {
+            "global": make_network(
+                attr2image.global_discriminator, size=SIZE, channels=3, discriminator_width=4
+            )
+        },
+        make_network(
+            attr2image.conditional_discriminator,
+            attributes=ATTRIBUTES,
+            size=SIZE,
+            channels=3,
+            discriminator_width=JUDGE_WIDTH,
+            condition_dim=3,
+        ),
+        d_sees_shape=False,
+        shape_noise=0.0,
     )
 
 
@@ -90,11 +139,18 @@ def fusion(**changes: Any) -> Trainable:
         def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]
             return super().forward(images)[1]
 
-    return fusion_s2igan.FusionS2iGan(
-        fusion_s2igan.Generator(
-            size=SIZE, condition_dim=TEXT_DIM, width=4, noise_dim=5, modulation_hidden=4, **changes
+    return make_model(
+        fusion_s2igan.FusionS2iGan,
+        make_network(
+            fusion_s2igan.Generator,
+            size=SIZE,
+            condition_dim=TEXT_DIM,
+            generator_width=4,
+            noise_dim=5,
+            modulation_hidden=4,
+            **changes,
         ),
-        fusion_s2igan.Discriminator(size=SIZE, condition_dim=TEXT_DIM, width=4),
+        make_network(fusion_s2igan.Discriminator, size=SIZE, condition_dim=TEXT_DIM, discriminator_width=4),
         image_encoder=frozen(Code()),
     )
 
@@ -104,10 +160,11 @@ def dfgan() -> Trainable:
 
 
 def csfgan_model() -> Trainable:
-    return csfgan.CSFGAN(
-        csfgan.Generator(SIZE, text_dim=TEXT_DIM, width=4, **NOISE),
-        csfgan.Discriminator(width=4),
-        csfgan.WordLocalDiscriminator(text_dim=TEXT_DIM, width=4),
+    return make_model(
+        csfgan.CSFGAN,
+        make_network(csfgan.Generator, size=SIZE, text_dim=TEXT_DIM, generator_width=4, **NOISE),
+        make_network(csfgan.Discriminator, discriminator_width=4),
+        make_network(csfgan.WordLocalDiscriminator, text_dim=TEXT_DIM, discriminator_width=4),
         frozen(TextEncoder()),
         frozen(ImageEncoder()),
         frozen(PerceptualNetwork()),

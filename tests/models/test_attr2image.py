@@ -23,9 +23,11 @@ from gancli.models.attr2image import (
     local_discriminator,
     pixel_discriminator,
 )
+from tests.defaults import make_model, make_network
 from tests.models.toy import gradient_norms, parameters
 
 SIZE, ATTRIBUTES, CONDITION_DIM, NOISE_DIM, COUNT = 32, 7, 6, 5, 4
+SHAPE = {"size": 64, "attributes": 42}
 
 
 # --- paper scale, on the meta device ------------------------------------------------------------------------------
@@ -49,8 +51,11 @@ class TestPaperScale:
         deconvolutions = [(228, 512), (512, 256), (256, 128), (128, 64), (64, 1)]
         norms = 2 * (512 + 256 + 128 + 64)
         with torch.device("meta"):
-            assert parameters(ShapeGenerator()) == augmentation(42) + convolutions(deconvolutions) + norms
-            unconditional = parameters(ShapeGenerator(conditional=False))
+            assert (
+                parameters(make_network(ShapeGenerator, **SHAPE))
+                == augmentation(42) + convolutions(deconvolutions) + norms
+            )
+            unconditional = parameters(make_network(ShapeGenerator, **SHAPE, conditional=False))
         assert unconditional == convolutions([(100, 512), *deconvolutions[1:]]) + norms
 
     def test_discriminators_of_stage_one(self):
@@ -58,13 +63,15 @@ class TestPaperScale:
         trunk = convolutions(halvings) + 64 + 2 * (128 + 256 + 512)  # 64: the first one's biases
         block = 512 * 128 + convolutions([(128, 128), (128, 512)], 3) + 2 * (128 + 128 + 512)
         with torch.device("meta"):
-            assert parameters(global_discriminator()) == trunk + 512 * 16
+            assert parameters(make_network(global_discriminator, size=64, channels=1)) == trunk + 512 * 16
             local = convolutions([*halvings[:3], (256, 1)]) + 64 + 2 * (128 + 256)
-            assert parameters(local_discriminator()) == local
-            assert parameters(conditional_discriminator(attributes=42)) == trunk + head(42)
-            residual = conditional_discriminator(attributes=42, residual=True)
+            assert parameters(make_network(local_discriminator, size=64, channels=1)) == local
+            assert parameters(make_network(conditional_discriminator, **SHAPE, channels=1)) == trunk + head(
+                42
+            )
+            residual = make_network(conditional_discriminator, **SHAPE, channels=1, residual=True)
             assert parameters(residual) == trunk + head(42) + block
-            assert parameters(pixel_discriminator()) == 64 + 64 * 128 + 2 * 128 + 128
+            assert parameters(make_network(pixel_discriminator, channels=1)) == 64 + 64 * 128 + 2 * 128 + 128
 
     def test_stage_two(self):
         encoder = [(1, 64), (64, 128), (128, 256), (256, 512), *[(512, 512)] * 4]
@@ -72,7 +79,7 @@ class TestPaperScale:
         norms = 2 * (128 + 256 + 512 * 4) + 2 * (512 * 4 + 256 + 128 + 64)
         biases = 64 + 512 + 3
         with torch.device("meta"):
-            generator = ImageGenerator()
+            generator = make_network(ImageGenerator, size=256, attributes=270)
         assert [(level.conv.in_channels, level.conv.out_channels) for level in generator.encoder] == encoder
         assert [(level.conv.in_channels, level.conv.out_channels) for level in generator.decoder] == decoder
         expected = augmentation(270) + convolutions(encoder + decoder) + norms + biases
@@ -80,7 +87,7 @@ class TestPaperScale:
 
     def test_where_stage_two_normalises_and_drops(self):
         with torch.device("meta"):
-            generator = ImageGenerator()
+            generator = make_network(ImageGenerator, size=256, attributes=270)
         has_norm = [isinstance(level.norm, nn.BatchNorm2d) for level in generator.encoder]
         assert has_norm == [False, *[True] * 6, False]
         assert [isinstance(level.norm, nn.BatchNorm2d) for level in generator.decoder] == [*[True] * 7, False]
@@ -90,8 +97,8 @@ class TestPaperScale:
         halvings = [(3, 64), (64, 128), (128, 256), (256, 512), (512, 512), (512, 512)]
         trunk = convolutions(halvings) + 64 + 2 * (128 + 256 + 3 * 512)
         with torch.device("meta"):
-            whole = global_discriminator(size=256, channels=3)
-            matching = conditional_discriminator(attributes=270, size=256, channels=3)
+            whole = make_network(global_discriminator, size=256, channels=3)
+            matching = make_network(conditional_discriminator, attributes=270, size=256, channels=3)
             assert parameters(whole) == trunk + 512 * 16
             assert parameters(matching) == trunk + head(270)
             images = torch.empty(2, 3, 256, 256)
@@ -103,12 +110,16 @@ class TestPaperScale:
     def test_every_side_works(self, size):
         with torch.device("meta"):
             attributes, noise, condition = torch.empty(2, 42), torch.empty(2, 100), torch.empty(2, 128)
-            shapes = ShapeGenerator(size=size)(attributes, noise, condition).shapes
-            output = ImageGenerator(size=size)(shapes, torch.empty(2, 270), condition)
-            assert global_discriminator(size=size)(shapes).shape == (2, 1, 1, 1)
-            assert local_discriminator(size=size)(shapes).shape == (2, 1, 3, 3)
-            assert pixel_discriminator()(shapes).shape == (2, 1, size, size)
-            matching = conditional_discriminator(attributes=42, size=size)
+            shapes = make_network(ShapeGenerator, size=size, attributes=42)(
+                attributes, noise, condition
+            ).shapes
+            output = make_network(ImageGenerator, size=size, attributes=270)(
+                shapes, torch.empty(2, 270), condition
+            )
+            assert make_network(global_discriminator, size=size, channels=1)(shapes).shape == (2, 1, 1, 1)
+            assert make_network(local_discriminator, size=size, channels=1)(shapes).shape == (2, 1, 3, 3)
+            assert make_network(pixel_discriminator, channels=1)(shapes).shape == (2, 1, size, size)
+            matching = make_network(conditional_discriminator, attributes=42, size=size, channels=1)
             assert matching.logits(matching(shapes), attributes).shape == (2,)
         assert shapes.shape == (2, 1, size, size)
         assert output.images.shape == (2, 3, size, size)
@@ -123,8 +134,8 @@ class TestPaperScale:
     )
     def test_the_depth_follows_the_side(self, size, inputs, dropped):
         with torch.device("meta"):
-            decoder = ImageGenerator(size=size).decoder
-            everywhere = ImageGenerator(size=size, inject="all").decoder
+            decoder = make_network(ImageGenerator, size=size, attributes=270).decoder
+            everywhere = make_network(ImageGenerator, size=size, attributes=270, inject="all").decoder
         assert [level.conv.in_channels for level in decoder] == inputs
         assert [level.conv.in_channels for level in everywhere] == [640, *(i + 128 for i in inputs[1:])]
         assert sum(level.dropout > 0 for level in decoder) == dropped
@@ -134,13 +145,13 @@ class TestPaperScale:
 @pytest.mark.parametrize("generator", [ShapeGenerator, ImageGenerator])
 def test_other_sides_are_refused(generator, size):
     with pytest.raises(ValueError, match=str(size)):
-        generator(size=size)
+        make_network(generator, size=size, attributes=7)
 
 
 @pytest.mark.parametrize("build", [global_discriminator, local_discriminator])
 def test_discriminators_refuse_other_sides(build):
     with pytest.raises(ValueError, match="48"):
-        build(size=48)
+        make_network(build, size=48, channels=1)
 
 
 # --- networks -----------------------------------------------------------------------------------------------------
@@ -150,16 +161,16 @@ def shape_generator(**changes) -> ShapeGenerator:
     arguments = {
         "size": SIZE,
         "attributes": ATTRIBUTES,
-        "width": 4,
+        "generator_width": 4,
         "noise_dim": NOISE_DIM,
         "condition_dim": CONDITION_DIM,
     }
-    return ShapeGenerator(**(arguments | changes))
+    return make_network(ShapeGenerator, **(arguments | changes))
 
 
 def image_generator(**changes) -> ImageGenerator:
-    arguments = {"size": SIZE, "attributes": ATTRIBUTES, "width": 4, "condition_dim": CONDITION_DIM}
-    return ImageGenerator(**(arguments | changes))
+    arguments = {"size": SIZE, "attributes": ATTRIBUTES, "generator_width": 4, "condition_dim": CONDITION_DIM}
+    return make_network(ImageGenerator, **(arguments | changes))
 
 
 def batch_of(count: int = COUNT, size: int = SIZE) -> Batch:
@@ -182,30 +193,44 @@ def batch_of(count: int = COUNT, size: int = SIZE) -> Batch:
 
 def shape_stage(conditional: bool = True, **changes) -> Attr2Shape:
     torch.manual_seed(0)
-    return Attr2Shape(
+    return make_model(
+        Attr2Shape,
         shape_generator(conditional=conditional),
         {
-            "global": global_discriminator(size=SIZE, width=4),
-            "local": local_discriminator(size=SIZE, width=4),
+            "global": make_network(global_discriminator, size=SIZE, channels=1, discriminator_width=4),
+            "local": make_network(local_discriminator, size=SIZE, channels=1, discriminator_width=4),
         },
-        conditional_discriminator(attributes=ATTRIBUTES, size=SIZE, width=4, compressed_dim=3)
+        make_network(
+            conditional_discriminator,
+            attributes=ATTRIBUTES,
+            size=SIZE,
+            channels=1,
+            discriminator_width=4,
+            condition_dim=3,
+        )
         if conditional
         else None,
-        **({"weights": {"global": 1.0, "local": 1.0}} | changes),
+        **changes,
     )
 
 
 def image_stage(d_sees_shape: bool = False, **changes) -> Shape2Image:
     torch.manual_seed(0)
     channels = 4 if d_sees_shape else 3
-    return Shape2Image(
+    return make_model(
+        Shape2Image,
         image_generator(),
-        {"global": global_discriminator(size=SIZE, channels=channels, width=4)},
-        conditional_discriminator(
-            attributes=ATTRIBUTES, size=SIZE, channels=channels, width=4, compressed_dim=3
+        {"global": make_network(global_discriminator, size=SIZE, channels=channels, discriminator_width=4)},
+        make_network(
+            conditional_discriminator,
+            attributes=ATTRIBUTES,
+            size=SIZE,
+            channels=channels,
+            discriminator_width=4,
+            condition_dim=3,
         ),
         d_sees_shape=d_sees_shape,
-        **({"weights": {"global": 1.0}} | changes),
+        **({"shape_noise": 0.0} | changes),
     )
 
 
@@ -219,7 +244,7 @@ def noises(count: int = COUNT) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_initial_weights():
     torch.manual_seed(0)
-    generator = image_generator(width=32)
+    generator = image_generator(generator_width=32)
     for module in [*generator.encoder.modules(), *generator.decoder.modules()]:
         if isinstance(module, nn.BatchNorm2d):
             assert module.weight.mean().item() == pytest.approx(1, abs=0.02)
@@ -232,7 +257,7 @@ def test_initial_weights():
 @pytest.mark.parametrize("build", [ShapeGenerator, ImageGenerator])
 def test_at_first_the_noise_of_the_condition_leaves_the_attributes_apart(build):
     torch.manual_seed(0)
-    generator = build(size=32, attributes=100, width=4)
+    generator = make_network(build, size=32, attributes=100, generator_width=4)
     attributes = (torch.rand(64, 100) < 0.1).float()
     _, mean, log_sigma = generator.augmentation(attributes, torch.randn(64, 128))
     assert log_sigma.exp().mean().item() == pytest.approx(0.14, abs=0.02)
@@ -240,7 +265,9 @@ def test_at_first_the_noise_of_the_condition_leaves_the_attributes_apart(build):
 
 
 def test_the_patch_of_a_local_score_has_46_pixels():
-    discriminator = local_discriminator(width=4).eval().double()
+    discriminator = (
+        make_network(local_discriminator, size=64, channels=1, discriminator_width=4).eval().double()
+    )
     nn.init.normal_(discriminator[-1].weight)
     images = torch.randn(1, 1, 64, 64, dtype=torch.float64)
     before = discriminator(images)[0, 0]
@@ -256,14 +283,16 @@ def test_the_patch_of_a_local_score_has_46_pixels():
 
 
 def test_a_global_score_sees_all_pixels():
-    discriminator = global_discriminator(width=4).eval().double()
+    discriminator = (
+        make_network(global_discriminator, size=64, channels=1, discriminator_width=4).eval().double()
+    )
     images = torch.randn(1, 1, 64, 64, dtype=torch.float64, requires_grad=True)
     discriminator(images).sum().backward()
     assert (images.grad != 0).all()
 
 
 def test_a_pixel_score_sees_its_pixel():
-    discriminator = pixel_discriminator(width=4).eval()
+    discriminator = make_network(pixel_discriminator, channels=1, discriminator_width=4).eval()
     images = torch.randn(1, 1, 8, 8, requires_grad=True)
     discriminator(images)[0, 0, 3, 5].backward()
     assert images.grad.nonzero().tolist() == [[0, 0, 3, 5]]
@@ -419,7 +448,7 @@ def test_discriminator_losses_are_the_papers(stage, negative_weight):
 
 
 def test_stage_ones_objective_is_the_papers():
-    model = shape_stage(weights={"global": 0.7, "local": 0.3}, kl_weight=2.0)
+    model = shape_stage(global_weight=0.7, local_weight=0.3, kl=2.0)
     frozen_statistics(model)
     step = model.begin(batch_of())
     x_g = step.output.shapes
@@ -434,7 +463,7 @@ def test_stage_ones_objective_is_the_papers():
 
 
 def test_stage_twos_objective_is_the_papers():
-    model = image_stage(weights={"global": 0.7}, kl_weight=2.0, l1_weight=10.0)
+    model = image_stage(global_weight=0.7, kl=2.0, l1=10.0)
     frozen_statistics(model)
     batch = batch_of()
     step = model.begin(batch)
@@ -465,7 +494,7 @@ def test_what_stage_twos_discriminators_see(sees):
             assert torch.equal(images[:, 3:], coarsen_shapes(batch.silhouettes[0])), (
                 "what the generator was given"
             )
-    expected = (step.output.images - batch.images[0]).abs().mean().item() * model.l1_weight
+    expected = (step.output.images - batch.images[0]).abs().mean().item() * model.l1
     assert model.generator_terms(step)["l1"].item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -550,10 +579,11 @@ def test_an_unconditional_stage_needs_no_attributes():
 
 def test_impossible_stages_are_refused():
     with pytest.raises(ValueError, match="no discriminator"):
-        Attr2Shape(shape_generator(conditional=False), {}, None, weights={})
-    with pytest.raises(ValueError, match="weight"):
-        shape_stage(weights={"global": 1.0})
+        make_model(Attr2Shape, shape_generator(conditional=False), {}, None)
     with pytest.raises(ValueError, match="conditional"):
-        Attr2Shape(
-            shape_generator(), {"global": global_discriminator(size=SIZE)}, None, weights={"global": 1.0}
+        make_model(
+            Attr2Shape,
+            shape_generator(),
+            {"global": make_network(global_discriminator, size=SIZE, channels=1)},
+            None,
         )

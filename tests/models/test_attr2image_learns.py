@@ -16,6 +16,7 @@ from gancli.models.attr2image import (
     global_discriminator,
     local_discriminator,
 )
+from tests.defaults import make_model, make_network
 from tests.models.toy import train
 
 COLOURS = torch.tensor([[0.8, -0.8, -0.8], [-0.8, 0.8, -0.8], [-0.8, -0.8, 0.8], [0.8, 0.8, -0.8]])
@@ -58,14 +59,23 @@ def batch_of(generator: torch.Generator, *, shape_stage: bool) -> Batch:
 @pytest.mark.slow
 def test_shapes_are_as_large_as_asked() -> None:
     torch.manual_seed(0)
-    model = Attr2Shape(
-        ShapeGenerator(size=SIZE, attributes=2, width=8, noise_dim=8, condition_dim=8),
+    model = make_model(
+        Attr2Shape,
+        make_network(
+            ShapeGenerator, size=SIZE, attributes=2, generator_width=8, noise_dim=8, condition_dim=8
+        ),
         {
-            "global": global_discriminator(size=SIZE, width=8),
-            "local": local_discriminator(size=SIZE, width=8),
+            "global": make_network(global_discriminator, size=SIZE, channels=1, discriminator_width=8),
+            "local": make_network(local_discriminator, size=SIZE, channels=1, discriminator_width=8),
         },
-        conditional_discriminator(attributes=2, size=SIZE, width=8, compressed_dim=8),
-        weights={"global": 1.0, "local": 1.0},
+        make_network(
+            conditional_discriminator,
+            attributes=2,
+            size=SIZE,
+            channels=1,
+            discriminator_width=8,
+            condition_dim=8,
+        ),
         generator_lr=1e-3,
         discriminator_lr=1e-3,
     )
@@ -92,11 +102,20 @@ def test_shapes_are_as_large_as_asked() -> None:
 @pytest.mark.slow
 def test_images_have_the_colour_and_the_shape_that_were_given() -> None:
     torch.manual_seed(0)
-    model = Shape2Image(
-        ImageGenerator(size=SIZE, attributes=len(COLOURS), width=8, condition_dim=8),
-        {"global": global_discriminator(size=SIZE, channels=3, width=8)},
-        conditional_discriminator(attributes=len(COLOURS), size=SIZE, channels=3, width=8, compressed_dim=8),
-        weights={"global": 1.0},
+    model = make_model(
+        Shape2Image,
+        make_network(ImageGenerator, size=SIZE, attributes=len(COLOURS), generator_width=8, condition_dim=8),
+        {"global": make_network(global_discriminator, size=SIZE, channels=3, discriminator_width=8)},
+        make_network(
+            conditional_discriminator,
+            attributes=len(COLOURS),
+            size=SIZE,
+            channels=3,
+            discriminator_width=8,
+            condition_dim=8,
+        ),
+        d_sees_shape=False,
+        shape_noise=0.0,
         generator_lr=2e-3,
         discriminator_lr=5e-4,
     )

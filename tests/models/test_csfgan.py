@@ -23,7 +23,6 @@ from gancli.models.csfgan import (
     Discriminator,
     Generator,
     SentenceFusion,
-    Weights,
     WordFusion,
     WordLocalDiscriminator,
     box_of_all,
@@ -32,6 +31,7 @@ from gancli.models.csfgan import (
     word_importance,
 )
 from gancli.ops.boxes import Box, cut
+from tests.defaults import make_model, make_network
 from tests.models.toy import (
     TEXT_DIM,
     ImageEncoder,
@@ -42,13 +42,14 @@ from tests.models.toy import (
 )
 
 SIZE = 32
+PAPER = {"text_dim": 256}
 LISTING = Path(__file__).parents[2].parent / "shared" / "checkpoints" / "csfgan_InpaintNet.json"
 
 
 def small_generator(size: int = SIZE, **changes) -> Generator:
     """One whose fusion has left the identity, where it starts and hears nothing."""
-    arguments = {"text_dim": TEXT_DIM, "width": 4, "noise_dim": 5, "condition_dim": 6}
-    generator = Generator(size, **(arguments | changes))
+    arguments = {"text_dim": TEXT_DIM, "generator_width": 4, "noise_dim": 5, "condition_dim": 6}
+    generator = make_network(Generator, size=size, **(arguments | changes))
     for block in generator.encoder:
         if block.fusion is not None:
             for layer in (block.fusion.scale, block.fusion.shift):
@@ -82,13 +83,13 @@ class TestPaperScale:
 
     def test_parameters(self):
         with torch.device("meta"):
-            assert parameters(Generator()) == 82_285_971, "the 82.29 M of Table 2"
-            assert parameters(Discriminator()) == 2_767_809
-            assert parameters(WordLocalDiscriminator()) == 2_756_544 + 131_841
+            assert parameters(make_network(Generator, **PAPER)) == 82_285_971, "the 82.29 M of Table 2"
+            assert parameters(make_network(Discriminator)) == 2_767_809
+            assert parameters(make_network(WordLocalDiscriminator, **PAPER)) == 2_756_544 + 131_841
 
     def test_parameters_of_each_layer(self):
         with torch.device("meta"):
-            generator = Generator()
+            generator = make_network(Generator, **PAPER)
         assert parameters(generator.first) == 1_792
         assert [parameters(block) for block in generator.encoder] == [
             330_496, 1_115_648, 4_664_320, 6_556_672, 7_212_032, 6_556_672, 7_212_032,
@@ -109,7 +110,7 @@ class TestPaperScale:
             pytest.skip("no listing of the public network beside the project")
         public = json.loads(LISTING.read_text())
         with torch.device("meta"):
-            own = Generator().state_dict()
+            own = make_network(Generator, **PAPER).state_dict()
         ours, theirs = (
             sorted(tuple(shape) for shape in shapes)
             for shapes in ((t.shape for t in own.values()), public.values())
@@ -122,7 +123,7 @@ class TestPaperScale:
     )
     def test_the_depth_follows_the_side(self, size, attention):
         with torch.device("meta"):
-            output = Generator(size)(
+            output = make_network(Generator, size=size, **PAPER)(
                 torch.empty(2, 3, size, size),
                 torch.empty(2, 1, size, size),
                 torch.empty(2, 256),
@@ -136,14 +137,14 @@ class TestPaperScale:
 
     def test_layers_that_fuse(self):
         with torch.device("meta"):
-            kinds = [type(block.fusion) for block in Generator().encoder]
+            kinds = [type(block.fusion) for block in make_network(Generator, **PAPER).encoder]
         none = type(None)
         assert kinds == [SentenceFusion, none, SentenceFusion, none, WordFusion, none, WordFusion]
 
     def test_the_discriminators_outputs(self):
         with torch.device("meta"):
-            real, fake = Discriminator()(torch.empty(2, 3, 256, 256), torch.empty(2, 3, 256, 256))
-            features = WordLocalDiscriminator().encoder(torch.empty(2, 3, 128, 128))
+            real, fake = make_network(Discriminator)(torch.empty(2, 3, 256, 256), torch.empty(2, 3, 256, 256))
+            features = make_network(WordLocalDiscriminator, **PAPER).encoder(torch.empty(2, 3, 128, 128))
         assert real.shape == fake.shape == (2, 1, 30, 30)
         assert features.shape == (2, 512, 8, 8)
 
@@ -171,7 +172,7 @@ def test_every_variant_fills(changes, size):
 @pytest.mark.parametrize("size", [8, 48])
 def test_other_sides_are_refused(size):
     with pytest.raises(ValueError, match=str(size)):
-        Generator(size)
+        make_network(Generator, size=size, **PAPER)
 
 
 def test_what_is_in_the_hole_does_not_matter():
@@ -264,7 +265,7 @@ def test_fusion_starts_as_the_identity_and_learns_at_once(fusion):
 
 
 def test_the_augmented_sentence_starts_with_little_noise():
-    augmentation = Generator(SIZE, text_dim=256).augmentation
+    augmentation = make_network(Generator, size=SIZE, text_dim=256).augmentation
     _, mean, log_variance = augmentation(0.1 * torch.randn(64, 256), torch.randn(64, 100))
     assert log_variance.mean().item() == pytest.approx(-4, abs=0.3)
     assert mean.abs().mean() < 0.1, "as before"
@@ -349,7 +350,11 @@ def slow_log_score(discriminator: WordLocalDiscriminator, regions, words, mask) 
         score = 1.0
         for t in range(length):
             mapped = weight @ w[:, t] + bias
-            v = features[i] if discriminator.pool == "mean-prob" else features[i].mean(axis=1, keepdims=True)
+            v = (
+                features[i]
+                if discriminator.word_pool == "mean-prob"
+                else features[i].mean(axis=1, keepdims=True)
+            )
             beta = 1 / (1 + np.exp(-(mapped[:-1] @ v + mapped[-1])))
             score *= beta.mean() ** alpha[t]
         result[i] = np.log(score)
@@ -359,7 +364,9 @@ def slow_log_score(discriminator: WordLocalDiscriminator, regions, words, mask) 
 @pytest.mark.parametrize("pool", ["mean-prob", "mean-feat"])
 def test_the_local_score_is_the_equation(pool):
     torch.manual_seed(0)
-    discriminator = WordLocalDiscriminator(text_dim=TEXT_DIM, width=4, pool=pool)
+    discriminator = make_network(
+        WordLocalDiscriminator, text_dim=TEXT_DIM, discriminator_width=4, word_pool=pool
+    )
     c = inputs()
     regions = torch.rand(3, 3, 16, 16)
     expected = slow_log_score(discriminator, regions, c["words"], c["mask"])
@@ -368,7 +375,7 @@ def test_the_local_score_is_the_equation(pool):
 
 def test_sure_words_keep_a_gradient():
     """In the product of eq. 5 probabilities of 1e-40 would be zero, and stay so."""
-    discriminator = WordLocalDiscriminator(text_dim=TEXT_DIM, width=4)
+    discriminator = make_network(WordLocalDiscriminator, text_dim=TEXT_DIM, discriminator_width=4)
     nn.init.constant_(discriminator.weights.bias, -90.0)
     c = inputs()
     regions = torch.rand(3, 3, 16, 16, requires_grad=True)
@@ -392,10 +399,15 @@ def test_importance_leaves_padding_out():
 
 def build(**changes) -> CSFGAN:
     torch.manual_seed(0)
-    word_discriminator = WordLocalDiscriminator(text_dim=TEXT_DIM, width=4)
-    return CSFGAN(
+    word_discriminator = make_network(WordLocalDiscriminator, text_dim=TEXT_DIM, discriminator_width=4)
+    return make_model(
+        CSFGAN,
         small_generator(fusion=changes.pop("fusion", "both")),
-        Discriminator(width=4, paired=changes.pop("paired", True)),
+        make_network(
+            Discriminator,
+            discriminator_width=4,
+            discriminator_input=changes.pop("discriminator_input", "paired"),
+        ),
         word_discriminator if changes.pop("local", True) else None,
         TextEncoder().requires_grad_(False),
         ImageEncoder().requires_grad_(False),
@@ -420,7 +432,7 @@ def batch() -> Batch:
 @pytest.mark.parametrize("term", ["adversarial", "local"])
 def test_each_adversarial_gradient_alone_reaches_the_generator(gan, term):
     """The public code detaches the filled image in both: its generator never learns from a discriminator."""
-    model = build(adversarial=gan)
+    model = build(gan=gan)
     model.generator_adversarial_terms(model.begin(batch()))[term].backward()
     weights = {
         name: norm for name, norm in gradient_norms(model.generator).items() if name.endswith("weight")
@@ -453,7 +465,7 @@ def test_one_verdict_gives_both_phases_their_gradients(gan):
         wrong = torch.log1p(-local(painted.detach()).exp()).mean()
         return generator, discriminator - (local(real).mean() + wrong) / 2
 
-    model = build(adversarial=gan)
+    model = build(gan=gan)
     step = model.begin(batch())
     losses = judged_twice(model, step)
     terms = model.generator_adversarial_terms(step), model.discriminator_terms(step)
@@ -478,7 +490,9 @@ def test_the_matching_gradient_passes_the_frozen_encoder():
     assert all(p.grad is None for p in model.image_encoder.parameters())
 
 
-@pytest.mark.parametrize("changes", [{}, {"paired": False, "adversarial": "bce"}, {"mismatched_words": True}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"discriminator_input": "single", "gan": "bce"}, {"word_mismatch": True}]
+)
 def test_the_discriminator_step_leaves_the_generator_alone(changes):
     model = build(**changes)
     sum(model.discriminator_terms(model.begin(batch())).values()).backward()
@@ -499,11 +513,11 @@ def test_only_the_hole_is_judged_by_pixels():
 
 
 def test_terms_of_weight_zero_are_not_computed():
-    none = Weights(0.7, perceptual=0, variation=0, edge=0, adversarial=0, matching=0)
-    model = build(weights=none, local=False)
-    model.image_encoder = model.perceptual = None
+    none = {"reconstruction": 0.7, "perceptual": 0, "variation": 0, "edge": 0, "adversarial": 0, "damsm": 0}
+    model = build(**none, local=False)
+    model.image_encoder = model.perceptual_network = None
     assert set(model.generator_terms(model.begin(batch()))) == {"reconstruction"}
-    everything = build(weights=Weights(style=3.0, kl=1.0))
+    everything = build(style=3.0, kl=1.0)
     assert set(everything.generator_terms(everything.begin(batch()))) == {
         "reconstruction", "perceptual", "style", "variation", "edge", "words", "sentence", "kl", "adversarial", "local",
     }  # fmt: skip
@@ -518,7 +532,14 @@ def test_the_generators_adversarial_terms_have_the_weight():
 
 
 def test_networks_that_a_weight_needs():
-    for missing in ({"image_encoder": None}, {"perceptual": None}):
-        arguments = {"image_encoder": ImageEncoder(), "perceptual": PerceptualNetwork()} | missing
+    for missing in ({"image_encoder": None}, {"perceptual_network": None}):
+        arguments = {"image_encoder": ImageEncoder(), "perceptual_network": PerceptualNetwork()} | missing
         with pytest.raises(ValueError, match="here is n"):
-            CSFGAN(small_generator(), Discriminator(width=4), None, TextEncoder(), **arguments)
+            make_model(
+                CSFGAN,
+                small_generator(),
+                make_network(Discriminator, discriminator_width=4),
+                None,
+                TextEncoder(),
+                **arguments,
+            )

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from gancli.data.loader import Batch
 from gancli.losses.matching import padding_mask
-from gancli.models.csfgan import CSFGAN, Discriminator, Generator, Weights, WordLocalDiscriminator
+from gancli.models.csfgan import CSFGAN, Discriminator, Generator, WordLocalDiscriminator
+from tests.defaults import make_model, make_network
 from tests.models.toy import train
 
 COLOURS = torch.tensor([[0.8, -0.8, -0.8], [-0.8, 0.8, -0.8], [-0.8, -0.8, 0.8]])
@@ -65,12 +66,16 @@ def share_right(generator: Generator) -> float:
 @pytest.mark.slow
 def test_it_fills_in_the_colour_that_the_text_names():
     torch.manual_seed(1)
-    model = CSFGAN(
-        Generator(SIZE, text_dim=TEXT_DIM, width=8, noise_dim=NOISE, condition_dim=NOISE),
-        Discriminator(width=4),
-        WordLocalDiscriminator(text_dim=TEXT_DIM, width=4),
+    model = make_model(
+        CSFGAN,
+        make_network(
+            Generator, size=SIZE, text_dim=TEXT_DIM, generator_width=8, noise_dim=NOISE, condition_dim=NOISE
+        ),
+        make_network(Discriminator, discriminator_width=4),
+        make_network(WordLocalDiscriminator, text_dim=TEXT_DIM, discriminator_width=4),
         OneWord(),
-        weights=Weights(perceptual=0, matching=0),
+        perceptual=0,
+        damsm=0,
         generator_lr=2e-3,
         discriminator_lr=1e-3,
     )

@@ -21,12 +21,19 @@ from gancli.models.ffgan import (
     discriminator_loss,
 )
 from gancli.models.layers import UpsampleConv2d, WordAttention, augmentation_kl, glu
+from tests.defaults import make_model, make_network
 from tests.models.toy import TEXT_DIM, ImageEncoder, TextEncoder, gradient_norms, parameters
 
 
 def small_generator(**changes) -> Generator:
-    arguments = {"stages": (8, 16), "text_dim": TEXT_DIM, "width": 4, "noise_dim": 5, "condition_dim": 6}
-    return Generator(**(arguments | changes))
+    arguments = {
+        "stages": (8, 16),
+        "text_dim": TEXT_DIM,
+        "generator_width": 4,
+        "noise_dim": 5,
+        "condition_dim": 6,
+    }
+    return make_network(Generator, **(arguments | changes))
 
 
 def condition(batch: int = 3, words: int = 5):
@@ -49,16 +56,16 @@ class TestPaperScale:
     @pytest.mark.parametrize(("residual_blocks", "count"), [(2, 21_840_592), (3, 22_726_864)])
     def test_generator_parameters(self, residual_blocks, count):
         with torch.device("meta"):
-            assert parameters(Generator(residual_blocks=residual_blocks)) == count
+            assert parameters(make_network(Generator, residual_blocks=residual_blocks)) == count
 
     @pytest.mark.parametrize(("size", "count"), [(64, 1_878_242), (128, 5_155_810), (256, 18_264_546)])
     def test_discriminator_parameters(self, size, count):
         with torch.device("meta"):
-            assert parameters(Discriminator(size)) == count
+            assert parameters(make_network(Discriminator, size=size)) == count
 
     def test_shapes(self):
         with torch.device("meta"):
-            output = Generator()(
+            output = make_network(Generator)(
                 torch.empty(2, 256),
                 torch.empty(2, 256, 18),
                 torch.ones(2, 18, dtype=torch.bool),
@@ -166,7 +173,7 @@ def test_augmentation_kl_is_the_mean_divergence():
 
 def test_discriminator_loss_is_the_public_weighting():
     """Three separate passes, as the public code writes it, in place of one."""
-    discriminator = Discriminator(16, width=4, text_dim=TEXT_DIM).eval()
+    discriminator = make_network(Discriminator, size=16, discriminator_width=4, text_dim=TEXT_DIM).eval()
     real, fake = torch.rand(3, 3, 16, 16), torch.rand(3, 3, 16, 16)
     sentence = condition()["sentence"]
 
@@ -184,7 +191,7 @@ def test_discriminator_loss_is_the_public_weighting():
 
 
 def test_spectral_norm_everywhere_but_the_logits():
-    discriminator = Discriminator(64)
+    discriminator = make_network(Discriminator, size=64)
     for name, module in discriminator.named_modules():
         if isinstance(module, nn.Conv2d):
             assert hasattr(module, "parametrizations") != name.endswith("logit"), name
@@ -193,9 +200,13 @@ def test_spectral_norm_everywhere_but_the_logits():
 @pytest.fixture
 def model_and_batch():
     torch.manual_seed(0)
-    model = FFGAN(
+    model = make_model(
+        FFGAN,
         small_generator(),
-        {size: Discriminator(size, width=4, text_dim=TEXT_DIM) for size in (8, 16)},
+        {
+            size: make_network(Discriminator, size=size, discriminator_width=4, text_dim=TEXT_DIM)
+            for size in (8, 16)
+        },
         TextEncoder().requires_grad_(False),
         ImageEncoder().requires_grad_(False),
     )
@@ -239,6 +250,6 @@ def test_discriminator_step_leaves_the_generator_alone(model_and_batch):
 
 def test_without_matching_the_image_encoder_is_not_called(model_and_batch):
     model, batch = model_and_batch
-    model.damsm_weight = 0.0
+    model.damsm = 0.0
     model.image_encoder = None
     assert set(model.generator_terms(model.begin(batch))) == {"8", "16", "kl"}

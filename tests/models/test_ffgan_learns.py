@@ -9,6 +9,7 @@ from torch import nn
 from gancli.data.loader import Batch
 from gancli.losses.matching import padding_mask
 from gancli.models.ffgan import FFGAN, Discriminator, Generator
+from tests.defaults import make_model, make_network
 from tests.models.toy import train
 
 COLOURS = torch.tensor([[0.8, -0.8, -0.8], [-0.8, 0.8, -0.8], [-0.8, -0.8, 0.8], [0.8, 0.8, -0.8]])
@@ -39,14 +40,19 @@ def batch_of(generator: torch.Generator) -> Batch:
 def test_adversarial_training_alone_teaches_the_condition():
     torch.manual_seed(0)
     text = OneHotText()
-    generator = Generator(stages=STAGES, text_dim=len(COLOURS), width=8, noise_dim=8, condition_dim=8)
-    discriminators = {s: Discriminator(s, width=8, text_dim=len(COLOURS)) for s in STAGES}
-    model = FFGAN(
+    generator = make_network(
+        Generator, stages=STAGES, text_dim=len(COLOURS), generator_width=8, noise_dim=8, condition_dim=8
+    )
+    discriminators = {
+        s: make_network(Discriminator, size=s, discriminator_width=8, text_dim=len(COLOURS)) for s in STAGES
+    }
+    model = make_model(
+        FFGAN,
         generator,
         discriminators,
         text,
         nn.Identity(),
-        damsm_weight=0,
+        damsm=0,
         generator_lr=1e-3,
         discriminator_lr=1e-3,
     )

@@ -30,10 +30,12 @@ from gancli.models.fusion_s2igan import (
     WeightedFusion,
 )
 from tests.conftest import SHARED_DATA
+from tests.defaults import make_model, make_network
 from tests.models.toy import parameters
 
 E, Z, WIDTH = 6, 5, 8
 ATTENTIONS = ["pam", "bam", "bam-product", "polarized", "polarized-sequential", "cot", "cot-lite"]
+PAPER = {"condition_dim": 1024}
 DF_GAN = {
     "block": "dfgan",
     "condition_dim": 256,
@@ -44,16 +46,17 @@ DF_GAN = {
 
 
 def generator(size: int = 16, **changes: Any) -> Generator:
-    return Generator(
+    return make_network(
+        Generator,
         size=size,
         condition_dim=E,
         noise_dim=Z,
-        **{"width": WIDTH, "modulation_hidden": 7, **changes},
+        **{"generator_width": WIDTH, "modulation_hidden": 7, **changes},
     )
 
 
 def discriminator(size: int = 16) -> Discriminator:
-    return Discriminator(size=size, condition_dim=E, width=4)
+    return make_network(Discriminator, size=size, condition_dim=E, discriminator_width=4)
 
 
 def batch_of(size: int = 16, count: int = 4, *, wrong: bool = True) -> Batch:
@@ -81,16 +84,16 @@ class TestPaperScale:
             ({}, 16_414_489),
             ({"modules": 1}, 11_241_914),
             ({"modulation_hidden": None}, 14_514_265),
-            ({"width": 64}, 39_957_025),
+            ({"generator_width": 64}, 39_957_025),
         ],
     )
     def test_generator(self, changes, count):
         with torch.device("meta"):
-            assert parameters(Generator(**changes)) == count
+            assert parameters(make_network(Generator, **(PAPER | changes))) == count
 
     def test_discriminator(self):
         with torch.device("meta"):
-            network = Discriminator()
+            network = make_network(Discriminator, **PAPER)
             assert parameters(network) == 51_840_838
             features = network(torch.empty(2, 3, 256, 256))
             assert features.shape == (2, 1024, 4, 4)
@@ -100,7 +103,7 @@ class TestPaperScale:
 
     def test_generated_channels(self):
         with torch.device("meta"):
-            network = Generator()
+            network = make_network(Generator, **PAPER)
         widths = [(block.conv1.in_channels, block.conv1.out_channels) for block in network.blocks]
         assert widths == [(256, 256)] * 4 + [(256, 128), (128, 64), (64, 32)]
         assert [block.upsample for block in network.blocks] == [False] + [True] * 6
@@ -108,8 +111,8 @@ class TestPaperScale:
     @pytest.mark.parametrize("size", [64, 128, 256])
     def test_images(self, size):
         with torch.device("meta"):
-            images = Generator(size=size)(torch.empty(2, 100), torch.empty(2, 1024))
-            features = Discriminator(size=size)(images)
+            images = make_network(Generator, size=size, **PAPER)(torch.empty(2, 100), torch.empty(2, 1024))
+            features = make_network(Discriminator, size=size, **PAPER)(images)
         assert images.shape == (2, 3, size, size)
         assert features.shape[2:] == (4, 4)
 
@@ -132,7 +135,10 @@ class TestPaperScale:
             )
 
         with torch.device("meta"):
-            networks = Generator(**DF_GAN), Discriminator(condition_dim=256, most=8)
+            networks = (
+                make_network(Generator, **DF_GAN),
+                make_network(Discriminator, condition_dim=256, discriminator_max_multiple=8),
+            )
         own = [sorted(tuple(p.shape) for p in network.parameters()) for network in networks]
         assert own[0] == published("netG")
         assert own[1] == published("netD", "netC")
@@ -307,8 +313,8 @@ class TestDualAttention:
         )
 
     def test_its_share_stays_between_none_and_all(self):
-        trained = FusionS2iGan(
-            generator(block="dtgan-approx"), discriminator(), matching_weight=0, generator_lr=10.0
+        trained = make_model(
+            FusionS2iGan, generator(block="dtgan-approx"), discriminator(), damsm=0, generator_lr=10.0
         )
         step(trained, batch_of())
         shares = [m.instance_share for m in trained.generator.modules() if isinstance(m, DualAttentionFusion)]
@@ -356,8 +362,10 @@ class TestCondition:
 
 def model(image_encoder: nn.Module | None = None, **changes: Any) -> FusionS2iGan:
     torch.manual_seed(0)
-    weight = {} if image_encoder is not None else {"matching_weight": 0}
-    return FusionS2iGan(generator(), discriminator(), image_encoder=image_encoder, **{**weight, **changes})
+    weight = {} if image_encoder is not None else {"damsm": 0}
+    return make_model(
+        FusionS2iGan, generator(), discriminator(), image_encoder=image_encoder, **{**weight, **changes}
+    )
 
 
 def step(trained: FusionS2iGan, batch: Batch) -> None:
@@ -385,7 +393,7 @@ class ImageEncoder(nn.Module):
 @pytest.mark.parametrize("wrong", [True, False])
 @pytest.mark.parametrize("form", ["concat", "sum"])
 def test_the_discriminators_terms_are_equation_19_and_20(wrong, form):
-    trained = model(penalty_form=form, penalty_weight=3.0, penalty_power=4.0)
+    trained = model(magp_form=form, magp=3.0, magp_power=4.0)
     trained.generator.condition_scale = 2.0
     shaken(trained.discriminator)
     batch = batch_of(wrong=wrong)
@@ -438,13 +446,13 @@ def test_the_penalty_is_in_float32_under_autocast_and_reaches_the_discriminator(
 
 
 def test_without_weight_there_is_no_penalty():
-    terms = model(penalty_weight=0.0).discriminator_terms(model().begin(batch_of()))
+    terms = model(magp=0.0).discriminator_terms(model().begin(batch_of()))
     assert set(terms) == {"real", "mismatched", "generated"}
 
 
 def test_the_generators_terms():
     encoder = ImageEncoder()
-    trained = model(encoder, matching_weight=0.3, matching_gamma=7.0)
+    trained = model(encoder, damsm=0.3, gamma=7.0)
     shaken(trained.discriminator)
     shared = trained.begin(batch_of())
     terms = trained.generator_terms(shared)
@@ -461,7 +469,7 @@ def test_the_generators_terms():
 
 def test_other_images_of_a_class_may_be_negatives_too():
     encoder = ImageEncoder()
-    trained = model(encoder, matching_weight=0.3, matching_gamma=7.0, same_class_negatives=True)
+    trained = model(encoder, damsm=0.3, gamma=7.0, same_class_negatives=True)
     shared = replace(trained.begin(batch_of()), class_ids=torch.zeros(4, dtype=torch.long))
     similarity = 7.0 * cosine_similarity_matrix(encoder(shared.fake), shared.condition)
     expected = 0.3 * matching_loss(similarity, torch.arange(4)).item()
@@ -470,14 +478,14 @@ def test_other_images_of_a_class_may_be_negatives_too():
 
 def test_a_matching_loss_needs_an_image_encoder():
     with pytest.raises(ValueError, match="image encoder"):
-        model(matching_weight=0.05)
+        model(damsm=0.05)
 
 
 @pytest.mark.parametrize("block", ["vsfm", "dfgan", "dtgan-approx"])
 def test_gradients_reach_what_a_phase_trains_and_nothing_else(block):
     torch.manual_seed(0)
-    trained = FusionS2iGan(
-        shaken(generator(block=block)), shaken(discriminator()), image_encoder=ImageEncoder()
+    trained = make_model(
+        FusionS2iGan, shaken(generator(block=block)), shaken(discriminator()), image_encoder=ImageEncoder()
     )
     step(trained, batch_of())  # makes the optimizers' lists of parameters
     everything = [p for network in trained.networks.values() for p in network.parameters()]

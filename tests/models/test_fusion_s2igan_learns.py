@@ -7,6 +7,7 @@ import torch
 
 from gancli.data.loader import Batch
 from gancli.models.fusion_s2igan import Discriminator, FusionS2iGan, Generator
+from tests.defaults import make_model, make_network
 from tests.models.toy import train
 
 COLOURS = torch.tensor([[0.8, -0.8, -0.8], [-0.8, 0.8, -0.8], [-0.8, -0.8, 0.8], [0.8, 0.8, -0.8]])
@@ -37,12 +38,21 @@ def share_right(generator: Generator) -> float:
 @pytest.mark.parametrize("block", ["vsfm", "dfgan"])
 def test_it_learns_the_condition(block):
     torch.manual_seed(0)
-    dims = {"size": SIZE, "condition_dim": len(COLOURS), "width": 8}
-    model = FusionS2iGan(
+    dims = {"size": SIZE, "condition_dim": len(COLOURS)}
+    model = make_model(
+        FusionS2iGan,
         # the scale brings the numbers of a unit vector to about 1
-        Generator(**dims, noise_dim=NOISE, modulation_hidden=16, block=block, condition_scale=2.0),
-        Discriminator(**dims, most=4),
-        matching_weight=0,
+        make_network(
+            Generator,
+            **dims,
+            generator_width=8,
+            noise_dim=NOISE,
+            modulation_hidden=16,
+            block=block,
+            condition_scale=2.0,
+        ),
+        make_network(Discriminator, **dims, discriminator_width=8, discriminator_max_multiple=4),
+        damsm=0,
         generator_lr=2e-3,
         discriminator_lr=1e-3,
         betas=(0.5, 0.999),

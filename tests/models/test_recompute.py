@@ -13,6 +13,7 @@ from gancli.data.loader import Batch
 from gancli.engine.phases import Phase, Trainable, train_only
 from gancli.engine.recompute import HasLargeBlocks, recompute_large_blocks
 from gancli.models import ffgan
+from tests.defaults import make_network
 from tests.models.every import COUNT, MODELS, batch_of, build, trained
 
 
@@ -83,7 +84,11 @@ def test_ffgans_generator_keeps_a_third() -> None:
         phases = (Phase("generator", {}, torch.optim.SGD([torch.zeros(1)], lr=0.1), lambda shared: {}),)
 
         def __init__(self) -> None:
-            self.networks = {"generator": ffgan.Generator(stages=(8, 16, 32), text_dim=16, width=16)}
+            self.networks = {
+                "generator": make_network(
+                    ffgan.Generator, stages=(8, 16, 32), text_dim=16, generator_width=16
+                )
+            }
 
         def begin(self, batch: Batch) -> Any:
             words, mask = torch.randn(COUNT, 16, 6), torch.ones(COUNT, 6, dtype=torch.bool)

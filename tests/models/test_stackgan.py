@@ -22,31 +22,51 @@ from gancli.models.stackgan import (
     stage_two_discriminator,
     truncated_normal,
 )
+from tests.defaults import make_model, make_network
 from tests.models.toy import parameters
 
 TEXT_DIM, NOISE_DIM, CONDITION_DIM = 12, 5, 6
+PAPER_ONE, PAPER_TWO = {"size": 64, "text_dim": 1024}, {"size": 256, "text_dim": 1024}
 
 
 def stage_one(size: int = 16) -> StageOneGenerator:
-    return StageOneGenerator(
-        size=size, text_dim=TEXT_DIM, width=4, noise_dim=NOISE_DIM, condition_dim=CONDITION_DIM
+    return make_network(
+        StageOneGenerator,
+        size=size,
+        text_dim=TEXT_DIM,
+        generator_width=4,
+        noise_dim=NOISE_DIM,
+        condition_dim=CONDITION_DIM,
     )
 
 
 def stage_two() -> StageTwoGenerator:
-    return StageTwoGenerator(
-        size=64, input_size=16, text_dim=TEXT_DIM, width=8, condition_dim=CONDITION_DIM, residual_blocks=1
+    return make_network(
+        StageTwoGenerator,
+        size=64,
+        input_size=16,
+        text_dim=TEXT_DIM,
+        generator_width=8,
+        condition_dim=CONDITION_DIM,
+        residual_blocks=1,
     )
 
 
 def model(stage: int) -> StackGAN:
     if stage == 1:
-        return StackGAN(
-            stage_one(), stage_one_discriminator(size=16, text_dim=TEXT_DIM, width=4, compressed_dim=3)
+        return make_model(
+            StackGAN,
+            stage_one(),
+            make_network(
+                stage_one_discriminator, size=16, text_dim=TEXT_DIM, discriminator_width=4, condition_dim=3
+            ),
         )
-    return StackGAN(
+    return make_model(
+        StackGAN,
         stage_two(),
-        stage_two_discriminator(size=64, text_dim=TEXT_DIM, width=4, compressed_dim=3),
+        make_network(
+            stage_two_discriminator, size=64, text_dim=TEXT_DIM, discriminator_width=4, condition_dim=3
+        ),
         stage_one=stage_one(),
     )
 
@@ -79,19 +99,19 @@ class TestPaperScale:
 
     def test_generators(self):
         with torch.device("meta"):
-            assert parameters(StageOneGenerator()) == 14_264_192
-            assert parameters(StageTwoGenerator()) == 26_290_080
+            assert parameters(make_network(StageOneGenerator, **PAPER_ONE)) == 14_264_192
+            assert parameters(make_network(StageTwoGenerator, **PAPER_TWO, input_size=64)) == 26_290_080
 
     @pytest.mark.parametrize(("width", "count"), [(64, 4_029_824), (128, 15_563_392)])
     def test_stage_one_discriminator(self, width, count):
         with torch.device("meta"):
-            network = stage_one_discriminator(width=width)
+            network = make_network(stage_one_discriminator, **PAPER_ONE, discriminator_width=width)
             assert parameters(network) == count
             assert network(torch.empty(2, 3, 64, 64)).shape == (2, 8 * width, 4, 4)
 
     def test_stage_two_discriminator(self):
         with torch.device("meta"):
-            network = stage_two_discriminator()
+            network = make_network(stage_two_discriminator, **PAPER_TWO)
             assert parameters(network) == 48_603_520
             features = network(torch.empty(2, 3, 256, 256))
             assert features.shape == (2, 512, 4, 4)
@@ -100,8 +120,10 @@ class TestPaperScale:
     def test_images(self):
         with torch.device("meta"):
             sentence, noise, condition = torch.empty(2, 1024), torch.empty(2, 100), torch.empty(2, 128)
-            small = StageOneGenerator()(sentence, noise, condition)
-            large = StageTwoGenerator()(small.images, sentence, condition)
+            small = make_network(StageOneGenerator, **PAPER_ONE)(sentence, noise, condition)
+            large = make_network(StageTwoGenerator, **PAPER_TWO, input_size=64)(
+                small.images, sentence, condition
+            )
         assert small.images.shape == (2, 3, 64, 64)
         assert large.images.shape == (2, 3, 256, 256)
         assert large.mean.shape == large.log_sigma.shape == (2, 128)
@@ -114,7 +136,9 @@ def test_every_side_from_16_works(size):
     )
     assert output.images.shape == (2, 3, size, size)
     assert output.images.abs().max() <= 1
-    judge = stage_one_discriminator(size=size, text_dim=TEXT_DIM, width=4, compressed_dim=3)
+    judge = make_network(
+        stage_one_discriminator, size=size, text_dim=TEXT_DIM, discriminator_width=4, condition_dim=3
+    )
     assert judge.logits(judge(output.images), torch.randn(2, TEXT_DIM)).shape == (2,)
 
 
@@ -127,7 +151,7 @@ def test_other_sides_are_refused(size):
 def test_the_released_discriminator_has_no_activation_after_its_last_two_halvings():
     kinds = [
         "Conv2d" if isinstance(layer, torch.nn.Conv2d) else type(layer).__name__
-        for layer in stage_one_discriminator(text_dim=TEXT_DIM).encoder
+        for layer in make_network(stage_one_discriminator, size=64, text_dim=TEXT_DIM).encoder
     ]
     halvings = ["Conv2d", "LeakyReLU", "Conv2d", "BatchNorm2d", "LeakyReLU"]
     assert kinds == [*halvings, "Conv2d", "BatchNorm2d", "Conv2d", "BatchNorm2d", "Residual"]
@@ -176,7 +200,11 @@ def log_sigmoid(x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("wrong", ["image", "text"])
 def test_discriminator_loss_is_the_papers(wrong):
     discriminator = (
-        stage_one_discriminator(size=16, text_dim=TEXT_DIM, width=4, compressed_dim=3).double().eval()
+        make_network(
+            stage_one_discriminator, size=16, text_dim=TEXT_DIM, discriminator_width=4, condition_dim=3
+        )
+        .double()
+        .eval()
     )
     batch = batch_of(16, wrong)
     real, sentence = batch.images[0].double(), batch.sentences.double()
@@ -200,8 +228,8 @@ def test_discriminator_loss_is_the_papers(wrong):
 
 
 def test_real_and_generated_images_share_no_batch_statistics():
-    discriminator: Discriminator = stage_one_discriminator(
-        size=16, text_dim=TEXT_DIM, width=4, compressed_dim=3
+    discriminator: Discriminator = make_network(
+        stage_one_discriminator, size=16, text_dim=TEXT_DIM, discriminator_width=4, condition_dim=3
     )
     batch = batch_of(16, "text")
     real = discriminator(batch.images[0])
@@ -262,4 +290,8 @@ def test_stage_two_leaves_stage_one_as_it_is():
 
 def test_a_stage_two_without_stage_one_is_a_mistake():
     with pytest.raises(ValueError, match="Stage II"):
-        StackGAN(stage_two(), stage_two_discriminator(size=64, text_dim=TEXT_DIM, width=4))
+        make_model(
+            StackGAN,
+            stage_two(),
+            make_network(stage_two_discriminator, size=64, text_dim=TEXT_DIM, discriminator_width=4),
+        )

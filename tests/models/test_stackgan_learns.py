@@ -15,6 +15,7 @@ from gancli.models.stackgan import (
     stage_one_discriminator,
     stage_two_discriminator,
 )
+from tests.defaults import make_model, make_network
 from tests.models.toy import train
 
 COLOURS = torch.tensor([[0.8, -0.8, -0.8], [-0.8, 0.8, -0.8], [-0.8, -0.8, 0.8], [0.8, 0.8, -0.8]])
@@ -43,19 +44,25 @@ def share_right(model: StackGAN) -> float:
 def test_both_stages_learn_the_condition():
     torch.manual_seed(0)
     dims = {"text_dim": len(COLOURS), "condition_dim": 8}
-    rates = {"generator_lr": 1e-3, "discriminator_lr": 1e-3, "kl_weight": 0.1}
-    first = StackGAN(
-        StageOneGenerator(size=16, width=8, noise_dim=8, **dims),
-        stage_one_discriminator(size=16, width=8, text_dim=len(COLOURS), compressed_dim=8),
+    rates = {"generator_lr": 1e-3, "discriminator_lr": 1e-3, "kl": 0.1}
+    first = make_model(
+        StackGAN,
+        make_network(StageOneGenerator, size=16, generator_width=8, noise_dim=8, **dims),
+        make_network(
+            stage_one_discriminator, size=16, discriminator_width=8, text_dim=len(COLOURS), condition_dim=8
+        ),
         **rates,
     )
     assert share_right(first) < 0.6, "at the start the colours are chance"
     train(first, partial(batch_of, size=16), 250)
     assert share_right(first) > 0.9
 
-    second = StackGAN(
-        StageTwoGenerator(size=32, input_size=16, width=8, residual_blocks=1, **dims),
-        stage_two_discriminator(size=32, width=8, text_dim=len(COLOURS), compressed_dim=8),
+    second = make_model(
+        StackGAN,
+        make_network(StageTwoGenerator, size=32, input_size=16, generator_width=8, residual_blocks=1, **dims),
+        make_network(
+            stage_two_discriminator, size=32, discriminator_width=8, text_dim=len(COLOURS), condition_dim=8
+        ),
         stage_one=first.generator,
         **rates,
     )

@@ -15,6 +15,7 @@ from gancli.inference.load import load_model
 from gancli.training import pretrain_encoder, train
 from gancli.training.damsm import EpochSchedule
 from gancli.training.run import loop_settings
+from tests.defaults import make_model
 
 SMALL = (
     "model.stages=[8, 16]",
@@ -125,8 +126,10 @@ def test_pretraining_reports_retrieval_and_leaves_an_encoder(tiny_dataset, tmp_p
 
 
 def test_the_learning_rate_falls_each_epoch_to_its_floor(tiny_dataset):
-    model = DamsmPretraining(
-        TextEncoder(20, dim=8, embedding_dim=6), ImageEncoder("small", dim=8, size=16, width=4)
+    model = make_model(
+        DamsmPretraining,
+        TextEncoder(20, dim=8, embedding_dim=6),
+        ImageEncoder("small", dim=8, size=16, width=4),
     )
     recipe = damsm(
         tiny_dataset, "train.epochs=1", "optim.lr=0.002", "optim.lr_floor=0.0002", "optim.lr_decay=0.98"
