@@ -1,1 +1,1 @@
-"""One reader per raw layout: `read(root, ...)` gives a `gancli.data.source.Source`, without HDF5 or torch."""
+"""Readers of raw layouts. Each has `read(root, ...) -> gancli.data.source.Source` and needs neither HDF5 nor torch."""

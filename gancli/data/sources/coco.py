@@ -1,21 +1,28 @@
-"""Reads the captions of MS COCO (Lin et al. 2014; Chen et al. 2015), release 2014 or 2017, as published.
+"""Reader of the MS COCO captions (Lin et al. 2014; Chen et al. 2015), release 2014 or 2017.
 
-The annotation archive unpacks to `annotations/captions_{train,val}<year>.json`, the images to
-`train<year>/` and `val<year>/`. The literature on text-to-image synthesis trains on train and tests on val.
+The annotation archive unpacks to `annotations/captions_{train,val}<year>.json`, the images to `train<year>/` and
+`val<year>/`. The literature on text-to-image synthesis trains on train and tests on val.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import FailFast, TypeAdapter
 
 from gancli.data.source import BadSample, Sample, Source
-from gancli.data.sources.reading import fingerprint, inner_path, read_json
+from gancli.data.sources.reading import (
+    check_choice,
+    fingerprint,
+    inner_path,
+    is_file,
+    key_of,
+    open_root,
+    read_json,
+)
 from gancli.errors import DataError, UsageError
 
 COCO_PAGE = (
@@ -23,52 +30,50 @@ COCO_PAGE = (
     " val<year>.zip into this folder"
 )
 
-_YEARS = ("2014", "2017")
-_PARTS = {"train": "train", "test": "val"}  # our split: COCO's
+Year = Literal["auto", "2014", "2017"]
+
+_PARTS = {"train": "train", "test": "val"}  # COCO's name of each of our splits
 
 
-def read(root: Path, *, year: Literal["auto", "2014", "2017"] = "auto", name: str = "coco") -> Source:
-    """Opens a copy of COCO's captions, whole or in part.
+def read(root: str | Path, *, year: Year = "auto", name: str = "coco") -> Source:
+    """Open a copy of COCO's captions, whole or in part.
 
     Args:
-        root: The folder that holds `annotations/` and the images: `train2014/`, `images/train2014/`, or
-            all in one folder `images/`, as AttnGAN has them (alike for val and for 2017).
-        year: The release; "auto" takes the one that is there.
+        root: Folder that holds `annotations/` and the images: in `train2014/`, in `images/train2014/`, or all in one
+            folder `images/` as for AttnGAN (likewise for val and 2017).
+        year: Release; "auto" takes the one that is there.
         name: Short name of the dataset.
 
     Returns:
-        Training images, then val as "test", each in the order of image ids, the captions of an image in the
-        order of annotation ids. No classes, boxes or attributes.
+        Training images, then val as "test", each in the order of image ids, with captions in the order of annotation
+        ids. There are no classes, boxes or attributes.
 
     Raises:
         DataError: An annotation file is missing or malformed, or a folder of images is missing.
         UsageError: `year` is unknown, or "auto" finds both releases.
     """
-    if year not in ("auto", *_YEARS):
-        raise UsageError(f"unknown release {year!r} of COCO", hint="choose auto, 2014 or 2017")
-    if not root.is_dir():
-        raise DataError(f"{root} is not a folder", hint=COCO_PAGE)
+    check_choice("release", year, get_args(Year), name)
+    root = open_root(root, COCO_PAGE)
     release = _find_year(root) if year == "auto" else year
     files = {split: root / "annotations" / f"captions_{part}{release}.json" for split, part in _PARTS.items()}
     folders = {split: _find_images(root, f"{part}{release}") for split, part in _PARTS.items()}
     records = {split: _read_captions(file) for split, file in files.items()}
 
     def samples() -> Iterator[Sample | BadSample]:
-        for split in _PARTS:
+        for split, file in files.items():
             for image_id, record in sorted(records[split].items()):
                 if record.file is None:
                     yield BadSample(
-                        f"image {image_id}", f"has captions in {files[split].name}, but is not listed there"
+                        f"image {image_id}", f"has captions in {file.name}, but is not listed there"
                     )
                     continue
-                key = record.file.with_suffix("").as_posix()
+                key = key_of(record.file)
                 image = folders[split] / record.file
                 captions = tuple(record.captions[annotation_id] for annotation_id in sorted(record.captions))
-                if not os.path.isfile(image):  # unlike Path.is_file, False for a name too long
-                    absent = f"{image.relative_to(root)} is listed in {files[split].name} but absent"
-                    yield BadSample(key, absent)
+                if not is_file(image):
+                    yield BadSample(key, f"{image.relative_to(root)} is listed in {file.name} but absent")
                 elif not captions:
-                    yield BadSample(key, f"no caption in {files[split].name}")
+                    yield BadSample(key, f"no caption in {file.name}")
                 else:
                     yield Sample(key=key, split=split, image=image, captions=captions)
 
@@ -100,21 +105,21 @@ class _Captions:
     annotations: Annotated[list[_Annotation], FailFast()]
 
 
-_CAPTIONS = TypeAdapter(_Captions)  # keeps only the fields above of train2014's 66 MB
+_CAPTIONS = TypeAdapter(_Captions)  # keeps only these fields of train2014's 66 MB
 
 
 @dataclass(slots=True)
 class _Record:
-    """An image: its file below the folder of images (None: only captions name it), {id: caption}."""
+    """An image: its file below the folder of images (None if only captions name it) and its captions by id."""
 
     file: PurePosixPath | None = None
     captions: dict[int, str] = field(default_factory=dict)
 
 
 def _find_year(root: Path) -> str:
-    """The release of which there is at least one annotation file."""
+    """Return the release that has an annotation file."""
     folder = root / "annotations"
-    found = [year for year in _YEARS if any(folder.glob(f"captions_*{year}.json"))]
+    found = [year for year in ("2014", "2017") if any(folder.glob(f"captions_*{year}.json"))]
     if not found:
         raise DataError(
             f"{folder} holds neither captions_train2014.json nor captions_train2017.json", hint=COCO_PAGE
@@ -125,7 +130,7 @@ def _find_year(root: Path) -> str:
 
 
 def _find_images(root: Path, part: str) -> Path:
-    """The folder of images of a part ("train2014")."""
+    """Return the folder of images of a part ("train2014")."""
     own, inner, merged = root / part, root / "images" / part, root / "images"
     for candidate in (own, inner):
         if candidate.is_dir():
@@ -139,7 +144,7 @@ def _find_images(root: Path, part: str) -> Path:
 
 
 def _read_captions(path: Path) -> dict[int, _Record]:
-    """{image id: record} of an annotation file."""
+    """Read an annotation file: {image id: record}."""
     content = read_json(path, _CAPTIONS, "COCO captions", COCO_PAGE)
     records: dict[int, _Record] = {}
     for image in content.images:

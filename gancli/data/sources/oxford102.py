@@ -1,9 +1,8 @@
-"""Reads the 102 category flower dataset (Nilsback and Zisserman 2008), with the captions of Reed et al. 2016.
+"""Reader of the 102 category flower dataset (Nilsback and Zisserman 2008), with the captions of Reed et al. 2016.
 
-`102flowers.tgz` unpacks to `jpg/`; the labels, and the owners' own split, are MATLAB files beside it. The
-captions come separately, as a folder `text_c10/` of `class_00001/image_06734.txt`, and can be left out: plain
-sentences are made from the class names on request. Nothing says where in its image a flower is, so the
-samples have no boxes.
+`102flowers.tgz` unpacks to `jpg/`; the labels and the owners' split are MATLAB files beside it. The captions are a
+separate folder `text_c10/` of `class_00001/image_06734.txt`. Without them, plain sentences are made from the class
+names on request. The dataset has no boxes.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -20,11 +18,20 @@ import scipy.io
 from numpy.typing import NDArray
 
 from gancli.data.source import BadSample, Sample, Source
-from gancli.data.sources.reading import fingerprint, read_bytes, read_captions, read_text, reason
-from gancli.errors import DataError, UsageError
+from gancli.data.sources.reading import (
+    check_choice,
+    fingerprint,
+    open_root,
+    read_bytes,
+    read_lines,
+    required,
+    try_captions,
+    with_article,
+)
+from gancli.errors import DataError
 
 CLASS_NAMES = Path(__file__).with_name("oxford102_class_names.txt")
-"""The owners' name of each class, label 1 first: imagelabels.mat holds numbers only."""
+"""The owners' names of the classes, label 1 first. imagelabels.mat holds numbers only."""
 
 OXFORD_PAGE = (
     "Oxford-102: https://www.robots.ox.ac.uk/~vgg/data/flowers/102/; unpack 102flowers.tgz, which makes jpg/,"
@@ -44,11 +51,11 @@ SPLIT_RULES: dict[Split, str] = {
     "62-40": "zero-shot 62/40",
     "official": "official",
 }
-# Reed et al. number the classes as imagelabels.mat does: 1 to 20 test, 21 to 40 validate, 41 to 102 train.
+# Reed et al. number the classes like imagelabels.mat: 1 to 20 test, 21 to 40 validation, 41 to 102 training
 _LAST_TEST_LABEL = {"82-20": 20, "62-40": 40}
-_SETID = {"trnid": "train", "valid": "train", "tstid": "test"}  # variable of setid.mat: our split
+_SETID = {"trnid": "train", "valid": "train", "tstid": "test"}  # our split for each variable of setid.mat
 
-# Nothing is said about a flower that its name does not say. {flower}: the name with its article.
+# The sentences say no more about a flower than its name, with its article ({flower}) or without ({name})
 _SENTENCES = (
     "this flower is {flower}.",
     "a photo of {flower}.",
@@ -61,92 +68,73 @@ _SENTENCES = (
     "{flower} in bloom.",
     "the blossom in the photo belongs to {flower}.",
 )
-_PLURALS = ("canterbury bells", "prince of wales feathers")  # take no article
+_PLURALS = ("canterbury bells", "prince of wales feathers")  # without article
 
 
 def read(
-    root: Path,
+    root: str | Path,
     *,
     split: Split = "82-20",
     captions_from_class_names: bool = False,
     partial: bool = False,
     name: str = "oxford102",
 ) -> Source:
-    """Opens a copy of Oxford-102, whole or in part.
+    """Open a copy of Oxford-102, whole or in part.
 
     Args:
-        root: The folder that holds `jpg/` and `imagelabels.mat`.
-        split: "82-20" sends classes 1 to 20 to test (of the full dataset 7,034 / 1,155 images, 82 / 20
-            classes), the split of StackGAN and most others; "62-40" also the classes that Reed et al. kept
-            for validation (5,878 / 2,311 images), as Fusion-S2iGan reports it; "official" follows `setid.mat`
-            (2,040 / 6,149 images), where both parts show the same classes.
-        captions_from_class_names: Make ten sentences from the name of each class, the same for all of its
-            images, and look at no caption file.
-        partial: Take the images that are there and hand over a `BadSample` for every other label.
+        root: Folder that holds `jpg/` and `imagelabels.mat`.
+        split: "82-20" puts classes 1 to 20 into test (7,034 / 1,155 images and 82 / 20 classes of the full dataset),
+            the split of StackGAN and most others. "62-40" adds the classes that Reed et al. kept for validation (5,878
+            / 2,311 images), as Fusion-S2iGan reports it. "official" follows `setid.mat` (2,040 / 6,149 images), with
+            all classes in both parts.
+        captions_from_class_names: Make ten sentences from the name of each class, the same for all of its images, and
+            read no caption files.
+        partial: Accept absent images as a `BadSample` each.
         name: Short name of the dataset.
 
     Returns:
-        Samples in the order of image numbers, `class_00001/image_06734` as keys, the class names in the order
-        of labels. No boxes or attributes.
+        Samples in the order of image numbers, with keys such as `class_00001/image_06734`, and class names in the
+        order of labels. There are no boxes or attributes.
 
     Raises:
-        DataError: A file that describes the whole dataset is missing or malformed, there are no captions, a
-            image has no label, or, unless `partial`, a label has no image.
+        DataError: A file that describes the whole dataset is missing or malformed, there are no captions, an image
+            has no label, or a label has no image and `partial` is false.
         UsageError: `split` is unknown.
     """
-    if split not in get_args(Split):
-        raise UsageError(f"unknown split {split!r} of {name}", hint=f"choose {', '.join(get_args(Split))}")
-    if not root.is_dir():
-        raise DataError(f"{root} is not a folder", hint=OXFORD_PAGE)
-    class_names = tuple(read_text(CLASS_NAMES).split("\n")[:-1])
+    check_choice("split", split, get_args(Split), name)
+    root = open_root(root, OXFORD_PAGE)
+    class_names = tuple(line for _, line in read_lines(CLASS_NAMES))
     labels_file, setid_file = root / "imagelabels.mat", root / "setid.mat"
     labels = _read_vector(labels_file, "labels")
     if not (labels.size and labels.min() >= 1 and labels.max() <= len(class_names)):
         raise DataError(f"{labels_file}: labels from 1 to {len(class_names)} expected", hint=OXFORD_PAGE)
     present = _find_images(root / "jpg", labels_file, labels.size, partial=partial)
-    captions = None if captions_from_class_names else _find_captions(root)
-    image_splits: dict[int, str]
-    if split == "official":
-        image_splits = _read_image_splits(setid_file, labels.size)
-    else:
-        in_test = labels <= _LAST_TEST_LABEL[split]  # (N,)
-        image_splits = {image: "test" if test else "train" for image, test in enumerate(in_test, 1)}
-
-    def samples() -> Iterator[Sample | BadSample]:
-        for number, label in enumerate(labels.tolist(), 1):
-            key = f"class_{label:05d}/image_{number:05d}"
-            missing = []
-            if number not in present:
-                missing.append(f"jpg/image_{number:05d}.jpg has a label but is absent")
-            if number not in image_splits:
-                missing.append(f"image {number} is not in {setid_file.name}")
-            sentences: tuple[str, ...] = ()
-            if captions is None:
-                sentences = sentences_of(class_names[label - 1])
-            elif number in present:
-                try:
-                    sentences = read_captions(captions / f"{key}.txt")
-                except DataError as error:
-                    missing.append(reason(error, captions.parent))
-            if missing:
-                yield BadSample(key, "; ".join(missing))
-                continue
-            yield Sample(
-                key=key,
-                split=image_splits[number],
-                image=root / "jpg" / f"image_{number:05d}.jpg",
-                captions=sentences,
-                class_id=label - 1,
-            )
-
+    caption_folder = None if captions_from_class_names else _find_captions(root)
+    splits = _read_splits(split, setid_file, labels)
     defining = [labels_file]
-    if split == "official":
-        defining.append(setid_file)
-    if captions is None:
-        defining.append(CLASS_NAMES)
+    defining += [setid_file] if split == "official" else []
+    defining += [CLASS_NAMES] if caption_folder is None else []
+
+    def sample(number: int, label: int) -> Sample | BadSample:
+        key = f"class_{label:05d}/image_{number:05d}"
+        problems = []
+        if number not in present:
+            problems.append(f"jpg/image_{number:05d}.jpg has a label but is absent")
+        if number not in splits:
+            problems.append(f"image {number} is not in {setid_file.name}")
+        captions: tuple[str, ...] = ()
+        if caption_folder is None:
+            captions = sentences_of(class_names[label - 1])
+        elif number in present:
+            captions = try_captions(caption_folder / f"{key}.txt", caption_folder.parent, problems)
+        if problems:
+            return BadSample(key, "; ".join(problems))
+        image = root / "jpg" / f"image_{number:05d}.jpg"
+        return Sample(key=key, split=splits[number], image=image, captions=captions, class_id=label - 1)
+
     return Source(
         name=name,
-        samples=samples(),
+        samples=(sample(number, label) for number, label in enumerate(labels.tolist(), 1)),
         release="Oxford-102",
         split_rule=SPLIT_RULES[split],
         class_names=class_names,
@@ -155,20 +143,17 @@ def read(
 
 
 def sentences_of(name: str) -> tuple[str, ...]:
-    """Ten plain sentences that name a flower and say nothing else about it.
+    """Return ten plain sentences that name a flower and say nothing else about it.
 
     Args:
-        name: A class name, in the singular unless it is one of the two plurals among the 102 names.
+        name: Class name, in the singular unless it is one of the two plurals among the 102 names.
     """
-    if name in _PLURALS:
-        flower = name
-    else:
-        flower = f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+    flower = name if name in _PLURALS else with_article(name)
     return tuple(sentence.format(flower=flower, name=name) for sentence in _SENTENCES)
 
 
 def _find_images(folder: Path, labels_file: Path, count: int, *, partial: bool) -> set[int]:
-    """The numbers of the images in `folder`, where `count` labels are known."""
+    """Return the numbers of the images in `folder`, which must be all of the `count` labels unless `partial`."""
     try:
         names = os.listdir(folder)
     except OSError as error:
@@ -189,30 +174,28 @@ def _find_images(folder: Path, labels_file: Path, count: int, *, partial: bool) 
 
 
 def _find_captions(root: Path) -> Path:
-    """The folder of captions, inside `root` or beside it, alone or in the folder their archive makes."""
-    places = (root, root.absolute().parent)
-    parents = [place / archive for place in places for archive in ("", "cvpr2016_flowers")]
+    """Return the folder of captions, inside `root` or beside it, alone or in the folder that the archive makes."""
+    outer = root.absolute().parent
+    parents = [folder / archive for folder in (root, outer) for archive in ("", "cvpr2016_flowers")]
     for candidate in (parent / folder for parent in parents for folder in ("text_c10", "text")):
-        if any(candidate.glob("class_*")):  # a folder text beside the root may be that of another dataset
+        if any(candidate.glob("class_*")):  # a folder "text" beside the root may belong to another dataset
             return candidate
     raise DataError(
-        f"no captions: neither {places[0]} nor {places[1]} holds text_c10/class_00001, …", hint=CAPTIONS_PAGE
+        f"no captions: neither {root} nor {outer} holds text_c10/class_00001, …", hint=CAPTIONS_PAGE
     )
 
 
 def _read_vector(path: Path, variable: str) -> NDArray[np.int64]:
-    """The whole numbers (N,) of a variable of a MATLAB file."""
-    if not path.is_file():
-        raise DataError(f"{path} is missing", hint=OXFORD_PAGE)
-    content = read_bytes(path)
-    if content.startswith(b"MATLAB 7.3"):  # which is HDF5, and nothing SciPy reads
+    """Read a variable of a MATLAB file that holds whole numbers, (N,)."""
+    content = read_bytes(required(path, OXFORD_PAGE))
+    if content.startswith(b"MATLAB 7.3"):  # HDF5, which SciPy does not read
         raise DataError(
-            f"{path} is a file of MATLAB 7.3, which is another format than Oxford-102 is published in",
+            f"{path} is a file of MATLAB 7.3, not of the format that Oxford-102 is published in",
             hint=f"download it again, or in MATLAB: save('{path.name}', '{variable}', '-v7')",
         )
     try:
         variables = scipy.io.loadmat(io.BytesIO(content), variable_names=[variable])
-    except Exception as error:  # SciPy passes on whatever its parser meets in the damaged bytes
+    except Exception as error:  # SciPy's parser may raise anything on damaged bytes
         raise DataError(
             f"{path} is not a MATLAB file, or a damaged one ({error})", hint=OXFORD_PAGE
         ) from None
@@ -220,7 +203,7 @@ def _read_vector(path: Path, variable: str) -> NDArray[np.int64]:
         raise DataError(f"{path} has no variable {variable!r}", hint=OXFORD_PAGE)
     values = np.asarray(variables[variable])
     if values.dtype.kind in "iuf" and values.ndim == 2 and min(values.shape) <= 1:
-        with np.errstate(invalid="ignore"):  # of NaN and infinity; they differ from whatever comes out
+        with np.errstate(invalid="ignore"):  # NaN and infinity differ from every result
             numbers = values.astype(np.int64)
         if np.array_equal(numbers, values):
             return numbers.reshape(-1)
@@ -230,14 +213,18 @@ def _read_vector(path: Path, variable: str) -> NDArray[np.int64]:
     )
 
 
-def _read_image_splits(path: Path, count: int) -> dict[int, str]:
-    """{image number: "train" or "test"} of `setid.mat`, where `count` images exist."""
+def _read_splits(split: Split, path: Path, labels: NDArray[np.int64]) -> dict[int, str]:
+    """Return {image number: "train" or "test"}, for the official split from `setid.mat` at `path`."""
+    if split != "official":
+        in_test = labels <= _LAST_TEST_LABEL[split]  # (N,)
+        return {number: "test" if test else "train" for number, test in enumerate(in_test, 1)}
+    count = labels.size
     splits: dict[int, str] = {}
-    for variable, split in _SETID.items():
+    for variable, part in _SETID.items():
         for number in _read_vector(path, variable).tolist():
             if not 1 <= number <= count:
                 raise DataError(f"{path}: {variable} names image {number}, there are {count:,} labels")
             if number in splits:
                 raise DataError(f"{path}: image {number} is listed twice")
-            splits[number] = split
+            splits[number] = part
     return splits

@@ -1,16 +1,14 @@
-"""Reads the Places audio captions (Harwath, Torralba and Glass 2016), all or those of seven classes.
+"""Reader of the Places audio captions (Harwath, Torralba and Glass 2016), all of them or those of seven classes.
 
-A JSON file lists utterances: the recording, the image it describes, and what a speech recognizer
-understood, which is the only text there is. The images are those of Places205 (Zhou et al. 2014), in
-folders by the first letter of their class: `b/bedroom/gsun_0a1b….jpg`. Speech-to-image papers use seven
-classes of indoor scenes, the "Places-subset" (13,803 pairs, 10,933 / 2,870).
+A JSON file lists utterances: the recording, the image it describes, and the text from a speech recognizer, the only
+text there is. The images are those of Places205 (Zhou et al. 2014), in folders by the first letter of their class:
+`b/bedroom/gsun_0a1b….jpg`. Speech-to-image papers use seven classes of indoor scenes, the "Places-subset" (13,803
+pairs, 10,933 / 2,870).
 """
 
 from __future__ import annotations
 
-import difflib
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -24,13 +22,18 @@ from gancli.data.sources.reading import (
     drawn_rule,
     fingerprint,
     inner_path,
+    is_file,
+    key_of,
+    nearest,
+    open_root,
     read_json,
     read_names,
+    with_article,
 )
 from gancli.errors import DataError, UsageError
 
 SUBSET = ("bedroom", "dinette", "dining_room", "home_office", "hotel_room", "kitchenette", "living_room")
-"""The classes of the Places-subset, as the code of Li et al. 2020 lists them; S2IGAN and Fusion-S2iGan took it over."""
+"""The classes of the Places-subset, from the code of Li et al. 2020. S2IGAN and Fusion-S2iGan use the same."""
 
 PLACES_PAGE = (
     "the Places audio captions (PlacesAudio_400k_distro) are at"
@@ -43,121 +46,77 @@ _TEST_FILES = ("test.json", "metadata/test.json", "val.json", "metadata/val.json
 
 
 def read(
-    root: Path,
+    root: str | Path,
     *,
-    train: Path | None = None,
-    test: Path | None = None,
-    images: Path | None = None,
-    audio: Path | None = None,
-    classes: Sequence[str] | None = SUBSET,
-    test_list: Path | None = None,
+    train: str | Path | None = None,
+    test: str | Path | None = None,
+    images: str | Path | None = None,
+    audio: str | Path | None = None,
+    classes: str | Sequence[str] | None = SUBSET,
+    test_list: str | Path | None = None,
     test_share: float | None = None,
     seed: int = 0,
     captions_from_class_names: bool = False,
     partial: bool = False,
     name: str = "places",
 ) -> Source:
-    """Opens a copy of the Places audio captions, whole or in part.
+    """Open a copy of the Places audio captions, whole or in part.
 
     Args:
-        root: The folder of the audio captions.
-        train, test: The JSON files; by default `train.json`, and `test.json` or else `val.json`, in `root` or
-            `root/metadata`.
-        images: The folder that holds `b/bedroom/…`, `bedroom/…` or the images themselves; by default the
-            file's `image_base_path` where that is a folder, else `root/images`.
-        audio: The folder that recordings are named relative to; by default the file's `audio_base_path`
-            where that is a folder, else `root`.
-        classes: Only images of these; "church" takes `church/indoor` and `church/outdoor` together. None
-            takes all.
-        test_list: The images that become "test" (`files.read_names`), with or without their folders; the
+        root: Folder of the audio captions.
+        train: JSON file of training utterances; by default `train.json` in `root` or `root/metadata`.
+        test: JSON file of test utterances; by default `test.json` or else `val.json` in `root` or `root/metadata`.
+        images: Folder that holds `b/bedroom/…`, `bedroom/…` or the images themselves; by default the file's
+            `image_base_path` if it is a folder, else `root/images`.
+        audio: Folder that the names of recordings are relative to; by default the file's `audio_base_path` if it is a
+            folder, else `root`.
+        classes: Classes to keep; "church" takes `church/indoor` and `church/outdoor` together. None keeps all.
+        test_list: List of the images that become "test" (see `reading.read_names`), with or without their folders. All
             others of both JSON files become "train".
-        test_share: The share of the images of both JSON files that is drawn as "test".
-        seed: Another seed draws another test split.
-        captions_from_class_names: Put a sentence with the name of the class in the place of the recognized
-            text, which a language without a writing does not have.
-        partial: Take the images that are there and hand over a `BadSample` for every other one listed.
+        test_share: Share of the images of both JSON files that is drawn as "test".
+        seed: Seed of the drawn split.
+        captions_from_class_names: Caption each image with the name of its class instead of the recognized text, for a
+            language without a writing system.
+        partial: Accept absent images as a `BadSample` each.
         name: Short name of the dataset.
 
     Returns:
-        An image for all utterances about it, in the order of the files; keys as `b/bedroom/gsun_0a1b`. The
-        captions are the recognized texts; an utterance without any is left out.
+        A sample for each image with all utterances about it, in the order of the files, with keys such as
+        `b/bedroom/gsun_0a1b`. The captions are the recognized texts. Utterances without text are left out.
 
     Raises:
-        DataError: A file or folder is missing or malformed, no image is of one of the default classes, or,
-            unless `partial`, an image is absent.
-        UsageError: A class that no image has, or `test_list` together with `test_share`.
+        DataError: A file or folder is missing or malformed, no image is of one of the default classes, or an image is
+            absent and `partial` is false.
+        UsageError: No image is of one of `classes`, or `test_list` is combined with `test_share`.
     """
     if test_list and test_share is not None:
         raise UsageError("a test list and a test share exclude each other", hint="give one of them")
     if test_share is not None:
         check_share(test_share)
-    if not root.is_dir():
-        raise DataError(f"{root} is not a folder", hint=PLACES_PAGE)
+    root = open_root(root, PLACES_PAGE)
     files = _find_files(root, train, test, needs_test=not test_list and test_share is None)
-    records: dict[PurePosixPath, _Record] = {}
+    records: _Records = {}
     for split, path in files.items():
         _read_utterances(path, split, root, images, audio, records)
     class_names = _choose_classes(records, classes)
-    _assign_splits(records, test_list, test_share, seed)
-    absent = [path for path, record in records.items() if record.image is None]
-    if absent and not partial:
-        first = records[absent[0]]
-        raise DataError(
-            f"{' and '.join(map(str, files.values()))}: {len(absent):,} of {len(records):,} images are absent"
-            f" from {first.folder}, the first is {absent[0]}",
-            hint="name the folder that holds b/bedroom/… with --images, or take those that are there with"
-            " --skip-bad",
-        )
-
+    split_rule = _assign_splits(records, test_list, test_share, seed)
+    _refuse_absent(records, files, partial)
     class_ids = {class_name: index for index, class_name in enumerate(class_names)}
-
-    def samples() -> Iterator[Sample | BadSample]:
-        for path, record in records.items():
-            problems = list(record.problems)
-            if record.image is None:
-                problems.append(f"{path} is listed but absent from {record.folder}")
-            spoken = [(text, wav) for text, wav in record.utterances if text]
-            captions = tuple(text for text, _ in spoken)
-            recordings = tuple(Recording(caption, wav) for caption, (_, wav) in enumerate(spoken))
-            if captions_from_class_names:
-                if record.class_name is None:
-                    problems.append("lies in no folder of a class, whose name could be its caption")
-                else:
-                    captions = (sentence_of(record.class_name),)
-                    recordings = tuple(Recording(0, wav) for _, wav in record.utterances)
-            elif not captions:
-                problems.append("none of its utterances has an asr_text")
-            if problems or record.image is None:
-                yield BadSample(_key(path), "; ".join(problems))
-                continue
-            yield Sample(
-                key=_key(path),
-                split=record.split,
-                image=record.image,
-                captions=captions,
-                class_id=None if record.class_name is None else class_ids[record.class_name],
-                recordings=recordings,
-            )
-
-    defining = [*files.values(), *([test_list] if test_list else [])]
-    if test_list:
-        split_rule = "test list"
-    else:
-        split_rule = "official" if test_share is None else drawn_rule(test_share, seed)
     return Source(
         name=name,
-        samples=samples(),
+        samples=(
+            record.sample(path, class_ids, captions_from_class_names) for path, record in records.items()
+        ),
         release="Places-subset" if set(class_names) == set(SUBSET) else "Places audio captions",
         split_rule=split_rule,
         class_names=class_names,
-        fingerprint=fingerprint(defining, root),
+        fingerprint=fingerprint([*files.values(), *([Path(test_list)] if test_list else [])], root),
     )
 
 
 def sentence_of(class_name: str) -> str:
-    """The caption that a class name makes: "a home office" of "home_office"."""
-    words = class_name.replace("_", " ").replace("/", " ")
-    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+    """Return the caption made from a class name: "a home office" for "home_office"."""
+    return with_article(class_name.replace("_", " ").replace("/", " "))
 
 
 @dataclass(slots=True)
@@ -179,13 +138,13 @@ _UTTERANCES = TypeAdapter(_Utterances)
 
 @dataclass(slots=True)
 class _Record:
-    """An image and what is said about it.
+    """An image and the utterances about it.
 
     Attributes:
-        folder: Where images are looked for.
-        image: The file; None where it is absent.
-        class_name: First the folders of its class, then the name of the class it is counted with.
-        utterances: The recognized text, which may be empty, and the recording of each.
+        folder: Folder where the image was looked for.
+        image: The file, None if it is absent.
+        class_name: At first the folders of its class, later the name of the class it counts for.
+        utterances: Recognized text, possibly empty, and recording of each.
     """
 
     split: str
@@ -195,21 +154,54 @@ class _Record:
     utterances: list[tuple[str, Path]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
+    def sample(
+        self, path: PurePosixPath, class_ids: Mapping[str, int], captions_from_class_names: bool
+    ) -> Sample | BadSample:
+        """Return the image with its captions and recordings."""
+        problems = list(self.problems)
+        if self.image is None:
+            problems.append(f"{path} is listed but absent from {self.folder}")
+        spoken = [(text, wav) for text, wav in self.utterances if text]
+        captions = tuple(text for text, _ in spoken)
+        recordings = tuple(Recording(caption, wav) for caption, (_, wav) in enumerate(spoken))
+        if captions_from_class_names:
+            if self.class_name is None:
+                problems.append("lies in no folder of a class, whose name could be its caption")
+            else:
+                captions = (sentence_of(self.class_name),)
+                recordings = tuple(Recording(0, wav) for _, wav in self.utterances)
+        elif not captions:
+            problems.append("none of its utterances has an asr_text")
+        if problems or self.image is None:
+            return BadSample(key_of(path), "; ".join(problems))
+        return Sample(
+            key=key_of(path),
+            split=self.split,
+            image=self.image,
+            captions=captions,
+            class_id=None if self.class_name is None else class_ids[self.class_name],
+            recordings=recordings,
+        )
+
 
 _Records = dict[PurePosixPath, _Record]  # by the path that the JSON files give the image
 
 
-def _key(path: PurePosixPath) -> str:
-    return path.with_suffix("").as_posix()
+# ----------------------------------------------------------------------------------------------------------
+# Files
 
 
-def _find_files(root: Path, train: Path | None, test: Path | None, *, needs_test: bool) -> dict[str, Path]:
-    """{split: JSON file}; "test" may be missing where the split is made otherwise."""
+def _find_files(
+    root: Path, train: str | Path | None, test: str | Path | None, *, needs_test: bool
+) -> dict[str, Path]:
+    """Return the JSON file of each split. "test" may be missing unless `needs_test`."""
 
-    def found(names: Iterable[str]) -> Path | None:
+    def found(given: str | Path | None, names: Sequence[str]) -> Path | None:
+        if given is not None:
+            return Path(given)
         return next((root / name for name in names if (root / name).is_file()), None)
 
-    train, test = train or found(_TRAIN_FILES), test or found(_TEST_FILES)
+    train, test = found(train, _TRAIN_FILES), found(test, _TEST_FILES)
     if train is None:
         raise DataError(
             f"{root} holds neither {' nor '.join(_TRAIN_FILES)}",
@@ -227,14 +219,19 @@ def _find_files(root: Path, train: Path | None, test: Path | None, *, needs_test
 
 
 def _read_utterances(
-    path: Path, split: str, root: Path, images: Path | None, audio: Path | None, records: _Records
+    path: Path,
+    split: str,
+    root: Path,
+    images: str | Path | None,
+    audio: str | Path | None,
+    records: _Records,
 ) -> None:
-    """Adds what a JSON file lists to `records`."""
+    """Add the content of a JSON file to `records`."""
     content = read_json(path, _UTTERANCES, "Places audio captions", f"{_FORM}; {PLACES_PAGE}")
     if not content.data:
         raise DataError(f"{path} lists no utterance", hint=_FORM)
     folder = _find_images(path, content.image_base_path, root, images)
-    recordings = audio or _base(path, content.audio_base_path) or root
+    recordings = Path(audio) if audio else _base(path, content.audio_base_path) or root
     for number, utterance in enumerate(content.data):
         where = f"{path}: utterance {number}"
         image = inner_path(utterance.image, where)
@@ -245,31 +242,31 @@ def _read_utterances(
             record = _Record(split, folder, _find_image(folder, image), "/".join(folders) or None)
             records[image] = record
         elif record.split != split and not record.problems:
-            record.problems.append("stands in the training file and in the test file")
+            record.problems.append("is in the training file and in the test file")
         record.utterances.append(((utterance.asr_text or "").strip(), recordings / wav))
 
 
 def _base(path: Path, base: str) -> Path | None:
-    """The folder that a JSON file names as the base of its paths, if there is one; relative to the file."""
-    folder = path.parent / base  # `base` itself where it is absolute
+    """Return the folder that a JSON file names as the base of its paths, if it exists; relative to the file."""
+    folder = path.parent / base  # `base` itself if it is absolute
     return folder if base and folder.is_dir() else None
 
 
-def _find_images(path: Path, base: str, root: Path, images: Path | None) -> Path:
-    folder = images or _base(path, base) or root / "images"
+def _find_images(path: Path, base: str, root: Path, images: str | Path | None) -> Path:
+    folder = Path(images) if images else _base(path, base) or root / "images"
     if folder.is_dir():
         return folder
     if images:
         raise DataError(f"{images} is not a folder", hint=PLACES_PAGE)
-    named = f"{base}, its image_base_path, is no folder" if base else "it names no image_base_path"
+    named = f"its image_base_path {base} is not a folder" if base else "it names no image_base_path"
     raise DataError(
-        f"{path}: no images: {named}, and {folder} is not there",
+        f"{path}: no images: {named}, and {folder} does not exist",
         hint=f"name the folder that holds b/bedroom/… with --images; {PLACES_PAGE}",
     )
 
 
 def _class_folders(image: PurePosixPath) -> tuple[str, ...]:
-    """The folders of an image without the letter they are sorted under: ("church", "outdoor")."""
+    """Return the folders of an image without the letter they are sorted under: ("church", "outdoor")."""
     folders = image.parts[:-1]
     if len(folders) > 1 and len(folders[0]) == 1 and folders[1].startswith(folders[0]):
         return folders[1:]
@@ -277,65 +274,90 @@ def _class_folders(image: PurePosixPath) -> tuple[str, ...]:
 
 
 def _find_image(folder: Path, image: PurePosixPath) -> Path | None:
-    """The file of an image: sorted by letter and class, by class, or all in one folder as S2IGAN has them."""
+    """Return the file of an image: sorted by letter and class, by class, or all in one folder as in S2IGAN."""
     for relative in (image, PurePosixPath(*_class_folders(image), image.name), PurePosixPath(image.name)):
-        if os.path.isfile(folder / relative):  # unlike Path.is_file, False for a name too long
+        if is_file(folder / relative):
             return folder / relative
     return None
 
 
-def _choose_classes(records: _Records, classes: Sequence[str] | None) -> tuple[str, ...]:
-    """Drops the images of other classes; gives each record the name of its class and returns the names."""
-    found = {record.class_name for record in records.values() if record.class_name}
+def _refuse_absent(records: _Records, files: dict[str, Path], partial: bool) -> None:
+    absent = [path for path, record in records.items() if record.image is None]
+    if absent and not partial:
+        raise DataError(
+            f"{' and '.join(map(str, files.values()))}: {len(absent):,} of {len(records):,} images are absent"
+            f" from {records[absent[0]].folder}, the first is {absent[0]}",
+            hint="name the folder that holds b/bedroom/… with --images, or take those that are there with"
+            " --skip-bad",
+        )
+
+
+# ----------------------------------------------------------------------------------------------------------
+# Classes and splits
+
+
+def _choose_classes(records: _Records, classes: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Drop the images of other classes, set the class of each record and return the class names."""
+    found = sorted({record.class_name for record in records.values() if record.class_name})
     if classes is None:
-        return tuple(sorted(found))
-    names = tuple(dict.fromkeys(name.strip().replace(" ", "_") for name in classes))
-    counted = {
-        path: next((name for name in names if name == path or path.startswith(f"{name}/")), None)
-        for path in found
-    }
-    known = sorted(found)
-    for name in names:
-        if classes is not SUBSET and name not in counted.values():
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {_some(known)}"
-            raise UsageError(f"no image is of the class {name!r}", hint=hint)
+        return tuple(found)
+    chosen = [classes] if isinstance(classes, str) else classes
+    names = tuple(dict.fromkeys(name.strip().replace(" ", "_") for name in chosen))
+    counted = {folders: _class_of(folders, names) for folders in found}
+    if classes is not SUBSET:
+        _refuse_unknown(names, counted.values(), found)
     for path, record in list(records.items()):
         record.class_name = counted.get(record.class_name or "")
         if record.class_name is None:
             del records[path]
     if not records:
         raise DataError(
-            f"no image is of one of the classes {', '.join(names)}; there are {_some(known) or 'no classes'}",
+            f"no image is of one of the classes {', '.join(names)}; there are {_some(found) or 'no classes'}",
             hint="choose with --classes NAME,NAME; --classes all takes every image",
         )
     return names
 
 
+def _class_of(folders: str, names: Sequence[str]) -> str | None:
+    """Return the class that images in these folders count for, the folders' name or the beginning of it."""
+    return next((name for name in names if f"{folders}/".startswith(f"{name}/")), None)
+
+
+def _refuse_unknown(names: Sequence[str], used: Collection[str | None], found: Sequence[str]) -> None:
+    for name in names:
+        if name not in used:
+            near = nearest(name, found)
+            hint = f"did you mean {near!r}?" if near else f"there are {_some(found)}"
+            raise UsageError(f"no image is of the class {name!r}", hint=hint)
+
+
 def _some(names: Sequence[str]) -> str:
-    """A few names, for a message."""
+    """Return the first few names, for a message."""
     listed = ", ".join(names[:10])
     return f"{listed} and {len(names) - 10:,} more" if len(names) > 10 else listed
 
 
-def _assign_splits(records: _Records, test_list: Path | None, test_share: float | None, seed: int) -> None:
-    """Gives every record another split than that of its file, where one is asked for."""
+def _assign_splits(
+    records: _Records, test_list: str | Path | None, test_share: float | None, seed: int
+) -> str:
+    """Give every record another split than that of its file if one is asked for. Return the split rule."""
     if test_list is None and test_share is None:
-        return
+        return "official"
     if test_list is not None:
-        names = set(read_names(test_list))
+        names = set(read_names(Path(test_list)))
         test = {
             path
             for path in records
-            if names & {_key(path), path.stem, "/".join((*_class_folders(path), path.stem))}
+            if names & {key_of(path), path.stem, "/".join((*_class_folders(path), path.stem))}
         }
         if not test:
             raise DataError(
                 f"{test_list}: none of its {len(names):,} names is an image of the chosen classes"
             )
     else:
-        drawn = draw_test([_key(path) for path in records], test_share or 0.0, seed)
-        test = {path for path in records if _key(path) in drawn}
+        drawn = draw_test([key_of(path) for path in records], test_share or 0.0, seed)
+        test = {path for path in records if key_of(path) in drawn}
     for path, record in records.items():
         record.split = "test" if path in test else "train"
-        record.problems.clear()  # of standing in both files
+        record.problems.clear()  # being in both files no longer matters
+    return "test list" if test_share is None else drawn_rule(test_share, seed)

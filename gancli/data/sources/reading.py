@@ -1,7 +1,8 @@
-"""What the readers of raw layouts share: text read with errors that name file and line, paths, hashes."""
+"""Shared parts of the readers: text files with errors that name file and line, paths, splits, hashes."""
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import io
 import os
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -19,35 +20,155 @@ from gancli.errors import DataError, UsageError
 T = TypeVar("T")
 
 
-@contextmanager
-def open_bytes(path: Path) -> Iterator[BufferedReader]:
-    """A file, open for reading.
+# ----------------------------------------------------------------------------------------------------------
+# Options
+
+
+def check_choice(what: str, choice: str | None, choices: Sequence[str], dataset: str) -> None:
+    """Raise UsageError unless `choice` is None or one of at least two `choices`."""
+    if choice is not None and choice not in choices:
+        known = f"{', '.join(choices[:-1])} or {choices[-1]}"
+        raise UsageError(f"unknown {what} {choice!r} of {dataset}", hint=f"choose {known}")
+
+
+def check_share(share: float) -> None:
+    """Raise UsageError unless `share` is in [0, 1)."""
+    if not 0 <= share < 1:
+        raise UsageError(f"a test share of {share} is not in [0, 1)")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is most like a misspelt one, if any is."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
+
+
+def draw_test(keys: Sequence[str], share: float, seed: int) -> set[str]:
+    """Draw the test split: the images with the smallest hash of seed and key.
+
+    So the split is the same on every machine, and few images change sides when images are added.
+
+    Args:
+        keys: Keys of all images, in any order.
+        share: Share of test images in [0, 1). Above 0 at least one image is drawn.
+        seed: Seed of the split.
+    """
+    count = min(max(1, round(share * len(keys))), len(keys) - 1) if share else 0
+    ranked = sorted(keys, key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).digest())
+    return set(ranked[:count])
+
+
+def drawn_rule(share: float, seed: int) -> str:
+    """Return the split rule of a split that `draw_test` made."""
+    return f"drawn {share:g}, seed {seed}"
+
+
+# ----------------------------------------------------------------------------------------------------------
+# Folders and paths
+
+
+def open_root(root: str | Path, hint: str | None = None) -> Path:
+    """Return the folder of a dataset.
 
     Raises:
-        DataError: It cannot be opened or read; the message names it.
+        DataError: `root` is not a folder.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise DataError(f"{root} is not a folder", hint=hint)
+    return root
+
+
+def is_file(path: Path) -> bool:
+    """Return True if the file exists. Unlike `Path.is_file`, accept names that are too long for the file system."""
+    return os.path.isfile(path)
+
+
+def required(path: Path, hint: str) -> Path:
+    """Return the path of a file.
+
+    Raises:
+        DataError: The file is missing.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} is missing", hint=hint)
+    return path
+
+
+def key_of(path: PurePosixPath) -> str:
+    """Return the key of an image: its path without the extension."""
+    return path.with_suffix("").as_posix()
+
+
+def inner_path(name: str, where: str, what: str = "images") -> PurePosixPath:
+    """Return the relative path that a file of the dataset names.
+
+    Args:
+        name: The path as written in the file.
+        where: File and line, for the message.
+        what: Kind of files that the path should name, for the message.
+
+    Raises:
+        DataError: The path is empty, absolute or leads out of its folder.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.name or "\0" in name:
+        raise DataError(f"{where}: {name!r} is not a path inside the folder of {what}")
+    return path
+
+
+def list_files(folder: str | Path) -> Iterator[PurePosixPath]:
+    """Yield the relative paths of all files below a folder except hidden ones (.git, macOS's ._image.jpg).
+
+    Raises:
+        DataError: A name is not UTF-8.
+    """
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        relative = PurePosixPath(Path(parent).relative_to(folder).as_posix())
+        for name in files:
+            if name.startswith("."):
+                continue
+            path = relative / name
+            if any(
+                "\udc80" <= character <= "\udcff" for character in path.as_posix()
+            ):  # Python's sign for other bytes
+                raise DataError(f"{folder}: the file name {path.as_posix()!r} is not UTF-8", hint="rename it")
+            yield path
+
+
+# ----------------------------------------------------------------------------------------------------------
+# Files
+
+
+@contextmanager
+def open_bytes(path: str | Path) -> Iterator[BufferedReader]:
+    """Open a file for reading.
+
+    Raises:
+        DataError: The file cannot be opened or read.
     """
     try:
-        with path.open("rb") as stream:
+        with open(path, "rb") as stream:
             yield stream
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def read_bytes(path: Path) -> bytes:
-    """The whole of a file.
+def read_bytes(path: str | Path) -> bytes:
+    """Read a file.
 
     Raises:
-        DataError: It cannot be read; the message names it.
+        DataError: The file cannot be read.
     """
     with open_bytes(path) as stream:
         return stream.read()
 
 
-def read_text(path: Path) -> str:
-    """The whole of a UTF-8 file, with or without a byte order mark; line ends become newlines.
+def read_text(path: str | Path) -> str:
+    """Read a UTF-8 file with or without a byte order mark. All line ends become newlines.
 
     Raises:
-        DataError: It cannot be read or is not UTF-8; the message names it.
+        DataError: The file cannot be read or is not UTF-8.
     """
     content = read_bytes(path)
     try:
@@ -61,30 +182,29 @@ def read_text(path: Path) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_captions(path: Path) -> tuple[str, ...]:
-    """The captions of a file that holds one per line; empty lines are left out.
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield number and text of each line of a UTF-8 file that is not blank.
 
-    Only newlines separate: `str.splitlines` would also cut a sentence at U+2028, U+0085 and the like.
+    Only newlines separate: `str.splitlines` would also cut a sentence at U+2028, U+0085 and others.
 
     Raises:
-        DataError: It cannot be read, is not UTF-8 or holds no caption.
+        DataError: The file cannot be read or is not UTF-8.
     """
-    captions = tuple(line.strip() for line in read_text(path).split("\n") if line.strip())
-    if not captions:
-        raise DataError(f"{path} holds no caption")
-    return captions
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if line.strip():
+            yield number, line
 
 
 def read_fields(path: Path, count: int) -> Iterator[tuple[int, list[str]]]:
-    """Number and `count` fields of each line of a table separated by blanks; the last field keeps its blanks.
+    """Yield number and `count` fields of each line of a table separated by white space.
+
+    The last field may contain white space.
 
     Raises:
-        DataError: It cannot be read, is not UTF-8, or a line has fewer fields.
+        DataError: The file cannot be read, is not UTF-8, or a line has too few fields.
     """
-    for number, line in enumerate(read_text(path).split("\n"), 1):
+    for number, line in read_lines(path):
         fields = line.split(maxsplit=count - 1)
-        if not fields:
-            continue
         if len(fields) < count:
             raise DataError(
                 f"{path}:{number}: {count} fields expected, found {len(fields)}: {line.strip()!r}"
@@ -92,21 +212,41 @@ def read_fields(path: Path, count: int) -> Iterator[tuple[int, list[str]]]:
         yield number, [field.strip() for field in fields]
 
 
-def read_json(path: Path, adapter: TypeAdapter[T], what: str, hint: str) -> T:
-    """A JSON file of a known form.
-
-    Args:
-        adapter: The form; what it does not name is passed over.
-        what: The kind of file ("COCO captions"), for the message.
-        hint: What to do where it is missing or of another form.
+def read_captions(path: Path) -> tuple[str, ...]:
+    """Read a file with one caption per line.
 
     Raises:
-        DataError: It is missing, cannot be read, or is of another form; the message names the first fault.
+        DataError: The file cannot be read, is not UTF-8 or holds no caption.
     """
-    if not path.is_file():
-        raise DataError(f"{path} is missing", hint=hint)
+    captions = tuple(line.strip() for _, line in read_lines(path))
+    if not captions:
+        raise DataError(f"{path} holds no caption")
+    return captions
+
+
+def try_captions(path: Path, root: Path, problems: list[str]) -> tuple[str, ...]:
+    """Read captions like `read_captions`, but append an error to `problems`, with its paths relative to `root`."""
     try:
-        return adapter.validate_json(read_bytes(path))
+        return read_captions(path)
+    except DataError as error:
+        problems.append(str(error).replace(f"{root}/", ""))
+        return ()
+
+
+def read_json(path: Path, adapter: TypeAdapter[T], what: str, hint: str) -> T:
+    """Read a JSON file.
+
+    Args:
+        path: The file.
+        adapter: Form of the content. Other keys are ignored.
+        what: Kind of file ("COCO captions"), for the message.
+        hint: Remedy if the file is missing or has another form.
+
+    Raises:
+        DataError: The file is missing, cannot be read, or has another form; the message names the first fault.
+    """
+    try:
+        return adapter.validate_json(read_bytes(required(path, hint)))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -116,120 +256,51 @@ def read_json(path: Path, adapter: TypeAdapter[T], what: str, hint: str) -> T:
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """The images that a list names, without `.jpg`, in its order.
+    """Read a list of images.
 
     Args:
-        path: A text file with a name on each line, or a pickled list of names, as AttnGAN's and S2IGAN's
-            `filenames.pickle` are. Of a pickle, nothing but plain values is made: it can run no code.
+        path: A text file with a name on each line, or a pickled list of names, such as the `filenames.pickle` of
+            AttnGAN and S2IGAN. Pickles are read without running any code.
+
+    Returns:
+        The names without `.jpg`, in the order of the file.
 
     Raises:
-        DataError: It cannot be read, holds no name or something other than names, or a name twice.
+        DataError: The file cannot be read, holds no names or something else, or repeats a name.
     """
+    listed: object
     if path.suffix in (".pickle", ".pkl"):
+        content = read_bytes(path)
         try:
-            listed = _PlainUnpickler(io.BytesIO(read_bytes(path)), encoding="utf-8").load()
-        except DataError:
-            raise
-        except Exception as error:  # the unpickler passes on whatever it meets in damaged bytes
+            listed = _PlainUnpickler(io.BytesIO(content), encoding="utf-8").load()
+        except Exception as error:  # the unpickler may raise anything on damaged bytes
             raise DataError(f"{path} is not a pickled list of image names ({error})") from None
     else:
-        listed = [line.strip() for line in read_text(path).split("\n") if line.strip()]
+        listed = [line.strip() for _, line in read_lines(path)]
     if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
         raise DataError(f"{path} is not a list of image names")
     if not listed:
         raise DataError(f"{path} names no image")
-    names = dict.fromkeys(name.removesuffix(".jpg") for name in listed)
-    if len(names) < len(listed):
-        twice = next(
-            name for name in names if sum(other.removesuffix(".jpg") == name for other in listed) > 1
-        )
-        raise DataError(f"{path} names {twice!r} twice")
-    return tuple(names)
+    names: set[str] = set()
+    for name in (name.removesuffix(".jpg") for name in listed):
+        if name in names:
+            raise DataError(f"{path} names {name!r} twice")
+        names.add(name)
+    return tuple(name.removesuffix(".jpg") for name in listed)
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Makes lists, strings and numbers; refuses whatever needs a class or function."""
+    """Unpickler of lists, strings and numbers that refuses everything that needs a class or function."""
 
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
+    def find_class(self, module_name: str, global_name: str, /) -> object:
         raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}")
 
 
-def check_share(share: float) -> None:
-    """Raises UsageError unless `share` is in [0, 1), as `draw_test` needs it."""
-    if not 0 <= share < 1:
-        raise UsageError(f"a test share of {share} is not in [0, 1)")
-
-
-def draw_test(keys: Sequence[str], share: float, seed: int) -> set[str]:
-    """The images that become the test split where nothing says which: those with the smallest hash.
-
-    So few change sides when images are added, and the split is the same on every machine.
-
-    Args:
-        keys: Of all images, in any order.
-        share: In [0, 1); above 0 it is at least one image.
-        seed: Another seed draws another split.
-    """
-    count = min(max(1, round(share * len(keys))), len(keys) - 1) if share else 0
-    ranked = sorted(keys, key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).digest())
-    return set(ranked[:count])
-
-
-def drawn_rule(share: float, seed: int) -> str:
-    """Return the split rule of a split that `draw_test` made."""
-    return f"drawn {share:g}, seed {seed}"
-
-
-def inner_path(name: str, where: str, what: str = "images") -> PurePosixPath:
-    """The relative path that a file of the dataset names.
-
-    Args:
-        name: As it stands in the file.
-        where: The file, and the line if there is one, for the message.
-        what: What it should be one of, for the message.
-
-    Raises:
-        DataError: It is empty, absolute or leads upwards, out of the folder it is meant to lie in.
-    """
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or not path.name or "\0" in name:
-        raise DataError(f"{where}: {name!r} is not a path inside the folder of {what}")
-    return path
-
-
-def list_files(folder: Path) -> Iterator[PurePosixPath]:
-    """Paths of all files below `folder`, relative to it; nothing hidden (.git, macOS's ._image.jpg).
-
-    Raises:
-        DataError: A name is not UTF-8.
-    """
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        relative = PurePosixPath(Path(parent).relative_to(folder).as_posix())
-        for name in files:
-            if name.startswith("."):
-                continue
-            path = relative / name
-            if not _is_utf8(path):
-                raise DataError(f"{folder}: the file name {path.as_posix()!r} is not UTF-8", hint="rename it")
-            yield path
-
-
-def _is_utf8(path: PurePosixPath) -> bool:
-    """Whether a path from the file system is UTF-8; Python puts lone surrogates for what is not."""
-    return not any("\udc80" <= character <= "\udcff" for character in path.as_posix())
-
-
-def reason(error: DataError, root: Path) -> str:
-    """The message of `error` as the reason of a bad sample, its paths written relative to `root`."""
-    return str(error).replace(f"{root}/", "")
-
-
 def fingerprint(files: Iterable[Path], root: Path) -> Mapping[str, str]:
-    """The hashes for `Source.fingerprint`.
+    """Return the hashes for `Source.fingerprint`.
 
     Returns:
-        {path relative to `root`: sha256}; a file outside `root` goes by its name.
+        {path relative to `root`: sha256}. A file outside `root` goes by its name.
 
     Raises:
         DataError: A file cannot be read.
@@ -240,3 +311,8 @@ def fingerprint(files: Iterable[Path], root: Path) -> Mapping[str, str]:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         hashes[path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name] = digest
     return hashes
+
+
+def with_article(name: str) -> str:
+    """Return a name in the singular behind its article: "an orange dahlia"."""
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

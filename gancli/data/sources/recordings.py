@@ -1,8 +1,8 @@
-"""Recorded captions of any dataset: finds the audio files of its images in a folder, by their names.
+"""Recorded captions of any dataset: audio files in a folder, matched to images by name.
 
-Two layouts, also mixed. S2IGAN's has a folder an image and a file a caption, `<class>/<image>/<n>.wav` below
-`audio/`; the other has all files of an image side by side, `<image>_<n>.wav`, or `<image>.wav` where an image
-has one caption. The numbers count the captions of the image from 0 or from 1, in their order.
+Two layouts are supported, even mixed. S2IGAN's has a folder for each image and a file for each caption,
+`<class>/<image>/<n>.wav` below `audio/`. The other has all files of an image side by side, `<image>_<n>.wav`, or
+`<image>.wav` for an image with one caption. Numbers count the captions of the image from 0 or from 1.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from gancli.data.source import BadSample, Recording, Sample, Source
-from gancli.data.sources.reading import list_files
+from gancli.data.sources.reading import list_files, open_root
 from gancli.errors import DataError
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
@@ -27,26 +27,22 @@ _NUMBERED = re.compile(r"(.+)_(\d+)")
 _Files = dict[str, dict[int, Path]]  # by image, by number
 
 
-def with_recordings(source: Source, folder: Path) -> Source:
-    """The source with the recordings found in a folder.
+def with_recordings(source: Source, folder: str | Path) -> Source:
+    """Add the recordings found in a folder to a source.
 
     Args:
-        folder: Where the audio files lie, or a folder `audio` or `wavs` with them.
+        source: Dataset whose captions are recorded.
+        folder: Folder of the audio files, directly or in a folder `audio` or `wavs`.
 
     Returns:
-        Its samples with their recordings. A sample becomes a `BadSample` where a caption has none, or there are more
-        than captions.
+        The source with recordings. A sample becomes a `BadSample` if a caption has no recording, or if there are more
+        recordings than captions.
 
     Raises:
-        DataError: It is no folder, holds no audio file, or has two for the same caption.
+        DataError: The folder does not exist, holds no audio file, or has two for the same caption.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder", hint=LAYOUTS)
-    for inner in ("audio", "wavs"):
-        if (folder / inner).is_dir():
-            folder = folder / inner
-            break
-    files = _find(folder)
+    folder = open_root(folder, LAYOUTS)
+    files = _find(next((folder / inner for inner in ("audio", "wavs") if (folder / inner).is_dir()), folder))
 
     def samples() -> Iterator[Sample | BadSample]:
         taken: dict[str, str] = {}
@@ -54,7 +50,7 @@ def with_recordings(source: Source, folder: Path) -> Source:
             if isinstance(sample, BadSample):
                 yield sample
                 continue
-            # A flat folder names images without the folders they lie in
+            # In a flat folder files are named without the folders of the images
             name = next(
                 (name for name in (sample.key, PurePosixPath(sample.key).name) if name in files), None
             )
@@ -92,13 +88,13 @@ def _attach(sample: Sample, name: str, recorded: dict[int, Path]) -> Sample | Ba
 
 
 def _find(folder: Path) -> _Files:
-    """Audio files below a folder, by the image and the number they are named after."""
+    """Return the audio files below a folder, by the image and the number in their names."""
     files: _Files = {}
     for path in sorted(list_files(folder)):
         if path.suffix.lower() not in AUDIO_SUFFIXES:
             continue
         inner = path.with_suffix("")
-        names = [(inner, 0)]  # whether it is one image's only caption, or a numbered one, the images tell
+        names = [(inner, 0)]  # an image's only caption or a numbered one, depending on the image
         if inner.name.isdecimal() and len(inner.parts) > 1:
             names.append((inner.parent, int(inner.name)))
         elif numbered := _NUMBERED.fullmatch(inner.name):

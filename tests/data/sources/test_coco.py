@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from gancli.data.source import BadSample, Sample
 from gancli.data.sources import coco
 from gancli.errors import DataError, UsageError
+from tests.data.sources.samples import bad, good
 
 
 def write_part(root: Path, part: str, images: dict[int, str], folder: Path | None = None) -> Path:
@@ -38,7 +38,7 @@ def write_part(root: Path, part: str, images: dict[int, str], folder: Path | Non
     return file
 
 
-def change(file: Path, edit: dict[str, Any]) -> None:
+def change(file: Path, edit: dict[str, object]) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | edit))
 
 
@@ -79,12 +79,12 @@ def test_release_2014_in_the_folders_people_have(tmp_path: Path, layout: str) ->
     for part, image in (("train2014", 9), ("val2014", 42)):
         folder = tmp_path / layout.format(part=part)
         write_part(tmp_path, part, {image: f"COCO_{part}_{image:012d}.jpg"}, folder)
-    samples = list(coco.read(tmp_path).samples)
-    assert [(s.key, s.split) for s in samples if isinstance(s, Sample)] == [
+    samples = good(coco.read(str(tmp_path)))
+    assert [(sample.key, sample.split) for sample in samples] == [
         ("COCO_train2014_000000000009", "train"),
         ("COCO_val2014_000000000042", "test"),
     ]
-    assert all(isinstance(sample, Sample) and sample.image.is_file() for sample in samples)
+    assert all(sample.image.is_file() for sample in samples)
 
 
 def test_both_releases_need_a_choice(root: Path) -> None:
@@ -113,8 +113,7 @@ def test_images_without_captions_and_captions_without_images(root: Path) -> None
     file = root / "annotations" / "captions_val2017.json"
     annotations = [{"id": 1, "image_id": 7, "caption": " \n"}, {"id": 2, "image_id": 8, "caption": "a cat"}]
     change(file, {"annotations": annotations})
-    bad = {sample.key: sample.reason for sample in coco.read(root).samples if isinstance(sample, BadSample)}
-    assert bad == {
+    assert bad(coco.read(root)) == {
         "000000000007": "no caption in captions_val2017.json",
         "image 8": "has captions in captions_val2017.json, but is not listed there",
     }
@@ -125,7 +124,7 @@ def test_file_name_too_long_is_an_absent_file(root: Path) -> None:
         root / "annotations" / "captions_val2017.json",
         {"images": [{"id": 7, "file_name": "x" * 5000 + ".jpg"}]},
     )
-    assert "absent" in next(s.reason for s in coco.read(root).samples if isinstance(s, BadSample))
+    assert "absent" in next(iter(bad(coco.read(root)).values()))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +137,7 @@ def test_file_name_too_long_is_an_absent_file(root: Path) -> None:
         ({"images": [{"id": 7, "file_name": "../../a.jpg"}]}, "not a path inside"),
     ],
 )
-def test_malformed_content_names_file_and_field(root: Path, edit: dict[str, Any], message: str) -> None:
+def test_malformed_content_names_file_and_field(root: Path, edit: dict[str, object], message: str) -> None:
     file = root / "annotations" / "captions_val2017.json"
     change(file, edit)
     with pytest.raises(DataError, match=message) as caught:
@@ -155,7 +154,7 @@ def test_broken_json(root: Path, content: bytes) -> None:
 
 
 def test_what_is_missing_is_named_with_the_source(root: Path) -> None:
-    def message(**options: Any) -> str:
+    def message(**options: coco.Year) -> str:
         with pytest.raises(DataError) as caught:
             coco.read(root, **options)
         assert "https://cocodataset.org" in str(caught.value.hint)
@@ -174,9 +173,6 @@ def test_what_is_missing_is_named_with_the_source(root: Path) -> None:
 
 
 def test_real_partial_copy(shared_data: Path) -> None:
-    samples = list(coco.read(shared_data / "coco").samples)
-    assert Counter(sample.split for sample in samples if isinstance(sample, Sample)) == {
-        "train": 40,
-        "test": 40,
-    }
-    assert all(len(sample.captions) >= 5 for sample in samples if isinstance(sample, Sample))
+    samples = good(coco.read(shared_data / "coco"))
+    assert Counter(sample.split for sample in samples) == {"train": 40, "test": 40}
+    assert all(len(sample.captions) >= 5 for sample in samples)

@@ -10,23 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gancli.data.source import BadSample, BoundingBox, PartLocations, Sample, Source
+from gancli.data.source import BadSample, BoundingBox, PartLocations, Sample
 from gancli.data.sources import cub
 from gancli.errors import DataError, UsageError
+from tests.data.sources.samples import bad, good
 
 ALBATROSS = "001.Black_footed_Albatross/Bird_0001"
-
-
-def good(source: Source) -> list[Sample]:
-    """All samples; a bad one fails the test."""
-    samples = list(source.samples)
-    assert not [sample for sample in samples if isinstance(sample, BadSample)]
-    return [sample for sample in samples if isinstance(sample, Sample)]
-
-
-def bad(source: Source) -> dict[str, str]:
-    """{key: reason} of the bad samples."""
-    return {sample.key: sample.reason for sample in source.samples if isinstance(sample, BadSample)}
 
 
 def edit(path: Path, line: int, text: str | None) -> None:
@@ -133,7 +122,7 @@ def test_root_may_be_the_inner_folder_and_captions_inside_it(tiny_raw_cub: Path)
 
 def test_inner_folder_as_relative_root(tiny_raw_cub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tiny_raw_cub / "CUB_200_2011")
-    assert len(good(cub.read(Path()))) == 24
+    assert len(good(cub.read("."))) == 24
 
 
 def test_partial_copy_with_gaps_in_the_ids(tiny_raw_cub: Path) -> None:
@@ -401,7 +390,9 @@ def test_an_encoding_without_its_file_names_the_other(
 ) -> None:
     folder = raw_with_shares / "CUB_200_2011" / "attributes"
     (folder / f"{absent}.txt").unlink()
-    with pytest.raises(DataError, match=f"{absent}.txt is missing, which {encoding} attributes") as caught:
+    with pytest.raises(
+        DataError, match=f"{absent}.txt is missing, the file of {encoding} attributes"
+    ) as caught:
         cub.read(raw_with_shares, attributes=encoding)
     assert present in str(caught.value.hint)
     for file in folder.iterdir():
@@ -476,21 +467,21 @@ def test_unknown_choices_name_the_known(tiny_raw_cub: Path) -> None:
     assert caught.value.hint == "choose official, estimate or none"
 
 
-@pytest.mark.parametrize("place", ["CUB_200_2011/segmentations", "segmentations"])
+@pytest.mark.parametrize("location", ["CUB_200_2011/segmentations", "segmentations"])
 @pytest.mark.parametrize("root", ["", "CUB_200_2011"])
-def test_official_segmentations_lie_inside_or_beside(tiny_raw_cub: Path, place: str, root: str) -> None:
-    folder = tiny_raw_cub / place
+def test_official_silhouettes_are_inside_or_beside(tiny_raw_cub: Path, location: str, root: str) -> None:
+    folder = tiny_raw_cub / location
     if not folder.is_dir():
         (tiny_raw_cub / SEGMENTATIONS).rename(folder)
     choices: tuple[cub.Silhouettes | None, ...] = (None, "official")
     for choice in choices:
         samples = good(cub.read(tiny_raw_cub / root, silhouettes=choice))
-        # whether the file is there is for `prepare` to see
+        # `prepare` checks the files
         assert [sample.silhouette for sample in samples] == [folder / f"{s.key}.png" for s in samples]
     assert {s.silhouette for s in good(cub.read(tiny_raw_cub / root, silhouettes="none"))} == {None}
 
 
-def test_official_segmentations_that_are_absent(tiny_raw_cub: Path) -> None:
+def test_absent_official_silhouettes(tiny_raw_cub: Path) -> None:
     shutil.rmtree(tiny_raw_cub / SEGMENTATIONS)
     assert {sample.silhouette for sample in good(cub.read(tiny_raw_cub))} == {None}
     with pytest.raises(DataError, match=r"CUB_200_2011/segmentations nor .*raw/segmentations") as caught:

@@ -16,16 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gancli.data.source import BadSample, BoundingBox, Sample, Source
-from gancli.data.sources import image_folder as folder
+from gancli.data.sources import image_folder
 from gancli.errors import DataError, UsageError
-
-
-def touch(root: Path, *files: str) -> None:
-    """Make empty images: the reader looks at names only."""
-    for file in files:
-        path = root / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+from tests.data.sources.samples import bad, good, touch
 
 
 def write_texts(root: Path, texts: Mapping[str, str]) -> None:
@@ -39,16 +32,8 @@ def write_jsonl(path: Path, lines: Iterable[Any]) -> None:
     path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
 
 
-def good(source: Source) -> dict[str, Sample]:
-    """{key: sample}; a bad one fails the test."""
-    samples = list(source.samples)
-    assert not [sample for sample in samples if isinstance(sample, BadSample)]
-    return {sample.key: sample for sample in samples if isinstance(sample, Sample)}
-
-
-def bad(source: Source) -> dict[str, str]:
-    """{key: reason} of the bad samples."""
-    return {sample.key: sample.reason for sample in source.samples if isinstance(sample, BadSample)}
+def by_key(source: Source) -> dict[str, Sample]:
+    return {sample.key: sample for sample in good(source)}
 
 
 # --- the three forms give the same samples -----------------------------------------------------------------------
@@ -130,8 +115,8 @@ def test_what_is_written_is_read(data: dict[str, Drawn], form: str, suffix: str)
         else:
             texts = {f"{key}.txt": "\n".join(image.captions) for key, image in data.items()}
             write_texts(root / ("images" if form == "beside" else "text"), texts)
-        source = folder.read(root)
-        samples = good(source)
+        source = image_folder.read(root)
+        samples = by_key(source)
         assert list(samples) == [key.removesuffix(suffix) for key in sorted(key + suffix for key in data)]
         for key, image in data.items():
             sample = samples[key]
@@ -162,8 +147,8 @@ def test_texts_beside_images(tmp_path: Path) -> None:
         "LICENCE.txt": "MIT",
     }
     write_texts(tmp_path, texts)
-    source = folder.read(tmp_path)
-    samples = good(source)
+    source = image_folder.read(tmp_path)
+    samples = by_key(source)
     assert {key: sample.captions for key, sample in samples.items()} == {
         "a/deep/nested": ("x\ufffd\ufffdy",),
         "b": ("one", "two"),
@@ -173,7 +158,7 @@ def test_texts_beside_images(tmp_path: Path) -> None:
     assert source.name == tmp_path.name
     assert source.class_names == ()
     assert source.fingerprint == {}
-    assert folder.read(tmp_path, name="mine").name == "mine"
+    assert image_folder.read(tmp_path, name="mine").name == "mine"
 
 
 def test_parallel_folder_of_texts(tmp_path: Path) -> None:
@@ -182,7 +167,7 @@ def test_parallel_folder_of_texts(tmp_path: Path) -> None:
         tmp_path,
         {"text/red/a.txt": "red", "text/b.txt": "blue", "text/gone.txt": "nothing", "b.txt": "beside"},
     )
-    samples = {sample.key: sample for sample in folder.read(tmp_path).samples}
+    samples = {sample.key: sample for sample in image_folder.read(tmp_path).samples}
     assert isinstance(samples["red/a"], Sample)
     assert samples["b"].captions == ("blue",)  # type: ignore[union-attr]
     assert samples["gone"] == BadSample("gone", "a caption file without an image of that name")
@@ -191,7 +176,9 @@ def test_parallel_folder_of_texts(tmp_path: Path) -> None:
 def test_folder_of_texts_elsewhere(tmp_path: Path) -> None:
     touch(tmp_path / "images", "a.jpg")
     write_texts(tmp_path / "sentences", {"a.txt": "red"})
-    assert good(folder.read(tmp_path / "images", captions=tmp_path / "sentences"))["a"].captions == ("red",)
+    assert by_key(image_folder.read(tmp_path / "images", captions=tmp_path / "sentences"))["a"].captions == (
+        "red",
+    )
 
 
 def test_images_behind_a_link(tmp_path: Path) -> None:
@@ -199,14 +186,14 @@ def test_images_behind_a_link(tmp_path: Path) -> None:
     write_texts(tmp_path / "elsewhere", {"a.txt": "red"})
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "part").symlink_to(tmp_path / "elsewhere")
-    assert list(good(folder.read(tmp_path / "mine"))) == ["part/a"]
+    assert list(by_key(image_folder.read(tmp_path / "mine"))) == ["part/a"]
 
 
 def test_bad_text_files(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "b.jpg", "c.jpg", "d.jpg")
     write_texts(tmp_path, {"b.txt": "\n \n", "d.txt": "fine"})
     (tmp_path / "c.txt").write_bytes(b"a caf\xe9")
-    reasons = bad(folder.read(tmp_path))
+    reasons = bad(image_folder.read(tmp_path))
     assert reasons["a"] == "no caption file a.txt"
     assert reasons["b"] == "b.txt holds no caption"
     assert reasons["c"].startswith("c.txt:1: not UTF-8")
@@ -216,13 +203,13 @@ def test_bad_text_files(tmp_path: Path) -> None:
 def test_no_images_says_what_was_looked_for_and_found(tmp_path: Path) -> None:
     touch(tmp_path, "a.gif", "b.gif", "c.txt", "Makefile")
     with pytest.raises(DataError) as caught:
-        folder.read(tmp_path)
+        image_folder.read(tmp_path)
     assert "*.jpg" in str(caught.value)
     assert "2 .gif, 1 .txt, 1 without extension" in str(caught.value)
     with pytest.raises(DataError, match="no file at all"):
-        folder.read((tmp_path / "empty").mkdir() or tmp_path / "empty")
+        image_folder.read((tmp_path / "empty").mkdir() or tmp_path / "empty")
     with pytest.raises(DataError, match="is not a folder"):
-        folder.read(tmp_path / "nowhere")
+        image_folder.read(tmp_path / "nowhere")
 
 
 def test_no_captions_says_what_was_looked_for(tmp_path: Path) -> None:
@@ -230,11 +217,11 @@ def test_no_captions_says_what_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"2 images, but no captions beside them.*no caption file a\.txt"
     ) as caught:
-        folder.read(tmp_path)
+        image_folder.read(tmp_path)
     assert "captions.jsonl" in str(caught.value.hint)
     (tmp_path / "text").mkdir()
     with pytest.raises(DataError, match=r"no captions below .*text"):
-        folder.read(tmp_path)
+        image_folder.read(tmp_path)
 
 
 def test_file_name_that_is_not_utf8(tmp_path: Path) -> None:
@@ -245,7 +232,7 @@ def test_file_name_that_is_not_utf8(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
     with pytest.raises(DataError, match=r"caf\\udce9\.jpg' is not UTF-8"):
-        folder.read(tmp_path)
+        image_folder.read(tmp_path)
 
 
 # --- tables -------------------------------------------------------------------------------------------------------
@@ -277,8 +264,8 @@ def test_lines_of_a_file_add_up(tmp_path: Path, form: str) -> None:
             },
         ]
         write_jsonl(tmp_path / "captions.jsonl", lines)
-    source = folder.read(tmp_path)
-    samples = good(source)
+    source = image_folder.read(tmp_path)
+    samples = by_key(source)
     assert samples["a"].captions == ("red, bright", "second")
     assert samples["images/b"].captions == ("b",)
     assert source.class_names == ("bird", "x")
@@ -288,8 +275,8 @@ def test_lines_of_a_file_add_up(tmp_path: Path, form: str) -> None:
 def test_table_elsewhere_and_of_any_case(tmp_path: Path) -> None:
     touch(tmp_path / "images", "a.jpg")
     write_texts(tmp_path, {"Mine.CSV": "file,caption\na.jpg,red\n"})
-    source = folder.read(tmp_path / "images", captions=tmp_path / "Mine.CSV")
-    assert good(source)["a"].captions == ("red",)
+    source = image_folder.read(tmp_path / "images", captions=tmp_path / "Mine.CSV")
+    assert by_key(source)["a"].captions == ("red",)
     assert list(source.fingerprint) == ["Mine.CSV"]
 
 
@@ -297,7 +284,7 @@ def test_numbers_are_fine_as_classes(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "b.jpg")
     lines = [{"file": "a.jpg", "caption": "x", "class": 3}, {"file": "b.jpg", "caption": "x", "class": "3"}]
     write_jsonl(tmp_path / "captions.jsonl", lines)
-    assert folder.read(tmp_path).class_names == ("3",)
+    assert image_folder.read(tmp_path).class_names == ("3",)
 
 
 def test_bad_records_of_a_table(tmp_path: Path) -> None:
@@ -314,7 +301,7 @@ def test_bad_records_of_a_table(tmp_path: Path) -> None:
         "odd.jfif,red,bird,train,,,,",
     ]
     write_texts(tmp_path, {"captions.csv": "\n".join(rows)})
-    samples = {sample.key: sample for sample in folder.read(tmp_path).samples}
+    samples = {sample.key: sample for sample in image_folder.read(tmp_path).samples}
     reasons = {key: sample.reason for key, sample in samples.items() if isinstance(sample, BadSample)}
     assert reasons["a"] == (
         "captions.csv:3 gives another class than a line before; captions.csv:3 gives another split than a line"
@@ -336,7 +323,7 @@ def test_bad_records_of_a_table(tmp_path: Path) -> None:
         ("file;caption\na.jpg;red\n", r":1: unknown column 'file;caption'"),
         ("file,captoin\na.jpg,red\n", r":1: unknown column 'captoin'; did you mean 'caption'\?"),
         ("file,class\na.jpg,red\n", r":1: there is no column 'caption'"),
-        ("file,caption,file\n", r":1: the column 'file' stands twice"),
+        ("file,caption,file\n", r":1: the column 'file' is listed twice"),
         ("file,caption,x,y\n", r":1: there is no column 'width'"),
         ("file,caption\n", "holds no line"),
         ("file,caption\na.jpg,red, with wings\n", r":2: 2 fields expected, found 3"),
@@ -356,7 +343,7 @@ def test_malformed_csv_is_named(tmp_path: Path, content: str, message: str) -> N
     touch(tmp_path, "a.jpg")
     write_texts(tmp_path, {"captions.csv": content})
     with pytest.raises(DataError, match=message) as caught:
-        folder.read(tmp_path)
+        image_folder.read(tmp_path)
     assert str(tmp_path / "captions.csv") in str(caught.value)
 
 
@@ -383,7 +370,7 @@ def test_malformed_jsonl_is_named(tmp_path: Path, line: str, message: str) -> No
     touch(tmp_path, "a.jpg")
     write_texts(tmp_path, {"captions.jsonl": '{"file": "a.jpg", "caption": "fine"}\n' + line + "\n"})
     with pytest.raises(DataError, match=message) as caught:
-        folder.read(tmp_path)
+        image_folder.read(tmp_path)
     assert str(tmp_path / "captions.jsonl") in str(caught.value)
 
 
@@ -391,7 +378,7 @@ def test_table_in_another_encoding(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg")
     (tmp_path / "captions.csv").write_bytes(b"file,caption\na.jpg,caf\xe9\n")
     with pytest.raises(DataError, match=r"captions\.csv:2: not UTF-8 text \(byte 0xe9\)") as caught:
-        folder.read(tmp_path)
+        image_folder.read(tmp_path)
     assert "iconv" in str(caught.value.hint)
 
 
@@ -401,19 +388,21 @@ def test_which_captions_are_meant(tmp_path: Path) -> None:
         tmp_path,
         {"captions.csv": "file,caption\na.jpg,from csv\n", "text/a.txt": "from text", "a.txt": "beside"},
     )
-    assert good(folder.read(tmp_path))["a"].captions == ("from csv",)
-    assert good(folder.read(tmp_path, captions=tmp_path / "text"))["a"].captions == ("from text",)
-    assert good(folder.read(tmp_path, captions=tmp_path))["a"].captions == ("beside",)
+    assert by_key(image_folder.read(tmp_path))["a"].captions == ("from csv",)
+    assert by_key(image_folder.read(tmp_path, captions=tmp_path / "text"))["a"].captions == ("from text",)
+    assert by_key(image_folder.read(tmp_path, captions=tmp_path))["a"].captions == ("beside",)
     write_jsonl(tmp_path / "captions.jsonl", [{"file": "a.jpg", "caption": "from jsonl"}])
     with pytest.raises(UsageError, match=r"captions\.csv and captions\.jsonl") as caught:
-        folder.read(tmp_path)
+        image_folder.read(tmp_path)
     assert "--captions" in str(caught.value.hint)
-    assert good(folder.read(tmp_path, captions=tmp_path / "captions.jsonl"))["a"].captions == ("from jsonl",)
-    assert good(folder.read(tmp_path, captions=Path("captions.jsonl")))["a"].captions == ("from jsonl",)
+    assert by_key(image_folder.read(tmp_path, captions=tmp_path / "captions.jsonl"))["a"].captions == (
+        "from jsonl",
+    )
+    assert by_key(image_folder.read(tmp_path, captions="captions.jsonl"))["a"].captions == ("from jsonl",)
     with pytest.raises(UsageError, match="no such file or folder"):
-        folder.read(tmp_path, captions=tmp_path / "none.csv")
+        image_folder.read(tmp_path, captions=tmp_path / "none.csv")
     with pytest.raises(UsageError, match=r"neither a \.csv nor a \.jsonl"):
-        folder.read(tmp_path, captions=tmp_path / "captions.txt")
+        image_folder.read(tmp_path, captions=tmp_path / "captions.txt")
 
 
 # --- splits and classes -------------------------------------------------------------------------------------------
@@ -426,48 +415,48 @@ def write_many(root: Path, count: int) -> None:
 
 
 def keys_of(source: Source, split: Literal["train", "test"] = "test") -> set[str]:
-    return {key for key, sample in good(source).items() if sample.split == split}
+    return {key for key, sample in by_key(source).items() if sample.split == split}
 
 
 def test_drawn_split_has_the_share_and_depends_on_the_seed_alone(tmp_path: Path) -> None:
     write_many(tmp_path, 60)
-    drawn = keys_of(folder.read(tmp_path))
+    drawn = keys_of(image_folder.read(tmp_path))
     assert len(drawn) == 6
-    assert keys_of(folder.read(tmp_path)) == drawn
-    assert keys_of(folder.read(tmp_path, seed=1)) != drawn
-    assert folder.read(tmp_path, seed=1).split_rule == "drawn 0.1, seed 1"
-    assert drawn < keys_of(folder.read(tmp_path, test_share=0.5))
-    assert keys_of(folder.read(tmp_path, test_share=0)) == set()
-    assert len(keys_of(folder.read(tmp_path, test_share=0.001))) == 1
-    assert len(keys_of(folder.read(tmp_path, test_share=0.999), "train")) == 1
+    assert keys_of(image_folder.read(tmp_path)) == drawn
+    assert keys_of(image_folder.read(tmp_path, seed=1)) != drawn
+    assert image_folder.read(tmp_path, seed=1).split_rule == "drawn 0.1, seed 1"
+    assert drawn < keys_of(image_folder.read(tmp_path, test_share=0.5))
+    assert keys_of(image_folder.read(tmp_path, test_share=0)) == set()
+    assert len(keys_of(image_folder.read(tmp_path, test_share=0.001))) == 1
+    assert len(keys_of(image_folder.read(tmp_path, test_share=0.999), "train")) == 1
 
 
 def test_few_images_change_sides_when_images_are_added(tmp_path: Path) -> None:
     write_many(tmp_path, 60)
-    before = keys_of(folder.read(tmp_path))
+    before = keys_of(image_folder.read(tmp_path))
     write_many(tmp_path, 66)
-    after = keys_of(folder.read(tmp_path))
+    after = keys_of(image_folder.read(tmp_path))
     assert len(before - after) <= 1
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
 def test_share_out_of_range(tmp_path: Path, share: float) -> None:
     with pytest.raises(UsageError, match="test share"):
-        folder.read(tmp_path, test_share=share)
+        image_folder.read(tmp_path, test_share=share)
 
 
 def test_train_and_test_folders_are_the_split(tmp_path: Path) -> None:
     files = ["train/x/a.jpg", "train/b.jpg", "test/x/a.jpg", "test/y/z/c.jpg"]
     touch(tmp_path, *files)
     write_texts(tmp_path, {file.replace(".jpg", ".txt"): "red" for file in files})
-    samples = good(folder.read(tmp_path))
+    samples = by_key(image_folder.read(tmp_path))
     assert {key: sample.split for key, sample in samples.items()} == {
         "test/x/a": "test",
         "test/y/z/c": "test",
         "train/b": "train",
         "train/x/a": "train",
     }
-    source = folder.read(tmp_path, folder_classes=True)
+    source = image_folder.read(tmp_path, folder_classes=True)
     samples_or_bad = {sample.key: sample for sample in source.samples}
     assert source.split_rule == "folders"
     assert source.class_names == ("x", "y/z")
@@ -479,15 +468,15 @@ def test_train_and_test_folders_are_the_split(tmp_path: Path) -> None:
     assert samples_or_bad["train/b"] == BadSample("train/b", "no class, though other images have one")
     touch(tmp_path, "stray.jpg")
     write_texts(tmp_path, {"stray.txt": "red"})
-    assert bad(folder.read(tmp_path)) == {"stray": "lies neither in train/ nor in test/"}
+    assert bad(image_folder.read(tmp_path)) == {"stray": "lies neither in train/ nor in test/"}
 
 
 def test_a_class_called_train_is_no_split(tmp_path: Path) -> None:
     touch(tmp_path, "train/a.jpg", "plane/b.jpg")
     write_texts(tmp_path, {"train/a.txt": "a train", "plane/b.txt": "a plane"})
-    source = folder.read(tmp_path, folder_classes=True, test_share=0.5)
+    source = image_folder.read(tmp_path, folder_classes=True, test_share=0.5)
     assert source.class_names == ("plane", "train")
-    assert sorted(sample.split for sample in good(source).values()) == ["test", "train"]
+    assert sorted(sample.split for sample in by_key(source).values()) == ["test", "train"]
 
 
 def test_table_goes_before_folders(tmp_path: Path) -> None:
@@ -497,8 +486,8 @@ def test_table_goes_before_folders(tmp_path: Path) -> None:
         {"file": "test/x/b.jpg", "caption": "red", "split": "train"},
     ]
     write_jsonl(tmp_path / "captions.jsonl", lines)
-    source = folder.read(tmp_path, folder_classes=True)
-    samples = good(source)
+    source = image_folder.read(tmp_path, folder_classes=True)
+    samples = by_key(source)
     assert [samples["train/x/a"].split, samples["test/x/b"].split] == ["test", "train"]
     assert (source.release, source.split_rule) == ("own images", "table")
     assert source.class_names == ("bird", "x")
@@ -540,7 +529,7 @@ def test_any_content_gives_samples_or_a_data_error(content: bytes, header: bool,
             (b"file,caption\n" if header and form == "csv" else b"") + content
         )
         try:
-            samples = list(folder.read(root).samples)
+            samples = list(image_folder.read(root).samples)
         except DataError as error:
             assert f"captions.{form}" in str(error)  # noqa: PT017 - most contents raise, some do not
         else:

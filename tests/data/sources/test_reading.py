@@ -1,4 +1,4 @@
-"""What the readers share: lists of images, also pickled ones of strangers."""
+"""Shared parts of the readers: lists of images, also in pickles from untrusted sources."""
 
 from __future__ import annotations
 

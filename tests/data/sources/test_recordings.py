@@ -10,6 +10,7 @@ from gancli.data.source import BadSample, Sample, Source
 from gancli.data.sources.recordings import with_recordings
 from gancli.errors import DataError
 from tests.conftest import source_of
+from tests.data.sources.samples import touch
 
 KEYS = ("001.Albatross/Bird_01", "002.Ani/Bird_02")
 
@@ -17,13 +18,6 @@ KEYS = ("001.Albatross/Bird_01", "002.Ani/Bird_02")
 def source(captions: int = 3, keys: tuple[str, ...] = KEYS) -> Source:
     sentences = tuple(f"a bird {number}" for number in range(captions))
     return source_of(Sample(key, "train", Path(f"{key}.jpg"), sentences) for key in keys)
-
-
-def write(root: Path, *names: str) -> Path:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
 
 
 def found(folder: Path, captions: int = 3, keys: tuple[str, ...] = KEYS) -> list[list[str] | str]:
@@ -49,19 +43,19 @@ def test_layouts(tmp_path: Path, layout: str, first: int, inner: str) -> None:
         [inner + layout.format(key=key, name=PurePosixPath(key).name, n=number) for number in numbers]
         for key in KEYS
     ]
-    write(
+    touch(
         tmp_path, *(name for names in expected for name in names), f"{inner}notes.txt", f"{inner}.hidden.wav"
     )
     assert found(tmp_path, captions=12) == expected
 
 
 def test_one_caption_needs_no_number(tmp_path: Path) -> None:
-    write(tmp_path, "one.wav", "red/2.wav")
+    touch(tmp_path, "one.wav", "red/2.wav")
     assert found(tmp_path, captions=1, keys=("one", "red/2")) == [["one.wav"], ["red/2.wav"]]
 
 
 def test_names_that_end_in_numbers(tmp_path: Path) -> None:
-    write(tmp_path, *(f"image_0673_{number}.wav" for number in range(3)))
+    touch(tmp_path, *(f"image_0673_{number}.wav" for number in range(3)))
     assert found(tmp_path, keys=("class_1/image_0673",)) == [
         ["image_0673_0.wav", "image_0673_1.wav", "image_0673_2.wav"]
     ]
@@ -78,7 +72,7 @@ def test_names_that_end_in_numbers(tmp_path: Path) -> None:
     ],
 )
 def test_a_caption_without_its_recording(tmp_path: Path, numbers: list[int], message: str) -> None:
-    write(tmp_path, *(f"Bird_01_{number}.wav" for number in numbers), *(f"Bird_02_{n}.wav" for n in range(3)))
+    touch(tmp_path, *(f"Bird_01_{number}.wav" for number in numbers), *(f"Bird_02_{n}.wav" for n in range(3)))
     first, second = found(tmp_path)
     assert first == message
     assert isinstance(second, list)
@@ -86,18 +80,18 @@ def test_a_caption_without_its_recording(tmp_path: Path, numbers: list[int], mes
 
 def test_bad_samples_pass(tmp_path: Path) -> None:
     bad = source_of([BadSample("a", "no image")])
-    assert list(with_recordings(bad, write(tmp_path, "a_0.wav")).samples) == [BadSample("a", "no image")]
+    assert list(with_recordings(bad, touch(tmp_path, "a_0.wav")).samples) == [BadSample("a", "no image")]
 
 
 def test_two_images_of_one_name(tmp_path: Path) -> None:
-    write(tmp_path, *(f"bird_{number}.wav" for number in range(3)))
+    touch(tmp_path, *(f"bird_{number}.wav" for number in range(3)))
     first, second = found(tmp_path, keys=("red/bird", "blue/bird"))
     assert isinstance(first, list)
     assert second == "its recordings bird_… are also those of red/bird"
 
 
 def test_two_files_of_one_caption(tmp_path: Path) -> None:
-    write(tmp_path, "a_0.wav", "a_00.wav")
+    touch(tmp_path, "a_0.wav", "a_00.wav")
     with pytest.raises(DataError, match=r"a_0\.wav and a_00\.wav are the same caption"):
         with_recordings(source(), tmp_path)
 
@@ -106,5 +100,5 @@ def test_no_audio_at_all(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not a folder"):
         with_recordings(source(), tmp_path / "absent")
     with pytest.raises(DataError, match="holds no audio file") as caught:
-        with_recordings(source(), write(tmp_path, "a.txt"))
+        with_recordings(source(), touch(tmp_path, "a.txt"))
     assert "<image>_<n>.wav" in str(caught.value.hint)

@@ -23,6 +23,7 @@ from gancli.data.sources.demo.captions import BELLY_SHARE, MAX_WORDS, write_capt
 from gancli.data.sources.demo.drawing import BACKGROUNDS, COLORS, draw_bird
 from gancli.data.text import tokenize
 from gancli.errors import DataError, RunError, UsageError
+from tests.data.sources.samples import good
 
 IMAGES = 40
 
@@ -32,12 +33,6 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("demo") / "raw"
     demo.write_demo(root, images=IMAGES, image_size=32)
     return root
-
-
-def samples_of(root: Path) -> list[Sample]:
-    samples = list(demo.read(root).samples)
-    assert all(isinstance(sample, Sample) for sample in samples)
-    return [sample for sample in samples if isinstance(sample, Sample)]
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -54,7 +49,7 @@ def lines(path: Path) -> list[str]:
 
 def test_read_through_the_reader_of_cub(raw: Path) -> None:
     source = demo.read(raw)
-    samples = samples_of(raw)
+    samples = good(demo.read(raw))
     assert source.name == "demo"
     assert (source.release, source.split_rule) == ("demo", "class list")
     assert source.attribute_names == demo.ATTRIBUTES
@@ -66,7 +61,7 @@ def test_read_through_the_reader_of_cub(raw: Path) -> None:
 
 def test_the_test_split_is_a_quarter_of_the_classes(raw: Path) -> None:
     classes: dict[str, set[int | None]] = {"train": set(), "test": set()}
-    for sample in samples_of(raw):
+    for sample in good(demo.read(raw)):
         classes[sample.split].add(sample.class_id)
     assert not classes["train"] & classes["test"]
     assert len(classes["test"]) == 2
@@ -76,7 +71,7 @@ def test_the_test_split_is_a_quarter_of_the_classes(raw: Path) -> None:
 def test_the_official_split_is_the_same_one(raw: Path) -> None:
     names = dict(line.split() for line in lines(raw / "CUB_200_2011/images.txt"))
     training = dict(line.split() for line in lines(raw / "CUB_200_2011/train_test_split.txt"))
-    split_of = {sample.key: sample.split for sample in samples_of(raw)}
+    split_of = {sample.key: sample.split for sample in good(demo.read(raw))}
     assert {split_of[name.removesuffix(".png")] for id_, name in names.items() if training[id_] == "1"} == {
         "train"
     }
@@ -99,7 +94,7 @@ def test_every_record_of_the_layout(raw: Path) -> None:
 
 def test_one_value_of_each_attribute_group_holds(raw: Path) -> None:
     groups = [name.split("::")[0] for name in demo.ATTRIBUTES]
-    for sample in samples_of(raw):
+    for sample in good(demo.read(raw)):
         assert sample.attributes is not None
         present = [group for group, holds in zip(groups, sample.attributes, strict=True) if holds]
         assert sorted(present) == sorted(set(groups))
@@ -122,7 +117,7 @@ def test_the_choices_of_the_reader_of_cub(raw: Path) -> None:
 
 
 def test_silhouettes_are_official_or_estimated(raw: Path) -> None:
-    for official in samples_of(raw):
+    for official in good(demo.read(raw)):
         assert isinstance(official.silhouette, Path)
         assert official.silhouette.is_file()
     for estimated in demo.read(raw, silhouettes="estimate").samples:
@@ -135,7 +130,7 @@ def test_silhouettes_are_official_or_estimated(raw: Path) -> None:
 
 
 def test_attributes_agree_with_the_captions(raw: Path) -> None:
-    for sample in samples_of(raw):
+    for sample in good(demo.read(raw)):
         assert sample.attributes is not None
         present = {n for n, holds in zip(demo.ATTRIBUTES, sample.attributes, strict=True) if holds}
         for caption in sample.captions:
@@ -153,7 +148,7 @@ def test_names_are_cubs_own(shared_data: Path) -> None:
 def test_silhouette_fits_the_box_and_holds_the_parts(raw: Path) -> None:
     base = raw / "CUB_200_2011"
     places = np.loadtxt(base / "parts/part_locs.txt").reshape(IMAGES, -1, 5)
-    for sample, parts in zip(samples_of(raw), places, strict=True):
+    for sample, parts in zip(good(demo.read(raw)), places, strict=True):
         assert sample.box is not None
         silhouette = Image.open(base / "segmentations" / f"{sample.key}.png")
         coverage = np.asarray(silhouette)
@@ -241,7 +236,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 def test_an_empty_folder_is_used(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     demo.write_demo(tmp_path / "raw", images=2, image_size=16)
-    assert {sample.split for sample in samples_of(tmp_path / "raw")} == {"train", "test"}
+    assert {sample.split for sample in good(demo.read(tmp_path / "raw"))} == {"train", "test"}
 
 
 @pytest.mark.parametrize(
@@ -313,9 +308,9 @@ def test_captions_say_what_is_drawn_and_are_understood(seed: int, background: st
 
 
 def test_the_vocabulary_is_small(raw: Path) -> None:
-    words = {word for sample in samples_of(raw) for text in sample.captions for word in tokenize(text)}
+    words = {word for sample in good(demo.read(raw)) for text in sample.captions for word in tokenize(text)}
     assert 60 <= len(words) <= 120
-    assert not any("a orange" in text for sample in samples_of(raw) for text in sample.captions)
+    assert not any("a orange" in text for sample in good(demo.read(raw)) for text in sample.captions)
 
 
 @pytest.mark.parametrize(
