@@ -1,4 +1,4 @@
-"""What tests of compiled networks need."""
+"""Mark for tests that compile networks."""
 
 from __future__ import annotations
 
@@ -7,5 +7,6 @@ import shutil
 import pytest
 
 needs_compiler = pytest.mark.skipif(
-    not any(map(shutil.which, ("g++", "clang++"))), reason="torch compiles with a C++ compiler, here is none"
+    not any(map(shutil.which, ("g++", "clang++"))),
+    reason="there is no C++ compiler, which torch.compile needs",
 )

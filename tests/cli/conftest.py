@@ -1,4 +1,4 @@
-"""A tiny encoder and a tiny run, made once through the command line, and a way to call it."""
+"""A tiny encoder and a tiny run, made once through the command line, and functions that call it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MODEL = (
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command said and how it ended."""
+    """Output and exit code of a command."""
 
     code: int
     stdout: str
@@ -49,7 +49,7 @@ class Answer:
 
     @property
     def json(self) -> dict[str, Any]:
-        """The last line of stdout, which has to be an object."""
+        """The JSON object in the last line of stdout."""
         value = json.loads(self.stdout.splitlines()[-1])
         assert isinstance(value, dict)
         return value
@@ -59,7 +59,7 @@ Gancli = Callable[..., Answer]
 
 
 def call(*arguments: str | Path) -> Answer:
-    """Runs a command in this process."""
+    """Run a command in this process."""
     result = CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="gancli")
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     assert "Traceback" not in result.output
@@ -69,7 +69,7 @@ def call(*arguments: str | Path) -> Answer:
 def call_process(
     arguments: Sequence[str | Path], environment: dict[str, str] | None = None, **options: Any
 ) -> Answer:
-    """Runs a command in a process of its own."""
+    """Run a command in a new process."""
     done = subprocess.run(
         [sys.executable, "-m", "gancli", *map(str, arguments)],
         capture_output=True,
@@ -82,7 +82,7 @@ def call_process(
 
 
 def signalled_training(arguments: Sequence[str | Path], number: signal.Signals) -> Answer:
-    """Runs a training (`--progress plain`, a line for each step) and sends it a signal after its first step."""
+    """Run a training (`--progress plain`, a line for each step) and send it a signal after its first step."""
     process = subprocess.Popen(
         [sys.executable, "-m", "gancli", *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -101,7 +101,7 @@ def signalled_training(arguments: Sequence[str | Path], number: signal.Signals) 
 
 @pytest.fixture
 def gancli(monkeypatch: pytest.MonkeyPatch) -> Gancli:
-    """Runs a command in this process; never as a terminal, so that nothing is coloured or cut."""
+    """Function that runs a command in this process, not as a terminal, so that nothing is coloured or cut."""
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("TERMINAL_WIDTH", "200")
     monkeypatch.delenv("GANCLI_DEBUG", raising=False)
@@ -110,7 +110,7 @@ def gancli(monkeypatch: pytest.MonkeyPatch) -> Gancli:
 
 @pytest.fixture(scope="session")
 def encoder(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An encoder folder of two training steps; not to be changed."""
+    """An encoder folder of two training steps, read-only."""
     folder = tmp_path_factory.mktemp("encoder")
     answer = call(
         "pretrain-encoder", "damsm", "--recipe", "damsm/demo", f"data={tiny_dataset}", *ENCODER,
@@ -122,7 +122,7 @@ def encoder(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="session")
 def run(tiny_dataset: Path, encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder of two training steps of FF-GAN; not to be changed."""
+    """A run folder of two training steps of FF-GAN, read-only."""
     folder = tmp_path_factory.mktemp("runs")
     answer = call(
         "train", "ffgan", "--recipe", "ffgan/demo", f"data={tiny_dataset}", f"encoder={encoder}", *MODEL,
@@ -134,7 +134,7 @@ def run(tiny_dataset: Path, encoder: Path, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="session")
 def images(tiny_dataset: Path, run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Images of the test captions; not to be changed."""
+    """Images of the test captions, read-only."""
     folder = tmp_path_factory.mktemp("samples") / "images"
     answer = call("sample", run, "--data", tiny_dataset, "--out", folder, "--device", "cpu")
     assert answer.code == 0, answer.stderr

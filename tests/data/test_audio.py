@@ -26,7 +26,7 @@ from gancli.data.audio import (
 from gancli.errors import DataError
 
 GOLDEN = Path(__file__).parent / "golden" / "log_mel.npz"
-"""What librosa 0.11.0 makes of `clip(rate)`. For rate, n_fft, hop in (22050, 551, 220) and (16000, 400, 160) and pad in
+"""Output of librosa 0.11.0 for `clip(rate)`. For rate, n_fft, hop in (22050, 551, 220) and (16000, 400, 160) and pad in
 constant and reflect, `{rate}_{pad}` is log(mel + 1e-6).T with
 
     mel = librosa.feature.melspectrogram(
@@ -38,7 +38,7 @@ and `resampled_44100` is librosa.resample(clip(44100), orig_sr=44100, target_sr=
 
 
 def clip(rate: int) -> NDArray[np.float32]:
-    """1.1 s: a gliding tone with harmonics, noise, and a pause; a function of the rate alone."""
+    """Return 1.1 s of a gliding tone with harmonics, noise and a pause, always the same for a rate."""
     t = np.arange(int(1.1 * rate)) / rate
     phase = 2 * np.pi * (120 * t + 90 * t**2)
     voiced = sum(np.sin(k * phase) / k for k in range(1, 24))
@@ -79,7 +79,7 @@ def test_resampling_equals_librosa() -> None:
 
 @pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
 def test_the_rate_of_the_file_hardly_matters(rate: int) -> None:
-    """The bands below half the lowest rate are the same whatever rate a tone was recorded at."""
+    """A tone has the same bands below half the lowest rate, whatever rate it was recorded at."""
     tone = [
         (0.3 * np.sin(2 * np.pi * 440 * np.arange(each) / each)).astype(np.float32) for each in (rate, 22050)
     ]
@@ -107,7 +107,7 @@ def test_threads_make_no_difference() -> None:
     native=st.booleans(),
     cmvn=st.booleans(),
 )
-@example(samples=1, rate=96000, pad="constant", native=False, cmvn=True)  # resampled, nothing is left of it
+@example(samples=1, rate=96000, pad="constant", native=False, cmvn=True)  # resampling leaves nothing
 @example(samples=1, rate=96000, pad="reflect", native=False, cmvn=False)
 def test_any_length_gives_enough_finite_frames(
     samples: int, rate: int, pad: str, native: bool, cmvn: bool
@@ -178,7 +178,7 @@ def test_five_minutes_are_fine(tmp_path: Path) -> None:
 
 
 def test_a_header_written_before_the_end_was_known(tmp_path: Path) -> None:
-    """Programs that write to a pipe leave a huge or no size in the header; what is there is read."""
+    """Programs that write to a pipe leave a huge size or none in the header. The file is read as far as it goes."""
     soundfile.write(tmp_path / "a.wav", clip(16000), 16000)
     content = bytearray((tmp_path / "a.wav").read_bytes())
     for size in (0xFFFFFFFF, 0x7FFFF024, 0):
@@ -220,7 +220,7 @@ def _not_numbers(path: Path) -> None:
 
 
 def _hours(path: Path) -> None:
-    """An hour as its header says, in a small file."""
+    """Write a small file of one hour."""
     soundfile.write(path, np.zeros(3600 * 8), 8, subtype="PCM_U8")
 
 

@@ -1,4 +1,4 @@
-"""Synthesizers: the same samples every time, arguments that no shell sees, and what is said of voices and programs."""
+"""Synthesizers: repeatable samples, arguments without a shell, messages about voices and programs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gancli.errors import RunError, UsageError
 ROOT = Path(__file__).parents[2]
 CAPTIONS = ["a small red bird with blue wings", "this bird has a long yellow bill, and a white belly."]
 
-# Says what it was given: as many samples as the text has bytes, as loud as the speed says
+# Writes samples that tell its input: their number tells the text's length, their level the speed
 ENGINE = """
 import sys, wave
 text_file, wav_file, *voice = sys.argv[1:]
@@ -39,7 +39,7 @@ if b"nothing" not in text:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> str:
-    """A command that writes a tone whose length tells the text's."""
+    """A command that writes a tone as long as the text."""
     script = tmp_path / "my engine.py"
     script.write_text(ENGINE)
     return f"{sys.executable} '{script}' {{text_file}} {{wav_file}}"
@@ -64,8 +64,8 @@ def test_a_clip_does_not_depend_on_those_before(espeak: EspeakLibrary) -> None:
             assert again_rate == rate
 
 
-def test_the_hour_of_the_start_makes_no_difference() -> None:
-    """The library seeds its noise with the time; a whisper is all noise."""
+def test_the_time_of_the_start_makes_no_difference() -> None:
+    """The library seeds its noise with the time, and a whisper is all noise."""
     pytest.importorskip("espeakng_loader")
     code = (
         "import sys; from gancli.data import espeak_server as server; library, *_ = server.load();"
@@ -111,7 +111,7 @@ def test_the_program_is_as_repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
         choose_voices(program, ["nobody"], [])
 
 
-# What the program of either version answers, and that its noise is seeded with the time unless -D is given
+# Imitates espeak-ng of either version; its samples tell whether -D was given
 PROGRAM = """#!{python}
 import sys, wave
 if "--version" in sys.argv:
@@ -215,9 +215,7 @@ def test_every_voice_at_every_speed(espeak: EspeakLibrary) -> None:
         ([], [200, 150, 200], "200 is given twice"),
     ],
 )
-def test_voices_that_make_no_sense(
-    espeak: EspeakLibrary, names: list[str], speeds: list[int], message: str
-) -> None:
+def test_unusable_voices(espeak: EspeakLibrary, names: list[str], speeds: list[int], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         choose_voices(espeak, names, speeds)
 
@@ -286,6 +284,6 @@ def test_a_silent_program(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
         ),
     ],
 )
-def test_command_lines_that_make_no_sense(line: str, message: str) -> None:
+def test_unusable_command_lines(line: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         find_synthesizer(line)

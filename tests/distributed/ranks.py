@@ -1,4 +1,4 @@
-"""Several processes of a test, in a gloo group of their own."""
+"""Processes of a test in a gloo group."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ METHOD = "forkserver" if torch.cuda.is_available() else "fork"
 
 
 def environment(rank: int, world: int, port: int) -> dict[str, str]:
-    """What torchrun sets."""
+    """Return the variables that torchrun sets."""
     return {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
@@ -47,7 +47,7 @@ def _start(
 
 
 def on_ranks(task: Callable[..., Any], folder: Path, *arguments: Any, world: int = 2) -> list[Any]:
-    """What each of the processes got from `task(rank, folder, *arguments)`: tensors and plain values."""
+    """Run `task(rank, folder, *arguments)` on every rank and return the results, which are tensors or plain values."""
     folder.mkdir(exist_ok=True)
     torch.multiprocessing.start_processes(
         _start, (task, folder, world, free_port(), arguments), nprocs=world, start_method=METHOD

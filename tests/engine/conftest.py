@@ -1,4 +1,4 @@
-"""Puts toy.py of this folder within reach of the tests, whatever pytest's import mode."""
+"""Put toy.py of this folder on the import path, whatever pytest's import mode."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ from gancli.engine.checkpoint import RunFolder
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
-    """Networks of a few hundred parameters only wait for more threads."""
+    """Use one thread: more only slow down networks of a few hundred parameters."""
     torch.set_num_threads(1)
 
 

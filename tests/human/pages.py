@@ -26,7 +26,7 @@ def write_folder(
     level: int = 0,
     dataset: str = "cub",
 ) -> Path:
-    """A folder of `gancli sample` with one grey image per caption; without `method` nobody says what made it."""
+    """Write a folder like `gancli sample` with one grey image per caption; without `method` its origin is unknown."""
     folder.mkdir(parents=True)
     images = []
     for number, caption in enumerate(captions):
@@ -57,14 +57,14 @@ def write_folder(
 
 
 def write_folders(root: Path, names: Sequence[str] = MODELS) -> list[Path]:
-    """One folder per model, all with the same captions and with images of their own."""
+    """Write one folder per model, with the same captions and different images."""
     return [write_folder(root / name, method=name, level=level) for level, name in enumerate(names)]
 
 
 def answer_row(
     study: Study, number: int, ranks: Mapping[str, int], judge: str = "Anna", date: str = ""
 ) -> dict[str, str]:
-    """A line of answers to a question, with ranks by model name."""
+    """Return a line of answers to a question, with ranks by model name."""
     question = study.questions[number]
     names = [model.name for model in study.models]
     return {
@@ -72,14 +72,14 @@ def answer_row(
         "question": question.id,
         "judge": judge,
         "order": " ".join(question.images),
-        "ranks": " ".join(f"{id}:{ranks[names[place]]}" for id, place in question.images.items()),
+        "ranks": " ".join(f"{id}:{ranks[names[model]]}" for id, model in question.images.items()),
         "seconds": "3.5",
         "date": date or f"2026-11-01T10:00:{number:02d}.000Z",
     }
 
 
 def write_answers(path: Path, rows: Sequence[Mapping[str, str]], delimiter: str = ",") -> Path:
-    """A file as the page saves it."""
+    """Write a file like the page saves it."""
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, delimiter=delimiter)
         writer.writeheader()

@@ -1,4 +1,4 @@
-"""What the learning proofs share: the drawn birds, trainings that report on stderr, the figures as one JSON object."""
+"""Shared parts of the learning proofs: drawn birds, trainings that report on stderr, figures as one JSON object."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from gancli.training import RunResult, pretrain_encoder, train
 
 
 def report(event: Event) -> None:
-    """Shows a training's progress on stderr."""
+    """Show the progress of a training on stderr."""
     if event.kind in ("progress", "metrics", "warning"):
         print(event.text, file=sys.stderr)
 
 
 def drawn_birds(folder: Path) -> Path:
-    """The demo dataset of the recipes, below a folder."""
+    """Write the recipes' demo dataset below a folder and return it."""
     demo.write_demo(folder / "raw", images=2000, image_size=64, seed=0, jobs=2)
     prepare(demo.read(folder / "raw"), folder / "data", image_size=64, jobs=2)
     return folder / "data"
 
 
 def encoder(recipe: str, folder: Path, out: str, *changes: str, events: Events | None = None) -> RunResult:
-    """An encoder trained below a folder."""
+    """Train an encoder below a folder."""
     found = load_recipe(recipe, changes)
     assert not isinstance(found, ModelRecipe)
     return pretrain_encoder(found, out=folder / out, runs=folder / "runs", events=events or Events(report))
 
 
 def model(recipe: str, folder: Path, *changes: str) -> RunResult:
-    """A model trained below a folder."""
+    """Train a model below a folder."""
     found = load_recipe(recipe, changes)
     assert isinstance(found, ModelRecipe)
     return train(found, runs=folder / "runs", events=Events(report))
@@ -55,14 +55,17 @@ def measured(
     features: FeatureNetwork,
     draw: Callable[[Path, Path], object] | None = None,
 ) -> dict[str, float]:
-    """Minutes and steps of a model's training, agreement of primary and belly colour in per cent, and FID before and
-    after; the images are in the run's folder under `before` and `after`.
+    """Measure a trained model on images drawn into `before` and `after` of its run folder.
 
     Args:
-        run: The training.
-        data: Whose test split is drawn.
-        features: Of the FID.
-        draw: From a model folder to a folder of images; None: `sample`, with a caption of each test image.
+        run: Result of the training.
+        data: Dataset whose test split is drawn.
+        features: Feature network of the FID.
+        draw: Function that draws images with a model folder into a folder; by default `sample`, with a caption of each
+            test image.
+
+    Returns:
+        Minutes and steps of the training, agreement of primary and belly colour in per cent, FID before and after.
     """
     draw = draw or (lambda model, out: sample(model, data=data, out=out))
     result = {"minutes": run.loop.seconds / 60, "steps": float(run.loop.step)}
@@ -80,12 +83,12 @@ def measured(
 
 
 def run(prove: Callable[..., dict[str, float]], about: str | None, **recipes: str) -> None:
-    """The command line of a proof: an option for each recipe and `--out`; prints the figures as one JSON object.
+    """Run a proof from the command line, with an option for each recipe and `--out`, and print the figures as JSON.
 
     Args:
-        prove: Takes the recipes by their names here and `folder`.
-        about: Of the help.
-        recipes: Their defaults.
+        prove: Function of the recipes, by these names, and `folder`.
+        about: Text of the help.
+        recipes: Default of each recipe.
     """
     parser = argparse.ArgumentParser(description=about)
     for name, default in recipes.items():

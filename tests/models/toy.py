@@ -1,4 +1,4 @@
-"""What tests of several models share: small encoders, counts, gradients, and a training without the engine."""
+"""Shared parts of the models' tests: small encoders, counts, gradients, a training without the engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEXT_DIM = 12
 
 
 class TextEncoder(nn.Module):
-    """Words by a table of 20, their mean as the sentence."""
+    """An encoder of 20 words, with their mean as the sentence vector."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class TextEncoder(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """Regions by one convolution, their mean as the code."""
+    """An encoder of regions by one convolution, with their mean as the image vector."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class ImageEncoder(nn.Module):
 
 
 class PerceptualNetwork(nn.Module):
-    """One map of features."""
+    """A network with one feature map."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,11 +62,11 @@ def gradient_norms(network: nn.Module) -> dict[str, float]:
 
 
 def train(model: Trainable, batch_of: Callable[[torch.Generator], Batch], steps: int) -> None:
-    """Steps as the engine takes them; batches are drawn from one random generator."""
+    """Take steps like the engine, with batches from one random generator."""
     everything = [p for network in model.networks.values() for p in network.parameters()]
-    chance = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     for _ in range(steps):
-        step = model.begin(batch_of(chance))
+        step = model.begin(batch_of(generator))
         for phase in model.phases:
             train_only([p for n in phase.networks.values() for p in n.parameters()], everything)
             phase.optimizer.zero_grad()

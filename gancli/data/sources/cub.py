@@ -264,16 +264,7 @@ def _read_silhouettes(
 
 
 def _read_rows(path: Path, count: int, kind: str = "image") -> Iterator[tuple[str, int, list[str]]]:
-    """Yield "file:line", the id in the first column and the other fields of each line of a table.
-
-    Args:
-        path: The table.
-        count: Number of columns.
-        kind: Kind of thing that the id is of, for messages.
-
-    Raises:
-        DataError: The table is missing or malformed.
-    """
+    """Yield "file:line", the id of a `kind` in the first column and the other fields of each line of a table."""
     for number, (first, *others) in read_fields(required(path, CUB_PAGE), count):
         where = f"{path}:{number}"
         yield where, _integer(first, where, f"the {kind} id"), others
@@ -459,13 +450,13 @@ def _read_image_labels(
     rows: Mapping[int, int],
     columns: Mapping[int, int],
 ) -> NDArray[np.uint8]:
-    """Read `image_attribute_labels.txt`.
+    """Read `image_attribute_labels.txt`. Lines about images without a row are ignored.
 
     Args:
         path: The file.
         names_file: File of the attributes' names, for messages.
         quarters_of: Quarters by presence and certainty.
-        rows: {image id: row}. Lines about other images are ignored.
+        rows: {image id: row}.
         columns: {attribute id: column}.
 
     Returns:

@@ -1,4 +1,8 @@
-"""Shared parts of the readers: text files with errors that name file and line, paths, splits, hashes."""
+"""Shared parts of the readers: options, paths, text files, lists of images, hashes.
+
+A file or folder that is missing, unreadable or malformed raises a `DataError` that names it, and the line if there is
+one. A wrong option raises a `UsageError`.
+"""
 
 from __future__ import annotations
 
@@ -67,11 +71,7 @@ def drawn_rule(share: float, seed: int) -> str:
 
 
 def open_root(root: str | Path, hint: str | None = None) -> Path:
-    """Return the folder of a dataset.
-
-    Raises:
-        DataError: `root` is not a folder.
-    """
+    """Return the folder of a dataset, which has to exist."""
     root = Path(root)
     if not root.is_dir():
         raise DataError(f"{root} is not a folder", hint=hint)
@@ -84,11 +84,7 @@ def is_file(path: Path) -> bool:
 
 
 def required(path: Path, hint: str) -> Path:
-    """Return the path of a file.
-
-    Raises:
-        DataError: The file is missing.
-    """
+    """Return the path of a file, which has to exist."""
     if not path.is_file():
         raise DataError(f"{path} is missing", hint=hint)
     return path
@@ -100,15 +96,12 @@ def key_of(path: PurePosixPath) -> str:
 
 
 def inner_path(name: str, where: str, what: str = "images") -> PurePosixPath:
-    """Return the relative path that a file of the dataset names.
+    """Return a relative path that a file of the dataset names. It may not lead out of its folder.
 
     Args:
         name: The path as written in the file.
         where: File and line, for the message.
         what: Kind of files that the path should name, for the message.
-
-    Raises:
-        DataError: The path is empty, absolute or leads out of its folder.
     """
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.name or "\0" in name:
@@ -117,11 +110,7 @@ def inner_path(name: str, where: str, what: str = "images") -> PurePosixPath:
 
 
 def list_files(folder: str | Path) -> Iterator[PurePosixPath]:
-    """Yield the relative paths of all files below a folder except hidden ones (.git, macOS's ._image.jpg).
-
-    Raises:
-        DataError: A name is not UTF-8.
-    """
+    """Yield the relative paths of all files below a folder except hidden ones (.git, macOS's ._image.jpg)."""
     for parent, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
         relative = PurePosixPath(Path(parent).relative_to(folder).as_posix())
@@ -142,11 +131,7 @@ def list_files(folder: str | Path) -> Iterator[PurePosixPath]:
 
 @contextmanager
 def open_bytes(path: str | Path) -> Iterator[BufferedReader]:
-    """Open a file for reading.
-
-    Raises:
-        DataError: The file cannot be opened or read.
-    """
+    """Open a file for reading."""
     try:
         with open(path, "rb") as stream:
             yield stream
@@ -155,21 +140,13 @@ def open_bytes(path: str | Path) -> Iterator[BufferedReader]:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """Read a file.
-
-    Raises:
-        DataError: The file cannot be read.
-    """
+    """Read a file."""
     with open_bytes(path) as stream:
         return stream.read()
 
 
 def read_text(path: str | Path) -> str:
-    """Read a UTF-8 file with or without a byte order mark. All line ends become newlines.
-
-    Raises:
-        DataError: The file cannot be read or is not UTF-8.
-    """
+    """Read a UTF-8 file with or without a byte order mark. All line ends become newlines."""
     content = read_bytes(path)
     try:
         text = content.decode("utf-8-sig")
@@ -186,9 +163,6 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield number and text of each line of a UTF-8 file that is not blank.
 
     Only newlines separate: `str.splitlines` would also cut a sentence at U+2028, U+0085 and others.
-
-    Raises:
-        DataError: The file cannot be read or is not UTF-8.
     """
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if line.strip():
@@ -199,9 +173,6 @@ def read_fields(path: Path, count: int) -> Iterator[tuple[int, list[str]]]:
     """Yield number and `count` fields of each line of a table separated by white space.
 
     The last field may contain white space.
-
-    Raises:
-        DataError: The file cannot be read, is not UTF-8, or a line has too few fields.
     """
     for number, line in read_lines(path):
         fields = line.split(maxsplit=count - 1)
@@ -213,11 +184,7 @@ def read_fields(path: Path, count: int) -> Iterator[tuple[int, list[str]]]:
 
 
 def read_captions(path: Path) -> tuple[str, ...]:
-    """Read a file with one caption per line.
-
-    Raises:
-        DataError: The file cannot be read, is not UTF-8 or holds no caption.
-    """
+    """Read a file with one caption per line."""
     captions = tuple(line.strip() for _, line in read_lines(path))
     if not captions:
         raise DataError(f"{path} holds no caption")
@@ -241,9 +208,6 @@ def read_json(path: Path, adapter: TypeAdapter[T], what: str, hint: str) -> T:
         adapter: Form of the content. Other keys are ignored.
         what: Kind of file ("COCO captions"), for the message.
         hint: Remedy if the file is missing or has another form.
-
-    Raises:
-        DataError: The file is missing, cannot be read, or has another form; the message names the first fault.
     """
     try:
         return adapter.validate_json(read_bytes(required(path, hint)))
@@ -264,9 +228,6 @@ def read_names(path: Path) -> tuple[str, ...]:
 
     Returns:
         The names without `.jpg`, in the order of the file.
-
-    Raises:
-        DataError: The file cannot be read, holds no names or something else, or repeats a name.
     """
     listed: object
     if path.suffix in (".pickle", ".pkl"):
@@ -297,14 +258,7 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def fingerprint(files: Iterable[Path], root: Path) -> Mapping[str, str]:
-    """Return the hashes for `Source.fingerprint`.
-
-    Returns:
-        {path relative to `root`: sha256}. A file outside `root` goes by its name.
-
-    Raises:
-        DataError: A file cannot be read.
-    """
+    """Return `Source.fingerprint`: {path relative to `root`: sha256}. A file outside `root` goes by its name."""
     hashes = {}
     for path in files:
         with open_bytes(path) as stream:

@@ -1,4 +1,4 @@
-"""The reader of COCO captions: both releases, the folders people have, partial copies, broken files."""
+"""Reader of COCO captions: both releases, common folder layouts, partial copies, broken files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.data.sources.samples import bad, good
 
 
 def write_part(root: Path, part: str, images: dict[int, str], folder: Path | None = None) -> Path:
-    """Write the annotation file and empty images of a part ("train2017"); two captions an image, ids falling."""
+    """Write the annotation file and empty images of a part ("train2017"), two captions an image, ids falling."""
     folder = folder or root / part
     folder.mkdir(parents=True, exist_ok=True)
     (root / "annotations").mkdir(exist_ok=True)
@@ -75,7 +75,7 @@ def test_samples_in_order_of_ids(root: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["{part}", "images/{part}", "images"])
-def test_release_2014_in_the_folders_people_have(tmp_path: Path, layout: str) -> None:
+def test_release_2014_in_common_folder_layouts(tmp_path: Path, layout: str) -> None:
     for part, image in (("train2014", 9), ("val2014", 42)):
         folder = tmp_path / layout.format(part=part)
         write_part(tmp_path, part, {image: f"COCO_{part}_{image:012d}.jpg"}, folder)
@@ -153,7 +153,7 @@ def test_broken_json(root: Path, content: bytes) -> None:
         coco.read(root)
 
 
-def test_what_is_missing_is_named_with_the_source(root: Path) -> None:
+def test_missing_files_are_named_with_their_source(root: Path) -> None:
     def message(**options: coco.Year) -> str:
         with pytest.raises(DataError) as caught:
             coco.read(root, **options)

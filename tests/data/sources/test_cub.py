@@ -1,4 +1,4 @@
-"""The reader of CUB-200-2011: both splits, partial copies, and what it says about broken ones."""
+"""Reader of CUB-200-2011: both splits, partial copies, messages about broken ones."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ ALBATROSS = "001.Black_footed_Albatross/Bird_0001"
 
 
 def edit(path: Path, line: int, text: str | None) -> None:
-    """Put `text` in place of a line, counted from 1; None takes the line out."""
+    """Replace a line, counted from 1; None removes it."""
     lines = path.read_text().splitlines()
     lines[line - 1 : line] = [] if text is None else [text]
     path.write_text("\n".join(lines) + "\n")
 
 
-def test_sample_holds_what_the_files_say(tiny_raw_cub: Path) -> None:
+def test_sample_has_the_content_of_the_files(tiny_raw_cub: Path) -> None:
     source = cub.read(tiny_raw_cub)
     first = good(source)[0]
     assert source.name == "cub"
@@ -145,7 +145,7 @@ def test_classes_without_images_keep_their_names(tiny_raw_cub: Path) -> None:
     assert good(source)[0].class_id == 0
 
 
-def test_captions_are_passed_on_raw(tiny_raw_cub: Path) -> None:
+def test_captions_are_not_changed(tiny_raw_cub: Path) -> None:
     file = tiny_raw_cub / "text" / f"{ALBATROSS}.txt"
     file.write_bytes("\ufeffa bird\ufffd\ufffdwith wings\r\n\r\n  \nline\u2028separator \nno end".encode())
     sample = next(cub.read(tiny_raw_cub).samples)
@@ -191,7 +191,7 @@ def test_image_missing_from_the_official_split_is_bad_there_only(tiny_raw_cub: P
     }
 
 
-def test_boxes_are_passed_on_as_they_stand(tiny_raw_cub: Path) -> None:
+def test_boxes_are_not_changed(tiny_raw_cub: Path) -> None:
     edit(tiny_raw_cub / "CUB_200_2011" / "bounding_boxes.txt", 1, "1 -5.0 1e3 0.0 7")
     assert good(cub.read(tiny_raw_cub))[0].box == BoundingBox(-5.0, 1000.0, 0.0, 7.0)
 
@@ -300,14 +300,14 @@ def test_labels_without_names_are_an_error(tiny_raw_cub: Path) -> None:
         cub.read(tiny_raw_cub)
 
 
-def test_numbers_of_labels_may_be_written_otherwise(tiny_raw_cub: Path) -> None:
+def test_numbers_of_labels_may_have_signs_and_zeros(tiny_raw_cub: Path) -> None:
     labels = tiny_raw_cub / "CUB_200_2011" / "attributes" / "image_attribute_labels.txt"
     edit(labels, 1, "01 +1 00 04 3.5")
     edit(labels, 2, "1\t2  1 04")
     np.testing.assert_array_equal(good(cub.read(tiny_raw_cub))[0].attributes, [0, 1, 1])
 
 
-def test_soft_attributes_heed_the_certainty(tiny_raw_cub: Path) -> None:
+def test_soft_attributes_depend_on_the_certainty(tiny_raw_cub: Path) -> None:
     labels = tiny_raw_cub / "CUB_200_2011" / "attributes" / "image_attribute_labels.txt"
     for line, (present, certainty) in enumerate([(p, c) for p in (1, 0) for c in (4, 3, 2, 1, 4, 3)], 1):
         image, attribute = (line - 1) // 3 + 1, (line - 1) % 3 + 1
@@ -323,7 +323,7 @@ def test_soft_attributes_heed_the_certainty(tiny_raw_cub: Path) -> None:
 
 @pytest.fixture
 def raw_with_shares(tiny_raw_cub: Path) -> Path:
-    """The tiny dataset with percentages of its classes beside the labels of its images."""
+    """The tiny dataset with percentages of its classes in addition to the labels of its images."""
     shares = "0.0 100.0 25\n12.5 50 1e2\n0 0 0\n33.333333 2 3\n"
     (tiny_raw_cub / SHARES).write_text(shares)
     return tiny_raw_cub
@@ -346,13 +346,13 @@ def test_class_attributes_are_shares_of_the_class(raw_with_shares: Path) -> None
         np.testing.assert_array_equal(sample.attributes, expected[sample.class_id])
 
 
-def test_class_attributes_stand_in_where_images_have_no_labels(raw_with_shares: Path) -> None:
+def test_class_attributes_replace_missing_labels_of_images(raw_with_shares: Path) -> None:
     (raw_with_shares / "CUB_200_2011" / "attributes" / "image_attribute_labels.txt").unlink()
     source = cub.read(raw_with_shares)
     assert source.attribute_encoding == "class"
     assert len(source.attribute_names) == 3
     assert good(source)[0].attributes is not None
-    (raw_with_shares / "attributes.txt").unlink()  # such a copy has always been read, without attributes
+    (raw_with_shares / "attributes.txt").unlink()  # read without attributes
     source = cub.read(raw_with_shares)
     assert (source.attribute_encoding, source.attribute_names) == ("", ())
     with pytest.raises(DataError, match="without the attributes' names"):
@@ -492,7 +492,7 @@ def test_absent_official_silhouettes(tiny_raw_cub: Path) -> None:
 
 @pytest.fixture
 def raw_with_parts(tiny_raw_cub: Path) -> Path:
-    """The tiny dataset with two parts of each image, of which the first image shows none, the second one."""
+    """The tiny dataset with two parts of each image. None is visible in the first image, one in the second."""
     shutil.rmtree(tiny_raw_cub / SEGMENTATIONS)
     lines = ["1 1 0.0 0.0 0", "1 2 0.0 0.0 0", "2 1 12.0 7.5 1", "2 2 0.0 0.0 0"]
     lines += [f"{image} {part} {image} {part}.5 1" for image in (*range(3, 25), 999) for part in (1, 2)]

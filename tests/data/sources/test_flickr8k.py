@@ -1,4 +1,4 @@
-"""The reader of Flickr8k: splits, recordings, the token file's false name, partial copies, broken files."""
+"""Reader of Flickr8k: splits, recordings, the token file's false name, partial copies, broken files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LISTS = {"train": ("4_d", "1_a", "3_c"), "dev": ("2_b",), "test": ("6_f", "5_e")
 
 
 def write_raw_flickr8k(root: Path) -> Path:
-    """Six listed images (empty files) with two captions each, one unlisted, and the false name of the real file."""
+    """Write six listed images (empty files) with two captions each, an unlisted one, and the real file's false name."""
     text, image_folder, audio = root / "Flickr8k_text", root / "Flicker8k_Dataset", root / "flickr_audio"
     for folder in (text, image_folder, audio / "wavs"):
         folder.mkdir(parents=True)
@@ -78,7 +78,7 @@ def test_samples_in_the_order_of_the_token_file(root: Path) -> None:
     }
 
 
-def test_a_name_that_no_list_has_is_passed_over(root: Path) -> None:
+def test_unlisted_names_are_ignored(root: Path) -> None:
     """The real token file describes `2258277193_586949ec62.jpg.1`, and 92 images that no list names."""
     third = next(sample for sample in good(flickr8k.read(root)) if sample.key == "3_c")
     assert third.captions == ("caption 0 of 3_c .", "caption 1 of 3_c .")
@@ -121,7 +121,7 @@ def test_a_list_of_other_images(root: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", [".", "Flickr8k_Dataset/Flicker8k_Dataset", "Flickr8k_Dataset", "images"])
-def test_images_where_people_have_them(root: Path, place: str) -> None:
+def test_common_folders_of_images(root: Path, place: str) -> None:
     if place == ".":
         for file in (root / "Flickr8k_text").iterdir():  # and the text, beside the images
             file.rename(root / file.name)
@@ -152,7 +152,7 @@ def test_recordings_without_the_table_go_by_their_names(root: Path, place: str) 
         ]
 
 
-def test_the_table_counts_not_the_name_of_a_recording(root: Path) -> None:
+def test_the_table_overrides_the_names_of_recordings(root: Path) -> None:
     table = root / "flickr_audio/wav2capt.txt"
     table.write_text("1_a_1.wav 1_a.jpg #0\n1_a_0.wav 1_a.jpg #0\n5_e_0.wav 5_e.jpg #9\n")
     by_key = {sample.key: sample.recordings for sample in good(flickr8k.read(root))}
@@ -233,7 +233,7 @@ def test_a_malformed_list(root: Path, content: str, message: str) -> None:
         flickr8k.read(root)
 
 
-def test_what_is_missing_is_named_with_the_source(root: Path, tmp_path: Path) -> None:
+def test_missing_files_are_named_with_their_source(root: Path, tmp_path: Path) -> None:
     def message(folder: Path) -> str:
         with pytest.raises(DataError) as caught:
             flickr8k.read(folder)

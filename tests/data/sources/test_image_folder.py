@@ -1,4 +1,4 @@
-"""The reader of own images: three forms of captions, classes, splits, boxes, and what it says about mistakes."""
+"""Reader of own images: three forms of captions, classes, splits, boxes, messages about mistakes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ NUMBERS = st.floats(-1e6, 1e6)
 
 @st.composite
 def images(draw: st.DrawFn) -> dict[str, Drawn]:
-    """{path without extension: image}: one or two folders deep, with classes for all or for none."""
+    """{path without extension: image}, one or two folders deep, with classes for all images or for none."""
     keys = draw(
         st.sets(st.tuples(NAMES, NAMES).map("/".join) | NAMES.map("root/{}".format), min_size=2, max_size=5)
     )
@@ -106,7 +106,7 @@ def write_table(path: Path, data: Mapping[str, Drawn], suffix: str) -> None:
     form=st.sampled_from(["csv", "jsonl", "beside", "text"]),
     suffix=st.sampled_from([".jpg", ".PNG"]),
 )
-def test_what_is_written_is_read(data: dict[str, Drawn], form: str, suffix: str) -> None:
+def test_every_form_is_read_back(data: dict[str, Drawn], form: str, suffix: str) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         touch(root / "images", *(key + suffix for key in data))
@@ -200,7 +200,7 @@ def test_bad_text_files(tmp_path: Path) -> None:
     assert "d" not in reasons
 
 
-def test_no_images_says_what_was_looked_for_and_found(tmp_path: Path) -> None:
+def test_no_images_lists_expected_and_found(tmp_path: Path) -> None:
     touch(tmp_path, "a.gif", "b.gif", "c.txt", "Makefile")
     with pytest.raises(DataError) as caught:
         image_folder.read(tmp_path)
@@ -212,7 +212,7 @@ def test_no_images_says_what_was_looked_for_and_found(tmp_path: Path) -> None:
         image_folder.read(tmp_path / "nowhere")
 
 
-def test_no_captions_says_what_was_looked_for(tmp_path: Path) -> None:
+def test_no_captions_lists_expected(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "b.jpg", "metadata.csv")
     with pytest.raises(
         DataError, match=r"2 images, but no captions beside them.*no caption file a\.txt"
@@ -382,7 +382,7 @@ def test_table_in_another_encoding(tmp_path: Path) -> None:
     assert "iconv" in str(caught.value.hint)
 
 
-def test_which_captions_are_meant(tmp_path: Path) -> None:
+def test_the_order_of_caption_sources(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "captions.txt")
     write_texts(
         tmp_path,
@@ -479,7 +479,7 @@ def test_a_class_called_train_is_no_split(tmp_path: Path) -> None:
     assert sorted(sample.split for sample in by_key(source).values()) == ["test", "train"]
 
 
-def test_table_goes_before_folders(tmp_path: Path) -> None:
+def test_table_overrides_folders(tmp_path: Path) -> None:
     touch(tmp_path, "train/x/a.jpg", "test/x/b.jpg")
     lines = [
         {"file": "train/x/a.jpg", "caption": "red", "split": "test", "class": "bird"},
@@ -493,7 +493,7 @@ def test_table_goes_before_folders(tmp_path: Path) -> None:
     assert source.class_names == ("bird", "x")
 
 
-# --- whatever stands in a table, there is a dataset or one clear message ------------------------------------------
+# --- any content of a table gives a dataset or one clear message ------------------------------------------
 
 TABLES = st.lists(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=5)

@@ -1,4 +1,4 @@
-"""The reader of Oxford-102 flowers: its splits, captions given or made, partial copies, broken .mat files."""
+"""Reader of Oxford-102 flowers: splits, captions from files or class names, partial copies, broken .mat files."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_image_that_setid_forgets_is_a_bad_sample(root: Path) -> None:
 @pytest.mark.parametrize(
     "place", ["text", "../text_c10", "../text", "cvpr2016_flowers/text_c10", "../cvpr2016_flowers/text_c10"]
 )
-def test_captions_where_people_have_them(root: Path, place: str) -> None:
+def test_common_folders_of_captions(root: Path, place: str) -> None:
     folder = root / place
     folder.parent.mkdir(exist_ok=True)
     (root / "text_c10").rename(folder)
@@ -212,13 +212,13 @@ def test_more_images_than_labels(root: Path, partial: bool) -> None:
         oxford102.read(root, partial=partial)
 
 
-def test_other_files_among_the_images_are_passed_over(root: Path) -> None:
+def test_other_files_among_the_images_are_ignored(root: Path) -> None:
     for name in ("Thumbs.db", "._image_00001.jpg", "image_00001.txt", "image_1.jpg"):
         (root / "jpg" / name).touch()
     assert len(splits(root)) == len(LABELS)
 
 
-def test_what_is_missing_is_named_with_the_source(root: Path, tmp_path: Path) -> None:
+def test_missing_files_are_named_with_their_source(root: Path, tmp_path: Path) -> None:
     def message(folder: Path) -> str:
         with pytest.raises(DataError) as caught:
             oxford102.read(folder)
@@ -254,7 +254,7 @@ def _cut(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [_text, _empty, _web_page, _cut], ids=lambda f: f.__name__)
-def test_a_mat_file_that_is_none(root: Path, damage: Callable[[Path], None]) -> None:
+def test_not_a_mat_file(root: Path, damage: Callable[[Path], None]) -> None:
     damage(root / "imagelabels.mat")
     with pytest.raises(DataError, match=r"imagelabels\.mat is not a MATLAB file, or a damaged one"):
         oxford102.read(root)
@@ -287,7 +287,7 @@ def test_a_mat_file_of_matlab_73(root: Path) -> None:
         ({"labels": [[*LABELS[:7], 0]]}, "labels from 1 to 102"),
     ],
 )
-def test_a_mat_file_of_something_else(root: Path, variables: dict[str, Any], message: str) -> None:
+def test_a_mat_file_with_other_content(root: Path, variables: dict[str, Any], message: str) -> None:
     save(root / "imagelabels.mat", **variables)
     with pytest.raises(DataError, match=message):
         oxford102.read(root)
@@ -304,7 +304,7 @@ def test_labels_as_a_column_of_floating_point_numbers(root: Path) -> None:
     end=st.integers(0, 10_000),
 )
 def test_any_damage_gives_a_message(root: Path, changes: list[tuple[int, int]], end: int) -> None:
-    """In the compressed form in which the files are published; the first bytes only say how to read the others."""
+    """Damage compressed files, the published form, behind the first bytes, which only say how to read the others."""
     stream = io.BytesIO()
     scipy.io.savemat(stream, {"labels": np.array([LABELS], np.uint8)}, do_compression=True)
     content = bytearray(stream.getvalue())

@@ -1,4 +1,4 @@
-"""The reader of the Places audio captions: classes, splits, the folders people have, missing text, broken files."""
+"""Reader of the Places audio captions: classes, splits, common folder layouts, missing text, broken files."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def write_utterances(file: Path, images: dict[str, list[str]], **bases: str) -> 
 
 
 def write_raw_places(root: Path) -> Path:
-    """Six images (empty files) below images/, four of them of three of the seven classes."""
+    """Write six images (empty files), four of them of the seven classes."""
     (root / "metadata").mkdir(parents=True)
     for image in TRAIN | TEST:
         file = root / "images" / image
@@ -151,7 +151,7 @@ def test_an_image_of_both_files(root: Path) -> None:
     assert splits(root, test_share=0.5)["one"] in ("train", "test")
 
 
-def test_files_where_people_have_them(root: Path, tmp_path: Path) -> None:
+def test_common_locations_of_the_files(root: Path, tmp_path: Path) -> None:
     (root / "metadata/train.json").rename(root / "train.json")
     (root / "metadata/val.json").rename(root / "test.json")
     assert len(splits(root)) == 4
@@ -169,7 +169,7 @@ def test_files_where_people_have_them(root: Path, tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------- images, recordings
 
 
-def test_images_where_people_have_them(root: Path, tmp_path: Path) -> None:
+def test_common_locations_of_images(root: Path, tmp_path: Path) -> None:
     images = tmp_path / "images256"
     (root / "images").rename(images)
     with pytest.raises(
@@ -208,7 +208,7 @@ def test_images_without_the_letter_or_in_one_folder(root: Path, flat: bool) -> N
 
 def test_absent_images(root: Path) -> None:
     (root / "images/h/home_office/two.jpg").unlink()
-    (root / "images/c/church/outdoor/four.jpg").unlink()  # of another class: nobody misses it
+    (root / "images/c/church/outdoor/four.jpg").unlink()  # its class is not chosen
     with pytest.raises(
         DataError, match=r"train\.json and .*: 1 of 4 images are absent .* h/home_office/two\.jpg"
     ) as caught:
@@ -271,7 +271,7 @@ def test_a_malformed_file(root: Path, content: str, message: str) -> None:
         places.read(root)
 
 
-def test_what_is_missing(root: Path, tmp_path: Path) -> None:
+def test_missing_files(root: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not a folder") as caught:
         places.read(tmp_path / "nowhere")
     assert "https://groups.csail.mit.edu/sls/downloads/placesaudio/" in str(caught.value.hint)

@@ -59,7 +59,7 @@ def test_any_damage_gives_a_message(tmp_path: Path, place: int, value: int, end:
 
 
 def test_real_lists(shared_data: Path) -> None:
-    """AttnGAN's, pickled by Python 2."""
+    """Read AttnGAN's lists, pickled by Python 2."""
     folder = shared_data / "attngan_splits"
     counts = [len(read_names(folder / part / "filenames.pickle")) for part in ("train", "test")]
     assert counts == [8855, 2933]

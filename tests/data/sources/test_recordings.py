@@ -1,4 +1,4 @@
-"""Recordings found by their names, in either layout, and what is said where one is missing."""
+"""Recordings found by their names, in both layouts, and messages about missing ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def source(captions: int = 3, keys: tuple[str, ...] = KEYS) -> Source:
 
 
 def found(folder: Path, captions: int = 3, keys: tuple[str, ...] = KEYS) -> list[list[str] | str]:
-    """Paths of the recordings of each sample, or the reason why there are none."""
+    """Paths of each sample's recordings, or the reason why there are none."""
     listed: list[list[str] | str] = []
     for sample in with_recordings(source(captions, keys), folder).samples:
         if isinstance(sample, BadSample):

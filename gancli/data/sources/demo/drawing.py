@@ -119,20 +119,10 @@ _HEAD_SHARES = np.array([0.9, 1, 1, 1, 1, 0.4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.1, 0
 _HEAD_CENTER = np.array([0.36, -0.42])
 
 # The belly reaches beyond the body, whose outline cuts it.
-_BELLY = np.array(
-    [
-        (0.62, -0.16),
-        (0.45, -0.06),
-        (0.27, 0.10),
-        (0.02, 0.19),
-        (-0.24, 0.195),
-        (-0.48, 0.235),
-        (-0.50, 0.42),
-        (0.05, 0.60),
-        (0.50, 0.50),
-        (0.68, 0.20),
-    ]
-)
+_BELLY = np.array([
+    (0.62, -0.16), (0.45, -0.06), (0.27, 0.10), (0.02, 0.19), (-0.24, 0.195), (-0.48, 0.235),
+    (-0.50, 0.42), (0.05, 0.60), (0.50, 0.50), (0.68, 0.20)
+])  # fmt: skip
 _WING = np.array(
     [
         (0.13, -0.12),  # shoulder
@@ -146,18 +136,10 @@ _WING = np.array(
         (0.145, -0.02),
     ]
 )
-_CROWN = np.array(
-    [
-        (0.66, -0.53),
-        (0.47, -0.535),
-        (0.30, -0.52),
-        (0.19, -0.44),
-        (0.04, -0.42),
-        (0.06, -0.66),
-        (0.36, -0.78),
-        (0.62, -0.70),
-    ]
-)
+_CROWN = np.array([
+    (0.66, -0.53), (0.47, -0.535), (0.30, -0.52), (0.19, -0.44), (0.04, -0.42), (0.06, -0.66),
+    (0.36, -0.78), (0.62, -0.70)
+])  # fmt: skip
 _EYE = np.array([(0.435, -0.46)])
 _LEGS = ((0.01, 0.36), (0.155, 0.36))  # x and upper end; the size sets the foot's y
 _TAIL_BASE = np.array([-0.50, 0.13])
@@ -203,14 +185,9 @@ def _bill(shape: str, length: float) -> Points:
     elif shape == "dagger":
         top, bottom = [(0, -0.055), (0.6 * length, -0.032)], [(0.6 * length, 0.04), (0, 0.06)]
     elif shape == "hooked":
-        top = [
-            (0, -0.065),
-            (0.6 * length, -0.065),
-            (0.92 * length, -0.03),
-            (length, 0.045),
-            (0.96 * length, 0.105),
-        ]
-        return np.array([*top, (0.84 * length, 0.05), (0.5 * length, 0.05), (0, 0.065)])
+        top = [(0, -0.065), (0.6 * length, -0.065), (0.92 * length, -0.03), (length, 0.045)]
+        bottom = [(0.96 * length, 0.105), (0.84 * length, 0.05), (0.5 * length, 0.05), (0, 0.065)]
+        return np.array([*top, *bottom])
     elif shape == "needle":
         top, bottom = [(0, -0.026), (0.5 * length, -0.018)], [(0.5 * length, 0.024), (0, 0.032)]
     else:  # curved_(up_or_down)
@@ -474,9 +451,8 @@ def _paint_scenery(
         ground(WATER[0], np.full_like(x, shore))
         for _ in range(12):
             center = np.array([rng.uniform(0, width), shore + rng.uniform(0.05, 0.7) * unit])
-            canvas.fill(
-                WATER[1 + rng.integers(2)], _disc(center, (rng.uniform(0.15, 0.4) * unit, 0.018 * unit))
-            )
+            tone = WATER[1 + rng.integers(2)]
+            canvas.fill(tone, _disc(center, (rng.uniform(0.15, 0.4) * unit, 0.018 * unit)))
         canvas.fill(ROCK[1], _disc(feet + np.array([0, 0.07 * unit]), (0.34 * unit, 0.085 * unit), 40))
     else:  # rock
         tone = ROCK[rng.integers(len(ROCK))]

@@ -1,4 +1,4 @@
-"""The demo dataset: what it writes, that it is the same every time, its captions and what is read out of them."""
+"""The demo dataset: its files, that they are always the same, its captions and their parser."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_the_crop_is_whole_and_never_enlarged(seed: int, image_size: int, backgr
 
 
 # ----------------------------------------------------------------------------------------------------------
-# Determinism, and what is in the way
+# Determinism, and folders that exist already
 
 
 def test_the_same_bytes_whatever_the_jobs(tmp_path: Path) -> None:

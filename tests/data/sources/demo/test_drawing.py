@@ -1,4 +1,4 @@
-"""What the drawing shows of a species survives the crop to the bird's box."""
+"""A species' size survives the crop to the bird's box."""
 
 from __future__ import annotations
 
