@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gancli.data.loader import TensorBatch
 from gancli.data.text import some_of
 from gancli.engine.phases import Phase
 from gancli.errors import DataError
@@ -177,7 +178,7 @@ class ReedGRU(nn.Module):
 
 
 @dataclass(frozen=True)
-class JointBatch:
+class JointBatch(TensorBatch):
     """One image and one of its captions for each of B different classes.
 
     Attributes:
@@ -187,16 +188,6 @@ class JointBatch:
 
     features: Tensor
     characters: Tensor
-
-    def to(self, device: torch.device | str) -> JointBatch:
-        """Return the batch on a device."""
-        return JointBatch(
-            self.features.to(device, non_blocking=True), self.characters.to(device, non_blocking=True)
-        )
-
-    def pin_memory(self) -> JointBatch:
-        """Return the batch in page-locked memory. Torch's DataLoader calls this by name."""
-        return JointBatch(self.features.pin_memory(), self.characters.pin_memory())
 
 
 class CharCnnRnnPretraining:

@@ -9,7 +9,7 @@ both, with the settings of the log-mel features that the network was trained on.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from gancli.data.audio import FEWEST_FRAMES, MelSettings
+from gancli.data.loader import TensorBatch
 from gancli.data.shards import Split
 from gancli.encoders.backbones import BackboneName, build_backbone
 from gancli.encoders.embeddings import CaptionEmbeddings, kept_embeddings
@@ -159,7 +160,7 @@ class ImageBranch(nn.Module):
 
 
 @dataclass(frozen=True)
-class SpeechBatch:
+class SpeechBatch(TensorBatch):
     """Images with one spoken caption each.
 
     Attributes:
@@ -178,17 +179,8 @@ class SpeechBatch:
         return len(self.lengths)
 
     def to(self, device: torch.device | str) -> SpeechBatch:
-        """Return the batch on a device."""
-        images, mels, class_ids = (
-            tensor.to(device, non_blocking=True) for tensor in (self.images, self.mels, self.class_ids)
-        )
-        return SpeechBatch(images, mels, self.lengths, class_ids)
-
-    def pin_memory(self) -> SpeechBatch:
-        """Return the batch in page-locked memory. Torch's DataLoader calls this by name."""
-        return SpeechBatch(
-            self.images.pin_memory(), self.mels.pin_memory(), self.lengths, self.class_ids.pin_memory()
-        )
+        """Return the batch on a device, except for the lengths."""
+        return replace(super().to(device), lengths=self.lengths)
 
 
 class SpeechPretraining:
