@@ -208,9 +208,9 @@ class CharCnnRnnPretraining:
         text: CharCnnRnn,
         image: nn.Linear | None = None,
         *,
-        lr: float = 7e-4,
-        alpha: float = 0.99,
-        clip: float | None = 5.0,
+        lr: float,
+        alpha: float,
+        clip: float | None,
     ) -> None:
         self.text = text
         self.image = image

@@ -74,9 +74,9 @@ class ClassifierTraining:
         network: Classifier,
         class_ids: NDArray[Any],
         *,
-        lr: float = 1e-3,
-        weight_decay: float = 1e-2,
-        label_smoothing: float = 0.1,
+        lr: float,
+        weight_decay: float,
+        label_smoothing: float,
     ) -> None:
         self.network = network
         self.networks: dict[str, nn.Module] = {"classifier": network}

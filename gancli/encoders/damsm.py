@@ -147,9 +147,9 @@ class DamsmPretraining:
         image: ImageEncoder,
         *,
         gammas: DamsmGammas,
-        lr: float = 0.002,
-        betas: tuple[float, float] = (0.5, 0.999),
-        clip_text: float = 0.25,
+        lr: float,
+        betas: tuple[float, float],
+        clip_text: float,
     ) -> None:
         self.text = text
         self.image = image

@@ -194,7 +194,7 @@ class SpeechPretraining:
         gamma: Sharpness of the matching loss.
         same_class_negatives: Treat other images of a class as wrong pairs in the matching loss, too (public code on
             Places).
-        distinctive_weight: Weight of the distinctive loss.
+        distinctive: Weight of the distinctive loss.
         lr: Learning rate of Adam.
         betas: Betas of Adam.
         weight_decay: Weight decay of Adam, added to the gradient (not AdamW).
@@ -208,18 +208,18 @@ class SpeechPretraining:
         image: ImageBranch,
         class_ids: NDArray[np.int64] | None = None,
         *,
-        gamma: float = 10.0,
-        same_class_negatives: bool = False,
-        distinctive_weight: float = 1.0,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.95, 0.999),
-        weight_decay: float = 1e-3,
+        gamma: float,
+        same_class_negatives: bool,
+        distinctive: float,
+        lr: float,
+        betas: tuple[float, float],
+        weight_decay: float,
     ) -> None:
         self.speech = speech
         self.image = image
         self.gamma = gamma
         self.same_class_negatives = same_class_negatives
-        self.distinctive_weight = distinctive_weight
+        self.distinctive = distinctive
         self.networks: dict[str, nn.Module] = {"speech": speech, "image": image}
         learned: list[nn.Module] = [speech, image.linear if image.frozen_backbone else image]
         if class_ids is not None:
@@ -248,7 +248,7 @@ class SpeechPretraining:
             targets = torch.searchsorted(self.class_ids, batch.class_ids)
             logits = self.classifier(torch.cat([images, speech])).float()
             losses = [F.cross_entropy(each, targets) for each in logits.chunk(2)]
-            terms["distinctive"] = self.distinctive_weight * (losses[0] + losses[1])
+            terms["distinctive"] = self.distinctive * (losses[0] + losses[1])
         return terms
 
 
