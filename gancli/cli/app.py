@@ -18,7 +18,7 @@ import typer.core
 from gancli.cli.console import Output, ProgressMode
 from gancli.cli.errors import reported
 from gancli.cli.options import flattened, grouped
-from gancli.engine.ranks import speaks_for_machine
+from gancli.engine.ranks import is_local_main_process
 from gancli.version import __version__
 
 SHARED_PANEL = "Output"
@@ -67,7 +67,7 @@ class Root(typer.core.TyperGroup):
         except typer.TyperException as error:
             code = error.exit_code
             # Where nothing at all was typed, the help is printed already and the message is empty.
-            if (message := error.format_message()) and speaks_for_machine():
+            if (message := error.format_message()) and is_local_main_process():
                 context = getattr(error, "ctx", None)
                 hint = f"{context.command_path if context else 'gancli'} --help"
                 out = Output(json="--json" in (sys.argv[1:] if args is None else args))

@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gancli.engine.ranks import Place
+from gancli.engine.ranks import ProcessRank
 from gancli.progress import Progress
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Output:
         progress: Under `auto` there is none with `quiet` or `json`.
 
     Attributes:
-        place: Of this process among several that do the same; only process 0 says what all would say.
+        process: Rank of this process. Only rank 0 says what all ranks would say.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Output:
         self.json = json
         self.quiet = quiet
         self.verbose = verbose
-        self.place = Place()
+        self.process = ProcessRank()
         if progress is not ProgressMode.AUTO:
             self.progress_mode = progress
         elif json or quiet:
@@ -118,7 +118,7 @@ class Output:
 
     def fail(self, message: str, hint: str | None, exit_code: int) -> None:
         """The error that ends the command, from whichever process; with `json` also as an object on stdout."""
-        self.place = Place()
+        self.process = ProcessRank()
         self._stderr(message, label="error", style="bold red")
         if hint:
             self._stderr(hint, label="hint", style="cyan")
@@ -138,7 +138,7 @@ class Output:
         Yields:
             A function to call with (done, in all); in all is 0 where that is not known.
         """
-        if self.place.rank > 0:
+        if self.process.rank > 0:
             yield _nothing
         elif self.progress_mode is ProgressMode.BAR:
             with self._bar(what, unit) as advance:
@@ -155,7 +155,7 @@ class Output:
         Yields:
             A function to call with the line.
         """
-        if self.progress_mode is ProgressMode.BAR and self.place.rank == 0:
+        if self.progress_mode is ProgressMode.BAR and self.process.rank == 0:
             from rich.markup import escape
 
             with self._console().status("") as status:
@@ -203,7 +203,7 @@ class Output:
         return Console(stderr=True, highlight=False)  # made when used: a test may have changed sys.stderr
 
     def _stderr(self, text: str, *, label: str = "", style: str = "") -> None:
-        if self.place.rank > 0:
+        if self.process.rank > 0:
             return
         if not sys.stderr.isatty():  # never wrapped, so that a path in a log stays in one piece
             print(f"{label}: {text}" if label else text, file=sys.stderr, flush=True)  # noqa: T201
@@ -214,7 +214,7 @@ class Output:
         self._console().print(line, soft_wrap=True)
 
     def _stdout(self, text: str) -> None:
-        if self.place.rank == 0:
+        if self.process.rank == 0:
             print(text, flush=True)  # noqa: T201 - the one place that writes to stdout
 
 

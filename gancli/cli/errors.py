@@ -116,10 +116,12 @@ def reported(out: Output) -> Iterator[None]:
 
 def _tell(out: Output, error: BaseException) -> int:
     """Says what ended the command, in one of the processes that it ended in; the exit code."""
-    failure, here = explain(error), out.place
+    failure, here = explain(error), out.process
     # what the user asked for is the same for all; the state of a machine need not be
     where = (
-        "" if here.world == 1 or isinstance(error, GancliError) else f"process {here.rank} of {here.world}: "
+        ""
+        if here.world_size == 1 or isinstance(error, GancliError)
+        else f"process {here.rank} of {here.world_size}: "
     )
 
     def tell() -> None:
@@ -129,7 +131,7 @@ def _tell(out: Output, error: BaseException) -> int:
         from gancli.engine import distributed
 
         if distributed.joined():
-            return distributed.told_once(failure.exit_code, tell)
+            return distributed.report_once(failure.exit_code, tell)
     if here.local_rank == 0:
         tell()
     return failure.exit_code

@@ -16,7 +16,7 @@ import typer
 
 from gancli.cli.console import Output
 from gancli.cli.errors import FAILED, INTERRUPTED, MEMORY_HINT, TERMINATED
-from gancli.engine.ranks import place
+from gancli.engine.ranks import process_rank
 from gancli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ Processes = Annotated[
 _DELIVERY = 0.2  # seconds after which a signal that came before there were processes is passed on
 
 
-def take_place(out: Output, processes: int | None = None) -> None:
+def set_rank(out: Output, processes: int | None = None) -> None:
     """Lets only process 0 speak, where torchrun or srun started several.
 
     Args:
@@ -46,8 +46,8 @@ def take_place(out: Output, processes: int | None = None) -> None:
     Raises:
         UsageError: `--nproc` is given to processes that torchrun or srun started.
     """
-    out.place = place()
-    if processes is not None and (out.place.world > 1 or "TORCHELASTIC_RUN_ID" in os.environ):
+    out.process = process_rank()
+    if processes is not None and (out.process.world_size > 1 or "TORCHELASTIC_RUN_ID" in os.environ):
         raise UsageError(
             f"--nproc {processes}: torchrun or srun has already started this process",
             "leave --nproc out: how many there are is torchrun's or srun's to say",
