@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gancli.cli.app import command, human_app, score_app
 from gancli.cli.console import Output
 from gancli.cli.options import options
+
+if TYPE_CHECKING:
+    from gancli.human.page import PageReport
 
 score_app.add_typer(human_app, name="human")
 
@@ -94,6 +97,10 @@ def make(
             overwrite=overwrite,
             progress=progress,
         )
+    _show_page(out, report)
+
+
+def _show_page(out: Output, report: PageReport) -> None:
     for warning in report.warnings:
         out.warn(warning)
     study = report.study

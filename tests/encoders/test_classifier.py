@@ -91,7 +91,7 @@ def test_round_trip(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("kind: classifier", "kind: damsm", "asked for was 'classifier'"),
+        ("kind: classifier", "kind: damsm", "not 'classifier'"),
         ("- c\n", "", "does not fit"),
         ("- c\n", "- 3\n", "class_names"),
         ("  width: 4", "  width: 8", "does not fit"),
