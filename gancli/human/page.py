@@ -31,6 +31,8 @@ from gancli.engine.device import pick_device
 from gancli.errors import DataError, UsageError
 from gancli.human.study import KEY, Study, StudyModel, StudyQuestion, read_key, write_key
 from gancli.progress import Progress, reporting
+from gancli.registry import DRAWING
+from gancli.run_paths import weights_folder_of
 from gancli.sampling.sample import SampleReport, sample
 from gancli.sampling.samples_folder import SAMPLES, SAMPLING, GeneratedImage, read_samples
 from gancli.scores.image_sets import FileImages, open_images, origin_of
@@ -183,7 +185,7 @@ def _caption_source(
         DataError: The folder does not exist.
         UsageError: There are no captions, or two kinds of them.
     """
-    if not model.is_dir():
+    if not weights_folder_of(model, DRAWING).is_dir():
         raise DataError(f"{model}: no such folder", "Name folders of gancli sample, or model or run folders.")
     if data is not None and captions_file is not None:
         raise UsageError("captions come either from a dataset or from a file, not from both")
