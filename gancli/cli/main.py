@@ -1,4 +1,4 @@
-"""Entry point of the command line. Importing the modules of the subcommands registers them."""
+"""Where the console script begins: loads every subcommand's module, which registers it, and runs the application."""
 
 from __future__ import annotations
 
@@ -36,6 +36,6 @@ __all__ = [
 
 
 def main() -> None:
-    """Run the command line and end the process with its exit code."""
+    """Runs the command line and ends the process with its exit code."""
     keep_freed_memory()
     app()

@@ -49,6 +49,6 @@ def construct(constructor: Callable[..., Built], /, *sections: Section, **known:
     """Call a constructor with the arguments that `arguments_of` returns.
 
     Raises:
-        TypeError: As in `arguments_of`, or an argument without default is found nowhere.
+        TypeError: `arguments_of` refuses the names, or an argument without default is missing.
     """
     return constructor(**arguments_of(constructor, *sections, **known))

@@ -1,7 +1,7 @@
 """Frozen image features of a split: a few views of every image through a network that does not learn.
 
-The character encoder is trained against such features (Reed et al. 2016), with a random view of an image each time.
-They are computed once and kept in the dataset folder, under a name made of everything that they depend on.
+The character encoder learns beside such features (Reed et al. 2016), drawing a random view of an image each time. They
+are computed once and kept in the dataset folder, under a name made of everything they depend on.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from gancli.encoders.classifier import load_classifier
 from gancli.encoders.damsm import load_damsm
 from gancli.encoders.vectors import VectorFile, open_vectors, split_hash, write_vectors
 from gancli.errors import DataError
-from gancli.progress import Progress, reporting
+from gancli.progress import Progress
 from gancli.run_paths import weights_folder_of
 from gancli.weights_folder import read_settings
 
@@ -41,19 +41,19 @@ VIEW_RULE = (
     "windows of image_size of the stored image: ten = top left, top right, bottom left, bottom right and centre, "
     "then the same mirrored; centre = the centre"
 )
-_VIEWS_AT_ONCE = 64
+_VIEWS_AT_ONCE = 64  # through the network
 
 
 @dataclass(frozen=True)
 class FrozenNetwork:
-    """Frozen image network.
+    """A frozen image network.
 
     Attributes:
-        name: Backbone and origin of its weights: "googlenet (ImageNet)", "small (damsm)".
+        name: The backbone, and where it is from: "googlenet (ImageNet)", "small (damsm)".
         hash: sha256 of its weights file.
-        dim: Length F of a feature vector.
-        network: Function from images (B, 3, S, S) in [-1, 1] to features (B, F).
-        device: Device of the network.
+        dim: F, length of a feature vector.
+        network: Images (B, 3, S, S) in [-1, 1] to (B, F).
+        device: Where it lies.
     """
 
     name: str
@@ -66,15 +66,15 @@ class FrozenNetwork:
 def frozen_imagenet(
     backbone: BackboneName, device: torch.device, weights: Path | None = None
 ) -> FrozenNetwork:
-    """Return the network of a backbone's pooled features, with ImageNet weights.
+    """The pooled features of a backbone with ImageNet weights.
 
     Args:
-        backbone: Name of any backbone but `small`.
-        device: Device to load to.
-        weights: Weights file, or a folder that holds it. None looks where `gancli.weights` looks.
+        backbone: Any but `small`.
+        device: Where to.
+        weights: File or folder of the weights; None looks where `gancli.weights` looks.
 
     Raises:
-        DataError: The weights cannot be found or downloaded.
+        DataError: The weights are not to be had.
     """
     module = build_backbone(backbone, size=IMAGENET_SIDE)
     path = load_imagenet(module, weights)
@@ -87,14 +87,10 @@ def frozen_imagenet(
 
 
 def frozen_encoder(folder: str | Path, device: torch.device) -> FrozenNetwork:
-    """Return the network of the pooled features of a DAMSM's or a classifier's backbone.
-
-    Args:
-        folder: Encoder folder, run folder or checkpoint, or "latest".
-        device: Device to load to.
+    """The pooled features of an encoder folder's backbone: a DAMSM's or a classifier's.
 
     Raises:
-        DataError: The folder holds neither, or is incomplete or broken.
+        DataError: The folder is neither, is incomplete or broken.
     """
     folder = weights_folder_of(folder, ("damsm", "classifier"))
     kind = read_settings(folder)["kind"]
@@ -121,21 +117,21 @@ def frozen_encoder(folder: str | Path, device: torch.device) -> FrozenNetwork:
 
 
 def extract_features(
-    split: Split, source: FrozenNetwork, views: Views, *, progress: Progress | bool = True
+    split: Split, source: FrozenNetwork, views: Views, *, progress: Progress | None = None
 ) -> VectorFile:
-    """Return the features of a split's images, read from the dataset's `features/` or written there.
+    """The features of a split's images, from the dataset's `features/` or computed and kept there.
 
-    They are kept as float16, which halves the file. Its rounding, a two-thousandth, is far smaller than the difference
-    between two views of an image.
+    They are kept as float16, which halves the file: its rounding, a two-thousandth, is far below what one view of an
+    image differs from the next.
 
     Args:
-        split: Split of the images.
-        source: Image network.
-        views: Views of each image, see `VIEW_RULE`.
-        progress: Callback for the number of images done and in all. True shows a bar where a person watches.
+        split: Its images.
+        source: The network.
+        views: Of each image, see `VIEW_RULE`.
+        progress: Called after each batch.
 
     Returns:
-        Features of V views of each image, (N, V, F) float16.
+        (N, V, F) float16 of V views each.
 
     Raises:
         DataError: The kept file is damaged, or a feature is too large for float16 or not finite.
@@ -145,21 +141,21 @@ def extract_features(
     path = split.folder / FOLDER / f"{split.name}-{views}-{key[:16]}.npy"
     shape = (len(split), VIEWS[views], source.dim)
     if not path.is_file():
-        with reporting(progress, "looking at", "images") as report:
-            write_vectors(path, shape, "<f2", _batches(split, source, views, report))
+        write_vectors(path, shape, "<f2", _batches(split, source, views, progress))
     return open_vectors(path, shape)
 
 
 def _batches(
     split: Split, source: FrozenNetwork, views: Views, progress: Progress | None
 ) -> Iterator[NDArray[np.float16]]:
-    """Yield the features of a few images after the others, (b * V, F)."""
+    """(b * V, F) for a few images after the other."""
     at_once = max(1, _VIEWS_AT_ONCE // VIEWS[views])
     for start in range(0, len(split), at_once):
         stop = min(start + at_once, len(split))
         windows = np.concatenate([_windows(split, index, views) for index in range(start, stop)])
-        # (b * V, 3, S, S), channels_last
-        images = torch.from_numpy(windows).to(source.device).permute(0, 3, 1, 2)
+        images = (
+            torch.from_numpy(windows).to(source.device).permute(0, 3, 1, 2)
+        )  # (b * V, 3, S, S), channels_last
         with torch.no_grad():
             vectors = source.network(images.float().div_(127.5).sub_(1.0)).half().cpu().numpy()
         if not np.isfinite(vectors).all():
@@ -174,7 +170,7 @@ def _batches(
 
 
 def _windows(split: Split, index: int, views: Views) -> NDArray[np.uint8]:
-    """Return the views of one image, (V, S, S, 3)."""
+    """The views of one image, (V, S, S, 3)."""
     image, size = split.image(index), split.image_size
     bottom, right = image.shape[0] - size, image.shape[1] - size
     corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]

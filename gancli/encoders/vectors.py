@@ -1,4 +1,4 @@
-"""Files of vectors that an encoder computes once, kept in the dataset folder and mapped into memory for reading."""
+"""Files of vectors that an encoder computes once: kept in the dataset folder, mapped into memory when they are read."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from gancli.errors import DataError
 
 @dataclass(frozen=True)
 class VectorFile:
-    """Array in an .npy file.
+    """An array in an .npy file.
 
-    Only the path is pickled, so each loader process maps the file for itself.
+    Pickled, it is only the path: each loader process maps the file for itself.
 
     Attributes:
-        path: The .npy file.
+        path: The file.
     """
 
     path: Path
 
     @cached_property
     def vectors(self) -> NDArray[Any]:
-        """Array mapped from the file."""
+        """The array, mapped from the file."""
         mapped: NDArray[Any] = np.load(self.path, mmap_mode="r")
         return mapped
 
@@ -40,19 +40,19 @@ class VectorFile:
 
 
 def split_hash(split: Split) -> str:
-    """Return a text that identifies the content of a split: sha256 of the manifest, and the split's name."""
+    """sha256 of what a split holds: its manifest, with the hash of every shard, and its name."""
     return f"{file_hash(split.folder / MANIFEST)}:{split.name}"
 
 
 def write_vectors(
     path: Path, shape: tuple[int, ...], dtype: DTypeLike, chunks: Iterable[NDArray[Any]]
 ) -> None:
-    """Write an array that comes in parts, whole or not at all.
+    """Writes an array that comes in parts, whole or not at all.
 
     Args:
-        path: File to write (.npy). Its folder is made if it is missing.
-        shape: Shape of the whole array.
-        dtype: Type of the numbers in the file.
+        path: The .npy file; its folder is made if need be.
+        shape: Of the whole array.
+        dtype: Of the file.
         chunks: Consecutive parts of the array, of any shape.
 
     Raises:
@@ -60,7 +60,7 @@ def write_vectors(
     """
     with atomic_file(path) as temporary:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Written in order, because a memory map would end the process with SIGBUS on a full disk
+        # In order and not through a memory map: on a full disk that would end the process with SIGBUS
         with temporary.open("wb") as file:
             kind = np.dtype(dtype)
             header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
@@ -70,10 +70,10 @@ def write_vectors(
 
 
 def open_vectors(path: Path, shape: tuple[int, ...]) -> VectorFile:
-    """Open a file of `write_vectors`.
+    """The array of a file that `write_vectors` wrote.
 
     Raises:
-        DataError: The file is damaged, or its array has another shape.
+        DataError: It is damaged, or of another shape.
     """
     again = "Delete it, and it is computed again."
     opened = VectorFile(path)

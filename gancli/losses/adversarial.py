@@ -1,4 +1,4 @@
-"""Adversarial losses on what a discriminator says: logits, scores, or log-probabilities."""
+"""Adversarial losses of logits, scores or log-probabilities, computed in float32."""
 
 from __future__ import annotations
 
@@ -10,104 +10,105 @@ from torch import Tensor
 
 
 def bce_real(logits: Tensor) -> Tensor:
-    """Binary cross-entropy against the label "real": mean of -log sigmoid(logits), computed in float32.
+    """Return the binary cross-entropy against the label "real": mean of -log sigmoid(logits).
 
-    The discriminator's term for real images and the generator's (non-saturating) term for its own
-    (FF-GAN eqs. 8 and 11).
+    The discriminator's term of real images and the generator's non-saturating term (FF-GAN eqs. 8 and 11).
 
     Args:
-        logits: Any shape, unbounded.
+        logits: Logits of any shape.
     """
     return F.softplus(-logits.float()).mean()
 
 
 def bce_fake(logits: Tensor) -> Tensor:
-    """Binary cross-entropy against the label "fake": mean of -log(1 - sigmoid(logits)), in float32.
+    """Return the binary cross-entropy against the label "fake": mean of -log(1 - sigmoid(logits)).
 
-    The discriminator's term for generated images and for real images under a wrong sentence (FF-GAN eq. 11).
+    The discriminator's term of generated images and of real images with a wrong sentence (FF-GAN eq. 11).
 
     Args:
-        logits: Any shape, unbounded.
+        logits: Logits of any shape.
     """
     return F.softplus(logits.float()).mean()
 
 
 def lsgan_real(scores: Tensor) -> Tensor:
-    """Least squares against the label "real": mean of (score - 1)^2, in float32 (attr2image, sections 3.2 and 3.3).
+    """Return the least squares against the label "real": mean of (score - 1)^2 (attr2image, sections 3.2 and 3.3).
 
-    The discriminator's term for real images and the generator's for its own. The paper has no factor 1/2.
+    The discriminator's term of real images and the generator's term. The paper has no factor 1/2.
 
     Args:
-        scores: Any shape, unbounded.
+        scores: Unbounded scores of any shape.
     """
     return (scores.float() - 1).square().mean()
 
 
 def lsgan_fake(scores: Tensor) -> Tensor:
-    """Least squares against the label "fake": mean of score^2, in float32.
+    """Return the least squares against the label "fake": mean of score^2.
 
-    The discriminator's term for generated images and for real images under wrong attributes.
+    The discriminator's term of generated images and of real images with wrong attributes.
 
     Args:
-        scores: Any shape, unbounded.
+        scores: Unbounded scores of any shape.
     """
     return scores.float().square().mean()
 
 
 def hinge_real(scores: Tensor) -> Tensor:
-    """The discriminator's hinge term for real images: mean of max(0, 1 - score), in float32 (Fusion-S2iGan eq. 19).
+    """Return the discriminator's hinge term of real images: mean of max(0, 1 - score) (Fusion-S2iGan eq. 19).
 
     Args:
-        scores: Any shape, unbounded.
+        scores: Unbounded scores of any shape.
     """
     return F.relu(1 - scores.float()).mean()
 
 
 def hinge_fake(scores: Tensor) -> Tensor:
-    """Its term for generated images and mismatched pairs: mean of max(0, 1 + score), in float32.
+    """Return the discriminator's hinge term of generated images and mismatched pairs: mean of max(0, 1 + score).
 
     Args:
-        scores: Any shape, unbounded.
+        scores: Unbounded scores of any shape.
     """
     return F.relu(1 + scores.float()).mean()
 
 
 def generator_hinge(scores: Tensor) -> Tensor:
-    """The generator's term beside a hinge discriminator: mean of -score, in float32.
+    """Return the generator's term against a hinge discriminator: mean of -score.
 
     Args:
-        scores: Of generated images, any shape, unbounded.
+        scores: Unbounded scores of generated images, of any shape.
     """
     return -scores.float().mean()
 
 
 def relativistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """The discriminator's relativistic average least-squares loss (CSF-GAN code): real ones score above the average
-    generated one by 1, generated ones below the average real one by 1; the mean of both squares, in float32.
+    """Return the discriminator's relativistic average least-squares loss (CSF-GAN code).
+
+    Real images shall score above the average generated image by 1, generated images below the average real one by 1.
+    The two squares are averaged.
 
     Args:
-        real: Scores of real images, any shape, unbounded.
-        fake: Of generated images.
+        real: Unbounded scores of real images, of any shape.
+        fake: Unbounded scores of generated images.
     """
     real, fake = real.float(), fake.float()
     return ((real - fake.mean() - 1).square().mean() + (fake - real.mean() + 1).square().mean()) / 2
 
 
 def relativistic_generator(real: Tensor, fake: Tensor) -> Tensor:
-    """The generator's loss beside it: the discriminator's with the sides exchanged.
+    """Return the generator's relativistic loss: the discriminator's with real and fake exchanged.
 
     Args:
-        real: Scores of real images, any shape, unbounded.
-        fake: Of generated images.
+        real: Unbounded scores of real images, of any shape.
+        fake: Unbounded scores of generated images.
     """
     return relativistic_discriminator(fake, real)
 
 
-LEAST_DOUBT = 1e-7  # 1 - D is not taken to be less, or one sure score would cost infinitely much
+SMALLEST_COMPLEMENT = 1e-7  # lower bound of 1 - D, so that a certain score has a finite loss
 
 
 def log_probability_real(log_probability: Tensor) -> Tensor:
-    """-E[log D] of a discriminator that gives log-probabilities, in float32 (CSF-GAN eqs. 10 and 11).
+    """Return -E[log D] of log-probabilities (CSF-GAN eqs. 10 and 11).
 
     Args:
         log_probability: log D in [-inf, 0], any shape.
@@ -116,13 +117,13 @@ def log_probability_real(log_probability: Tensor) -> Tensor:
 
 
 def log_probability_fake(log_probability: Tensor) -> Tensor:
-    """-E[log(1 - D)] likewise (CSF-GAN eq. 11, with the sign that its second term needs).
+    """Return -E[log(1 - D)] of log-probabilities (CSF-GAN eq. 11, with the sign of its second term corrected).
 
     Args:
         log_probability: log D in [-inf, 0], any shape.
     """
-    log_probability = log_probability.float().clamp(max=math.log1p(-LEAST_DOUBT))
-    # log(1 - exp(x)): each form loses its digits where the other keeps them
+    log_probability = log_probability.float().clamp(max=math.log1p(-SMALLEST_COMPLEMENT))
+    # log(1 - exp(x)): each of the two forms is exact where the other loses digits
     near_one = log_probability > -math.log(2)
     small = torch.where(near_one, -1.0, log_probability)
     large = torch.where(near_one, log_probability, -0.5)

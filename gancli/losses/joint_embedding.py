@@ -9,16 +9,15 @@ MARGIN = 1.0  # the 0/1 loss between two classes
 
 
 def joint_embedding_losses(images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
-    """How far the right pairs of a batch are from standing out against the wrong ones, by plain dot product.
+    """Return the hinge losses of wrong pairs against the right pairs of a batch, in float32.
 
-    With F[i, j] = <image_i, text_j>, a wrong pair costs what it lacks to the margin: for each image
-    max(0, 1 + F[i, j] - F[i, i]) over the texts j of other classes, for each text max(0, 1 + F[i, j] - F[j, j]) over
-    the images i, both summed and divided by B * B (public code). All pairs are of different classes, so each
-    off-diagonal pair is a wrong one. Computed in float32.
+    With F[i, j] = <image_i, text_j>, a wrong pair costs max(0, 1 + F[i, j] - F[i, i]) for its image and
+    max(0, 1 + F[i, j] - F[j, j]) for its text. Both are summed and divided by B * B (public code). The batch holds
+    each class once, so every off-diagonal pair is wrong.
 
     Args:
-        images: (B, E), one of each class.
-        texts: (B, E), in the same order of classes.
+        images: Image vectors (B, E), one per class.
+        texts: Text vectors (B, E), in the same order of classes.
 
     Returns:
         Image-to-text and text-to-image loss, scalars.
@@ -26,7 +25,7 @@ def joint_embedding_losses(images: Tensor, texts: Tensor) -> tuple[Tensor, Tenso
     with torch.autocast(images.device.type, enabled=False):
         scores = images.float() @ texts.float().T  # (B, B), rows are images
         right = scores.diagonal()
-        # A right pair against itself costs exactly the margin, whatever the scores, and is subtracted.
+        # The diagonal costs exactly the margin, whatever the scores, and is subtracted.
         count, own = scores.numel(), MARGIN * len(scores)
         by_image = ((MARGIN + scores - right[:, None]).relu().sum() - own) / count
         by_text = ((MARGIN + scores - right[None, :]).relu().sum() - own) / count

@@ -1,7 +1,7 @@
-"""How well images match captions, written or spoken: as a whole, and word by region (DAMSM; AttnGAN, section 3.2).
+"""Matching losses of images and captions, written or spoken (DAMSM; AttnGAN, section 3.2).
 
-Everything is batched over all image-caption pairs of the batch and computed in float32: the exponents of
-the two softmaxes (gamma up to 10) lose digits that matter in bfloat16.
+All image-caption pairs of the batch are computed at once, in float32: bfloat16 has too few digits for the exponents of
+the softmaxes (gamma up to 10).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ COSINE_EPSILON = 1e-8
 
 
 def padding_mask(lengths: Tensor, words: int) -> Tensor:
-    """True where a position holds a word and not padding.
+    """Return a mask that is True at words and False at padding.
 
     Args:
-        lengths: (B,) number of words of each caption.
+        lengths: Number of words of each caption, (B,).
         words: Padded length L.
 
     Returns:
@@ -31,21 +31,21 @@ def padding_mask(lengths: Tensor, words: int) -> Tensor:
 def word_region_similarity(
     regions: Tensor, words: Tensor, mask: Tensor, *, gamma1: float, gamma2: float
 ) -> Tensor:
-    """R(image, caption) of AttnGAN eqs. 7-10 for every image with every caption.
+    """Return R(image, caption) of AttnGAN eqs. 7-10 for every image with every caption.
 
-    Each word attends to the regions of the image (softmax over words, then over regions with `gamma1`); the
-    similarity is log sum_t exp(gamma2 * cos(context_t, word_t)), without the outer 1/gamma2 of the paper, as in
-    its public code.
+    Each word attends to the regions of the image (softmax over words, then over regions with `gamma1`). The
+    similarity is log sum_t exp(gamma2 * cos(context_t, word_t)), without the paper's outer 1/gamma2, as in its public
+    code.
 
     Args:
-        regions: (B, D, H, W) local image features.
-        words: (C, D, L) word features.
-        mask: (C, L) bool, True at words; padding takes no part anywhere.
+        regions: Local image features (B, D, H, W).
+        words: Word features (C, D, L).
+        mask: (C, L) bool, True at words. Padding takes no part.
         gamma1: Sharpness of the attention over regions.
         gamma2: Sharpness of the soft maximum over words.
 
     Returns:
-        (B, C) float32; rows are images.
+        (B, C) float32. Rows are images.
     """
     with torch.autocast(regions.device.type, enabled=False):
         regions = regions.float().flatten(2)  # (B, D, R)
@@ -59,19 +59,20 @@ def word_region_similarity(
         over_regions = (gamma1 * over_words).softmax(dim=1)  # (B, R, C, L)
         context = regions @ over_regions.flatten(2)  # (B, D, C*L)
         context_norm = context.norm(dim=1).view(images, captions, length)  # (B, C, L)
-        # The dot product of context and word is the attention-weighted sum of the scores that exist already.
+        # The dot product of context and word is the attention-weighted sum of the scores.
         dot = (over_regions * scores).sum(dim=1)  # (B, C, L)
         norms = (context_norm * words.norm(dim=1)).clamp(min=COSINE_EPSILON)
         cosine = dot / norms
-        return (gamma2 * cosine).masked_fill(~mask, -torch.inf).logsumexp(dim=2)
+        similarity: Tensor = (gamma2 * cosine).masked_fill(~mask, -torch.inf).logsumexp(dim=2)
+        return similarity
 
 
 def cosine_similarity_matrix(images: Tensor, sentences: Tensor) -> Tensor:
-    """Cosine of every image code with every sentence vector.
+    """Return the cosine of every image code with every sentence vector.
 
     Args:
-        images: (B, D).
-        sentences: (C, D).
+        images: Image codes (B, D).
+        sentences: Sentence vectors (C, D).
 
     Returns:
         (B, C) float32 in [-1, 1].
@@ -79,17 +80,18 @@ def cosine_similarity_matrix(images: Tensor, sentences: Tensor) -> Tensor:
     with torch.autocast(images.device.type, enabled=False):
         images, sentences = images.float(), sentences.float()
         norms = images.norm(dim=1)[:, None] * sentences.norm(dim=1)[None, :]
-        return images @ sentences.T / norms.clamp(min=COSINE_EPSILON)
+        cosine: Tensor = images @ sentences.T / norms.clamp(min=COSINE_EPSILON)
+        return cosine
 
 
 def matching_loss(similarity: Tensor, class_ids: Tensor) -> Tensor:
-    """Cross-entropy of the right pair against the rest of the batch, both ways (AttnGAN eqs. 11-13).
+    """Return the cross-entropies of right pairs against the rest of the batch, both ways (AttnGAN eqs. 11-13).
 
-    A wrong pair whose image and caption share a class is left out: it may well match.
+    Wrong pairs of the same class are left out, because they may well match.
 
     Args:
-        similarity: (B, B), already sharpened; rows are images, the right pairs on the diagonal.
-        class_ids: (B,) class of each pair.
+        similarity: (B, B), already multiplied by gamma. Rows are images, right pairs are on the diagonal.
+        class_ids: Class of each pair, (B,).
 
     Returns:
         Scalar: image-to-caption plus caption-to-image cross-entropy.
@@ -102,17 +104,17 @@ def matching_loss(similarity: Tensor, class_ids: Tensor) -> Tensor:
 
 
 def distinct_classes(class_ids: Tensor) -> Tensor:
-    """(B,) class ids in place of others (B,) with which every wrong pair counts: each pair is a class of its own."""
+    """Return class ids (B,) that make each pair a class of its own, so that every wrong pair counts."""
     return torch.arange(len(class_ids), device=class_ids.device)
 
 
 def global_matching_loss(images: Tensor, captions: Tensor, class_ids: Tensor, *, gamma: float) -> Tensor:
-    """The matching loss of global vectors: DAMSM's sentence loss, and the speech encoder's (S2IGAN code).
+    """Return the matching loss of global vectors: DAMSM's sentence loss, and the speech encoder's (S2IGAN code).
 
     Args:
-        images: (B, D) of any length; only their direction counts.
-        captions: (B, D) sentence or speech vectors, in the same order.
-        class_ids: (B,) class of each pair.
+        images: Image vectors (B, D). Only their direction counts.
+        captions: Sentence or speech vectors (B, D), in the same order.
+        class_ids: Class of each pair, (B,).
         gamma: Sharpness of the comparison within the batch.
 
     Returns:
@@ -145,15 +147,15 @@ def damsm_losses(
     class_ids: Tensor,
     gammas: DamsmGammas,
 ) -> tuple[Tensor, Tensor]:
-    """The two halves of the DAMSM loss (AttnGAN eq. 14; `L_DAMSM` of FF-GAN eq. 10 is their sum).
+    """Return the two halves of the DAMSM loss (AttnGAN eq. 14). `L_DAMSM` of FF-GAN eq. 10 is their sum.
 
     Args:
-        regions: (B, D, H, W) local image features.
-        code: (B, D) global image code.
-        words: (B, D, L) word features.
-        sentence: (B, D) sentence vector.
+        regions: Local image features (B, D, H, W).
+        code: Global image code (B, D).
+        words: Word features (B, D, L).
+        sentence: Sentence vectors (B, D).
         mask: (B, L) bool, True at words.
-        class_ids: (B,).
+        class_ids: Class of each pair, (B,).
         gammas: Smoothing factors.
 
     Returns:

@@ -1,6 +1,6 @@
-"""Attention modules of other papers, which a feature map goes through unchanged in shape.
+"""Attention modules that Fusion-S2iGan's Table 3 compares with its pixel attention.
 
-Fusion-S2iGan's Table 3 compares its pixel attention with them. B is the batch, C the channels of a feature map.
+B is the batch, C the channels of a feature map. All modules keep the shape (B, C, H, W).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from gancli.models.layers import conv1x1, conv_norm
 
 
 class BottleneckAttention(nn.Module):
-    """BAM (Park et al., 2018): one gate from channels and places together, 1 + sigmoid. (B, C, H, W) -> same.
+    """BAM (Park et al., 2018): one gate, 1 + sigmoid, from a channel branch and a spatial branch.
 
     Args:
         channels: C.
-        product: Multiplies the two branches, as the authors' code does; their paper adds them.
+        product: Multiply the two branches, as the authors' code does. Their paper adds them.
     """
 
     REDUCTION = 16
@@ -49,11 +49,12 @@ class BottleneckAttention(nn.Module):
 
 
 class PolarizedAttention(nn.Module):
-    """Polarized self-attention (Liu et al., 2021), with the softmax and layer norm of the paper. (B, C, H, W) -> same.
+    """Polarized self-attention (Liu et al., 2021), with the softmax and layer norm of the paper.
 
     Args:
         channels: C.
-        sequential: The places' gate sees the result of the channels'; otherwise both see the input and are added.
+        sequential: Apply the spatial gate to the result of the channel gate. Otherwise both gate the input and their
+            results are added.
     """
 
     def __init__(self, channels: int, *, sequential: bool = False) -> None:
@@ -65,14 +66,14 @@ class PolarizedAttention(nn.Module):
         self.spatial_query, self.spatial_value = nn.Conv2d(channels, half, 1), nn.Conv2d(channels, half, 1)
 
     def channel_gate(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, 1, 1) in (0, 1)."""
+        """Return (B, C, 1, 1) in (0, 1)."""
         weights = self.channel_query(x).flatten(1).softmax(dim=1)  # (B, HW)
         context = torch.einsum("bcp,bp->bc", self.channel_value(x).flatten(2), weights)
         gate: Tensor = self.channel_out(context)
         return gate[:, :, None, None]
 
     def spatial_gate(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, 1, H, W) in (0, 1)."""
+        """Return (B, 1, H, W) in (0, 1)."""
         weights = self.spatial_query(x).mean(dim=(2, 3)).softmax(dim=1)  # (B, C/2)
         return torch.sigmoid(torch.einsum("bchw,bc->bhw", self.spatial_value(x), weights))[:, None]
 
@@ -84,7 +85,11 @@ class PolarizedAttention(nn.Module):
 
 
 def static_context(channels: int) -> nn.Sequential:
-    """CoT's grouped 3x3 convolution."""
+    """Build CoT's grouped 3x3 convolution.
+
+    Raises:
+        ValueError: The channels cannot be grouped.
+    """
     groups = 4
     if channels % groups:
         raise ValueError(f"attention cot convolves in {groups} groups, here are {channels} channels")
@@ -92,14 +97,16 @@ def static_context(channels: int) -> nn.Sequential:
 
 
 class ContextualAttention(nn.Module):
-    """Contextual transformer attention, CoT (Li et al., 2021). (B, C, H, W) -> same.
+    """Contextual transformer attention, CoT (Li et al., 2021).
 
-    The static context is a grouped 3x3 convolution; the dynamic one aggregates the values of each 3x3 neighbourhood
-    with weights that input and static context predict, the same for each group of eight channels; a split attention
-    joins the two.
+    The static context is a grouped 3x3 convolution. The dynamic context sums the values of each 3x3 neighbourhood with
+    weights predicted from input and static context, shared by groups of eight channels. A split attention joins both.
 
     Args:
         channels: C, a multiple of eight.
+
+    Raises:
+        ValueError: `channels` is no multiple of eight.
     """
 
     NEIGHBOURS = 9
@@ -136,23 +143,27 @@ class ContextualAttention(nn.Module):
         dynamic = torch.zeros_like(value[..., 1:-1, 1:-1])  # (B, G, 8, H, W)
         for neighbour in range(
             self.NEIGHBOURS
-        ):  # one after the other: all nine unfolded would take nine times C
+        ):  # unfolding all nine at once would take nine times the memory
             top, left = divmod(neighbour, 3)
             shifted = value[..., top : top + height, left : left + width]
             dynamic = dynamic + weights[:, :, :, neighbour] * shifted
         dynamic = self.activate(dynamic.reshape(batch, channels, height, width))
         pooled = (dynamic + key).mean(dim=(2, 3), keepdim=True)
         first, second = self.split(pooled).view(batch, channels, 2, 1, 1).softmax(dim=2).unbind(dim=2)
-        return dynamic * first + key * second
+        result: Tensor = dynamic * first + key * second
+        return result
 
 
 class ContextualAttentionLite(nn.Module):
-    """CoT as a popular collection of attention modules has it. (B, C, H, W) -> same.
+    """CoT as implemented in a popular collection of attention modules.
 
-    The weights of a pixel's neighbourhood are averaged to one, whose softmax over all places weighs the values.
+    The weights of a pixel's neighbourhood are averaged to one. Its softmax over all pixels weighs the values.
 
     Args:
         channels: C, a multiple of four.
+
+    Raises:
+        ValueError: `channels` is no multiple of four.
     """
 
     NEIGHBOURS = 9
@@ -169,4 +180,5 @@ class ContextualAttentionLite(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         key = self.key(x)
         weights = self.weights(torch.cat([x, key], dim=1)).unflatten(1, (-1, self.NEIGHBOURS)).mean(dim=2)
-        return key + weights.flatten(2).softmax(dim=2).view_as(x) * self.value(x)
+        result: Tensor = key + weights.flatten(2).softmax(dim=2).view_as(x) * self.value(x)
+        return result

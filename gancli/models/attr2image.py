@@ -2,11 +2,11 @@
 
 Stage I (attribute2shape, section 3.2) draws a silhouette from the attributes that a silhouette shows. Stage II
 (shape2image, section 3.3) paints an image on a silhouette from the other attributes. The paper has no code and no
-table of layers: they are DCGAN's, pix2pix's and StackGAN's, which it builds on, and docs/attr2image.md lists what was
-chosen.
+table of layers. The layers are those of DCGAN, pix2pix and StackGAN, on which it builds. docs/attr2image.md lists the
+choices.
 
 B is the batch, S the side of the images, A the number of the stage's own attributes, C the length of the augmented
-condition, Z of the noise, W a network's width. A silhouette is +1 on the bird and -1 around it.
+condition, Z of the noise, W a network's width. A silhouette is +1 on the object and -1 around it.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from gancli.models.layers import (
 
 Injection = Literal["bottleneck", "all"]
 
-MOST = 8  # times the first channels: no layer has more
+MAX_MULTIPLE = 8  # most channels of a layer, over those of the first
 INITIAL_STD = 0.02
 INITIAL_LOG_SIGMA = -2.0  # of the conditioning augmentation
 
 
 def initialise_weights(module: nn.Module) -> None:
-    """Normal weights of deviation 0.02 without bias, batch-norm weights N(1, 0.02) (DCGAN, pix2pix)."""
+    """Set normal weights of deviation 0.02, zero biases, and batch-norm weights N(1, 0.02) (DCGAN, pix2pix)."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(module.weight, std=INITIAL_STD)
         if module.bias is not None:
@@ -56,10 +56,10 @@ def initialise_weights(module: nn.Module) -> None:
 
 
 def start_with_little_noise(augmentation: LeakyConditioningAugmentation) -> None:
-    """Lets a conditioning augmentation begin with a deviation of 0.14 around means that tell attributes apart.
+    """Initialise a conditioning augmentation to a deviation of 0.14 around distinct means.
 
-    With DCGAN's weights the means of ten attributes differ by 0.06 and the deviation is 1: noise hides the attributes
-    for thousands of steps.
+    With DCGAN's weights the means of ten attributes differ by 0.06 and the deviation is 1, so noise hides the
+    attributes for thousands of steps.
     """
     augmentation.linear.reset_parameters()  # uniform, up to the root of 1 / A
     dim = augmentation.linear.out_features // 2
@@ -72,12 +72,12 @@ def start_with_little_noise(augmentation: LeakyConditioningAugmentation) -> None
 
 @dataclass(frozen=True)
 class ShapeOutput:
-    """What one pass of Stage I's generator gives.
+    """Result of one pass of Stage I's generator.
 
     Attributes:
-        shapes: (B, 1, S, S) in [-1, 1].
-        mean: (B, C) of the conditioning augmentation; None of an unconditional generator.
-        log_sigma: Likewise.
+        shapes: Silhouettes (B, 1, S, S) in [-1, 1].
+        mean: Mean (B, C) of the conditioning augmentation; None without attributes.
+        log_sigma: Log standard deviation (B, C) of the conditioning augmentation; None without attributes.
     """
 
     shapes: Tensor
@@ -86,15 +86,15 @@ class ShapeOutput:
 
 
 class ShapeGenerator(nn.Module):
-    """Condition and noise to a silhouette: DCGAN's transposed convolutions.
+    """Generator of silhouettes from attributes and noise: DCGAN's transposed convolutions.
 
     Args:
         size: S, 4 * 2^k with k >= 2.
         attributes: A.
-        generator_width: W; the 4x4 map has 8W channels, and each doubling halves them.
+        generator_width: W. The 4x4 map has 8W channels, and each doubling of the side halves them.
         noise_dim: Z.
         condition_dim: C.
-        conditional: False leaves attributes and augmentation out: the input is the noise alone (Fig. 2).
+        conditional: Take attributes. Otherwise the input is the noise alone (Fig. 2).
 
     Raises:
         ValueError: `size` is no such side.
@@ -119,7 +119,9 @@ class ShapeGenerator(nn.Module):
         self.noise_dim = noise_dim
         self.condition_dim = condition_dim
         self.augmentation = LeakyConditioningAugmentation(attributes, condition_dim) if conditional else None
-        widths = [max(MOST * generator_width // 2**i, 1) for i in range(steps)]  # 8W, 4W, 2W, W at 64 pixels
+        widths = [
+            max(MAX_MULTIPLE * generator_width // 2**i, 1) for i in range(steps)
+        ]  # 8W, 4W, 2W, W at 64 pixels
         inputs = noise_dim + condition_dim if conditional else noise_dim
         layers: list[nn.Module] = [
             nn.ConvTranspose2d(inputs, widths[0], SMALLEST_MAP, bias=False),
@@ -135,22 +137,23 @@ class ShapeGenerator(nn.Module):
 
     @property
     def conditional(self) -> bool:
-        """Whether it looks at attributes."""
+        """True if the generator takes attributes."""
         return self.augmentation is not None
 
     def large_blocks(self) -> list[nn.Module]:
-        """Those that train.activation_checkpointing recomputes."""
+        """Return the modules that train.activation_checkpointing recomputes."""
         return [self.layers]
 
     def forward(
         self, attributes: Tensor | None, noise: Tensor, condition_noise: Tensor | None
     ) -> ShapeOutput:
-        """Draws silhouettes.
+        """Generate silhouettes.
 
         Args:
-            attributes: (B, A) in [0, 1]; an unconditional generator does not look at them.
+            attributes: (B, A) in [0, 1]; unused by an unconditional generator.
             noise: (B, Z) standard normal.
-            condition_noise: (B, C) standard normal, of the conditioning augmentation; likewise.
+            condition_noise: (B, C) standard normal, for the conditioning augmentation; unused by an unconditional
+                generator.
         """
         mean, log_sigma = None, None
         if self.augmentation is not None:
@@ -163,7 +166,7 @@ class ShapeGenerator(nn.Module):
 
 
 def deconv4x4(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:
-    """4x4 transposed convolution that doubles the side, without bias."""
+    """Build a 4x4 transposed convolution without bias that doubles the side."""
     return nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False)
 
 
@@ -171,16 +174,19 @@ def deconv4x4(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:
 
 
 def trunk(channels: int, size: int, width: int, smallest: int = SMALLEST_MAP) -> tuple[list[nn.Module], int]:
-    """Halvings of an image down to a small feature map: the layers and the channels of the last one.
+    """Build strided convolutions from an image down to a small feature map.
 
-    The first convolution has a bias, as pix2pix's. Without it (DCGAN) nothing tells a bright image from a faint one,
-    as batch norm scales either alike, and a generator learns late that silhouettes are black and white.
+    The first convolution has a bias, as in pix2pix. Without it (DCGAN) batch norm would scale bright and faint images
+    alike, and the generator would learn late that silhouettes are black and white.
 
     Args:
-        channels: Of the image.
-        size: Its side.
-        width: Channels of the first layer; each next one doubles them, up to eight times as many.
+        channels: Channels of the image.
+        size: Side of the image.
+        width: Channels of the first layer. Each further layer doubles them, up to eight times as many.
         smallest: Side of the feature map.
+
+    Returns:
+        The layers, and the channels of the feature map.
 
     Raises:
         ValueError: The side is no power of two times `smallest`, or not larger.
@@ -189,18 +195,18 @@ def trunk(channels: int, size: int, width: int, smallest: int = SMALLEST_MAP) ->
     if halvings < 1:
         raise ValueError(f"a side of {size} leaves nothing to halve before {smallest}")
     layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, stride=2, padding=1), leaky()]
-    widths = [width * min(2**i, MOST) for i in range(halvings)]
+    widths = [width * min(2**i, MAX_MULTIPLE) for i in range(halvings)]
     for before, after in itertools.pairwise(widths):
         layers += [conv4x4(before, after), nn.BatchNorm2d(after), leaky()]
     return layers, widths[-1]
 
 
 def global_discriminator(*, size: int, channels: int, discriminator_width: int) -> nn.Sequential:
-    """D_i with N_i = 1: one score for the whole image. (B, channels, S, S) -> (B, 1, 1, 1), unbounded.
+    """Build D_i with N_i = 1: one score for the whole image. (B, channels, S, S) -> (B, 1, 1, 1), unbounded.
 
     Args:
         size: S.
-        channels: 1 of silhouettes, 3 of images, 4 of images beside their silhouettes.
+        channels: 1 for silhouettes, 3 for images, 4 for images with their silhouettes.
         discriminator_width: W.
     """
     layers, features = trunk(channels, size, discriminator_width)
@@ -208,14 +214,14 @@ def global_discriminator(*, size: int, channels: int, discriminator_width: int) 
 
 
 def local_discriminator(*, size: int, channels: int, discriminator_width: int) -> nn.Sequential:
-    """D_i with N_i = 3: a score for each of 3x3 patches. (B, channels, S, S) -> (B, 1, 3, 3), unbounded.
+    """Build D_i with N_i = 3: a score for each of 3x3 patches. (B, channels, S, S) -> (B, 1, 3, 3), unbounded.
 
-    At 64 pixels a patch has 46 a side. A padded convolution on the 4x4 map would give as many scores, but each would
+    At 64 pixels a patch has a side of 46. A padded convolution on the 4x4 map would give as many scores, but each would
     see the whole image.
 
     Args:
         size: S.
-        channels: Of the images.
+        channels: Channels of the images.
         discriminator_width: W.
     """
     layers, features = trunk(channels, size, discriminator_width, smallest=2 * SMALLEST_MAP)
@@ -223,13 +229,12 @@ def local_discriminator(*, size: int, channels: int, discriminator_width: int) -
 
 
 def pixel_discriminator(*, channels: int, discriminator_width: int) -> nn.Sequential:
-    """pix2pix's PixelGAN, which judges each pixel by itself. (B, channels, S, S) -> (B, 1, S, S), unbounded.
+    """Build pix2pix's PixelGAN: a score for each pixel. (B, channels, S, S) -> (B, 1, S, S), unbounded.
 
-    An experiment: the paper's words "1x1 PixelGAN" taken literally, where its definition of N_i means the whole
-    image.
+    An experiment that takes the paper's "1x1 PixelGAN" literally. Its definition of N_i means the whole image.
 
     Args:
-        channels: Of the images.
+        channels: Channels of the images.
         discriminator_width: W.
     """
     return _initialised(
@@ -255,19 +260,21 @@ def conditional_discriminator(
     condition_dim: int,
     residual: bool,
 ) -> MatchingDiscriminator:
-    """D_cGAN: whether an image is real and has its attributes.
+    """Build D_cGAN, the discriminator of images with their attributes.
 
     Args:
         attributes: A.
         size: S.
-        channels: Of the images.
+        channels: Channels of the images.
         discriminator_width: W.
         condition_dim: Length of the compressed attributes in the head.
-        residual: A residual block before the attributes join, as in StackGAN and Dong et al. (2017).
+        residual: Have a residual block before the attributes join, as StackGAN and Dong et al. (2017) do.
     """
     layers, features = trunk(channels, size, discriminator_width)
     if residual:
-        layers[-1] = bottleneck(features, features // 4, nn.LeakyReLU)  # it activates its sum
+        layers[-1] = bottleneck(
+            features, features // 4, nn.LeakyReLU
+        )  # has the activation of the layer it replaces
     network = MatchingDiscriminator(
         nn.Sequential(*layers), features, text_dim=attributes, compressed_dim=condition_dim
     )
@@ -279,14 +286,14 @@ def conditional_discriminator(
 
 @dataclass(frozen=True)
 class Step:
-    """What all phases of one training step share.
+    """Tensors that all phases of a training step share.
 
     Attributes:
-        real: (B, C, S, S), as the discriminators see them: silhouettes, images, or images beside silhouettes.
-        fake: Likewise, generated, with their graph.
-        attributes: (B, A), of both; None where nothing is conditional.
-        wrong_attributes: (B, A), of other images; likewise.
-        output: Of the generator.
+        real: Silhouettes, images, or images with silhouettes, as the discriminators see them, (B, channels, S, S).
+        fake: Generated ones with their graph, (B, channels, S, S).
+        attributes: Attributes (B, A) of both; None if nothing is conditional.
+        wrong_attributes: Attributes (B, A) of other images; None if nothing is conditional.
+        output: Output of the generator.
     """
 
     real: Tensor
@@ -297,20 +304,20 @@ class Step:
 
 
 class Stage:
-    """What both stages are to the engine: each discriminator takes a step of its own, then the generator.
+    """Either stage for the engine: one phase per discriminator, then the generator.
 
-    The generator draws once per step; the discriminators learn from that detached, the generator from the
-    discriminators just updated. Real and generated images pass a discriminator one after the other: its batch norm
-    must not tell them apart by mixing them. A weight on the whole loss of a discriminator would change nothing, as
-    each has its own Adam, so lambda_i weighs the generator's terms only.
+    The generator draws once per step. The discriminators learn from that first, then the generator learns from the
+    updated discriminators. Real and generated images pass a discriminator separately, so that they share no batch
+    statistics. lambda_i weighs the generator's terms only: a factor on a discriminator's whole loss would change
+    nothing, because each has its own Adam.
 
     Args:
-        generator: To be trained.
-        discriminators: The D_i, which look at the image alone, by name: "global", "local".
-        conditional: D_cGAN; None where attributes take no part.
-        weights: lambda_i of each discriminator.
+        generator: Generator to train.
+        discriminators: The D_i of the image alone to train, by name: "global", "local".
+        conditional: D_cGAN to train; None without attributes.
+        weights: lambda_i of each of `discriminators`.
         kl: lambda_0, on the mean over dimensions.
-        negative_weight: Of both negative terms of D_cGAN: 1 in the paper, 0.5 in Dong et al.'s code.
+        negative_weight: Weight of both negative terms of D_cGAN, 1 in the paper, 0.5 in Dong et al.'s code.
         adam: Learning rates and momenta.
 
     Raises:
@@ -370,14 +377,14 @@ class Stage:
         )
 
     def discriminator_terms(self, discriminator: nn.Module, step: Step) -> dict[str, Tensor]:
-        """A summand of L_D_GAN; the scores of a map are averaged."""
+        """Return one discriminator's terms of L_D_GAN, averaged over the scores of a map."""
         return {
             "real": lsgan_real(discriminator(step.real)),
             "fake": lsgan_fake(discriminator(step.fake.detach())),
         }
 
     def conditional_terms(self, step: Step) -> dict[str, Tensor]:
-        """L_D_cGAN: real with its attributes against real with others' and generated."""
+        """Return L_D_cGAN: real images with their attributes against real ones with wrong ones and generated ones."""
         discriminator = self.conditional
         assert discriminator is not None
         assert step.attributes is not None
@@ -391,7 +398,7 @@ class Stage:
         }
 
     def generator_terms(self, step: Step) -> dict[str, Tensor]:
-        """L_G: a term for each discriminator and the KL of the augmentation, each with its weight."""
+        """Return L_G: a term for each discriminator and the KL, each with its weight."""
         terms = {}
         if self.conditional is not None:
             assert step.attributes is not None
@@ -405,10 +412,20 @@ class Stage:
 
 
 class Attr2Shape(Stage):
-    """Stage I as the engine trains it. Arguments as of `Stage`.
+    """Stage I for the engine.
+
+    Args:
+        generator: Generator to train.
+        discriminators: The D_i of the silhouette alone to train, by name: "global", "local".
+        conditional: D_cGAN to train; None for an unconditional generator.
+        global_weight: lambda_1 of the global discriminator.
+        local_weight: lambda_2 of the local discriminator.
+        kl: lambda_0.
+        negative_weight: Weight of both negative terms of D_cGAN.
+        adam: Learning rates and momenta.
 
     Raises:
-        ValueError: As `Stage`, or the generator and D_cGAN do not agree on whether there are attributes.
+        ValueError: There is no discriminator, or only one of generator and discriminators takes attributes.
     """
 
     generator: ShapeGenerator
@@ -438,7 +455,7 @@ class Attr2Shape(Stage):
         )
 
     def begin(self, batch: Batch) -> Step:
-        """Draws silhouettes with the attributes of the batch, once for all phases."""
+        """Generate silhouettes with the attributes of the batch."""
         real = batch.silhouettes[-1]
         attributes = batch.attributes if self.generator.conditional else None
         noise = torch.randn(len(real), self.generator.noise_dim, device=real.device)
@@ -452,12 +469,12 @@ class Attr2Shape(Stage):
 
 @dataclass(frozen=True)
 class ImageOutput:
-    """What one pass of Stage II's generator gives.
+    """Result of one pass of Stage II's generator.
 
     Attributes:
-        images: (B, 3, S, S) in [-1, 1].
-        mean: (B, C) of the conditioning augmentation.
-        log_sigma: (B, C) of the conditioning augmentation.
+        images: Images (B, 3, S, S) in [-1, 1].
+        mean: Mean (B, C) of the conditioning augmentation.
+        log_sigma: Log standard deviation (B, C) of the conditioning augmentation.
     """
 
     images: Tensor
@@ -466,12 +483,13 @@ class ImageOutput:
 
 
 class EncoderLevel(nn.Module):
-    """Leaky ReLU, halving, batch norm. (B, in, H, W) -> (B, out, H/2, W/2).
+    """Leaky ReLU, strided convolution, batch norm.
 
     Args:
-        in_channels, out_channels: Of the features.
-        activate: False at the input of the network.
-        norm: False there and at the single innermost place. Where there is none, the convolution has a bias.
+        in_channels: Channels of the input.
+        out_channels: Channels of the result.
+        activate: Have the activation; not at the input of the network.
+        norm: Have the batch norm; not at the input and at the innermost pixel. Without it the convolution has a bias.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, activate: bool, norm: bool) -> None:
@@ -487,17 +505,17 @@ class EncoderLevel(nn.Module):
 
 
 class DecoderLevel(nn.Module):
-    """ReLU, the condition beside it, doubling, batch norm, dropout. (B, in, H, W) -> (B, out, 2H, 2W).
+    """ReLU, concatenation of the condition, transposed convolution, batch norm, dropout.
 
-    The condition joins behind the ReLU, which would cut its negative half off.
+    The condition joins after the ReLU, which would remove its negative values.
 
     Args:
-        in_channels: Of the features, the skipped ones included.
-        out_channels: Of the features, or 3.
-        condition_dim: C of a condition that is repeated at every place; 0 for none.
-        norm: False at the output of the network, whose convolution has a bias instead.
+        in_channels: Channels of the features, with those of the skip connection.
+        out_channels: Channels of the result.
+        condition_dim: C of a condition that is repeated at every position; 0 for none.
+        norm: Have the batch norm; not at the output of the network, where the convolution has a bias instead.
         dropout: Share of the features that is dropped.
-        inference_dropout: In eval mode too.
+        inference_dropout: Drop in eval mode too.
     """
 
     def __init__(
@@ -520,8 +538,8 @@ class DecoderLevel(nn.Module):
         self.inference_dropout = inference_dropout
 
     def forward(self, features: Sequence[Tensor], condition: Tensor) -> Tensor:
-        """Features (B, ., H, W) of `in` channels together and condition (B, C) -> (B, out, 2H, 2W)."""
-        # Each by itself: batch norm's backward pass is slow on the slices that a concatenation's gradient is cut into.
+        """Map features (B, ., H, W) of `in` channels together and condition (B, C) to (B, out, 2H, 2W)."""
+        # ReLU before the concatenation, whose gradient would reach batch norm in slices, which is slow
         parts = [F.relu(part) for part in features]
         if self.conditional:
             side = parts[0].shape[2:]
@@ -531,19 +549,19 @@ class DecoderLevel(nn.Module):
 
 
 class ImageGenerator(nn.Module):
-    """Silhouette and condition to an image: pix2pix's U-Net, as deep as the side allows.
+    """Generator of images from a silhouette and attributes: pix2pix's U-Net, as deep as the side allows.
 
-    Layer i of the encoder is skipped to layer n - i of the decoder (section 3.3). There is no noise but that of the
-    augmentation and of dropout.
+    A skip connection joins layer i of the encoder to layer n - i of the decoder (section 3.3). The only noise is that
+    of the augmentation and of dropout.
 
     Args:
-        size: S, a power of two from 16 on.
+        size: S, a power of two of at least 16.
         attributes: A.
-        generator_width: W, channels of the first layer; each next one doubles them, up to eight times as many.
+        generator_width: W, channels of the first layer. Each further layer doubles them, up to eight times as many.
         condition_dim: C.
-        dropout: In the first three decoder layers that have all 8W channels.
-        inject: Where the condition joins: at the bottleneck, which is a single place, or at every decoder layer.
-        inference_dropout: Dropout is the noise of eval mode too, as in pix2pix.
+        dropout: Dropout of the innermost decoder layers with 8W channels, three at most.
+        inject: Decoder layers that the condition joins: the innermost one, or all.
+        inference_dropout: Drop in eval mode too, as pix2pix does.
 
     Raises:
         ValueError: `size` is no such side.
@@ -567,14 +585,14 @@ class ImageGenerator(nn.Module):
         self.attributes = attributes
         self.condition_dim = condition_dim
         depth = doublings(1, size)
-        widths = [generator_width * min(2**i, MOST) for i in range(depth)]
+        widths = [generator_width * min(2**i, MAX_MULTIPLE) for i in range(depth)]
         self.augmentation = LeakyConditioningAugmentation(attributes, condition_dim)
         self.encoder = nn.ModuleList(
             EncoderLevel(1 if i == 0 else widths[i - 1], widths[i], activate=i > 0, norm=0 < i < depth - 1)
             for i in range(depth)
         )
-        full = [i for i in range(depth - 1, 0, -1) if widths[i - 1] == MOST * generator_width]
-        self.decoder = nn.ModuleList(  # of the mirrored encoder layer's number, innermost first
+        full = [i for i in range(depth - 1, 0, -1) if widths[i - 1] == MAX_MULTIPLE * generator_width]
+        self.decoder = nn.ModuleList(  # numbered like the mirrored encoder layer, innermost first
             DecoderLevel(
                 widths[i] if i == depth - 1 else 2 * widths[i],
                 widths[i - 1] if i > 0 else 3,
@@ -589,16 +607,16 @@ class ImageGenerator(nn.Module):
         start_with_little_noise(self.augmentation)
 
     def large_blocks(self) -> list[nn.Module]:
-        """Those that train.activation_checkpointing recomputes."""
+        """Return the modules that train.activation_checkpointing recomputes."""
         return [*self.encoder, *self.decoder]
 
     def forward(self, shapes: Tensor, attributes: Tensor, condition_noise: Tensor) -> ImageOutput:
-        """Paints images.
+        """Generate images.
 
         Args:
-            shapes: (B, 1, S, S) in [-1, 1].
+            shapes: Silhouettes (B, 1, S, S) in [-1, 1].
             attributes: (B, A) in [0, 1].
-            condition_noise: (B, C) standard normal, of the conditioning augmentation.
+            condition_noise: (B, C) standard normal, for the conditioning augmentation.
         """
         condition, mean, log_sigma = self.augmentation(attributes, condition_noise)
         skips = []
@@ -619,39 +637,41 @@ STAGE_ONE_SIZE = 64
 
 
 def enlarge_shapes(shapes: Tensor, size: int, *, soft: bool = False) -> Tensor:
-    """Silhouettes at Stage II's side, as it is given those of Stage I.
+    """Resize silhouettes of Stage I bilinearly to the side of Stage II and threshold them at 0.
 
     Args:
         shapes: (B, 1, s, s) in [-1, 1].
         size: S.
-        soft: Leaves out the threshold at 0, after which a silhouette is -1 or +1 everywhere.
+        soft: Leave out the threshold.
 
     Returns:
-        (B, 1, S, S), bilinear.
+        (B, 1, S, S), -1 or +1 unless `soft`.
     """
     enlarged = F.interpolate(shapes, size=(size, size), mode="bilinear", align_corners=False)
     return enlarged if soft else torch.where(enlarged >= 0, 1.0, -1.0).to(shapes.dtype)
 
 
 def coarsen_shapes(shapes: Tensor) -> Tensor:
-    """Silhouettes (B, 1, S, S) as Stage I would have drawn them: through 64 pixels, or S/4 where S is no more."""
+    """Reduce silhouettes (B, 1, S, S) to the detail of Stage I: through 64 pixels, or S/4 if S is at most 64."""
     size = shapes.shape[-1]
     small = STAGE_ONE_SIZE if size > STAGE_ONE_SIZE else size // 4
     return enlarge_shapes(F.interpolate(shapes, size=(small, small), mode="area"), size)
 
 
 class Shape2Image(Stage):
-    """Stage II as the engine trains it, on silhouettes of the data: only those have an image to compare with.
+    """Stage II for the engine, on silhouettes of the data, which have an image to compare with.
 
     Args:
-        generator: To be trained.
-        discriminators: {"global": D}, or empty for the paper's equations, which leave out what its Fig. 1 shows.
-        conditional: D_cGAN.
-        global_weight: lambda_1, weight of the global discriminator.
+        generator: Generator to train.
+        discriminators: {"global": D} to train. It may be empty: the paper's equations leave D out, its Fig. 1 shows it.
+        conditional: D_cGAN to train.
+        global_weight: lambda_1 of the global discriminator.
         l1: Weight of the mean absolute difference from the image. The paper writes a sum.
-        d_sees_shape: The discriminators are given the silhouette beside the image, as in pix2pix.
-        shape_noise: Probability with which a silhouette is coarsened to what Stage I draws.
-        kl, negative_weight, adam: As of `Stage`.
+        d_sees_shape: Concatenate the silhouette to the images of the discriminators, as pix2pix does.
+        shape_noise: Probability of reducing a silhouette to the detail of Stage I.
+        kl: lambda_0.
+        negative_weight: Weight of both negative terms of D_cGAN.
+        adam: Learning rates and momenta.
     """
 
     generator: ImageGenerator
@@ -684,7 +704,7 @@ class Shape2Image(Stage):
         self.shape_noise = shape_noise
 
     def begin(self, batch: Batch) -> Step:
-        """Paints the silhouettes of the batch with its attributes, once for all phases."""
+        """Generate images on the silhouettes of the batch with its attributes."""
         images, shapes = batch.images[-1], batch.silhouettes[-1]
         assert batch.attributes is not None
         if self.shape_noise > 0:
@@ -693,12 +713,12 @@ class Shape2Image(Stage):
         condition_noise = torch.randn(len(images), self.generator.condition_dim, device=images.device)
         output = self.generator(shapes, batch.attributes, condition_noise)
         real, fake = images, output.images
-        if self.d_sees_shape:  # the silhouette that the generator was given, of both
+        if self.d_sees_shape:
             real, fake = (torch.cat([part, shapes], dim=1) for part in (real, fake))
         return Step(real, fake, batch.attributes, batch.wrong_attributes, output)
 
     def generator_terms(self, step: Step) -> dict[str, Tensor]:
-        """L_G of section 3.3: that of `Stage`, and L_sup with its weight."""
+        """Return L_G of section 3.3: the terms of `Stage`, and L_sup with its weight."""
         assert isinstance(step.output, ImageOutput)
         terms = super().generator_terms(step)
         terms["l1"] = self.l1 * F.l1_loss(step.output.images, step.real[:, :3].float())

@@ -1,20 +1,20 @@
 """CSF-GAN: Cross-modal Semantic Fusion-based Generative Adversarial Network for Text-guided Image Inpainting (Zhang et
 al., 2025).
 
-A U-Net fills the hole of an image in one pass (section 3.1); its encoder is modulated by the sentence in the coarse
-layers and by the words in the fine ones (SFM, 3.2). One discriminator judges the region of the hole against each word
-of the caption (WLD, 3.3), another the whole image. Where the paper is silent or contradicts its public code,
-docs/csfgan.md lists the choice.
+A U-Net fills the hole of an image in one pass (section 3.1). Its encoder is modulated by the sentence in the coarse
+layers and by the words in the fine ones (SFM, 3.2). One discriminator scores the region of the hole against each word
+of the caption (WLD, 3.3), another scores the whole image. docs/csfgan.md lists the choices where the paper is silent or
+contradicts its public code.
 
 B is the batch, S the side of the images, D the width of the text features, L the padded caption length, Z the length
-of the condition, C the channels of a feature map. A hole is 1 where the image is to be filled.
+of the condition, C the channels of a feature map. A hole map is 1 where the image is to be filled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -34,15 +34,15 @@ from gancli.losses.image import EdgeOperator, edge_loss, feature_loss, style_los
 from gancli.losses.matching import DamsmGammas, damsm_losses, padding_mask
 from gancli.models.layers import (
     ConditioningAugmentation,
-    FewPlacesConv2d,
+    ImageEncoder,
+    TextEncoder,
     WordAttention,
     augmentation_kl,
-    convolve_few_places,
     doublings,
-    has_few_places,
     leaky,
 )
 from gancli.ops.boxes import Box, cut
+from gancli.ops.convolutions import StridedDilatedConv2d, UnfoldConv2d
 
 Fusion = Literal["both", "sentence", "word", "none"]
 WordPool = Literal["mean-prob", "mean-feat"]
@@ -51,17 +51,17 @@ DiscriminatorInput = Literal["paired", "single"]
 
 # --- semantic fusion module (SFM, section 3.2) ------------------------------------------------------------------
 
-SENTENCE_LAYERS = (1, 3)  # of the encoder, counted after the first convolution ("2" and "4" in the paper)
-WORD_SIDES = (8, 2)  # of the feature maps that attend to words: layers 5 and 7 at 256 pixels ("6" and "8")
-MOST = 8  # times the first channels: no layer has more
+SENTENCE_LAYERS = (1, 3)  # encoder layers, counted after the first convolution ("2" and "4" in the paper)
+WORD_SIDES = (8, 2)  # sides of the maps that attend to words: layers 5 and 7 at 256 pixels ("6" and "8")
+MAX_MULTIPLE = 8  # most channels of a layer, over those of the first
 
 
 class SentenceFusion(nn.Module):
-    """Scales and shifts normalised features by what the condition says (eqs. 1 and 2).
+    """Scale and shift of each channel, predicted from the condition (eqs. 1 and 2).
 
     Args:
         channels: C.
-        condition_dim: Z, of the augmented sentence and the noise together.
+        condition_dim: Z, length of the augmented sentence and the noise together.
     """
 
     def __init__(self, channels: int, condition_dim: int) -> None:
@@ -77,7 +77,7 @@ class SentenceFusion(nn.Module):
 
 
 class WordFusion(nn.Module):
-    """Scales and shifts each place of normalised features by its word context (eqs. 3 and 2).
+    """Scale and shift of each pixel, predicted from its word context (eqs. 3 and 2).
 
     Args:
         channels: C.
@@ -92,15 +92,15 @@ class WordFusion(nn.Module):
         start_as_identity(self.scale, self.shift)
 
     def forward(self, x: Tensor, words: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (B, C, H, W), words (B, D, L) and their mask (B, L) -> features and attention (B, L, H, W)."""
+        """Map features (B, C, H, W), words (B, D, L) and mask (B, L) to features and attention (B, L, H, W)."""
         context, attention = self.attention(x, words, mask)
         return torch.addcmul(self.shift(context), x, self.scale(context)), attention
 
 
 def start_as_identity(scale: nn.Linear | nn.Conv2d, shift: nn.Linear | nn.Conv2d) -> None:
-    """Scale 1 and shift 0 whatever the text, until they are trained.
+    """Initialise two layers to predict scale 1 and shift 0 for any text.
 
-    With the usual random weights the features would first be scaled by what is almost only noise.
+    With random weights the features would first be scaled by little more than noise.
     """
     for layer, value in ((scale, 1.0), (shift, 0.0)):
         assert layer.bias is not None
@@ -109,88 +109,46 @@ def start_as_identity(scale: nn.Linear | nn.Conv2d, shift: nn.Linear | nn.Conv2d
 
 
 def start_with_little_noise(augmentation: ConditioningAugmentation) -> None:
-    """The augmented sentence starts with a deviation of about 0.14 (log-variance -4).
+    """Initialise the augmented sentence to a deviation of about 0.14 (log-variance -4).
 
-    Nothing asks it to be 1, as the KL term of other papers does, and at 1 the noise hides the sentence, whose own
-    numbers are about 0.1, for thousands of steps.
+    No KL term pulls it to 1 here. At 1 the noise would hide the sentence, with values around 0.1, for thousands of
+    steps.
     """
-    _, log_variance, _, _ = augmentation.linear.bias.chunk(4)  # the gates come last; at 0 they halve
+    _, log_variance, _, _ = augmentation.linear.bias.chunk(4)  # the gates come last and halve at 0
     nn.init.constant_(log_variance, -8.0)
 
 
 # --- generator (section 3.1) ------------------------------------------------------------------------------------
 
 
-class DilatedHalving(nn.Conv2d):
-    """4x4 convolution with stride 2 and dilation 2, as the plain convolution that it is.
-
-    At these steps every tap falls on an odd row and an odd column: it is a convolution of stride 1 over a quarter of
-    the pixels. Same result to rounding, in less time: above all its gradient (docs/benchmarks.md).
-    """
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, 4, stride=2, padding=3, dilation=2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in, H, W) -> (B, out, H/2, W/2)."""
-        odd = _OddPlaces.apply(x)
-        if has_few_places(x, x[0, 0].numel() // 4, self.out_channels):
-            return convolve_few_places(odd, self.weight, self.bias, 1, 0)
-        return F.conv2d(odd, self.weight, self.bias)
-
-
-class _OddPlaces(torch.autograd.Function):
-    """Every second row and column, from the second ones on, in a frame of zeros.
-
-    Slicing and padding would do, but torch makes the gradient of a slice contiguous, and adding that to a channels_last
-    one takes five times as long as all of this.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.shape = x.shape
-        ctx.format = (
-            torch.channels_last
-            if x.is_contiguous(memory_format=torch.channels_last)
-            else torch.contiguous_format
-        )
-        return F.pad(x[:, :, 1::2, 1::2], (2, 1, 2, 1))
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        whole = torch.empty(
-            ctx.shape, dtype=gradient.dtype, device=gradient.device, memory_format=ctx.format
-        ).zero_()
-        whole[:, :, 1::2, 1::2] = gradient[:, :, 2:-1, 2:-1]
-        return whole
-
-
 class EncoderBlock(nn.Module):
-    """Halves the side by a dilated convolution, convolves, fuses the text. (B, in, H, W) -> (B, out, H/2, W/2).
+    """Dilated convolution that halves the side, 3x3 convolution, fusion of the text.
 
-    The public code's order; the paper says the 3x3 convolution comes first, which its parameter count contradicts.
+    This is the public code's order. The paper puts the 3x3 convolution first, which its parameter count contradicts.
 
     Args:
-        in_channels, out_channels: Of the features.
-        fusion: What modulates the normalised features; None for a plain block.
+        in_channels: Channels of the input.
+        out_channels: Channels of the result.
+        fusion: Fusion that modulates the normalised features; None for a plain block.
     """
 
     def __init__(
         self, in_channels: int, out_channels: int, fusion: SentenceFusion | WordFusion | None
     ) -> None:
         super().__init__()
-        self.down = DilatedHalving(in_channels, out_channels)
+        self.down = StridedDilatedConv2d(in_channels, out_channels)
         self.norm1 = nn.BatchNorm2d(out_channels)
         self.conv = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        # The normalisation of eq. 2, which the fusion scales and shifts
-        self.norm2 = nn.BatchNorm2d(out_channels, affine=fusion is None)
+        self.norm2 = nn.BatchNorm2d(
+            out_channels, affine=fusion is None
+        )  # otherwise the fusion scales (eq. 2)
         self.fusion = fusion
         self.activation = leaky()
 
     def forward(
         self, x: Tensor, condition: Tensor, words: Tensor, mask: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        """Features and, of a block that attends to words, the attention (B, L, H/2, W/2)."""
+        """Map (B, in, H, W) to features (B, out, H/2, W/2) and, with word fusion, the attention (B, L, H/2, W/2)."""
         h = self.norm2(self.conv(self.activation(self.norm1(self.down(x)))))
         attention = None
         if isinstance(self.fusion, SentenceFusion):
@@ -201,19 +159,19 @@ class EncoderBlock(nn.Module):
 
 
 class DecoderBlock(nn.Sequential):
-    """Convolves and doubles the side. (B, in, H, W) -> (B, out, 2H, 2W)."""
+    """Convolution and transposed convolution. (B, in, H, W) -> (B, out, 2H, 2W)."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(
             nn.ConvTranspose2d(in_channels, out_channels, 3, padding=1),
             nn.BatchNorm2d(out_channels),
             nn.ReLU(),
-            *doubling(out_channels, out_channels),
+            *deconv_norm(out_channels, out_channels),
         )
 
 
-def doubling(in_channels: int, out_channels: int) -> list[nn.Module]:
-    """Layers that double the side."""
+def deconv_norm(in_channels: int, out_channels: int) -> list[nn.Module]:
+    """Build a transposed convolution that doubles the side, batch norm and ReLU."""
     return [
         nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1),
         nn.BatchNorm2d(out_channels),
@@ -223,14 +181,14 @@ def doubling(in_channels: int, out_channels: int) -> list[nn.Module]:
 
 @dataclass(frozen=True)
 class GeneratorOutput:
-    """What one pass of the generator gives.
+    """Result of one pass of the generator.
 
     Attributes:
-        raw: (B, 3, S, S) in [-1, 1], the whole image as the network paints it; outside a window it means nothing.
-        composite: (B, 3, S, S), painted in the hole and the given image around it.
-        attention: (B, L, H, W) per layer that attends to words, outermost first.
-        mean: (B, Z) of the conditioning augmentation; None where the sentence takes no part.
-        log_variance: Likewise.
+        raw: Generated image (B, 3, S, S) in [-1, 1], undefined outside a window.
+        composite: Given image with the generated one in the hole, (B, 3, S, S).
+        attention: Attention (B, L, H, W) of each layer with word fusion, outermost first.
+        mean: Mean (B, Z) of the conditioning augmentation; None without sentence.
+        log_variance: Log-variance (B, Z) of the conditioning augmentation; None without sentence.
     """
 
     raw: Tensor
@@ -241,18 +199,17 @@ class GeneratorOutput:
 
 
 class Generator(nn.Module):
-    """The U-Net of Fig. 2, as deep as the side allows: the innermost feature map is a single place.
+    """U-Net of Fig. 2, as deep as the side allows: the innermost feature map is a single pixel.
 
     Args:
-        size: S, a power of two from 16 on; 256 in the paper.
+        size: S, a power of two of at least 16; 256 in the paper.
         text_dim: D.
-        generator_width: Channels of the first convolution; each layer doubles them, up to eight times as many.
+        generator_width: Channels of the first convolution. Each layer doubles them, up to eight times as many.
         noise_dim: Length of z.
         condition_dim: Length of the augmented sentence.
-        fusion: Which of the text the encoder is modulated by (ablation). "none" is the paper's baseline: plain blocks,
-            and the condition is put beside the innermost features.
-        hole_channel: The hole is a fourth channel of the input; the paper's network is only given the image, grey
-            in the hole.
+        fusion: Text that modulates the encoder (ablation). "none" is the paper's baseline: plain blocks, with the
+            condition concatenated to the innermost features.
+        hole_channel: Give the hole as a fourth input channel. The paper gives the image only, grey in the hole.
 
     Raises:
         ValueError: `size` is no such side.
@@ -278,9 +235,7 @@ class Generator(nn.Module):
         self.hole_channel = hole_channel
         depth = doublings(1, size)
         width = generator_width
-        channels = [
-            width * min(2**level, MOST) for level in range(depth + 1)
-        ]  # of level 0, the first convolution
+        channels = [width * min(2**level, MAX_MULTIPLE) for level in range(depth + 1)]  # 0: first convolution
         condition = condition_dim + noise_dim
         word_layers = [doublings(side, size) for side in WORD_SIDES]
 
@@ -299,18 +254,18 @@ class Generator(nn.Module):
             EncoderBlock(channels[level - 1], channels[level], fuses(level)) for level in range(1, depth)
         )
         self.innermost = nn.Sequential(
-            FewPlacesConv2d(channels[depth - 1], channels[depth], 4, stride=2, padding=1), leaky()
+            UnfoldConv2d(channels[depth - 1], channels[depth], 4, stride=2, padding=1), leaky()
         )
         self.condition_at_bottleneck = fusion == "none"
         beside = condition if self.condition_at_bottleneck else 0
-        self.outermost = nn.Sequential(*doubling(channels[depth] + beside, channels[depth - 1]))
+        self.outermost = nn.Sequential(*deconv_norm(channels[depth] + beside, channels[depth - 1]))
         self.decoder = nn.ModuleList(
             DecoderBlock(2 * channels[level], channels[level - 1]) for level in range(depth - 1, 0, -1)
         )
         self.last = nn.ConvTranspose2d(2 * width, 3, 3, padding=1)
 
     def large_blocks(self) -> list[nn.Module]:
-        """Those that train.activation_checkpointing recomputes."""
+        """Return the modules that train.activation_checkpointing recomputes."""
         return [*self.encoder, self.outermost, *self.decoder]
 
     def forward(
@@ -324,18 +279,18 @@ class Generator(nn.Module):
         condition_noise: Tensor,
         window: Box | None = None,
     ) -> GeneratorOutput:
-        """Fills the holes.
+        """Fill the holes.
 
         Args:
-            images: (B, 3, S, S) in [-1, 1]; what is in the hole does not matter.
+            images: (B, 3, S, S) in [-1, 1]. The content of the hole does not matter.
             holes: (B, 1, S, S), 1 in the hole and 0 elsewhere.
             sentence: (B, D).
             words: (B, D, L).
             mask: (B, L) bool, True at words.
             noise: (B, N) standard normal.
-            condition_noise: (B, Z) standard normal, of the conditioning augmentation.
-            window: Paint this part only, which holds all holes, and decode what it takes. For eval mode: batch norms
-                would see less of the maps.
+            condition_noise: (B, Z) standard normal, for the conditioning augmentation.
+            window: Box that holds all holes. Only this part is decoded, which saves time. For eval mode only, because
+                batch norms would see less of the maps.
         """
         known = images * (1 - holes)
         condition, mean, log_variance = sentence, None, None
@@ -370,18 +325,18 @@ class Generator(nn.Module):
 
 
 def decoded_parts(window: Box, whole: Box, levels: int) -> list[Box]:
-    """What the decoder has to read at each level to paint a window right, the outermost level first.
+    """Return the parts that the decoder reads at each level to paint a window exactly, outermost level first.
 
     Args:
-        window: Of the image.
-        whole: The image.
-        levels: Of the U-Net that have a skip connection.
+        window: Part of the image to paint.
+        whole: Box of the image.
+        levels: Number of levels with a skip connection.
     """
-    parts = [window.grown(1, whole)]  # the last convolution reads a place more on every side
+    parts = [window.grown(1, whole)]  # the last convolution reads one pixel more on every side
     for _ in range(levels - 1):
         whole = whole.halved()
         part = parts[-1].halved()
-        parts.append(part.grown(2, whole))  # a place for the doubling, one for the convolution before it
+        parts.append(part.grown(2, whole))  # one pixel for the upsampling, one for the convolution
     return parts
 
 
@@ -389,7 +344,7 @@ def decoded_parts(window: Box, whole: Box, levels: int) -> list[Box]:
 
 
 def hole_boxes(holes: Tensor) -> Tensor:
-    """The bounding box of each hole. (B, 1, S, S) -> (B, 4): left, top, right, bottom, in pixels, ends excluded."""
+    """Return each hole's bounding box. (B, 1, S, S) -> (B, 4): left, top, right, bottom in pixels, ends excluded."""
     ends = []
     for dim in (2, 3):  # over the rows, which leaves columns, then the reverse
         line = (holes > 0.5).any(dim=dim)[:, 0].to(torch.uint8)  # (B, S)
@@ -400,34 +355,34 @@ def hole_boxes(holes: Tensor) -> Tensor:
 
 
 def box_of_all(boxes: Tensor, side: int) -> Box:
-    """The box that holds all boxes (B, 4) of images of that side, in steps of 32 pixels.
-
-    The steps are for cuDNN, which tunes itself to each new shape.
-    """
+    """Return the box that holds all boxes (B, 4) of images of a side, rounded outwards to steps of 32 pixels."""
+    # Few shapes, because cuDNN tunes itself to each new one
     left, top = boxes[:, :2].amin(dim=0).tolist()
     right, bottom = boxes[:, 2:].amax(dim=0).tolist()
     return Box(left, top, right, bottom).rounded(32, Box(0, 0, side, side))
 
 
 def crop_boxes(images: Tensor, boxes: Tensor, side: int) -> Tensor:
-    """Each image's box, resized bilinearly to a square of `side` pixels; a box of that size comes out as it is.
+    """Crop each image to its box and resize it bilinearly to a square. A box of that size keeps its pixels.
 
     Args:
         images: (B, 3, S, S).
-        boxes: (B, 4) as `hole_boxes` gives them.
-        side: Of the result.
+        boxes: (B, 4) from `hole_boxes`.
+        side: Side of the result.
 
     Returns:
         (B, 3, side, side) float32, differentiable in the images.
     """
     size = images.shape[-1]
     left, top, right, bottom = boxes.float().unbind(dim=1)
-    middles = (torch.arange(side, device=images.device) + 0.5) / side  # of the result's pixels, in [0, 1]
+    middles = (
+        torch.arange(side, device=images.device) + 0.5
+    ) / side  # pixel centres of the result, in [0, 1]
 
-    def places(start: Tensor, stop: Tensor) -> Tensor:
+    def coordinates(start: Tensor, stop: Tensor) -> Tensor:
         return 2 * (start[:, None] + middles * (stop - start)[:, None]) / size - 1  # (B, side) in [-1, 1]
 
-    x, y = places(left, right), places(top, bottom)
+    x, y = coordinates(left, right), coordinates(top, bottom)
     grid = torch.stack(
         [x[:, None, :].expand(-1, side, -1), y[:, :, None].expand(-1, -1, side)], dim=3
     )  # (B, side, side, 2)
@@ -436,10 +391,7 @@ def crop_boxes(images: Tensor, boxes: Tensor, side: int) -> Tensor:
 
 
 class InstanceNorm(nn.InstanceNorm2d):
-    """Torch's own, which returns contiguous maps, brought back to channels_last where they came so.
-
-    Activation and convolution are faster on that, and so are their gradients.
-    """
+    """Instance norm that keeps channels_last, which torch's makes contiguous. The layers after it are faster so."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
@@ -449,7 +401,7 @@ class InstanceNorm(nn.InstanceNorm2d):
 
 
 def norm_convolutions(channels: Sequence[int], strides: Sequence[int]) -> list[nn.Module]:
-    """4x4 convolutions with leaky ReLU between them, all inner ones after instance norm; the last one is bare."""
+    """Build 4x4 convolutions with leaky ReLU between them and instance norm after all but the first and the last."""
     layers: list[nn.Module] = []
     for number, stride in enumerate(strides):
         layers.append(nn.Conv2d(channels[number], channels[number + 1], 4, stride=stride, padding=1))
@@ -461,7 +413,7 @@ def norm_convolutions(channels: Sequence[int], strides: Sequence[int]) -> list[n
 
 
 class WordLocalDiscriminator(nn.Module):
-    """Judges the region of the hole against each word of its caption; all in log space.
+    """Discriminator of the hole's region against each word of the caption, in log space.
 
     Args:
         text_dim: D.
@@ -473,19 +425,19 @@ class WordLocalDiscriminator(nn.Module):
 
     def __init__(self, *, text_dim: int, discriminator_width: int, word_pool: WordPool) -> None:
         super().__init__()
-        width, features = discriminator_width, MOST * discriminator_width
+        width, features = discriminator_width, MAX_MULTIPLE * discriminator_width
         self.word_pool = word_pool
         self.encoder = nn.Sequential(
             *norm_convolutions([3, width, 2 * width, 4 * width, features], [2, 2, 2, 2])
         )
-        self.weights = nn.Linear(text_dim, features + 1)  # W_i and b_i of eq. 4, the bias of a word its own
+        self.weights = nn.Linear(text_dim, features + 1)  # W_i and b_i of eq. 4, of each word
 
     def large_blocks(self) -> list[nn.Module]:
-        """Those that train.activation_checkpointing recomputes."""
+        """Return the modules that train.activation_checkpointing recomputes."""
         return [self.encoder]
 
     def forward(self, regions: Tensor, words: Tensor, mask: Tensor) -> Tensor:
-        """The log-probability that the regions are real and show the words (log of eq. 5).
+        """Return the log-probability that the regions are real and show the words (log of eq. 5).
 
         Args:
             regions: (B, 3, R, R) in [-1, 1], R at least 16.
@@ -502,21 +454,21 @@ class WordLocalDiscriminator(nn.Module):
             words, features = words.float(), features.float()
             weights = self.weights(words.transpose(1, 2))  # (B, L, F + 1)
             logits = weights[..., :-1] @ features + weights[..., -1:]  # (B, L, N)
-            places = logits.shape[2]
-            # log of the mean probability, without a product or a sum of small numbers
-            by_word = F.logsigmoid(logits).logsumexp(dim=2) - torch.tensor(float(places)).log()  # (B, L)
+            positions = torch.tensor(float(logits.shape[2]))
+            # Log of the mean probability, without a product or a sum of small numbers
+            by_word: Tensor = F.logsigmoid(logits).logsumexp(dim=2) - positions.log()  # (B, L)
             return (word_importance(words, mask) * by_word).sum(dim=1)
 
 
 def word_importance(words: Tensor, mask: Tensor) -> Tensor:
-    """How close each word is to the caption's mean word, alpha of eq. 5.
+    """Return the similarity of each word to the caption's mean word, alpha of eq. 5.
 
     Args:
         words: (B, D, L).
         mask: (B, L) bool, True at words.
 
     Returns:
-        (B, L); each caption's sum to 1, padding has 0.
+        (B, L). The values of a caption sum to 1, padding has 0.
     """
     words = words * mask[:, None]
     mean = words.sum(dim=2) / mask.sum(dim=1, keepdim=True)  # (B, D)
@@ -528,7 +480,7 @@ def word_importance(words: Tensor, mask: Tensor) -> Tensor:
 
 
 class Discriminator(nn.Module):
-    """Judges overlapping patches of an image, given another one to compare it with.
+    """Discriminator of overlapping patches of an image, compared with another image.
 
     Args:
         discriminator_width: Channels of the first convolution.
@@ -547,18 +499,18 @@ class Discriminator(nn.Module):
         )
 
     def large_blocks(self) -> list[nn.Module]:
-        """Those that train.activation_checkpointing recomputes."""
+        """Return the modules that train.activation_checkpointing recomputes."""
         return [self.layers]
 
     def forward(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores of original and filled images, in one pass: no statistics run over the batch.
+        """Score original and filled images in one pass. No statistics run over the batch.
 
         Args:
-            real: (B, 3, S, S) in [-1, 1].
-            fake: The same, filled.
+            real: Original images (B, 3, S, S) in [-1, 1].
+            fake: Filled images (B, 3, S, S).
 
         Returns:
-            Of the original and of the filled images, each (B, 1, P, P), unbounded.
+            Unbounded scores of original and of filled images, each (B, 1, P, P).
         """
         images = torch.cat([real, fake])
         if self.paired:
@@ -570,41 +522,29 @@ class Discriminator(nn.Module):
 # --- losses and training step (section 3.4) ---------------------------------------------------------------------
 
 
-class TextEncoder(Protocol):
-    """Tokens (B, L) and lengths (B,) to words (B, D, L) and sentence (B, D)."""
-
-    def __call__(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]: ...
-
-
-class ImageEncoder(Protocol):
-    """Images (B, 3, S, S) in [-1, 1] to regions (B, D, H, W) and code (B, D), differentiably."""
-
-    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]: ...
-
-
 class PerceptualNetwork(Protocol):
-    """The features of some layers, of images (B, 3, H, W) in [-1, 1] and of copies that differ in a box only."""
+    """Frozen network whose features are compared, of images (B, 3, H, W) in [-1, 1] that differ in a box only."""
 
     def surroundings(self, box: Box, whole: Box) -> Box:
-        """What of images decides all features that change where the images change in a box."""
+        """Return the part of the images that the features depending on a box need."""
 
     def compare(self, real: Tensor, fake: Tensor, box: Box) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        """Of both, differentiable in the copies. The box holds all images' differences."""
+        """Return the features of both, differentiable in `fake`. All differences lie in the box."""
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the terms of the generator's loss (eqs. 8 and 12); a term of weight 0 is not computed.
+    """Weights of the terms of the generator's loss (eqs. 8 and 12). A term of weight 0 is not computed.
 
     Attributes:
         reconstruction: lambda_rec.
         perceptual: lambda_per.
         variation: lambda_tv.
         edge: lambda_edge.
-        adversarial: lambda_G, of both discriminators' terms.
-        damsm: Of the text-matching loss, which the paper names in section 3.1 only (public code).
-        style: Of the Gram matrices (public code of an earlier state); not in the paper.
-        kl: Of the conditioning augmentation; not in the paper.
+        adversarial: lambda_G, for the terms of both discriminators.
+        damsm: Weight of the text-matching loss, which the paper only names (section 3.1; public code).
+        style: Weight of the Gram matrices (an earlier public code, not in the paper).
+        kl: Weight of the conditioning augmentation's KL (not in the paper).
     """
 
     reconstruction: float
@@ -618,15 +558,15 @@ class LossWeights:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the discriminators say of one batch, in one pass for both phases.
+class Scores:
+    """Outputs of both discriminators for one batch, shared by both phases.
 
     Attributes:
         real: Scores of the originals, (B, 1, P, P).
-        fake: Scores of the filled images.
-        local_real: Log-probabilities of the originals' regions and words, (B,); None without word discriminator.
-        local_fake: Of the filled images' ones.
-        local_wrong: Of the originals' regions and other captions' words; None where these are not asked for.
+        fake: Scores of the filled images, (B, 1, P, P).
+        local_real: Log-probabilities of the originals' regions with their words, (B,); None without word discriminator.
+        local_fake: Log-probabilities of the filled regions with their words, (B,).
+        local_wrong: Log-probabilities of the originals' regions with other captions' words, (B,); None unless trained.
     """
 
     real: Tensor
@@ -638,7 +578,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Step:
-    """What both phases of one training step share."""
+    """Tensors that both phases of a training step share."""
 
     batch: Batch
     images: Tensor  # (B, 3, S, S)
@@ -648,42 +588,46 @@ class Step:
     words: Tensor  # (B, D, L)
     mask: Tensor  # (B, L)
     output: GeneratorOutput
-    judged: Tensor  # (B, 3, S, S), the filled images cut off the generator: what the verdict was given on
-    verdict: Verdict
+    detached: Tensor  # (B, 3, S, S), the filled images without the generator's graph, which were scored
+    scores: Scores
 
 
 def as_term_of(original: Tensor, term: Tensor, copy: Tensor) -> Tensor:
-    """A term of a detached copy, as a term of the original: same value, same gradient by the original.
+    """Turn a term of a detached copy into a term of the original with the same value and gradient.
 
-    The gradient is taken at once, by the copy alone; the term's graph stays, for another phase.
+    The gradient by the copy is taken at once. The term's graph stays for another phase.
     """
-    # Under autocast products of the gradient would be taken in bf16 too. torch.autograd.grad would do, but torch cannot
-    # count its FLOP.
+    # Under autocast, products of the gradient would be in bf16. torch cannot count the FLOP of torch.autograd.grad.
     with torch.autocast(copy.device.type, enabled=False):
-        term.backward(inputs=[copy], retain_graph=True)
+        torch.autograd.backward(term, inputs=[copy], retain_graph=True)
     gradient, copy.grad = copy.grad, None
     assert gradient is not None
     return term.detach() + (gradient * (original - copy.detach())).sum()  # the last is 0
 
 
 class CSFGAN:
-    """CSF-GAN as the engine trains it: holes are filled and judged once per step, the generator learns from what the
-    discriminators of the step before say, then they learn from the same.
+    """CSF-GAN for the engine.
+
+    Each step fills the holes and scores the result once. First the generator learns from the scores of the previous
+    step's discriminators, then the discriminators learn from the same scores.
 
     Args:
-        generator: To be trained.
-        discriminator: Of whole images.
-        word_discriminator: Of the holes' regions and words; None trains without (ablation).
-        text_encoder: Frozen.
-        image_encoder: Of the matching loss, frozen; None where its weight is 0.
-        perceptual_network: Frozen network of the perceptual and the style loss; None where their weights are 0.
-        weights: Of the generator's terms.
+        generator: Generator to train.
+        discriminator: Discriminator of whole images to train.
+        word_discriminator: Discriminator of regions and words to train; None for the ablation without it.
+        text_encoder: Frozen text encoder.
+        image_encoder: Frozen image encoder of the matching loss; None if its weight is 0.
+        perceptual_network: Frozen network of the perceptual and the style loss; None if both weights are 0.
+        weights: Weights of the generator's terms.
         edge_operator: Operator of the edge loss.
-        gan: "lsgan-ra": relativistic least squares on the whole image (public code); "bce": eqs. 10 and 11.
-        word_mismatch: The word discriminator also learns that a real region does not show the next caption's words
-            (TAGAN; neither the paper nor its code).
+        gan: "lsgan-ra" for relativistic least squares on the whole image (public code), "bce" for eqs. 10 and 11.
+        word_mismatch: Train the word discriminator to reject a real region with the next caption's words (TAGAN,
+            neither the paper nor its code).
         gammas: Smoothing factors of the matching loss.
         adam: Learning rates and momenta.
+
+    Raises:
+        ValueError: A loss with a weight lacks its network.
     """
 
     averaged = ("generator",)
@@ -741,7 +685,7 @@ class CSFGAN:
         ]
 
     def begin(self, batch: Batch) -> Step:
-        """Encodes the captions, fills the holes and has them judged, once for both phases."""
+        """Encode the captions, fill the holes and score the result."""
         images, holes = batch.images[-1], batch.holes
         assert holes is not None, "an inpainting batch has holes"
         longest = int(batch.lengths.max())
@@ -752,16 +696,16 @@ class CSFGAN:
         condition_noise = torch.randn(len(images), self.generator.condition_dim, device=images.device)
         output = self.generator(images, holes, sentence, words, mask, noise, condition_noise)
         boxes = hole_boxes(holes)
-        judged = output.composite.detach().requires_grad_(self.weights.adversarial > 0)
-        verdict = self.judge(images, judged, boxes, words, mask)
-        return Step(batch, images, holes, boxes, sentence, words, mask, output, judged, verdict)
+        detached = output.composite.detach().requires_grad_(self.weights.adversarial > 0)
+        scores = self.score(images, detached, boxes, words, mask)
+        return Step(batch, images, holes, boxes, sentence, words, mask, output, detached, scores)
 
-    def judge(self, real: Tensor, fake: Tensor, boxes: Tensor, words: Tensor, mask: Tensor) -> Verdict:
-        """Both discriminators' opinion of originals and filled images (B, 3, S, S) with holes in `boxes` (B, 4)."""
+    def score(self, real: Tensor, fake: Tensor, boxes: Tensor, words: Tensor, mask: Tensor) -> Scores:
+        """Score originals and filled images (B, 3, S, S) with holes in `boxes` (B, 4) by both discriminators."""
         by_real, by_fake = self.discriminator(real, fake)
         if self.word_discriminator is None:
-            return Verdict(by_real, by_fake)
-        # The holes' regions at half the side, as the paper's central hole has it
+            return Scores(by_real, by_fake)
+        # Regions at half the image's side, the size of the paper's central hole
         regions = [crop_boxes(images, boxes, real.shape[-1] // 2) for images in (real, fake)]
         captions, masks = [words] * 2, [mask] * 2
         if self.word_mismatch:
@@ -769,16 +713,16 @@ class CSFGAN:
             captions.append(words.roll(-1, dims=0))
             masks.append(mask.roll(-1, dims=0))
         scores = self.word_discriminator(torch.cat(regions), torch.cat(captions), torch.cat(masks))
-        return Verdict(by_real, by_fake, *scores.chunk(len(regions)))
+        return Scores(by_real, by_fake, *scores.chunk(len(regions)))
 
     def generator_terms(self, step: Step) -> dict[str, Tensor]:
-        """The terms of eq. 12, each with its weight."""
+        """Return the terms of eq. 12, each with its weight."""
         weights, real, fake = self.weights, step.images, step.output.composite
         terms = {"reconstruction": weights.reconstruction * F.l1_loss(fake, real)}
         if weights.perceptual + weights.style > 0:
             assert self.perceptual_network is not None
             box, whole = box_of_all(step.boxes, real.shape[-1]), Box.of(real)
-            # What differs nowhere adds nothing to a mean of differences; Gram matrices are of all features
+            # Equal features add nothing to a mean of differences, but Gram matrices take all features.
             part = whole if weights.style > 0 else self.perceptual_network.surroundings(box, whole)
             wanted, painted = self.perceptual_network.compare(
                 cut(real, part), cut(fake, part), box.within(part)
@@ -812,27 +756,27 @@ class CSFGAN:
         return terms
 
     def generator_adversarial_terms(self, step: Step) -> dict[str, Tensor]:
-        """L_G of eq. 10, a term for each discriminator, without weight."""
-        verdict = step.verdict
+        """Return L_G of eq. 10, a term for each discriminator, without weight."""
+        scores = step.scores
         if self.gan == "bce":
-            terms = {"adversarial": bce_real(verdict.fake)}
+            terms = {"adversarial": bce_real(scores.fake)}
         else:
-            terms = {"adversarial": relativistic_generator(verdict.real, verdict.fake)}
-        if verdict.local_fake is not None:
-            terms["local"] = log_probability_real(verdict.local_fake)
-        return {name: as_term_of(step.output.composite, term, step.judged) for name, term in terms.items()}
+            terms = {"adversarial": relativistic_generator(scores.real, scores.fake)}
+        if scores.local_fake is not None:
+            terms["local"] = log_probability_real(scores.local_fake)
+        return {name: as_term_of(step.output.composite, term, step.detached) for name, term in terms.items()}
 
     def discriminator_terms(self, step: Step) -> dict[str, Tensor]:
-        """L_D of eq. 11, a term for each discriminator."""
-        verdict = step.verdict
+        """Return L_D of eq. 11, a term for each discriminator."""
+        scores = step.scores
         if self.gan == "bce":
-            terms = {"adversarial": bce_real(verdict.real) + bce_fake(verdict.fake)}
+            terms = {"adversarial": bce_real(scores.real) + bce_fake(scores.fake)}
         else:
-            terms = {"adversarial": relativistic_discriminator(verdict.real, verdict.fake)}
-        if verdict.local_real is not None and verdict.local_fake is not None:
-            wrong = [verdict.local_fake]
-            if verdict.local_wrong is not None:
-                wrong.append(verdict.local_wrong)
-            reject = torch.stack([log_probability_fake(score) for score in wrong]).mean()
-            terms["local"] = (log_probability_real(verdict.local_real) + reject) / 2
+            terms = {"adversarial": relativistic_discriminator(scores.real, scores.fake)}
+        if scores.local_real is not None and scores.local_fake is not None:
+            wrong = [scores.local_fake]
+            if scores.local_wrong is not None:
+                wrong.append(scores.local_wrong)
+            reject = torch.stack([log_probability_fake(part) for part in wrong]).mean()
+            terms["local"] = (log_probability_real(scores.local_real) + reject) / 2
         return terms

@@ -1,19 +1,18 @@
 """FF-GAN: Fine-grained Cross-modal Fusion based Refinement for Text-to-Image Synthesis (Sun et al., 2022).
 
-A sentence vector makes a small image (section 3.1); each refinement stage fuses word features into the feature
-map (FF-Block, 3.2.1), adds a global semantic map (GSR, 3.2.2) and doubles the side; one discriminator per stage
-judges the image alone and together with its sentence (3.3). Where the paper is silent or contradicts its public
-code, docs/ffgan.md lists the choice.
+A sentence vector makes a small image (section 3.1). Each refinement stage fuses word features into the feature map
+(FF-Block, 3.2.1), adds a global semantic map (GSR, 3.2.2) and doubles the side. One discriminator per stage scores the
+image alone and together with its sentence (3.3). docs/ffgan.md lists the choices where the paper is silent or
+contradicts its public code.
 
 B is the batch, D the width of the text features, L the padded caption length, C the generator's width (ngf).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -28,19 +27,22 @@ from gancli.models.layers import (
     LEAKY_SLOPE,
     SMALLEST_MAP,
     ConditioningAugmentation,
-    UpsampleConv2d,
+    ImageEncoder,
+    TextEncoder,
     WordAttention,
     augmentation_kl,
     conv3x3,
+    doublings,
     first_map,
     glu,
 )
+from gancli.ops.convolutions import UpsampleConv2d
 
 # --- blocks ---------------------------------------------------------------------------------------------------
 
 
 def initialise_weights(module: nn.Module) -> None:
-    """Orthogonal convolutions and linear layers, zero linear biases, batch-norm weights N(1, 0.02) (AttnGAN code)."""
+    """Set orthogonal weights, zero biases of linear layers, and batch-norm weights N(1, 0.02) (AttnGAN code)."""
     if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
         if not module.weight.is_meta:
             nn.init.orthogonal_(module.weight)
@@ -52,7 +54,7 @@ def initialise_weights(module: nn.Module) -> None:
 
 
 class UpBlock(nn.Module):
-    """Doubles the side: upsample, convolve, normalise, gate. (B, in, H, W) -> (B, out, 2H, 2W)."""
+    """Upsampling, convolution, batch norm and gate. (B, in, H, W) -> (B, out, 2H, 2W)."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -64,7 +66,7 @@ class UpBlock(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two gated 3x3 convolutions added to the input; no activation afterwards. (B, C, H, W) -> same."""
+    """Two gated 3x3 convolutions added to the input, without final activation. (B, C, H, W) -> same."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -74,11 +76,13 @@ class ResidualBlock(nn.Module):
         self.norm2 = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.norm2(self.conv2(glu(self.norm1(self.conv1(x)))))
+        gated = glu(self.norm1(self.conv1(x)))
+        result: Tensor = x + self.norm2(self.conv2(gated))
+        return result
 
 
 class ImageHead(nn.Module):
-    """Feature map to image: (B, C, H, W) -> (B, 3, H, W) in [-1, 1]."""
+    """Convolution from a feature map to an image. (B, C, H, W) -> (B, 3, H, W) in [-1, 1]."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -92,29 +96,42 @@ class ImageHead(nn.Module):
 
 
 class InitialStage(nn.Module):
-    """G_0 (eq. 3): condition and noise to the first feature map; its depth follows the first image's side."""
+    """G_0 (eq. 3), from condition and noise to the first feature map.
+
+    Args:
+        condition_dim: Z, length of the augmented sentence.
+        noise_dim: N, length of the noise.
+        channels: C.
+        size: Side of the first image, which sets the depth.
+    """
 
     def __init__(self, condition_dim: int, noise_dim: int, channels: int, size: int) -> None:
         super().__init__()
-        doublings = int(math.log2(size // SMALLEST_MAP))
-        gated = 2 * channels * 2**doublings * SMALLEST_MAP**2
+        depth = doublings(SMALLEST_MAP, size)
+        gated = 2 * channels * 2**depth * SMALLEST_MAP**2
         self.linear = nn.Linear(condition_dim + noise_dim, gated, bias=False)
         self.norm = nn.BatchNorm1d(self.linear.out_features)
         self.up = nn.Sequential(
-            *(UpBlock(channels * 2**i, channels * 2 ** (i - 1)) for i in range(doublings, 0, -1))
+            *(UpBlock(channels * 2**i, channels * 2 ** (i - 1)) for i in range(depth, 0, -1))
         )
 
     def forward(self, condition: Tensor, noise: Tensor) -> Tensor:
-        """(B, Z) condition and (B, N) noise to (B, C, S, S)."""
+        """Map condition (B, Z) and noise (B, N) to (B, C, S, S)."""
         x = glu(self.norm(self.linear(torch.cat([condition, noise], dim=1))))
-        return self.up(first_map(x))
+        result: Tensor = self.up(first_map(x))
+        return result
 
 
 # --- generator: fine-grained semantic fusion based refinement (section 3.2) -------------------------------------
 
 
 class AffineFusion(nn.Module):
-    """Scales and shifts the feature map by maps predicted from the word context (eq. 5)."""
+    """Scale and shift of the feature map, predicted per pixel from the word context (eq. 5).
+
+    Args:
+        channels: C.
+        residual: Multiply by 1 + scale instead of scale.
+    """
 
     def __init__(self, channels: int, *, residual: bool) -> None:
         super().__init__()
@@ -124,18 +141,22 @@ class AffineFusion(nn.Module):
         self.residual = residual
 
     def forward(self, h: Tensor, context: Tensor) -> Tensor:
-        """(B, C, H, W) twice -> (B, C, H, W)."""
-        # One convolution of twice the width instead of two over the same input.
+        """Fuse a feature map (B, C, H, W) with a word context of the same shape."""
+        # One convolution of twice the width in place of two over the same input
         weight = torch.cat([self.scale.weight, self.shift.weight])
         scale, shift = F.conv2d(self.shared(context), weight, padding=1).chunk(2, dim=1)
         return h * (1 + scale if self.residual else scale) + shift
 
 
 class GlobalSemanticRefinement(nn.Module):
-    """The sentence-context map f_att^S of eq. 6, placed by the likeness of pixels and sentence.
+    """Sentence-context map f_att^S of eq. 6: the projected sentence, weighted by its similarity to each pixel.
 
-    `channelwise` takes the softmax over positions for each channel by itself, as the public code does; `spatial`
-    is the inner product of the equation, one softmax over positions.
+    Args:
+        channels: C.
+        sentence_dim: Length of the sentence vector.
+        attention: "channelwise" takes a softmax over pixels for each channel (public code), "spatial" one softmax of
+            the inner product over channels (eq. 6).
+        scale: "positions" multiplies by the number of pixels, which brings the mean attention from near 0 to 1.
     """
 
     def __init__(
@@ -152,7 +173,7 @@ class GlobalSemanticRefinement(nn.Module):
         self.scale = scale
 
     def forward(self, h: Tensor, sentence: Tensor) -> Tensor:
-        """Feature map (B, C, H, W) and sentence (B, D) -> (B, C, H, W)."""
+        """Map feature map (B, C, H, W) and sentence (B, D) to (B, C, H, W)."""
         batch, channels, height, width = h.shape
         projected = self.project(sentence)[:, None]  # (B, 1, C)
         pixels = h.permute(0, 2, 3, 1).reshape(batch, height * width, channels)  # a view in channels_last
@@ -161,15 +182,25 @@ class GlobalSemanticRefinement(nn.Module):
             scores = scores.sum(dim=2, keepdim=True)  # (B, H*W, 1)
         attention = scores.softmax(dim=1)
         if self.scale == "positions":
-            # The softmax averages to 1/(H*W), which leaves the map near zero; this brings its mean to 1.
             attention = attention * (height * width)
-        return (projected * attention).view(batch, height, width, channels).permute(0, 3, 1, 2)
+        context: Tensor = projected * attention  # (B, H*W, C)
+        return context.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 class RefinementStage(nn.Module):
-    """G_i (eq. 7): fuse words, add the global map, refine, double the side.
+    """G_i (eq. 7): fusion of the words, global semantic map, residual blocks, upsampling.
 
-    Without the FF-Block the word context is concatenated to the feature map, as in AttnGAN: the paper's baseline.
+    Args:
+        channels: C.
+        word_dim: D.
+        global_dim: Length of the vector that GSR takes.
+        residual_blocks: Number of residual blocks.
+        ff_block: Without it the word context is concatenated, as in AttnGAN (the paper's baseline).
+        gsr: Add the global semantic map.
+        gsr_attention: See `GlobalSemanticRefinement`.
+        gsr_scale: See `GlobalSemanticRefinement`.
+        affine_residual: See `AffineFusion`.
+        mask_padding: Give padding no attention.
     """
 
     def __init__(
@@ -201,7 +232,7 @@ class RefinementStage(nn.Module):
     def forward(
         self, h: Tensor, words: Tensor, mask: Tensor, global_condition: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) -> (B, C, 2H, 2W), and the word attention (B, L, H, W)."""
+        """Return the feature map (B, C, 2H, 2W) and the word attention (B, L, H, W)."""
         context, attention = self.word_attention(h, words, mask)
         parts = [h, context] if self.fusion is None else [self.fusion(h, context)]
         if self.gsr is not None:
@@ -211,13 +242,13 @@ class RefinementStage(nn.Module):
 
 @dataclass(frozen=True)
 class GeneratorOutput:
-    """What one pass of the generator gives.
+    """Result of one pass of the generator.
 
     Attributes:
-        images: One (B, 3, S, S) in [-1, 1] per stage, smallest first.
-        attention: One (B, L, S, S) per refinement stage, S the side of its input map.
-        mean: (B, Z) of the conditioning augmentation.
-        log_variance: (B, Z) of the conditioning augmentation.
+        images: Images (B, 3, S, S) in [-1, 1] of each stage, smallest first.
+        attention: Word attention (B, L, S, S) of each refinement stage, S being the side of its input.
+        mean: Mean (B, Z) of the conditioning augmentation.
+        log_variance: Log-variance (B, Z) of the conditioning augmentation.
     """
 
     images: tuple[Tensor, ...]
@@ -227,22 +258,22 @@ class GeneratorOutput:
 
 
 class Generator(nn.Module):
-    """The whole generator of FF-GAN's Fig. 2.
+    """Generator of Fig. 2.
 
     Args:
-        stages: Image sides, each twice the one before; the first is 4 * 2^k.
-        text_dim: D, the width of word and sentence features.
+        stages: Image sides, each twice the one before. The first is 4 * 2^k.
+        text_dim: D, width of word and sentence features.
         generator_width: C, channels of every stage's feature map (ngf).
         noise_dim: Length of z.
-        condition_dim: Length of the augmented sentence.
-        residual_blocks: Per refinement stage; 2 for CUB, 3 for COCO in the public code.
-        ff_block: The paper's ablation; off concatenates the word context.
-        gsr: The paper's ablation of the global semantic refinement.
-        gsr_input: The sentence vector (public code) or its augmentation (eq. 6).
+        condition_dim: Z, length of the augmented sentence.
+        residual_blocks: Residual blocks per refinement stage: 2 for CUB, 3 for COCO in the public code.
+        ff_block: Fuse words by the FF-Block (ablation). Otherwise their context is concatenated.
+        gsr: Add the global semantic refinement (ablation).
+        gsr_input: Vector that GSR takes: the sentence (public code) or its augmentation (eq. 6).
         gsr_attention: See `GlobalSemanticRefinement`.
         gsr_scale: See `GlobalSemanticRefinement`.
         affine_residual: Multiply by 1 + scale instead of scale (eq. 5).
-        mask_padding: Keep the attention off padding; the public code does not.
+        mask_padding: Give padding no attention. The public code does give it some.
     """
 
     def __init__(
@@ -288,7 +319,7 @@ class Generator(nn.Module):
         self.apply(initialise_weights)
 
     def large_blocks(self) -> list[nn.Module]:
-        """Those that train.activation_checkpointing recomputes."""
+        """Return the modules that train.activation_checkpointing recomputes."""
         return [
             self.initial.up,
             *self.heads,
@@ -298,12 +329,12 @@ class Generator(nn.Module):
     def forward(
         self, sentence: Tensor, words: Tensor, mask: Tensor, noise: Tensor, condition_noise: Tensor
     ) -> GeneratorOutput:
-        """Text features to images of every stage.
+        """Generate the images of every stage.
 
         Args:
             sentence: (B, D).
             words: (B, D, L).
-            mask: (B, L) bool, True at words; every caption has at least one.
+            mask: (B, L) bool, True at words. Every caption has at least one.
             noise: z, (B, noise_dim) standard normal.
             condition_noise: (B, condition_dim) standard normal, for the conditioning augmentation.
         """
@@ -325,29 +356,28 @@ class Generator(nn.Module):
 def spectral_conv(
     in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, padding: int = 0
 ) -> nn.Module:
-    """Convolution under spectral norm, initialised first: the norm's vectors start from the weight they meet."""
+    """Build a convolution under spectral norm."""
     conv = nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=padding)
-    initialise_weights(conv)
+    initialise_weights(conv)  # before spectral norm, whose vectors start from the weight
     return spectral_norm(conv)
 
 
 class Discriminator(nn.Module):
-    """D_i: discriminators an image alone and with its sentence, from one 4x4 feature map.
+    """D_i, which scores an image alone and with its sentence, from one 4x4 feature map.
 
-    Spectral norm on every convolution but the two that give the logits; one power iteration per forward pass.
+    Every convolution but those of the logits is under spectral norm, with one power iteration per forward pass.
 
     Args:
         size: Side of the images, 4 * 2^k.
         discriminator_width: Channels of the first convolution (ndf).
-        text_dim: D of the sentence vector.
+        text_dim: D, length of the sentence vector.
     """
 
     def __init__(self, *, size: int, discriminator_width: int, text_dim: int) -> None:
         super().__init__()
-        halvings = int(math.log2(size // SMALLEST_MAP))
         layers: list[nn.Module] = []
         channels = 3
-        for i in range(halvings):
+        for i in range(doublings(SMALLEST_MAP, size)):
             layers += [
                 spectral_conv(channels, discriminator_width * 2**i, 4, stride=2, padding=1),
                 nn.LeakyReLU(LEAKY_SLOPE),
@@ -370,45 +400,36 @@ class Discriminator(nn.Module):
         initialise_weights(self.conditional_logit)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 3, S, S) in [-1, 1] to features (B, F, 4, 4)."""
-        return self.encoder(images)
+        """Map images (B, 3, S, S) in [-1, 1] to features (B, F, 4, 4)."""
+        features: Tensor = self.encoder(images)
+        return features
 
     def unconditional(self, features: Tensor) -> Tensor:
-        """Features (B, F, 4, 4) to the logit that the image is real, (B,)."""
-        return self.unconditional_logit(features).flatten()
+        """Map features (B, F, 4, 4) to logits (B,) of the images being real."""
+        logits: Tensor = self.unconditional_logit(features)
+        return logits.flatten()
 
     def conditional(self, features: Tensor, sentence: Tensor) -> Tensor:
-        """Features (B, F, 4, 4) and sentences (B, D) to the logit that they are real and belong together, (B,)."""
+        """Map features (B, F, 4, 4) and sentences (B, D) to logits (B,) of real and matching pairs."""
         tiled = sentence[:, :, None, None].expand(-1, -1, SMALLEST_MAP, SMALLEST_MAP).to(features.dtype)
-        return self.conditional_logit(self.joint(torch.cat([features, tiled], dim=1))).flatten()
+        logits: Tensor = self.conditional_logit(self.joint(torch.cat([features, tiled], dim=1)))
+        return logits.flatten()
 
 
 # --- objective and training step (section 3.3) -------------------------------------------------------------------
 
 
-class TextEncoder(Protocol):
-    """Tokens (B, L) and lengths (B,) to words (B, D, L) and sentence (B, D)."""
-
-    def __call__(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]: ...
-
-
-class ImageEncoder(Protocol):
-    """Images (B, 3, S, S) in [-1, 1] to regions (B, D, H, W) and code (B, D), differentiably."""
-
-    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]: ...
-
-
 def discriminator_loss(discriminator: Discriminator, real: Tensor, fake: Tensor, sentence: Tensor) -> Tensor:
-    """Loss of one discriminator (eq. 11, with the weights and the wrong pair of the public code).
+    """Return the loss of one discriminator (eq. 11, with the weights and the wrong pair of the public code).
 
-    Real and generated images go through the network together: it has no batch statistics. The wrong pair is a
-    real image with the next sentence of the batch.
+    Real and generated images pass the network together, which has no batch statistics. The wrong pair is a real image
+    with the next sentence of the batch.
 
     Args:
         discriminator: D_i.
         real: (B, 3, S, S), B >= 2.
         fake: (B, 3, S, S), detached from the generator.
-        sentence: (B, D).
+        sentence: (B, D), of both.
     """
     batch = len(real)
     features = discriminator(torch.cat([real, fake]))  # (2B, F, 4, 4)
@@ -417,15 +438,15 @@ def discriminator_loss(discriminator: Discriminator, real: Tensor, fake: Tensor,
         torch.cat([features, features[:batch]]),
         torch.cat([sentence, sentence, sentence.roll(-1, dims=0)]),
     )
-    unconditional_real, unconditional_fake = unconditional.split(batch)
-    conditional_real, conditional_fake, conditional_wrong = conditional.split(batch)
+    unconditional_real, unconditional_fake = unconditional.chunk(2)
+    conditional_real, conditional_fake, conditional_wrong = conditional.chunk(3)
     accept = bce_real(unconditional_real) + bce_real(conditional_real)
     reject = bce_fake(unconditional_fake) + bce_fake(conditional_fake) + bce_fake(conditional_wrong)
     return accept / 2 + reject / 3
 
 
 def generator_adversarial_loss(discriminator: Discriminator, fake: Tensor, sentence: Tensor) -> Tensor:
-    """The generator's adversarial loss of one stage (eq. 8, without the 1/2 as in the public code)."""
+    """Return the generator's adversarial loss of one stage (eq. 8, without the 1/2, as in the public code)."""
     features = discriminator(fake)
     return bce_real(discriminator.unconditional(features)) + bce_real(
         discriminator.conditional(features, sentence)
@@ -434,7 +455,7 @@ def generator_adversarial_loss(discriminator: Discriminator, fake: Tensor, sente
 
 @dataclass(frozen=True)
 class Step:
-    """What both phases of one training step share."""
+    """Tensors that both phases of a training step share."""
 
     batch: Batch
     sentence: Tensor  # (B, D)
@@ -444,16 +465,18 @@ class Step:
 
 
 class FFGAN:
-    """FF-GAN as the engine trains it: text is encoded and images are generated once per step, the
-    discriminators learn from them detached, then the generator learns from the discriminators just updated.
+    """FF-GAN for the engine.
+
+    Each step encodes the text and generates the images once. The discriminators learn from them first, then the
+    generator learns from the updated discriminators.
 
     Args:
-        generator: To be trained.
-        discriminators: One per stage, by image side.
-        text_encoder: Frozen.
-        image_encoder: Frozen; gradients pass through it to the images.
+        generator: Generator to train.
+        discriminators: Discriminators to train, by image side.
+        text_encoder: Frozen text encoder.
+        image_encoder: Frozen image encoder that passes gradients to the images.
         kl: lambda_1 of eq. 10.
-        damsm: lambda_2 of eq. 10, applied to the largest image; 0 leaves the image encoder unused.
+        damsm: lambda_2 of eq. 10, applied to the largest image. At 0 the image encoder is not used.
         gammas: Smoothing factors of the DAMSM loss.
         adam: Learning rates and momenta.
     """
@@ -485,11 +508,7 @@ class FFGAN:
         self.networks: dict[str, nn.Module] = {"generator": generator, **by_name}
         self.phases = [
             Phase.adam(
-                "discriminator",
-                by_name,
-                self.discriminator_terms,
-                lr=adam.discriminator_lr,
-                betas=adam.betas,
+                "discriminator", by_name, self.discriminator_terms, lr=adam.discriminator_lr, betas=adam.betas
             ),
             Phase.adam(
                 "generator",
@@ -501,7 +520,7 @@ class FFGAN:
         ]
 
     def begin(self, batch: Batch) -> Step:
-        """Encodes the captions and generates the images, once for all phases."""
+        """Encode the captions and generate the images."""
         longest = int(batch.lengths.max())
         with torch.no_grad():
             words, sentence = self.text_encoder(batch.tokens[:, :longest], batch.lengths)
@@ -512,7 +531,7 @@ class FFGAN:
         return Step(batch, sentence, words, mask, output)
 
     def discriminator_terms(self, step: Step) -> dict[str, Tensor]:
-        """One term per stage (eq. 12)."""
+        """Return the loss of each stage's discriminator (eq. 12)."""
         return {
             str(size): discriminator_loss(discriminator, real, fake.detach(), step.sentence)
             for (size, discriminator), real, fake in zip(
@@ -521,7 +540,7 @@ class FFGAN:
         }
 
     def generator_terms(self, step: Step) -> dict[str, Tensor]:
-        """One adversarial term per stage, KL and DAMSM, each with its weight (eq. 10)."""
+        """Return the adversarial term of each stage, KL and DAMSM, each with its weight (eq. 10)."""
         terms = {
             str(size): generator_adversarial_loss(discriminator, fake, step.sentence)
             for (size, discriminator), fake in zip(

@@ -1,10 +1,10 @@
 """Fusion-S2iGan: an efficient and effective single-stage framework for speech-to-image generation (Zhang and Schomaker,
 2024).
 
-One generator draws an image from noise and one vector, that of a spoken caption or of a written one; at every
-resolution the vector is fused with the visual features. The modules stand in the paper's order, each beside what its
-substitution studies put in its place (Tables 3 to 6); the block `dfgan` makes the same network DF-GAN. The paper gives
-few numbers and there is no public code: docs/fusion-s2igan.md lists what is from where.
+One generator draws an image from noise and the vector of a spoken or written caption, which is fused with the visual
+features at every resolution. The modules follow the paper's order, each with its substitutes of Tables 3 to 6. With
+the block `dfgan` the network is DF-GAN. The paper gives few numbers and there is no public code:
+docs/fusion-s2igan.md lists the sources.
 
 B is the batch, E the length of the condition (speech or sentence vector), Z of the noise, C the channels of a feature
 map, W a network's width.
@@ -16,7 +16,7 @@ import itertools
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -26,12 +26,7 @@ from gancli.data.loader import Batch
 from gancli.engine.phases import AdamSettings, Phase
 from gancli.losses.adversarial import generator_hinge, hinge_fake, hinge_real
 from gancli.losses.matching import distinct_classes, global_matching_loss
-from gancli.losses.penalty import (
-    PenaltyForm,
-    TwiceDifferentiableLayers,
-    gradient_norms,
-    matching_aware_penalty,
-)
+from gancli.losses.penalty import PenaltyForm, gradient_norms, matching_aware_penalty
 from gancli.models.attention import (
     BottleneckAttention,
     ContextualAttention,
@@ -40,13 +35,13 @@ from gancli.models.attention import (
 )
 from gancli.models.layers import (
     SMALLEST_MAP,
-    UpsampleConv2d,
     conv3x3,
     conv_norm,
     doublings,
     first_map,
     leaky,
 )
+from gancli.ops.convolutions import TwiceDifferentiableLayers, UpsampleConv2d
 
 Attention = Literal["pam", "bam", "bam-product", "polarized", "polarized-sequential", "cot", "cot-lite"]
 Fusion = Literal["wfm", "add", "mul"]
@@ -56,7 +51,7 @@ Block = Literal["vsfm", "dfgan", "dtgan-approx"]
 
 
 def predictor(*dims: int, start: float) -> nn.Sequential:
-    """Linear layers with ReLU between them whose output is `start`, whatever the input, until they are trained."""
+    """Build linear layers with ReLU between them, whose output before training is `start` for any input."""
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise(dims):
         layers += [nn.Linear(before, after), nn.ReLU()]
@@ -69,12 +64,12 @@ def predictor(*dims: int, start: float) -> nn.Sequential:
 
 
 class SpeechModulation(nn.Module):
-    """Scales and shifts each channel by what the condition says (eqs. 11-13); the identity before training.
+    """Scale and shift of each channel, predicted from the condition (eqs. 11-13); the identity before training.
 
     Args:
         channels: C.
         condition_dim: E.
-        hidden: Width of the hidden layers; 256 in DF-GAN's first version, which the paper cites.
+        hidden: Width of the hidden layers, 256 in DF-GAN's first version, which the paper cites.
     """
 
     def __init__(self, channels: int, condition_dim: int, hidden: int) -> None:
@@ -94,11 +89,11 @@ class SpeechModulation(nn.Module):
 
 
 class PixelAttention(nn.Module):
-    """Weighs each pixel by one number in (0, 1) (eqs. 9-10). (B, C, H, W) -> same.
+    """Weighting of each pixel by one number in (0, 1) (eqs. 9-10). (B, C, H, W) -> same.
 
     Args:
         channels: C.
-        reduction: r, by which the 3x3 convolution divides the channels.
+        reduction: r, factor by which the 3x3 convolution reduces the channels.
     """
 
     def __init__(self, channels: int, reduction: int) -> None:
@@ -109,7 +104,7 @@ class PixelAttention(nn.Module):
         )
 
     def map(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, 1, H, W) in (0, 1)."""
+        """Map (B, C, H, W) to weights (B, 1, H, W) in (0, 1)."""
         return torch.sigmoid(self.layers(x))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -117,7 +112,12 @@ class PixelAttention(nn.Module):
 
 
 def attention_module(name: Attention, channels: int, reduction: int) -> nn.Module:
-    """PAM or what Table 3 puts in its place; `reduction` is PAM's.
+    """Build PAM or one of its substitutes in Table 3.
+
+    Args:
+        name: Attention module.
+        channels: C.
+        reduction: Reduction of PAM.
 
     Raises:
         ValueError: The module does not take that many channels.
@@ -139,14 +139,14 @@ def attention_module(name: Attention, channels: int, reduction: int) -> nn.Modul
 
 
 class WeightedFusion(nn.Module):
-    """Adds two feature maps with weights per channel that sum to 1 (eqs. 14-18).
+    """Sum of two feature maps with weights per channel that sum to 1 (eqs. 14-18).
 
-    The softmax is over the two maps. Over the channels, as the paper's words have it, each weight would be about 1/C
-    and the branch would vanish.
+    The softmax is over the two maps. Over the channels, as the paper words it, each weight would be about 1/C and the
+    branch would vanish.
 
     Args:
         channels: C.
-        reduction: By which the hidden layer divides the channels, of which four stay at least.
+        reduction: Factor by which the hidden layer reduces the channels, to four at least.
     """
 
     SMALLEST_HIDDEN = 4
@@ -157,20 +157,26 @@ class WeightedFusion(nn.Module):
         self.layers = nn.Sequential(nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, 2 * channels))
 
     def weights(self, attended: Tensor, modulated: Tensor) -> Tensor:
-        """Two maps (B, C, H, W) -> (B, 2, C), of the first and of the second map."""
-        # Channels come last so that the means' gradients do: contiguous, they would not lie as all other gradients
+        """Map two feature maps (B, C, H, W) to their weights (B, 2, C)."""
+        # Channels come last, so that the gradients of the means are channels_last like all others
         first, second = (x.permute(0, 2, 3, 1).mean(dim=(1, 2)) for x in (attended, modulated))  # (B, C) each
-        logits: Tensor = self.layers(first + second)
-        return logits.unflatten(1, (2, -1)).softmax(dim=1)
+        logits: Tensor = self.layers(first + second)  # (B, 2C)
+        return logits.view(len(logits), 2, -1).softmax(dim=1)
 
     def forward(self, attended: Tensor, modulated: Tensor) -> Tensor:
-        """Two maps (B, C, H, W) -> one."""
+        """Map two feature maps (B, C, H, W) to one."""
         first = self.weights(attended, modulated)[:, 0, :, None, None]
-        return torch.lerp(modulated, attended, first.to(attended.dtype))  # the second weight is the rest to 1
+        return torch.lerp(modulated, attended, first.to(attended.dtype))  # the two weights sum to 1
 
 
 def fusion_module(name: Fusion, channels: int, reduction: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """WFM or what Table 4 puts in its place; `reduction` is WFM's."""
+    """Build WFM or one of its substitutes in Table 4.
+
+    Args:
+        name: Fusion module.
+        channels: C.
+        reduction: Reduction of WFM.
+    """
     match name:
         case "wfm":
             return WeightedFusion(channels, reduction)
@@ -184,7 +190,7 @@ def fusion_module(name: Fusion, channels: int, reduction: int) -> Callable[[Tens
 
 
 class VisualSpeechFusion(nn.Module):
-    """Normalises a feature map and adds to it what attention and condition make of it (eqs. 7-8).
+    """Batch norm, to whose result the fusion of its attended and its modulated version is added (eqs. 7-8).
 
     Args:
         channels: C.
@@ -213,11 +219,11 @@ class VisualSpeechFusion(nn.Module):
 
 
 class DeepFusion(nn.Module):
-    """DF-GAN's fusion (Tao et al., 2020): two modulations with a leaky ReLU between them, and no batch norm.
+    """DF-GAN's fusion (Tao et al., 2020): two modulations with a leaky ReLU between them, without batch norm.
 
     Args:
-        first: Of the two modulations.
-        second: Of the two.
+        first: First modulation.
+        second: Second modulation.
     """
 
     def __init__(self, first: SpeechModulation, second: SpeechModulation) -> None:
@@ -231,19 +237,19 @@ class DeepFusion(nn.Module):
 
 
 class DualAttentionFusion(nn.Module):
-    """An approximation of DTGAN's fusion (Zhang and Schomaker, 2021), of which there is no public code.
+    """Approximation of DTGAN's fusion (Zhang and Schomaker, 2021), which has no public code.
 
-    Attention over channels, attention over pixels, then conditional adaptive instance-layer normalisation. Its results
+    Attention over channels, attention over pixels, then conditional adaptive instance-layer normalisation. The results
     are not DTGAN's.
 
     Args:
         channels: C.
         condition_dim: E.
-        reduction: By which the channel attention's hidden layer divides its channels.
+        reduction: Factor by which the channel attention's hidden layer reduces the channels.
     """
 
     EPSILON = 1e-5
-    START = 0.9  # share of the instance norm
+    INITIAL_SHARE = 0.9  # share of the instance norm
 
     def __init__(self, channels: int, condition_dim: int, reduction: int) -> None:
         super().__init__()
@@ -252,29 +258,31 @@ class DualAttentionFusion(nn.Module):
         self.channel = nn.Sequential(nn.Linear(2 * channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
         self.pixel_condition = nn.Linear(condition_dim, 1)
         self.pixel = nn.Conv2d(3, 1, 7, padding=3)
-        self.instance_share = nn.Parameter(torch.full((channels, 1, 1), self.START))  # rho
+        self.instance_share = nn.Parameter(torch.full((channels, 1, 1), self.INITIAL_SHARE))  # rho
         self.scale = predictor(condition_dim, channels, start=1.0)
         self.shift = predictor(condition_dim, channels, start=0.0)
 
     def attend_channels(self, x: Tensor, condition: Tensor) -> Tensor:
-        """(B, C, H, W) -> same."""
+        """Weigh the channels of (B, C, H, W)."""
         projected = self.channel_condition(condition)
         mean, most = x.mean(dim=(2, 3)), x.amax(dim=(2, 3))
         gate = self.channel(torch.cat([mean, projected], 1)) + self.channel(torch.cat([most, projected], 1))
         return x * torch.sigmoid(gate)[:, :, None, None]
 
     def attend_pixels(self, x: Tensor, condition: Tensor) -> Tensor:
-        """(B, C, H, W) -> same."""
+        """Weigh the pixels of (B, C, H, W)."""
         mean, most = x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)
         tiled = self.pixel_condition(condition)[:, :, None, None].expand_as(mean)
         return x * torch.sigmoid(self.pixel(torch.cat([mean, most, tiled.to(x.dtype)], dim=1)))
 
     def normalise(self, x: Tensor, condition: Tensor) -> Tensor:
-        """(B, C, H, W) -> same."""
+        """Normalise, scale and shift (B, C, H, W)."""
         instance = F.instance_norm(x, eps=self.EPSILON)
         layer = F.layer_norm(x, x.shape[1:], eps=self.EPSILON)
         mixed = self.instance_share * instance + (1 - self.instance_share) * layer
-        return mixed * self.scale(condition)[:, :, None, None] + self.shift(condition)[:, :, None, None]
+        scale, shift = (layers(condition)[:, :, None, None] for layers in (self.scale, self.shift))
+        result: Tensor = mixed * scale + shift
+        return result
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """(B, C, H, W) and (B, E) -> (B, C, H, W)."""
@@ -282,7 +290,7 @@ class DualAttentionFusion(nn.Module):
 
     @torch.no_grad()
     def clamp(self) -> None:
-        """Brings the share of the instance norm back into [0, 1]; for after an optimizer's step."""
+        """Clamp the share of the instance norm to [0, 1], after an optimizer step."""
         self.instance_share.clamp_(0, 1)
 
 
@@ -290,14 +298,14 @@ class DualAttentionFusion(nn.Module):
 
 
 class DualResidualBlock(nn.Module):
-    """Fusion, activation, convolution, twice, added to the input (Fig. 2c).
+    """Fusion, activation and convolution, twice, added to the input (Fig. 2c).
 
     Args:
-        in_channels: Of the input.
-        out_channels: Of the result; another number brings a 1x1 convolution into the shortcut.
-        fusion: Makes a fusion module of a number of channels.
-        modules: 2, or 1 to leave the second fusion module out (Table 6); both convolutions stay.
-        activation: After each fusion module.
+        in_channels: Channels of the input.
+        out_channels: Channels of the result. If they differ, the shortcut has a 1x1 convolution.
+        fusion: Constructor of a fusion module, from its number of channels.
+        modules: Number of fusion modules, 2 or 1 (Table 6). Both convolutions stay.
+        activation: Activation after each fusion module.
         upsample: Double the sides first, by nearest neighbour.
     """
 
@@ -313,7 +321,7 @@ class DualResidualBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.fuse1 = fusion(in_channels)
-        # What looks at each pixel by itself gives the same before the upsampling, which the convolution then contains.
+        # A fusion of single pixels gives the same before the upsampling, which then joins the convolution.
         self.upsample_last = upsample and isinstance(self.fuse1, DeepFusion)
         self.conv1 = (
             UpsampleConv2d(in_channels, out_channels, bias=True)
@@ -329,9 +337,9 @@ class DualResidualBlock(nn.Module):
         self.upsample = upsample
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """(B, in, H, W) and (B, E) -> (B, out, H, W), or twice the sides."""
+        """(B, in, H, W) and (B, E) -> (B, out, H, W), or (B, out, 2H, 2W) with upsampling."""
         shortcut = self.shortcut(x)
-        if self.upsample:  # a 1x1 convolution gives the same before it, on a quarter of the pixels
+        if self.upsample:  # after the shortcut, whose 1x1 convolution then runs on a quarter of the pixels
             shortcut = F.interpolate(shortcut, scale_factor=2.0, mode="nearest")
             if not self.upsample_last:
                 x = F.interpolate(x, scale_factor=2.0, mode="nearest")
@@ -342,10 +350,59 @@ class DualResidualBlock(nn.Module):
         return result
 
 
-class Generator(nn.Module):
-    """Noise and a condition to an image: a linear layer, a block per resolution, a convolution (eqs. 3-6).
+@dataclass(frozen=True)
+class FusionBuilder:
+    """Constructor of a block's fusion modules: VSFM, or a substitute of Table 5.
 
-    The last block has W channels, each one before it twice as many, at most 8W: at 256 pixels 8, 8, 8, 8, 4, 2, 1
+    Attributes:
+        block: VSFM or a substitute.
+        attention: PAM or a substitute, in VSFM.
+        fusion: WFM or a substitute, in VSFM.
+        condition_dim: Length of the condition that the blocks see.
+        modulation_hidden: Width of the modulations' hidden layers; None for the number of channels.
+        attention_reduction: Reduction of PAM and of the channel attention of `dtgan-approx`.
+        fusion_reduction: Reduction of WFM.
+
+    Raises:
+        ValueError: A name is unknown.
+    """
+
+    block: Block
+    attention: Attention
+    fusion: Fusion
+    condition_dim: int
+    modulation_hidden: int | None
+    attention_reduction: int
+    fusion_reduction: int
+
+    def __post_init__(self) -> None:
+        for name, kind in (("block", Block), ("attention", Attention), ("fusion", Fusion)):
+            if (value := getattr(self, name)) not in get_args(kind):
+                raise ValueError(f"{name} is {value!r}, not one of {', '.join(get_args(kind))}")
+
+    def __call__(self, channels: int) -> nn.Module:
+        """Build a fusion module of C channels."""
+        match self.block:
+            case "vsfm":
+                return VisualSpeechFusion(
+                    channels,
+                    self._modulation(channels),
+                    attention_module(self.attention, channels, self.attention_reduction),
+                    fusion_module(self.fusion, channels, self.fusion_reduction),
+                )
+            case "dfgan":
+                return DeepFusion(self._modulation(channels), self._modulation(channels))
+            case "dtgan-approx":
+                return DualAttentionFusion(channels, self.condition_dim, self.attention_reduction)
+
+    def _modulation(self, channels: int) -> SpeechModulation:
+        return SpeechModulation(channels, self.condition_dim, self.modulation_hidden or channels)
+
+
+class Generator(nn.Module):
+    """Generator of Fig. 2: a linear layer, a block per resolution, a convolution (eqs. 3-6).
+
+    The last block has W channels and each block before it twice as many, up to 8W: at 256 pixels 8, 8, 8, 8, 4, 2, 1
     times W.
 
     Args:
@@ -353,22 +410,23 @@ class Generator(nn.Module):
         condition_dim: E.
         generator_width: W.
         noise_dim: Z.
-        noise_in_condition: The blocks see the noise beside the condition (DF-GAN's CVPR version).
-        condition_scale: The condition is multiplied by it.
+        noise_in_condition: Concatenate the noise to the condition of the blocks (DF-GAN's CVPR version).
+        condition_scale: Factor of the condition.
         block: VSFM or a substitute.
-        attention: In VSFM: PAM or a substitute.
-        fusion: In VSFM: WFM or a substitute.
+        attention: PAM or a substitute, in VSFM.
+        fusion: WFM or a substitute, in VSFM.
         modules: Fusion modules in a block, 2 or 1.
-        first_block: There is a block at 4x4, before the first doubling; DF-GAN's CVPR version has none.
-        modulation_hidden: Width of the modulations' hidden layers; None: as many as channels (DF-GAN's CVPR version).
-        attention_reduction: Of PAM, and of the channel attention of `dtgan-approx`.
-        fusion_reduction: Of WFM.
+        first_block: Have a block at 4x4, before the first upsampling. DF-GAN's CVPR version has none.
+        modulation_hidden: Width of the modulations' hidden layers; None for the number of channels (DF-GAN's CVPR
+            version).
+        attention_reduction: Reduction of PAM and of the channel attention of `dtgan-approx`.
+        fusion_reduction: Reduction of WFM.
 
     Raises:
-        ValueError: Size or channels fit no network.
+        ValueError: A name is unknown, or size or channels fit no network.
     """
 
-    MOST_CHANNELS = 8  # times W
+    MAX_MULTIPLE = 8  # most channels, over W
 
     def __init__(
         self,
@@ -389,13 +447,6 @@ class Generator(nn.Module):
         fusion_reduction: int,
     ) -> None:
         super().__init__()
-        for name, value, kind in (
-            ("block", block, Block),
-            ("attention", attention, Attention),
-            ("fusion", fusion, Fusion),
-        ):
-            if value not in get_args(kind):
-                raise ValueError(f"{name} is {value!r}, not one of {', '.join(get_args(kind))}")
         steps = doublings(SMALLEST_MAP, size)
         if steps < 1:
             raise ValueError(f"the smallest image has {2 * SMALLEST_MAP} pixels a side, not {size}")
@@ -404,35 +455,25 @@ class Generator(nn.Module):
         self.condition_dim = condition_dim
         self.condition_scale = condition_scale
         self.noise_in_condition = noise_in_condition
-        block_dim = condition_dim + noise_dim if noise_in_condition else condition_dim
-
-        def modulation(channels: int) -> SpeechModulation:
-            return SpeechModulation(channels, block_dim, modulation_hidden or channels)
-
-        def fuse(channels: int) -> nn.Module:
-            match block:
-                case "vsfm":
-                    return VisualSpeechFusion(
-                        channels,
-                        modulation(channels),
-                        attention_module(attention, channels, attention_reduction),
-                        fusion_module(fusion, channels, fusion_reduction),
-                    )
-                case "dfgan":
-                    return DeepFusion(modulation(channels), modulation(channels))
-                case "dtgan-approx":
-                    return DualAttentionFusion(channels, block_dim, attention_reduction)
-
+        fusion_of = FusionBuilder(
+            block,
+            attention,
+            fusion,
+            condition_dim + noise_dim if noise_in_condition else condition_dim,
+            modulation_hidden,
+            attention_reduction,
+            fusion_reduction,
+        )
         activation = leaky() if block == "dfgan" else nn.ReLU()
         widths = [
-            generator_width * min(2**i, self.MOST_CHANNELS) for i in range(steps, -1, -1)
+            generator_width * min(2**i, self.MAX_MULTIPLE) for i in range(steps, -1, -1)
         ]  # at 4, 8, ... size
         self.linear = nn.Linear(noise_dim, widths[0] * SMALLEST_MAP**2)
         self.blocks = nn.ModuleList(
             DualResidualBlock(
                 widths[max(i - 1, 0)],
                 widths[i],
-                fuse,
+                fusion_of,
                 modules=modules,
                 activation=activation,
                 upsample=i > 0,
@@ -442,11 +483,11 @@ class Generator(nn.Module):
         self.out = nn.Sequential(activation, nn.Conv2d(generator_width, 3, 3, padding=1), nn.Tanh())
 
     def large_blocks(self) -> list[nn.Module]:
-        """Those that train.activation_checkpointing recomputes."""
+        """Return the modules that train.activation_checkpointing recomputes."""
         return [*self.blocks, self.out]
 
     def forward(self, noise: Tensor, condition: Tensor) -> Tensor:
-        """Standard normal noise (B, Z) and conditions (B, E) to images (B, 3, S, S) in [-1, 1]."""
+        """Map standard normal noise (B, Z) and conditions (B, E) to images (B, 3, S, S) in [-1, 1]."""
         condition = self.condition_scale * condition
         if self.noise_in_condition:
             condition = torch.cat([noise, condition], dim=1)
@@ -461,7 +502,7 @@ class Generator(nn.Module):
 
 
 class DownBlock(nn.Module):
-    """Two convolutions that halve the side, times a number that starts at 0, added to the average-pooled input.
+    """Average pooling and, scaled by a learned number that starts at 0, two convolutions. Halves the side.
 
     (B, in, H, W) -> (B, out, H/2, W/2).
     """
@@ -469,7 +510,7 @@ class DownBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.branch = nn.Sequential(
-            # Not conv4x4, whose way over small maps is slow under a gradient penalty
+            # Not conv4x4, which is slow under a gradient penalty
             nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False),
             leaky(),
             conv3x3(out_channels, out_channels),
@@ -486,12 +527,12 @@ class DownBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Judges from a 4x4 map whether an image is real and belongs to its condition. It has no normalisation.
+    """Discriminator of images with their condition, from one 4x4 feature map, without normalisation.
 
     Args:
         size: Side of the images, 4 * 2^k with k >= 1.
         condition_dim: E.
-        discriminator_width: W, channels of the first convolution; each block doubles them.
+        discriminator_width: W, channels of the first convolution. Each block doubles them.
         discriminator_max_multiple: Largest number of channels, as a multiple of W: 32 in the paper (1024), 8 in
             DF-GAN's CVPR version.
     """
@@ -500,8 +541,9 @@ class Discriminator(nn.Module):
         self, *, size: int, condition_dim: int, discriminator_width: int, discriminator_max_multiple: int
     ) -> None:
         super().__init__()
-        width, most = discriminator_width, discriminator_max_multiple
-        widths = [width * min(2**i, most) for i in range(doublings(SMALLEST_MAP, size) + 1)]
+        width = discriminator_width
+        multiples = [2**i for i in range(doublings(SMALLEST_MAP, size) + 1)]
+        widths = [width * min(multiple, discriminator_max_multiple) for multiple in multiples]
         self.encoder = nn.Sequential(
             nn.Conv2d(3, width, 3, padding=1),
             *(DownBlock(before, after) for before, after in itertools.pairwise(widths)),
@@ -513,16 +555,16 @@ class Discriminator(nn.Module):
         )
 
     def large_blocks(self) -> list[nn.Module]:
-        """Those that train.activation_checkpointing recomputes."""
+        """Return the modules that train.activation_checkpointing recomputes."""
         return [self.encoder]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 3, S, S) in [-1, 1] to features (B, F, 4, 4)."""
+        """Map images (B, 3, S, S) in [-1, 1] to features (B, F, 4, 4)."""
         features: Tensor = self.encoder(images)
         return features
 
     def score(self, features: Tensor, condition: Tensor) -> Tensor:
-        """Features (B, F, 4, 4) and scaled conditions (B, E) to a score (B,), high for a real and matching pair."""
+        """Map features (B, F, 4, 4) and scaled conditions (B, E) to scores (B,), high for real and matching pairs."""
         tiled = condition[:, :, None, None].expand(-1, -1, SMALLEST_MAP, SMALLEST_MAP).to(features.dtype)
         scores: Tensor = self.head(torch.cat([features, tiled], dim=1))
         return scores.flatten()
@@ -533,38 +575,33 @@ class Discriminator(nn.Module):
 
 @dataclass(frozen=True)
 class Step:
-    """What both phases of one training step share.
+    """Tensors that both phases of a training step share."""
 
-    Attributes:
-        real: (B, 3, S, S).
-        fake: (B, 3, S, S), with the generator's graph.
-        condition: (B, E), of `real` and `fake`.
-        wrong: (B, E), of other images.
-        class_ids: (B,).
-    """
-
-    real: Tensor
-    fake: Tensor
-    condition: Tensor
-    wrong: Tensor
-    class_ids: Tensor
+    real: Tensor  # (B, 3, S, S)
+    fake: Tensor  # (B, 3, S, S), with the generator's graph
+    condition: Tensor  # (B, E), of `real` and `fake`
+    wrong: Tensor  # (B, E), of other images
+    class_ids: Tensor  # (B,)
 
 
 class FusionS2iGan:
-    """Fusion-S2iGan as the engine trains it: discriminator, then generator, on the same generated images.
+    """Fusion-S2iGan for the engine: discriminator, then generator, on the same generated images.
 
     Args:
-        generator: To be trained.
-        discriminator: To be trained.
-        image_encoder: Images (B, 3, S, S) to vectors (B, E) that are compared with the condition; frozen. None where
-            the matching loss has weight 0.
-        damsm: lambda, weight of the matching loss, the global half of DAMSM; 0 leaves it out.
-        gamma: Sharpness of the matching loss.
+        generator: Generator to train.
+        discriminator: Discriminator to train.
+        image_encoder: Frozen encoder from images (B, 3, S, S) to vectors (B, E), which the matching loss compares with
+            the condition; None if its weight is 0.
+        damsm: lambda, weight of the matching loss, the global half of DAMSM. 0 leaves it out.
+        gamma: Sharpness of the matching loss within the batch.
         same_class_negatives: Count other images of a class as wrong pairs in the matching loss.
-        magp: k, weight of the matching-aware gradient penalty; 0 leaves it out.
+        magp: k, weight of the matching-aware gradient penalty. 0 leaves it out.
         magp_power: p, exponent of the penalty.
-        magp_form: Joint norm of both gradients, or the sum of their norms.
+        magp_form: "concat" for the joint norm of both gradients, "sum" for the sum of their norms.
         adam: Learning rates and momenta.
+
+    Raises:
+        ValueError: The matching loss has a weight but no image encoder, or the reverse.
     """
 
     averaged = ("generator",)
@@ -615,14 +652,14 @@ class FusionS2iGan:
         ]
         clamped = [module for module in generator.modules() if isinstance(module, DualAttentionFusion)]
 
-        def clamp(*_: Any) -> None:
+        def clamp(*_: object) -> None:
             for module in clamped:
                 module.clamp()
 
         self.phases[1].optimizer.register_step_post_hook(clamp)
 
     def begin(self, batch: Batch) -> Step:
-        """Draws the images that both phases look at."""
+        """Generate the images of both phases."""
         condition = batch.sentences
         assert condition is not None
         wrong = batch.wrong_sentences
@@ -633,9 +670,9 @@ class FusionS2iGan:
         return Step(batch.images[-1], fake, condition, wrong, batch.class_ids)
 
     def discriminator_terms(self, step: Step) -> dict[str, Tensor]:
-        """The hinge loss (eq. 19) and MA-GP (eq. 20); the real images' features serve all three terms on them."""
+        """Return the hinge loss (eq. 19) and MA-GP (eq. 20). All terms of real images share their features."""
         scale = self.generator.condition_scale
-        # The penalty's sixth power overflows half precision, so its whole graph is in float32
+        # In float32, because the penalty's sixth power overflows half precision
         with torch.autocast(step.real.device.type, enabled=False):
             real = step.real.float().detach().requires_grad_()
             condition = (scale * step.condition).detach().requires_grad_()
@@ -656,14 +693,14 @@ class FusionS2iGan:
         return {**terms, "generated": hinge_fake(generated) / 2}
 
     def generator_terms(self, step: Step) -> dict[str, Tensor]:
-        """The generator's hinge loss and the matching loss of its images with their condition."""
+        """Return the generator's hinge loss and the matching loss of images and conditions."""
         condition = self.generator.condition_scale * step.condition
         scores = self.discriminator.score(self.discriminator(step.fake), condition)
         terms = {"adversarial": generator_hinge(scores)}
         if self.image_encoder is not None:
-            alike = distinct_classes(step.class_ids) if self.same_class_negatives else step.class_ids
+            class_ids = distinct_classes(step.class_ids) if self.same_class_negatives else step.class_ids
             loss = global_matching_loss(
-                self.image_encoder(step.fake), step.condition, alike, gamma=self.gamma
+                self.image_encoder(step.fake), step.condition, class_ids, gamma=self.gamma
             )
             terms["matching"] = self.damsm * loss
         return terms

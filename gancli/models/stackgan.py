@@ -1,11 +1,11 @@
 """StackGAN: Text to Photo-realistic Image Synthesis with Stacked Generative Adversarial Networks (Zhang et al., 2017).
 
-Stage I draws shape and colours of a sentence at 64 pixels, Stage II reads the sentence again and redraws that image
-at 256. The widths and the order of layers are those of the authors' TensorFlow code for CUB and Oxford-102;
-docs/stackgan.md lists where paper and code differ and what is done here.
+Stage I draws shapes and colours from a sentence at 64 pixels. Stage II reads the sentence again and redraws that image
+at 256 pixels. Widths and order of layers are those of the authors' TensorFlow code for CUB and Oxford-102.
+docs/stackgan.md lists the differences between paper and code, and the choices made here.
 
 B is the batch, E the length of a sentence vector, C of the augmented condition, Z of the noise, W a network's width
-(the code's gf_dim and df_dim).
+(gf_dim and df_dim of the code).
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from gancli.models.layers import (
     LeakyConditioningAugmentation,
     MatchingDiscriminator,
     Residual,
-    UpsampleConv2d,
     augmentation_kl,
     bottleneck,
     conv1x1,
@@ -35,26 +34,28 @@ from gancli.models.layers import (
     first_map,
     leaky,
 )
+from gancli.ops.convolutions import UpsampleConv2d
 
 INITIAL_STD = 0.02
-TRUNCATION = 2.0  # standard deviations at which TensorFlow's truncated normal ends
+TRUNCATION = 2.0  # bound of TensorFlow's truncated normal, in standard deviations
 
 # --- blocks ---------------------------------------------------------------------------------------------------
 
 
 def truncated_normal(noise: Tensor) -> Tensor:
-    """Standard normal numbers to numbers of the normal distribution truncated at two standard deviations.
+    """Map standard normal noise of any shape to the normal distribution truncated at two standard deviations.
 
-    Each goes to the number with the same quantile, so images that share their noise stay comparable whichever
-    distribution the model was trained with. Any shape, computed in float32.
+    Each number maps to the one of the same quantile, so the same noise stays comparable between models of both kinds.
+    Computed in float32.
     """
     tail = 0.5 * math.erfc(TRUNCATION / math.sqrt(2))
     quantiles = tail + torch.special.ndtr(noise.float()) * (1 - 2 * tail)
-    return torch.special.ndtri(quantiles).to(noise.dtype)
+    truncated: Tensor = torch.special.ndtri(quantiles)
+    return truncated.to(noise.dtype)
 
 
 def initialise_weights(module: nn.Module) -> None:
-    """Truncated normal convolutions and normal linear layers of deviation 0.02, batch-norm weights N(1, 0.02)."""
+    """Set truncated normal convolutions and normal linear layers of deviation 0.02, batch-norm weights N(1, 0.02)."""
     if isinstance(module, nn.Conv2d):
         nn.init.trunc_normal_(
             module.weight, std=INITIAL_STD, a=-TRUNCATION * INITIAL_STD, b=TRUNCATION * INITIAL_STD
@@ -68,12 +69,12 @@ def initialise_weights(module: nn.Module) -> None:
 
 
 class ConditioningAugmentation(LeakyConditioningAugmentation):
-    """Draws the condition from a Gaussian that the sentence predicts (section 3.2 of the paper).
+    """Gaussian around the sentence, from truncated or plain normal noise (section 3.2).
 
     Args:
         text_dim: E.
         condition_dim: C.
-        truncate: Noise beyond two standard deviations does not occur (TensorFlow's truncated normal).
+        truncate: Truncate the noise at two standard deviations, as TensorFlow's truncated normal does.
     """
 
     def __init__(self, text_dim: int, condition_dim: int, *, truncate: bool) -> None:
@@ -81,18 +82,18 @@ class ConditioningAugmentation(LeakyConditioningAugmentation):
         self.truncate = truncate
 
     def forward(self, sentence: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Sentence (B, E) and standard normal noise (B, C) to the condition, mean and log sigma, each (B, C)."""
+        """Map sentence (B, E) and standard normal noise (B, C) to condition, mean and log sigma, each (B, C)."""
         return super().forward(sentence, truncated_normal(noise) if self.truncate else noise)
 
 
 @dataclass(frozen=True)
 class GeneratorOutput:
-    """What one pass of either generator gives.
+    """Result of one pass of either generator.
 
     Attributes:
-        images: (B, 3, S, S) in [-1, 1].
-        mean: (B, C) of the conditioning augmentation.
-        log_sigma: (B, C) of the conditioning augmentation.
+        images: Images (B, 3, S, S) in [-1, 1].
+        mean: Mean (B, C) of the conditioning augmentation.
+        log_sigma: Log standard deviation (B, C) of the conditioning augmentation.
     """
 
     images: Tensor
@@ -104,18 +105,21 @@ class GeneratorOutput:
 
 
 class StageOneGenerator(nn.Module):
-    """Condition and noise to a small image.
+    """Generator of Stage I, from a sentence and noise to a small image.
 
-    A linear layer makes a 4x4 map, each doubling halves its channels, and the last doubling goes straight to colours;
-    after the first map and after the first doubling comes a bottleneck residual block.
+    A linear layer makes a 4x4 map. Each doubling of the side halves the channels, and the last one gives the colours.
+    The 4x4 and the 8x8 map each pass a bottleneck residual block.
 
     Args:
         size: Side of the images, 4 * 2^k with k >= 2.
         text_dim: E.
-        generator_width: W; at 64 pixels the first map has 8W channels (gf_dim).
+        generator_width: W (gf_dim). At 64 pixels the first map has 8W channels.
         noise_dim: Z.
         condition_dim: C.
-        truncate_condition: See `ConditioningAugmentation`.
+        truncate_condition: Truncate the noise of the conditioning augmentation (TensorFlow code).
+
+    Raises:
+        ValueError: `size` is no such side.
     """
 
     def __init__(
@@ -152,18 +156,18 @@ class StageOneGenerator(nn.Module):
         self.apply(initialise_weights)
 
     def large_blocks(self) -> list[nn.Module]:
-        """Those that train.activation_checkpointing recomputes."""
+        """Return the modules that train.activation_checkpointing recomputes."""
         return [self.layers]
 
     def forward(self, sentence: Tensor, noise: Tensor, condition_noise: Tensor) -> GeneratorOutput:
-        """Sentences (B, E) and standard normal noise (B, Z) and (B, C) to images (B, 3, S, S)."""
+        """Map sentences (B, E) and standard normal noise (B, Z) and (B, C) to images (B, 3, S, S)."""
         condition, mean, log_sigma = self.augmentation(sentence, condition_noise)
         x = self.norm(self.linear(torch.cat([condition, noise], dim=1)))
         return GeneratorOutput(self.layers(first_map(x)), mean, log_sigma)
 
 
 class Discriminator(MatchingDiscriminator):
-    """The head that both stages have, on an image encoder of their own, with the public code's initial weights."""
+    """Discriminator of either stage, with the public code's initial weights."""
 
     def __init__(self, encoder: nn.Module, features: int, *, text_dim: int, compressed_dim: int) -> None:
         super().__init__(encoder, features, text_dim=text_dim, compressed_dim=compressed_dim)
@@ -173,15 +177,15 @@ class Discriminator(MatchingDiscriminator):
 def stage_one_discriminator(
     *, size: int, text_dim: int, discriminator_width: int, condition_dim: int
 ) -> Discriminator:
-    """D of Stage I: halvings down to 4x4, then a bottleneck residual block.
+    """Build the discriminator of Stage I: strided convolutions down to 4x4, then a bottleneck residual block.
 
-    The last two halvings have no activation after their batch norm: so it is in the public code, whose released models
-    were trained with it.
+    The last two strided convolutions have no activation after their batch norm, as in the public code, with which the
+    released models were trained.
 
     Args:
         size: Side of the images, 4 * 2^k with k >= 2.
         text_dim: E.
-        discriminator_width: W; 64 in the public code, 128 in the paper (df_dim).
+        discriminator_width: W (df_dim), 64 in the public code, 128 in the paper.
         condition_dim: Length of the compressed sentence.
     """
     layers: list[nn.Module] = [conv4x4(3, discriminator_width), leaky()]
@@ -200,19 +204,22 @@ def stage_one_discriminator(
 
 
 class StageTwoGenerator(nn.Module):
-    """Stage I's image and the sentence, read again, to a large image.
+    """Generator of Stage II, from Stage I's image and the sentence to a large image.
 
-    The image is encoded to a quarter of its side, joined with the condition at every place, refined by residual
-    blocks and enlarged.
+    The image is encoded to a quarter of its side, joined with the condition at every position, refined by residual
+    blocks and upsampled.
 
     Args:
         size: Side of the images, a power of two times a quarter of `input_size`.
         input_size: Side of Stage I's images.
         text_dim: E.
         generator_width: W (gf_dim).
-        condition_dim: C; the augmentation is Stage II's own.
-        residual_blocks: 4 for CUB and Oxford-102.
-        truncate_condition: See `ConditioningAugmentation`.
+        condition_dim: C, of an augmentation of Stage II's own.
+        residual_blocks: Number of residual blocks, 4 for CUB and Oxford-102.
+        truncate_condition: Truncate the noise of the conditioning augmentation (TensorFlow code).
+
+    Raises:
+        ValueError: The sides do not fit each other.
     """
 
     def __init__(
@@ -265,11 +272,11 @@ class StageTwoGenerator(nn.Module):
         self.apply(initialise_weights)
 
     def large_blocks(self) -> list[nn.Module]:
-        """Those that train.activation_checkpointing recomputes."""
+        """Return the modules that train.activation_checkpointing recomputes."""
         return [self.encoder, self.join, self.residual, self.up]
 
     def forward(self, small: Tensor, sentence: Tensor, condition_noise: Tensor) -> GeneratorOutput:
-        """Images (B, 3, s, s), sentences (B, E) and standard normal noise (B, C) to images (B, 3, S, S)."""
+        """Map images (B, 3, s, s), sentences (B, E) and standard normal noise (B, C) to images (B, 3, S, S)."""
         condition, mean, log_sigma = self.augmentation(sentence, condition_noise)
         x = self.encoder(small)  # (B, 4W, s/4, s/4)
         tiled = condition[:, :, None, None].expand(-1, -1, *x.shape[2:]).to(x.dtype)
@@ -280,14 +287,15 @@ class StageTwoGenerator(nn.Module):
 def stage_two_discriminator(
     *, size: int, text_dim: int, discriminator_width: int, condition_dim: int
 ) -> Discriminator:
-    """D of Stage II: halvings down to 4x4, 1x1 convolutions back to 8W channels, a bottleneck residual block.
+    """Build the discriminator of Stage II.
 
-    Images of up to 64 pixels end with 8W channels or fewer and need no such convolution.
+    Strided convolutions down to 4x4, 1x1 convolutions back to 8W channels, a bottleneck residual block. Images of up to
+    64 pixels end with at most 8W channels and have no 1x1 convolutions.
 
     Args:
         size: Side of the images, 4 * 2^k with k >= 2.
         text_dim: E.
-        discriminator_width: W; 64 in the public code (df_dim).
+        discriminator_width: W (df_dim), 64 in the public code.
         condition_dim: Length of the compressed sentence.
     """
     layers: list[nn.Module] = [conv4x4(3, discriminator_width), leaky()]
@@ -315,19 +323,18 @@ def discriminator_loss(
     wrong_images: Tensor | None = None,
     wrong_sentence: Tensor | None = None,
 ) -> Tensor:
-    """The matching-aware loss: the real pair against the wrong and the generated one, halved together.
+    """Return the matching-aware loss: real pairs against the mean of wrong and generated pairs.
 
-    L_D of the paper with both signs turned; a pair is wrong by its image (public code) or by its sentence (paper).
-    Each group of images goes through the network by itself: batch norm must not tell real from generated by mixing
-    them.
+    This is L_D of the paper with both signs reversed. A pair is wrong by its image (public code) or by its sentence
+    (paper). Real and generated images pass the network separately, so that they share no batch statistics.
 
     Args:
-        discriminator: Of the stage.
+        discriminator: Discriminator of the stage.
         real: (B, 3, S, S).
         fake: (B, 3, S, S), detached from the generator.
         sentence: (B, E), of `real` and `fake`.
-        wrong_images: (B, 3, S, S), real images of other classes.
-        wrong_sentence: (B, E), of other classes; exactly one of the two is given.
+        wrong_images: (B, 3, S, S), real images of other classes. Exactly one of this and the next is given.
+        wrong_sentence: (B, E), sentences of other classes.
     """
     features = discriminator(real)
     if wrong_images is not None:
@@ -341,31 +348,27 @@ def discriminator_loss(
 
 @dataclass(frozen=True)
 class Step:
-    """What both phases of one training step share.
+    """Tensors that both phases of a training step share."""
 
-    Attributes:
-        real: (B, 3, S, S).
-        wrong_images: (B, 3, S, S), or None.
-        sentence: (B, E).
-        wrong_sentence: (B, E), or None.
-    """
-
-    real: Tensor
-    wrong_images: Tensor | None
-    sentence: Tensor
-    wrong_sentence: Tensor | None
+    real: Tensor  # (B, 3, S, S)
+    wrong_images: Tensor | None  # (B, 3, S, S)
+    sentence: Tensor  # (B, E)
+    wrong_sentence: Tensor | None  # (B, E)
 
 
 class StackGAN:
-    """One stage of StackGAN as the engine trains it: discriminator, then generator, each with noise of its own.
+    """One stage of StackGAN for the engine: discriminator, then generator, each with noise of its own.
 
     Args:
-        generator: Of the stage to be trained.
-        discriminator: Of that stage.
-        stage_one: For Stage II: the trained Stage-I generator, frozen, in eval mode with its stored statistics. (The
-            public code runs it on batch statistics, as TensorFlow's training phase does, and loses the stored ones.)
+        generator: Generator to train.
+        discriminator: Discriminator to train.
+        stage_one: Trained generator of Stage I, for Stage II only. It is frozen and uses its stored statistics. (The
+            public code runs it on batch statistics, as TensorFlow's training phase does.)
         kl: lambda of the paper.
         adam: Learning rates and momenta.
+
+    Raises:
+        ValueError: Stage II has no `stage_one`, or Stage I has one.
     """
 
     averaged = ("generator",)
@@ -404,30 +407,33 @@ class StackGAN:
         ]
 
     def begin(self, batch: Batch) -> Step:
-        """Nothing is generated here: each phase draws noise of its own, as in the public code."""
+        """Select the tensors of the batch. Each phase generates its own images, as in the public code."""
         assert batch.sentences is not None
         wrong_images = batch.wrong_images[-1] if batch.wrong_images else None
         return Step(batch.images[-1], wrong_images, batch.sentences, batch.wrong_sentences)
 
     def generate(self, sentence: Tensor) -> GeneratorOutput:
-        """Images of sentences (B, E) with fresh noise, through Stage I first where Stage II is trained."""
+        """Generate images of sentences (B, E) with fresh noise, through Stage I first in Stage II."""
         device = sentence.device
 
         def noise(dim: int) -> Tensor:
             return torch.randn(len(sentence), dim, device=device)
 
         if isinstance(self.generator, StageOneGenerator):
-            return self.generator(
-                sentence, noise(self.generator.noise_dim), noise(self.generator.condition_dim)
+            generator = self.generator
+            output: GeneratorOutput = generator(
+                sentence, noise(generator.noise_dim), noise(generator.condition_dim)
             )
+            return output
         first = self.stage_one
         assert first is not None
         with torch.no_grad():
             small = first(sentence, noise(first.noise_dim), noise(first.condition_dim)).images
-        return self.generator(small, sentence, noise(self.generator.condition_dim))
+        output = self.generator(small, sentence, noise(self.generator.condition_dim))
+        return output
 
     def discriminator_terms(self, step: Step) -> dict[str, Tensor]:
-        """The matching-aware loss on fresh images."""
+        """Return the matching-aware loss on fresh images."""
         with torch.no_grad():
             fake = self.generate(step.sentence).images
         loss = discriminator_loss(
@@ -441,7 +447,7 @@ class StackGAN:
         return {"adversarial": loss}
 
     def generator_terms(self, step: Step) -> dict[str, Tensor]:
-        """Non-saturating adversarial loss and KL of the augmentation (L_G with the public code's weight)."""
+        """Return the non-saturating adversarial loss and the KL (L_G, with the public code's weight)."""
         output = self.generate(step.sentence)
         logits = self.discriminator.logits(self.discriminator(output.images), step.sentence)
         return {

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Box(NamedTuple):
-    """A rectangle of pixels or of a feature map's places, ends excluded."""
+    """Rectangle of pixels of an image or feature map. Right and bottom are excluded."""
 
     left: int
     top: int
@@ -18,31 +18,31 @@ class Box(NamedTuple):
 
     @classmethod
     def of(cls, maps: Tensor) -> Box:
-        """All of maps (..., H, W)."""
+        """Return the box that covers all of maps (..., H, W)."""
         return cls(0, 0, maps.shape[-1], maps.shape[-2])
 
     @property
     def area(self) -> int:
-        """How many places it holds."""
+        """Number of pixels."""
         return (self.right - self.left) * (self.bottom - self.top)
 
     def within(self, other: Box) -> Box:
-        """The same part, counted from another box's corner."""
+        """Return the box in coordinates relative to another box's corner."""
         return Box(
             self.left - other.left, self.top - other.top, self.right - other.left, self.bottom - other.top
         )
 
-    def grown(self, places: int, limit: Box) -> Box:
-        """With so many more places on every side, as far as the other box reaches."""
+    def grown(self, pixels: int, limit: Box) -> Box:
+        """Return the box with a margin on every side, clipped to `limit`."""
         return Box(
-            max(self.left - places, limit.left),
-            max(self.top - places, limit.top),
-            min(self.right + places, limit.right),
-            min(self.bottom + places, limit.bottom),
+            max(self.left - pixels, limit.left),
+            max(self.top - pixels, limit.top),
+            min(self.right + pixels, limit.right),
+            min(self.bottom + pixels, limit.bottom),
         )
 
     def rounded(self, step: int, limit: Box) -> Box:
-        """With its ends moved outwards to multiples of a step, as far as the other box reaches."""
+        """Return the box with its ends moved outwards to multiples of a step, clipped to `limit`."""
         return Box(
             max(self.left // step * step, limit.left),
             max(self.top // step * step, limit.top),
@@ -51,23 +51,23 @@ class Box(NamedTuple):
         )
 
     def halved(self) -> Box:
-        """The part of a map of half the side that lies, even in part, under this one."""
+        """Return the smallest box that covers this one on a map of half the side."""
         return Box(self.left // 2, self.top // 2, -(-self.right // 2), -(-self.bottom // 2))
 
     def doubled(self) -> Box:
-        """The same part of a map of twice the side."""
+        """Return the box on a map of twice the side."""
         return Box(*(2 * end for end in self))
 
 
 def cut(maps: Tensor, box: Box) -> Tensor:
-    """The part of maps (..., H, W) that lies in a box: a view, or the maps themselves where it holds all of them."""
+    """Return the part of maps (..., H, W) in a box: a view, or the maps themselves where the box covers them."""
     if box == Box.of(maps):
         return maps
     return maps[..., box.top : box.bottom, box.left : box.right]
 
 
 def paste(maps: Tensor, part: Tensor, box: Box) -> Tensor:
-    """A copy of maps (..., H, W) with the part in a box replaced. Differentiable in the part, not in the maps."""
+    """Return a copy of maps (..., H, W) with the part in a box replaced. The gradient reaches the part only."""
     if box == Box.of(maps):
         return part
     pasted: Tensor = _Paste.apply(maps, part, box)
@@ -75,7 +75,7 @@ def paste(maps: Tensor, part: Tensor, box: Box) -> Tensor:
 
 
 class _Paste(torch.autograd.Function):
-    """What an assignment to a slice does; that copies the gradient twice, to have one for the maps as well."""
+    """Assignment to a slice. torch's own copies the gradient twice, once for the maps."""
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, part: Tensor, box: Box) -> Tensor:

@@ -1,4 +1,4 @@
-"""How the process's memory comes from the operating system and goes back to it."""
+"""Exchange of memory between the process and the operating system."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 
 
 def keep_freed_memory() -> bool:
-    """Lets the C library keep what is freed for the next allocation, for the whole process and until it ends.
+    """Make the C library keep freed memory for later allocations, in the whole process and until it ends.
 
-    Left alone, glibc takes every tensor of more than 32 MB from the operating system and gives it back at once. All
-    its pages are then mapped and zeroed anew at each use, which is a quarter of a training step on a CPU
-    (docs/benchmarks.md). A process keeps as much as it once needed.
+    By default glibc takes every tensor above 32 MB from the operating system and returns it at once. Its pages are
+    then mapped and zeroed at each use, which is a quarter of a training step on a CPU (docs/benchmarks.md). The process
+    keeps as much memory as it ever needed.
 
     Returns:
-        False where the C library is none that can be told.
+        False where the C library has no such setting.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

@@ -97,9 +97,9 @@ def test_stage_two_has_no_local_discriminator_and_a_global_one_unless_its_weight
 def test_discriminators_that_see_the_silhouette_have_a_channel_for_it() -> None:
     def first_channels(*overrides: str) -> list[int]:
         recipe = of(IMAGE, *overrides)
-        _, judges, conditional = attr2image_networks(recipe, attr2image_arguments(recipe, 20))
+        _, discriminators, conditional = attr2image_networks(recipe, attr2image_arguments(recipe, 20))
         assert conditional is not None
-        return [next(network.parameters()).shape[1] for network in (judges["global"], conditional)]
+        return [next(network.parameters()).shape[1] for network in (discriminators["global"], conditional)]
 
     assert first_channels() == [3, 3]
     assert first_channels("model.d_sees_shape=true") == [4, 4]

@@ -26,7 +26,7 @@ LEARNING_RATE = 0.01
 SIZE = 32
 ATTRIBUTES = 7
 # The 16 features of a width of 4 meet a fault of torch's bf16 convolution (4x4, stride 4) on CPUs with AMX
-JUDGE_WIDTH = 8
+DISCRIMINATOR_WIDTH = 8
 NOISE = {"noise_dim": 5, "condition_dim": 6}
 
 
@@ -56,7 +56,7 @@ def stackgan_one() -> Trainable:
             stackgan.stage_one_discriminator,
             size=SIZE,
             text_dim=TEXT_DIM,
-            discriminator_width=JUDGE_WIDTH,
+            discriminator_width=DISCRIMINATOR_WIDTH,
             condition_dim=3,
         ),
     )
@@ -78,7 +78,7 @@ def stackgan_two() -> Trainable:
             stackgan.stage_two_discriminator,
             size=SIZE,
             text_dim=TEXT_DIM,
-            discriminator_width=JUDGE_WIDTH,
+            discriminator_width=DISCRIMINATOR_WIDTH,
             condition_dim=3,
         ),
         stage_one=make_network(
@@ -104,7 +104,7 @@ def attr2shape() -> Trainable:
             attributes=ATTRIBUTES,
             size=SIZE,
             channels=1,
-            discriminator_width=JUDGE_WIDTH,
+            discriminator_width=DISCRIMINATOR_WIDTH,
             condition_dim=3,
         ),
     )
@@ -126,7 +126,7 @@ def shape2image() -> Trainable:
             attributes=ATTRIBUTES,
             size=SIZE,
             channels=3,
-            discriminator_width=JUDGE_WIDTH,
+            discriminator_width=DISCRIMINATOR_WIDTH,
             condition_dim=3,
         ),
         d_sees_shape=False,

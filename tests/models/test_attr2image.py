@@ -381,7 +381,7 @@ def test_coarse_silhouettes_have_lost_what_stage_one_cannot_draw(size):
     shapes[..., size // 4 : size // 2, size // 4 : size // 2] = 1
     whole = coarsen_shapes(shapes)
     assert (whole != shapes).float().mean() < 0.01
-    shapes[..., -3, 3] = 1  # a pixel is less than half of a place
+    shapes[..., -3, 3] = 1  # a pixel is less than half of a coarse one
     assert torch.equal(coarsen_shapes(shapes), whole)
 
 

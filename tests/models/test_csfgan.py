@@ -19,7 +19,6 @@ from gancli.data.loader import Batch
 from gancli.losses.matching import padding_mask
 from gancli.models.csfgan import (
     CSFGAN,
-    DilatedHalving,
     Discriminator,
     Generator,
     SentenceFusion,
@@ -230,20 +229,6 @@ def test_the_ablations_hear_what_they_should(fusion, heard):
         assert torch.equal(before, after) == (what not in heard.split())
 
 
-@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
-@pytest.mark.parametrize("features", [5, 60])  # fewer and more than there are places
-def test_the_dilated_convolution_is_one(layout, features):
-    """The test of torch's own layer, which the rewrite replaces."""
-    layer = DilatedHalving(3, features)
-    x = torch.randn(2, 3, 12, 8).to(memory_format=layout).requires_grad_()
-    ours, expected = layer(x), nn.Conv2d.forward(layer, x)
-    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
-    arriving = torch.randn_like(expected)
-    (gradient,) = torch.autograd.grad(ours, x, arriving)
-    torch.testing.assert_close(gradient, torch.autograd.grad(expected, x, arriving)[0], atol=1e-5, rtol=1e-5)
-    assert gradient.is_contiguous(memory_format=layout)
-
-
 def test_the_box_of_all_holes_grows_to_steps_that_stay_in_the_image():
     boxes = torch.tensor([[40, 70, 80, 96], [33, 128, 60, 200]])
     assert box_of_all(boxes, 256) == (32, 64, 96, 224)
@@ -281,8 +266,8 @@ def test_the_sentence_scales_and_shifts_each_channel():
     torch.testing.assert_close(fusion(x, condition), expected)
 
 
-def test_each_place_has_its_own_word_context():
-    """Eqs. 3 and 2 in float64, place by place."""
+def test_each_pixel_has_its_own_word_context():
+    """Eqs. 3 and 2 in float64, pixel by pixel."""
     fusion = WordFusion(4, TEXT_DIM)
     nn.init.normal_(fusion.scale.weight)
     nn.init.normal_(fusion.shift.weight)
@@ -337,7 +322,7 @@ def test_boxes_hold_their_holes(seed, side):
 
 
 def slow_log_score(discriminator: WordLocalDiscriminator, regions, words, mask) -> np.ndarray:
-    """Eqs. 4 and 5 as written, in float64, with the mean over the places in place of the sum."""
+    """Eqs. 4 and 5 as written, in float64, with the mean over the positions in place of the sum."""
     features = discriminator.encoder(regions).flatten(2).detach().double().numpy()  # (B, F, N)
     weight, bias = (p.detach().double().numpy() for p in discriminator.weights.parameters())
     result = np.empty(len(regions))
@@ -441,10 +426,10 @@ def test_each_adversarial_gradient_alone_reaches_the_generator(gan, term):
 
 
 @pytest.mark.parametrize("gan", ["lsgan-ra", "bce"])
-def test_one_verdict_gives_both_phases_their_gradients(gan):
-    """Those of judging the images twice: with the generator's graph for its phase, without it for the other."""
+def test_one_pass_of_the_discriminators_gives_both_phases_their_gradients(gan):
+    """The gradients of scoring the images twice: with the generator's graph for its phase, without it for the other."""
 
-    def judged_twice(model, step):
+    def scored_twice(model, step):
         real, painted = step.images, step.output.composite
         captions = (step.words, step.mask)
 
@@ -467,10 +452,10 @@ def test_one_verdict_gives_both_phases_their_gradients(gan):
 
     model = build(gan=gan)
     step = model.begin(batch())
-    losses = judged_twice(model, step)
+    losses = scored_twice(model, step)
     terms = model.generator_adversarial_terms(step), model.discriminator_terms(step)
-    judges = nn.ModuleList([model.discriminator, model.word_discriminator])
-    trained = [list(networks.parameters()) for networks in (model.generator, judges)]
+    discriminators = nn.ModuleList([model.discriminator, model.word_discriminator])
+    trained = [list(networks.parameters()) for networks in (model.generator, discriminators)]
     for loss, named, weights in zip(losses, terms, trained, strict=True):
         ours = torch.stack(list(named.values())).sum()
         torch.testing.assert_close(ours, loss)
@@ -502,7 +487,7 @@ def test_the_discriminator_step_leaves_the_generator_alone(changes):
     assert all(p.grad is None for p in model.generator.parameters())
 
 
-def test_only_the_hole_is_judged_by_pixels():
+def test_only_the_hole_is_compared_by_pixels():
     """Known pixels are copied, so they give the reconstruction neither loss nor gradient."""
     model = build()
     step = model.begin(batch())

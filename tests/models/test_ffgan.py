@@ -20,7 +20,7 @@ from gancli.models.ffgan import (
     GlobalSemanticRefinement,
     discriminator_loss,
 )
-from gancli.models.layers import UpsampleConv2d, WordAttention, augmentation_kl, glu
+from gancli.models.layers import WordAttention, augmentation_kl, glu
 from tests.defaults import make_model, make_network
 from tests.models.toy import TEXT_DIM, ImageEncoder, TextEncoder, gradient_norms, parameters
 
@@ -91,13 +91,6 @@ def test_every_variant_gives_images(changes):
     output = generator(**condition())
     assert [image.shape[-1] for image in output.images] == list(generator.stages)
     assert all(image.abs().max() <= 1 for image in output.images)
-
-
-def test_upsampling_convolution_equals_its_definition():
-    layer = UpsampleConv2d(5, 7)
-    x = torch.randn(2, 5, 6, 4)
-    expected = F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), layer.weight, padding=1)
-    torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_gated_linear_unit_keeps_channels_last():

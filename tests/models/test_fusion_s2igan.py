@@ -149,8 +149,8 @@ def test_every_side_from_8_works(size):
     images = generator(size)(torch.randn(2, Z), torch.randn(2, E))
     assert images.shape == (2, 3, size, size)
     assert images.abs().max() <= 1
-    judge = discriminator(size)
-    assert judge.score(judge(images), torch.randn(2, E)).shape == (2,)
+    network = discriminator(size)
+    assert network.score(network(images), torch.randn(2, E)).shape == (2,)
 
 
 @pytest.mark.parametrize("size", [4, 24])
@@ -399,12 +399,12 @@ def test_the_discriminators_terms_are_equation_19_and_20(wrong, form):
     batch = batch_of(wrong=wrong)
     shared = trained.begin(batch)
     terms = trained.discriminator_terms(shared)
-    judge = trained.discriminator
+    network = trained.discriminator
     real, condition = batch.images[0].clone().requires_grad_(), (2 * batch.sentences).requires_grad_()
-    scores = judge.score(judge(real), condition)
+    scores = network.score(network(real), condition)
     mismatched = batch.wrong_sentences if wrong else batch.sentences[[3, 0, 1, 2]]
-    wrong_scores = judge.score(judge(real), 2 * mismatched).detach().numpy()
-    fake_scores = judge.score(judge(shared.fake), condition).detach().numpy()
+    wrong_scores = network.score(network(real), 2 * mismatched).detach().numpy()
+    fake_scores = network.score(network(shared.fake), condition).detach().numpy()
     assert terms["real"].item() == pytest.approx(np.maximum(0, 1 - scores.detach().numpy()).mean(), rel=1e-5)
     assert terms["mismatched"].item() == pytest.approx(np.maximum(0, 1 + wrong_scores).mean() / 2, rel=1e-5)
     assert terms["generated"].item() == pytest.approx(np.maximum(0, 1 + fake_scores).mean() / 2, rel=1e-5)
@@ -456,8 +456,8 @@ def test_the_generators_terms():
     shaken(trained.discriminator)
     shared = trained.begin(batch_of())
     terms = trained.generator_terms(shared)
-    judge = trained.discriminator
-    scores = judge.score(judge(shared.fake), shared.condition)
+    network = trained.discriminator
+    scores = network.score(network(shared.fake), shared.condition)
     assert terms["adversarial"].item() == pytest.approx(-scores.mean().item(), rel=1e-5)
     similarity = 7.0 * cosine_similarity_matrix(encoder(shared.fake), shared.condition)
     assert terms["matching"].item() == pytest.approx(

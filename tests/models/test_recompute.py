@@ -78,7 +78,7 @@ def test_less_is_kept(name: str) -> None:
 
 
 def test_ffgans_generator_keeps_a_third() -> None:
-    """Of the paper's architecture at a quarter of its width and an eighth of its side, without what judges images."""
+    """The paper's architecture at a quarter of its width and an eighth of its side, without discriminators."""
 
     class Alone:
         phases = (Phase("generator", {}, torch.optim.SGD([torch.zeros(1)], lr=0.1), lambda shared: {}),)

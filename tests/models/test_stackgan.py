@@ -136,10 +136,10 @@ def test_every_side_from_16_works(size):
     )
     assert output.images.shape == (2, 3, size, size)
     assert output.images.abs().max() <= 1
-    judge = make_network(
+    network = make_network(
         stage_one_discriminator, size=size, text_dim=TEXT_DIM, discriminator_width=4, condition_dim=3
     )
-    assert judge.logits(judge(output.images), torch.randn(2, TEXT_DIM)).shape == (2,)
+    assert network.logits(network(output.images), torch.randn(2, TEXT_DIM)).shape == (2,)
 
 
 @pytest.mark.parametrize("size", [8, 24])
