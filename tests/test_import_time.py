@@ -1,4 +1,4 @@
-"""The command line answers at once: nothing heavy is imported before a command needs it."""
+"""The command line starts fast: nothing heavy is imported before a command needs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weight files: where they are looked for, that a wrong one is never used, and what is said when there is none."""
+"""Weight files: search order, refusal of wrong files, and messages about missing ones."""
 
 import hashlib
 import io
@@ -27,7 +27,7 @@ def no_network(url, timeout):
 
 @pytest.fixture
 def published(monkeypatch):
-    """A weight file of ours among the published ones; returns its bytes."""
+    """The bytes of a weight file that is listed as a published one."""
     buffer = io.BytesIO()
     torch.save({"weight": torch.arange(3.0)}, buffer)
     content = buffer.getvalue()
@@ -38,7 +38,7 @@ def published(monkeypatch):
 
 
 class Answer(io.BytesIO):
-    """What urlopen returns."""
+    """Result of urlopen."""
 
     def __init__(self, content, length=None):
         super().__init__(content)

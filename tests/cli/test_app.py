@@ -1,4 +1,4 @@
-"""What holds for every command: help with examples, suggestions, --json, -q, exit codes."""
+"""Common behaviour of all commands: help with examples, suggestions, --json, -q, exit codes."""
 
 from __future__ import annotations
 

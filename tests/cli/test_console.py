@@ -1,4 +1,4 @@
-"""The output object: what goes where, as text, as JSON and quietly, on a terminal and in a pipe."""
+"""The output object: stdout and stderr as text, as JSON and quietly, on a terminal and in a pipe."""
 
 from __future__ import annotations
 

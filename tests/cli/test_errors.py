@@ -1,4 +1,4 @@
-"""Every exception that can reach the top has a message, a hint where there is one, and an exit code."""
+"""Every exception of a command has a message, an exit code, and a hint where there is a remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`gancli train` on several processes: --nproc, torchrun and srun; one voice, one message, one exit code."""
+"""`gancli train` on several processes: --nproc, torchrun and srun; one report, one message, one exit code."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_signal_to_one_command_stops_both_and_saves(
 
 
 def two(arguments: list[str | Path], environments: list[dict[str, str]]) -> list[tuple[int, str, str]]:
-    """Exit code, stdout and stderr of two processes that some launcher starts."""
+    """Return exit code, stdout and stderr of two processes, as a launcher starts them."""
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "gancli", *map(str, arguments)],
@@ -115,7 +115,7 @@ def test_encoders_are_trained_on_one_process(tiny_dataset: Path, tmp_path: Path)
     assert second[1] == second[2] == ""
 
 
-# --- what is refused
+# --- refusals
 
 
 def test_nproc_is_a_number_from_one_on(gancli: Gancli, tiny_dataset: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_dry_run_starts_nothing(gancli: Gancli, arguments: list[str | Path], t
     assert not (tmp_path / "runs").exists()
 
 
-# --- how it ends
+# --- exit codes
 
 
 @pytest.mark.parametrize(

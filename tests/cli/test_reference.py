@@ -1,4 +1,4 @@
-"""docs/cli.md says what the commands say, and the commands written elsewhere exist."""
+"""docs/cli.md agrees with the help of the commands, and commands in other files exist."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.cli.conftest import Gancli
 
 DOCS = Path(__file__).parents[2] / "docs"
-# cli.md is compared as a whole, results.md says what was once run
+# cli.md is compared as a whole; results.md lists commands of earlier versions
 WRITTEN = sorted(
     {*DOCS.glob("*.md"), DOCS.parent / "README.md", *DOCS.parent.glob("recipes/*.sh")}
     - {DOCS / "cli.md", DOCS / "results.md"}
@@ -20,7 +20,7 @@ WRITTEN = sorted(
 
 
 def options(text: str) -> set[tuple[str, ...]]:
-    """Every option with its command and its help; how Typer words types and defaults differs between versions."""
+    """Return all options with their commands and help, without types and defaults, which depend on Typer's version."""
     found = set()
     command = ""
     for line in text.splitlines():
@@ -44,7 +44,7 @@ def test_the_reference_is_up_to_date() -> None:
 
 
 def commands(text: str) -> list[list[str]]:
-    """The gancli command lines of a text, continued lines joined, without comments."""
+    """Return the gancli command lines of a text, with continued lines joined and without comments."""
     lines = text.replace("\\\n", " ").splitlines()
     found = [re.search(r"(?:^|[|$;&(] ?|\s{4})(gancli [a-z-]+ .*)", line) for line in lines]
     return [shlex.split(match[1], comments=True) for match in found if match]

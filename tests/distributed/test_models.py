@@ -1,4 +1,4 @@
-"""Every model on two gloo processes: equal replicas, the gradients of one process, batches, what is written once."""
+"""Every model on two gloo processes: equal replicas, the gradients of one process, batches, files written once."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ class Case:
     """A model to train.
 
     Attributes:
-        recipe: Shipped one.
-        changes: That make it tiny.
-        by_image: Further ones, without which a loss compares the images of a batch with each other: the matching loss,
-            and the averages of relativistic scores. Each process has a batch of its own for those.
+        recipe: Name of a shipped recipe.
+        changes: Overrides that make it tiny.
+        by_image: Further overrides, without which a loss compares the images of a rank's batch with each other: the
+            matching loss, and the averages of relativistic scores.
     """
 
     recipe: str
@@ -91,7 +91,7 @@ def recipes(
     tiny_speech_encoder: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Recipes:
-    """The recipe of a case, with its data: `recipes(name, *changes)`."""
+    """Return the recipe of a case, with its data: `recipes(name, *changes)`."""
     folder = tmp_path_factory.mktemp("sources")
     leave = shutil.ignore_patterns("embeddings")
     data = shutil.copytree(tiny_dataset, folder / "data", ignore=leave)
@@ -118,7 +118,7 @@ def recipes(
 
 
 def _trained(rank: int, folder: Path, recipe: ModelRecipe, resume: Path | None = None) -> Any:
-    """Three steps, and what this process had of them."""
+    """Train three steps and return the results on this rank."""
     loops: list[Loop] = []
     lengths: list[int] = []
     written: list[str] = []
@@ -169,7 +169,7 @@ def equal(first: dict[str, Any], second: dict[str, Any]) -> bool:
 
 @EACH
 def test_replicas_are_bit_identical_after_three_steps(name: str, recipes: Recipes, tmp_path: Path) -> None:
-    """Twelve images, of which a step takes ten: an epoch of one step leaves two of them out."""
+    """A step takes ten of twelve images, so an epoch of one step leaves two of them out."""
     recipe = recipes(name, "loader.batch=5")
     first, second = on_ranks(_trained, tmp_path, recipe)
     assert equal(first, second)
@@ -200,10 +200,11 @@ def test_replicas_are_bit_identical_after_three_steps(name: str, recipes: Recipe
 
 
 class Noise:
-    """Random numbers of a step that are dealt to its images, whichever process has them.
+    """Random numbers of a step, divided among its images regardless of the rank that has them.
 
     Args:
-        part, parts: Which of how many equal parts of the images is looked at.
+        part: Index of the part of the images.
+        parts: Number of equal parts.
     """
 
     def __init__(self, part: int, parts: int) -> None:
@@ -220,8 +221,7 @@ class Noise:
 
 @contextmanager
 def dealt(noise: Noise, neighbours: int) -> Iterator[None]:
-    """While active, torch draws from `noise`, and the next caption of a batch is that of its own half, of which there
-    are `neighbours`."""
+    """Make torch draw from `noise`, and take the next caption of a batch from its own part of `neighbours` parts."""
     randn, rand, roll = torch.randn, torch.rand, Tensor.roll
 
     def rolled(tensor: Tensor, shifts: int, dims: int) -> Tensor:
@@ -236,7 +236,7 @@ def dealt(noise: Noise, neighbours: int) -> Iterator[None]:
 
 
 def step_of(loop: Loop, batch: Batch, noise: Noise, neighbours: int = 1) -> dict[str, Any]:
-    """Loss terms and gradients of one step, by phase; batch norm has fixed statistics, no weight is changed."""
+    """Return loss terms and gradients of one step by phase, with fixed batch norm statistics and unchanged weights."""
     for network in loop.trainable.networks.values():
         network.eval()
     gradients: dict[str, list[Tensor]] = {}
@@ -257,7 +257,7 @@ def step_of(loop: Loop, batch: Batch, noise: Noise, neighbours: int = 1) -> dict
 
 
 def probed(recipe: ModelRecipe, folder: Path, probe: Callable[[Loop, Batch], Any]) -> Any:
-    """What `probe` makes of a loop and its first batch, in place of training."""
+    """Return the result of `probe` for a loop and its first batch, without training."""
     found = []
 
     class Probed(Loop):
@@ -280,7 +280,7 @@ def half(batch: Batch, part: int) -> Batch:
 
 
 def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Loss terms and gradients are equal to float tolerance."""
+    """Check that loss terms and gradients are equal to float tolerance."""
     assert found["terms"] == pytest.approx(expected["terms"], rel=1e-4, abs=1e-6)
     assert found["gradients"].keys() == expected["gradients"].keys()
     for phase, gradients in expected["gradients"].items():
@@ -294,7 +294,7 @@ def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
 def test_gradients_are_those_of_one_process_on_the_global_batch(
     name: str, recipes: Recipes, tmp_path: Path
 ) -> None:
-    """Among them the gradient penalty of both Fusion models, through two backward passes."""
+    """This includes the gradient penalty of both Fusion models, with two backward passes."""
     by_image = CASES[name].by_image
     first, second = on_ranks(_stepped, tmp_path / "two", recipes(name, "loader.batch=3", *by_image))
     whole = probed(
@@ -313,7 +313,7 @@ def test_gradients_are_those_of_one_process_on_the_global_batch(
 def test_losses_within_the_batch_are_averaged_over_the_processes(
     name: str, recipes: Recipes, tmp_path: Path
 ) -> None:
-    """The matching losses and the relativistic ones compare the images of a process with each other."""
+    """The matching and the relativistic losses compare the images of one process with each other."""
     first, _ = on_ranks(_stepped, tmp_path / "two", recipes(name, "loader.batch=3"))
 
     def halves(loop: Loop, batch: Batch) -> Any:
@@ -331,7 +331,7 @@ def test_losses_within_the_batch_are_averaged_over_the_processes(
     assert any(term in first["terms"] for term in ("generator.sentence", "generator.matching"))
 
 
-# --- going on ---------------------------------------------------------------------------------------------------
+# --- resuming ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -355,7 +355,7 @@ def test_two_processes_resume_exactly_and_others_continue(recipes: Recipes, tmp_
         assert read_checkpoint(checkpoints_in(copy / "checkpoints")[-1]).step == 4
 
 
-# --- what is refused --------------------------------------------------------------------------------------------
+# --- refusals -----------------------------------------------------------------------------------------------
 
 
 def _refused(rank: int, folder: Path, recipe: ModelRecipe) -> Any:

@@ -37,7 +37,7 @@ SUMS = ("fid", "mask_fid", "inception_score")  # whose order of summation differ
 
 @dataclasses.dataclass(frozen=True)
 class Places:
-    """Where everything is that is scored."""
+    """A folder with everything to score."""
 
     dataset: Path
     encoder: Path
@@ -67,7 +67,7 @@ def places(tiny_dataset: Path, tiny_encoder: Path, samples: Path, tmp_path: Path
 
 
 def every_score(places: Places) -> tuple[list[Any], ...]:
-    """Metric, method, value, deviation and numbers of images of every row, and what progress was shown."""
+    """Return metric, method, value, deviation and image counts of every row, and the progress shown."""
     samples, network = str(places.samples), load_features(f"encoder:{places.encoder}")
     seen: list[tuple[int, int]] = []
     rows = [
@@ -179,7 +179,7 @@ def test_one_row_and_one_voice(command: list[str | Path], tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_bad_image_of_the_second_part_is_told_once(
+def test_a_bad_image_of_the_second_part_is_reported_once(
     command: list[str | Path], samples: Path, tmp_path: Path
 ) -> None:
     with (samples / "samples.csv").open(encoding="utf-8", newline="") as file:

@@ -1,4 +1,4 @@
-"""The toy on two gloo processes: averaged gradients, equal replicas, common decisions, ends and new starts."""
+"""The toy model on two gloo processes: averaged gradients, equal replicas, common decisions, stops and resumes."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def equal(first: dict[str, Any], second: dict[str, Any]) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize("break_at_4", [False, True])
 def test_replicas_stay_equal_and_resume_exactly(tmp_path: Path, break_at_4: bool) -> None:
-    """Spectral norm, batch norm and dropout, different batches and noise in each process."""
+    """The toy has spectral norm, batch norm and dropout; each rank has other batches and noise."""
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     straight.mkdir()
     (straight / "resume").touch()
@@ -199,7 +199,7 @@ def _killed(rank: int, folder: Path, port: int) -> None:
     from toy import Toy, settings, toy_batch
 
     class Fatal(Toy):
-        """Of which process 1 dies in the middle of step 3."""
+        """Loop in which rank 1 dies in the middle of step 3."""
 
         steps = 0
 
@@ -222,7 +222,7 @@ def _killed(rank: int, folder: Path, port: int) -> None:
 
 
 def exit_codes(task: Callable[[int, Path, int], None], folder: Path) -> list[int | None]:
-    """Of two processes, each of which runs the task with its rank, the folder and their port."""
+    """Return the exit codes of two processes that run the task with their rank, the folder and a port."""
     context = multiprocessing.get_context(METHOD)
     port = free_port()
     processes = [context.Process(target=task, args=(rank, folder, port)) for rank in (0, 1)]

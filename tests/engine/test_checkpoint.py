@@ -1,4 +1,4 @@
-"""Run folders, checkpoints, what a damaged one says, and which changes a resumed run may make."""
+"""Run folders, checkpoints, messages about damaged ones, and the changes that a resumed run may make."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_the_earlier_checkpoints_alone(tmp_path: Path) -> None:
-    """The limit is put on a process of its own; the second checkpoint is larger than it."""
+    """A new process gets the limit, which the second checkpoint exceeds."""
     code = (
         "import resource, signal, sys, torch\n"
         "from pathlib import Path\n"

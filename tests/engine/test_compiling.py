@@ -1,4 +1,4 @@
-"""`train.compile` in the engine: what is compiled, looked at and written, and what is said when it fails."""
+"""`train.compile` in the engine: compiled networks, samples, files, and messages of failures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def fresh_graphs() -> None:
 
 
 def by_backend(monkeypatch: pytest.MonkeyPatch, backend: Any) -> None:
-    """Has networks compiled by another backend than torch's own, whose C++ takes long to compile."""
+    """Compile networks with another backend than torch's own, whose C++ takes long to compile."""
     compile_network = nn.Module.compile
     monkeypatch.setattr(nn.Module, "compile", functools.partialmethod(compile_network, backend=backend))
 
@@ -48,7 +48,7 @@ def state(model: Toy) -> dict[str, Tensor]:
 @needs_compiler
 @pytest.mark.slow
 def test_compiled_steps_are_the_plain_ones_and_resume_exactly(tmp_path: Path) -> None:
-    """With torch's own backend, whose dropout draws other numbers unless it is told to draw the plain ones."""
+    """Torch's own backend draws other dropout masks unless it is told to draw the uncompiled ones."""
     plain, compiled, resumed = Toy(), Toy(), Toy()
     toy_loop(RunFolder.create(tmp_path, "plain"), plain, steps=4).run()
     broken = RunFolder.create(tmp_path, "broken")
@@ -65,7 +65,7 @@ def test_compiled_steps_are_the_plain_ones_and_resume_exactly(tmp_path: Path) ->
 
 
 def test_nobody_who_looks_sees_a_compiled_network(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Grids, metrics and exports, of other batch sizes, get no graph; files have the names of uncompiled networks."""
+    """Grids, metrics and exports, which have other batch sizes, run uncompiled; files have the usual tensor names."""
     graphs: list[int] = []
 
     def count(graph: torch.fx.GraphModule, _: Any) -> Any:
@@ -121,7 +121,7 @@ def test_a_network_that_is_differentiated_twice_stays_uncompiled(
 
 
 class Judges(Toy):
-    """A discriminator for each of many depths, which are all of one class."""
+    """Model with discriminators of many depths, all of one class."""
 
     class Judge(nn.Module):
         def __init__(self, depth: int) -> None:

@@ -34,7 +34,7 @@ def weights(run: RunFolder, step: int) -> list[bytes]:
 
 
 def log(run: RunFolder) -> list[dict[str, str]]:
-    """Rows of log.csv without what depends on the clock and the machine."""
+    """Return the rows of log.csv without the columns that depend on the clock and the machine."""
     with run.log.open(newline="") as file:
         rows = list(csv.DictReader(file))
     varying = ("seconds", "images_per_second", "memory_mb")
@@ -57,7 +57,7 @@ def two_runs(tmp_path: Path) -> tuple[RunFolder, RunFolder]:
 @pytest.mark.slow
 @pytest.mark.parametrize("killed_at", [10, 13])
 def test_20_steps_are_10_kill_and_10(two_runs: tuple[RunFolder, RunFolder], killed_at: int) -> None:
-    """SIGKILL in another process, whose own random numbers, weights and threads are gone for good."""
+    """SIGKILL another process, so that its random numbers, weights and threads are gone."""
     straight, broken = two_runs
     assert run_script(straight.path, "straight").returncode == 0
     assert run_script(broken.path, "kill", killed_at).returncode == -signal.SIGKILL
@@ -107,7 +107,7 @@ def test_looking_at_the_networks_changes_nothing(two_runs: tuple[RunFolder, RunF
     toy_loop(watched, model, sample=sample, sample_every=3, evaluate=evaluate, evaluate_every=4).run()
     assert all(module.training for network in model.networks.values() for module in network.modules())
     assert log(watched) == log(straight)
-    # Looking runs the spectral norm's power iteration nowhere: it only does in training mode.
+    # Eval mode runs no power iteration of the spectral norm.
     assert weights(watched, 20) == weights(straight, 20)
 
 
@@ -238,7 +238,7 @@ def test_a_loader_that_fails_by_itself_is_not_hidden(run: RunFolder) -> None:
 
 
 def test_minutes_count_over_resumed_sessions(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that moves a second each time it is read."""
+    """Clock that advances by a second whenever it is read."""
     now = iter(range(100_000))
     monkeypatch.setattr("gancli.engine.loop.time.monotonic", lambda: float(next(now)))
     first = toy_loop(run, steps=None, minutes=0.5).run()
@@ -255,7 +255,7 @@ def test_batches_that_run_out_end_the_run(run: RunFolder) -> None:
     assert step_of(checkpoints_in(run.checkpoints)[-1]) == 7
 
 
-# --- numbers that are none
+# --- NaN and infinity
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -283,7 +283,7 @@ def test_a_gradient_that_is_no_number_never_reaches_the_weights(run: RunFolder) 
     terms = model.phases[1].loss
 
     def poisoned(shared: Any) -> dict[str, Tensor]:
-        # the root's slope at 0 is infinite, and 0 * inf is no number; the value itself is 0
+        # The slope of the root at 0 is infinite, and 0 * inf is NaN; the value itself is 0.
         return {**terms(shared), "root": (shared[1] * 0).sum().abs().sqrt()}
 
     model.phases[1].loss = poisoned
@@ -437,7 +437,7 @@ def test_batches_start_at_the_step_of_the_run(run: RunFolder) -> None:
 
 
 class Linear:
-    """A model without batch norm or dropout, that remembers what each phase was given."""
+    """Model without batch norm or dropout that records the input of each phase."""
 
     averaged: tuple[str, ...] = ()
 

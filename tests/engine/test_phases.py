@@ -1,4 +1,4 @@
-"""Which parameters require a gradient, when; Adam in any memory layout."""
+"""Parameters that require gradients in each phase; Adam in any memory layout."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_only_the_phases_networks_require_gradients(run: RunFolder) -> None:
 
 
 def test_what_no_phase_trains_gets_no_gradient(run: RunFolder) -> None:
-    """Though it asks for one: a model may take one by it on its own."""
+    """It requires a gradient nevertheless, because a model may differentiate by it."""
     toy = Toy()
     begin = toy.begin
 
@@ -75,7 +75,7 @@ def test_every_trained_network_moves_and_a_frozen_parameter_never_does(run: RunF
 
 
 def test_the_generator_learns_from_the_discriminator_just_updated(run: RunFolder) -> None:
-    """The generator's graph is made in begin(), before the discriminator's step, and stays usable after it."""
+    """The generator's graph is built in begin(), before the discriminator's step, and stays usable after it."""
     toy, values = Toy(), []
 
     def terms(shared: tuple[Tensor, Tensor]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""`train.activation_checkpointing` in the engine: what runs again, how often it counts, and what is refused."""
+"""`train.activation_checkpointing` in the engine: blocks that run again, batch norm statistics, and refusals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gancli.errors import ConfigError
 
 
 class Counted(nn.Module):
-    """Batch norm, dropout and a count of its runs."""
+    """Block with batch norm, dropout and a counter of its runs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Network(nn.Module):
 
 
 class Model(Toy):
-    """The toy with one network and no phase of its own."""
+    """Toy model with one network and no phase."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ def test_an_error_in_the_second_run_leaves_the_statistics_where_they_were() -> N
 
 
 def test_a_graph_that_is_gone_through_twice_counts_once_too() -> None:
-    """By the gradient of a gradient; the engine leaves such networks out, as nothing is saved in them."""
+    """The engine leaves out networks that are differentiated twice, in which nothing would be saved."""
     torch.manual_seed(0)
     plain, network = Network(), Network()
     network.load_state_dict(plain.state_dict())
@@ -161,7 +161,7 @@ def test_a_network_that_is_differentiated_twice_is_left_out() -> None:
 
 
 def test_averages_are_of_the_network_and_run_by_themselves(run: RunFolder) -> None:
-    """Copies made before, of the weights of the moment: a copy made after would run the original's blocks."""
+    """Copies are made before: a later copy would run the blocks of the original."""
     images: list[Tensor] = []
     weights: list[Tensor] = []
 

@@ -1,5 +1,8 @@
-"""A conditional GAN of a few hundred parameters with everything that makes resuming hard: spectral norm, batch norm,
-dropout, noise drawn in the step, two optimizers and an average. Run as a script it trains until it is killed."""
+"""Conditional GAN of a few hundred parameters with all that makes resuming hard.
+
+It has spectral norm, batch norm, dropout, noise drawn in the step, two optimizers and an average. As a script, it trains
+until it is killed.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +107,7 @@ def settings(**changes: Any) -> LoopSettings:
 
 
 def toy_loop(run: RunFolder, toy: Toy | None = None, **options: Any) -> Loop:
-    """A loop on the CPU; options of LoopSettings and of Loop alike."""
+    """Return a loop on the CPU with options of LoopSettings and of Loop."""
     loop_options = ("sample", "evaluate", "evaluate_every", "best", "export", "on_epoch", "events", "batches")
     chosen = {name: options.pop(name) for name in loop_options if name in options}
     batches = chosen.pop("batches", toy_batches)
@@ -112,7 +115,7 @@ def toy_loop(run: RunFolder, toy: Toy | None = None, **options: Any) -> Loop:
 
 
 def kill_at(step: int) -> Any:
-    """Batches that end in a SIGKILL of this process in place of batch `step`."""
+    """Return batches that SIGKILL this process instead of yielding batch `step`."""
 
     def batches(start: int) -> Iterator[ToyBatch]:
         yield from toy_batches(start, step)

@@ -1,4 +1,4 @@
-"""The page: the same captions for every model, an order nobody can guess, nothing that betrays a model, any caption."""
+"""The page: the same captions for every model, a hidden order, nothing that reveals a model, any caption."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.human.pages import CAPTIONS, MODELS, write_folder, write_folders
 
 
 class Elements(HTMLParser):
-    """Start tags with their attributes, and the text right inside each."""
+    """Start tags with their attributes and the text directly inside them."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Elements(HTMLParser):
 
 
 def content(page: Path) -> dict[str, Any]:
-    """What the page's script reads."""
+    """Return the data that the page's script reads."""
     elements = Elements(page.read_text(encoding="utf-8"))
     (text,) = [
         text
@@ -309,7 +309,7 @@ def test_what_is_no_key(tmp_path: Path, text: str) -> None:
         read_key(path)
 
 
-# --- whatever a caption says --------------------------------------------------------------------------------------
+# --- hostile captions ---------------------------------------------------------------------------------------------
 
 
 def test_the_page_forbids_everything_but_itself(tmp_path: Path) -> None:

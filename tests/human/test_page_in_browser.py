@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(
     reason="no chromium with chromedriver (Debian: apt-get install chromium chromium-driver)",
 )
 
-# What a spreadsheet or a page could take amiss
+# Characters that could break a spreadsheet or a page
 HOSTILE = '</script><script>document.title="broken"</script> & "quotes" ünïcödé 鳥'
 WAIT = 20  # seconds within which the browser has to have done what it was told
 
@@ -53,7 +53,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture
 def report(folders: list[Path], tmp_path: Path) -> PageReport:
-    """A study of the test's own: the browser keeps nothing of it yet, so nothing has to be cleared."""
+    """A new study for each test, of which the browser keeps nothing yet."""
     return make_page(folders, out=tmp_path / "page", n=4, seed=next(seeds))
 
 
@@ -83,7 +83,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
 
 
 class Judge:
-    """Someone before the page, who can tell the models' images apart by their grey."""
+    """User of the page who can tell the models' images apart by their grey level."""
 
     def __init__(self, driver: Driver, report: PageReport, downloads: Path) -> None:
         self.driver = driver
@@ -98,7 +98,7 @@ class Judge:
         driver.get_log("browser")
 
     def open(self, before: str = "") -> None:
-        """Leaves the page (whether it asks is not looked at) and comes back; a script may run before the page's own.
+        """Leave the page, ignoring its warning, and come back; a script may run before the page's own.
 
         That script must not open localStorage: it could be so early that Chromium cuts it off, for the page too.
         """
@@ -122,13 +122,13 @@ class Judge:
 
     @property
     def models(self) -> list[str]:
-        """Whose the images are, from left to right."""
+        """Models of the images, from left to right."""
         places = {id: place for question in self.study.questions for id, place in question.images.items()}
         return [MODELS[places[image.get_attribute("data-id")]] for image in self.images]
 
     @property
     def ranks(self) -> dict[str, str]:
-        """The label of each model's image."""
+        """Label of each model's image."""
         return {
             model: image.find_element(By.CSS_SELECTOR, ".rank").text
             for model, image in zip(self.models, self.images, strict=True)
@@ -217,7 +217,7 @@ def test_from_the_page_to_the_table(judge: Judge, report: PageReport, tmp_path: 
     lines = file.read_text(encoding="utf-8-sig").splitlines()
     assert lines[1].split(",")[3] == " ".join(report.study.questions[0].images)
     assert float(lines[1].split(",")[5]) >= 0
-    # And nothing but the page itself was asked for
+    # And nothing but the page itself was requested
     requested = [
         event["params"]["request"]["url"]
         for event in (
@@ -296,7 +296,7 @@ def test_the_next_judge_starts_anew(judge: Judge) -> None:
     "kept", ["{", "[]", "3", '{"answers": {"q1": {"ranking": ["x"]}, "q2": 3}, "judge": 4}', "null"]
 )
 def test_what_is_kept_may_be_damaged(judge: Judge, kept: str) -> None:
-    # Nor may the page write over it when it is left
+    # The page must not overwrite it when it is left, either
     damage = "localStorage.setItem(...arguments); Storage.prototype.setItem = () => {}"
     judge.driver.execute_script(damage, judge.slot, kept)
     judge.open()

@@ -177,7 +177,7 @@ def test_formulas_stay_text(tmp_path: Path) -> None:
     assert not any(cell.startswith(("=", "+", "-", "@")) for cell in cells)
 
 
-# --- answers that are none ----------------------------------------------------------------------------------------
+# --- invalid answers ----------------------------------------------------------------------------------------------
 
 
 def refused(page: tuple[Path, Study], tmp_path: Path, **changes: str) -> str:
