@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import pytest
@@ -171,6 +171,15 @@ def test_parallel_folder_of_texts(tmp_path: Path) -> None:
     assert isinstance(samples["red/a"], Sample)
     assert samples["b"].captions == ("blue",)  # type: ignore[union-attr]
     assert samples["gone"] == BadSample("gone", "a caption file without an image of that name")
+
+
+def test_folders_may_be_strings(tmp_path: Path) -> None:
+    touch(tmp_path, "red/a.jpg")
+    write_texts(tmp_path, {"red/a.txt": "red"})
+    path = PurePosixPath("red/a.jpg")
+    assert good(image_folder.read(str(tmp_path)))[0].key == "red/a"
+    assert image_folder.list_images(str(tmp_path)) == {path}
+    assert image_folder.captions_of(str(tmp_path), {path}, str(tmp_path)) == ({path: ["red"]}, {})
 
 
 def test_folder_of_texts_elsewhere(tmp_path: Path) -> None:

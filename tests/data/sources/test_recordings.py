@@ -23,7 +23,7 @@ def source(captions: int = 3, keys: tuple[str, ...] = KEYS) -> Source:
 def found(folder: Path, captions: int = 3, keys: tuple[str, ...] = KEYS) -> list[list[str] | str]:
     """Paths of each sample's recordings, or the reason why there are none."""
     listed: list[list[str] | str] = []
-    for sample in with_recordings(source(captions, keys), folder).samples:
+    for sample in with_recordings(source(captions, keys), str(folder)).samples:
         if isinstance(sample, BadSample):
             listed.append(sample.reason)
         else:
