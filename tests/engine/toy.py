@@ -1,7 +1,7 @@
 """Conditional GAN of a few hundred parameters with all that makes resuming hard.
 
-It has spectral norm, batch norm, dropout, noise drawn in the step, two optimizers and an average. As a script, it trains
-until it is killed.
+It has spectral norm, batch norm, dropout, noise drawn in the step, two optimizers and an average. As a script, it
+trains until it is killed.
 """
 
 from __future__ import annotations
