@@ -3,6 +3,8 @@
 from .config import load_recipe as load_recipe
 from .data.inspect import contact_sheet as contact_sheet
 from .data.preparation.merge import merge_parts as merge_parts
+from .data.preparation.options import Part as Part
+from .data.preparation.options import PrepareOptions as PrepareOptions
 from .data.preparation.prepare import prepare as prepare
 from .data.verify import verify as verify
 from .encoders.embeddings import export_embeddings as export_embeddings

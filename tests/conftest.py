@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw
 from gancli.data.audio import MelSettings, Utterance
 from gancli.data.hole_settings import HoleSettings
 from gancli.data.manifest import VOCABULARY, SpeechEntry, SplitEntry, write_manifest
+from gancli.data.preparation.options import PrepareOptions
 from gancli.data.preparation.prepare import prepare
 from gancli.data.shards import Dataset, ShardWriter
 from gancli.data.source import BadSample, Sample, Source
@@ -129,7 +130,9 @@ def tiny_raw_cub(tmp_path: Path) -> Path:
 def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny dataset prepared at 32 pixels with codec raw and at most five images in a shard."""
     folder = tmp_path_factory.mktemp("tiny")
-    prepare(cub.read(write_raw_cub(folder / "raw")), folder / "cub", image_size=32, shard_images=5)
+    prepare(
+        cub.read(write_raw_cub(folder / "raw")), folder / "cub", PrepareOptions(image_size=32, shard_images=5)
+    )
     return folder / "cub"
 
 

@@ -1,4 +1,4 @@
-"""`gancli data`: check a dataset folder, look at it, and put one together from its parts."""
+"""`gancli data`: check a dataset folder, show it, or merge it from its parts."""
 
 from __future__ import annotations
 
@@ -57,25 +57,20 @@ def merge(
         typer.Argument(metavar="PART", help="Folders of parts.", show_default="those in OUT"),
     ] = None,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out what cannot be used instead of failing.")
+        bool, typer.Option("--skip-bad", help="Leave out images that cannot be used instead of failing.")
     ] = False,
 ) -> None:
-    """Make one dataset of the parts that `gancli prepare --shards` wrote into OUT or into folders of their own.
+    """Make one dataset of the parts that `gancli prepare --shards` wrote into OUT or into other folders.
 
-    The folders of parts stay as they are: shards are hard-linked, or copied where OUT lies on another disk. What is
-    missing is named with the command that makes it, and ends with exit code 3.
+    The folders of parts stay as they are: shards are hard-linked, or copied where OUT lies on another disk. If shards
+    are missing, the command names the parts that make them and ends with exit code 3.
     """
-    from gancli.cli.prepare_report import done
+    from gancli.cli.prepare_report import print_report
     from gancli.data.preparation.merge import merge_parts
 
     with out.progress("reading", "shards") as advance:
         report = merge_parts(folder, parts or (), skip_bad=skip_bad, progress=advance)
-    for warning in report.warnings:
-        out.warn(warning)
-    for sample in report.bad:
-        out.detail(f"left out: {sample.key}: {sample.reason}")
-    data, text = done(report, f"{report.reused_shards} shards")
-    out.result(data, text, quiet=str(report.out))
+    print_report(out, report, f"{report.reused_shards} shards")
 
 
 @command(
@@ -92,14 +87,16 @@ def show(
     count: Annotated[int, typer.Option("-n", min=1, help="Images on the contact sheet.")] = 24,
     sheet: Annotated[
         Path | None,
-        typer.Option("--sheet", help="The contact sheet's file.", show_default="DIR/contact-sheet.png"),
+        typer.Option("--sheet", help="Contact sheet to write.", show_default="DIR/contact-sheet.png"),
     ] = None,
     outlines: Annotated[
         bool,
-        typer.Option("--outlines", help="Also where each bird ends: yellow, or red where that is no good."),
+        typer.Option(
+            "--outlines", help="Draw outlines of the silhouettes: yellow for good ones, red for others."
+        ),
     ] = False,
 ) -> None:
-    """What is in a dataset folder, and a contact sheet of its images with a caption each."""
+    """Summarize a dataset folder, and write a contact sheet of its images with a caption each."""
     from dataclasses import asdict
 
     from gancli.atomic import atomic_file
@@ -139,7 +136,7 @@ def show(
 
 
 def _speech(summary: Summary) -> str:
-    """A line about spoken captions; empty where nobody speaks them."""
+    """Return a line about spoken captions; empty without speech."""
     if not summary.speech:
         return ""
     clips = [
@@ -150,7 +147,7 @@ def _speech(summary: Summary) -> str:
 
 
 def _silhouettes(summary: Summary) -> str:
-    """A line about silhouettes; empty where there are none."""
+    """Return a line about silhouettes; empty without them."""
     if not summary.silhouettes:
         return ""
     usable = [

@@ -1,20 +1,24 @@
-"""What `gancli prepare` and `gancli data merge` say of a dataset, before it is written and afterwards."""
+"""Output of `gancli prepare` and `gancli data merge`: a dataset before it is written, and afterwards."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gancli.cli.console import Output
 
 if TYPE_CHECKING:
-    from gancli.data.preparation.plan import Part, Plan
-    from gancli.data.preparation.prepare import PrepareReport
+    from gancli.data.manifest import SilhouetteEntry
+    from gancli.data.preparation.finish import PrepareReport
+    from gancli.data.preparation.options import Part
+    from gancli.data.preparation.plan import Plan
 
-MOST_LINES = 20  # of images that cannot be used, in the text of a dry run
+MOST_LINES = 20  # images that cannot be used, in the text of a dry run
 
 
-def planned(plan: Plan, folder: Path, part: Part | None) -> tuple[dict[str, Any], str]:
-    """Of a dry run, as data and as text: what the plan, or a part of it, would write."""
+def print_plan(out: Output, plan: Plan, folder: Path, part: Part | None) -> None:
+    """Print what a plan, or a part of it, would write."""
     shards = f"{len(plan.shards)} shards"
     if part:
         plan = replace(plan, shards=tuple(part.choose(plan.shards)))
@@ -33,17 +37,27 @@ def planned(plan: Plan, folder: Path, part: Part | None) -> tuple[dict[str, Any]
     }
     lines = [
         f"would write {folder}{_part(part)}: {_counts(plan.counts)} in {shards}, about {mib(plan.bytes)}"
-        + (" as raw pixels, a sixth of it as JPEG" if plan.codec == "jpeg" else ""),
+        + (" as raw pixels, a sixth of it as JPEG" if plan.options.codec == "jpeg" else ""),
         f"vocabulary: {len(plan.vocabulary):,} words" + (f"; {spoken:,} spoken captions" if spoken else ""),
         *(f"cannot be used: {sample.key}: {sample.reason}" for sample in plan.bad[:MOST_LINES]),
     ]
     if len(plan.bad) > MOST_LINES:
         lines.append(f"cannot be used: {len(plan.bad) - MOST_LINES:,} more (--json lists all)")
-    return data, "\n".join(lines)
+    out.result(data, "\n".join(lines))
 
 
-def done(report: PrepareReport, how: str | None = None) -> tuple[dict[str, Any], str]:
-    """Of a dataset or part that is written, as data and as text; `how` it came about, if not as `prepare` makes it."""
+def print_report(out: Output, report: PrepareReport, how: str | None = None) -> None:
+    """Print a dataset or part that is written.
+
+    Args:
+        out: Output of the command.
+        report: Result of `prepare` or `merge_parts`.
+        how: Remark in brackets behind the counts; None for the speed of `prepare`.
+    """
+    for warning in report.warnings:
+        out.warn(warning)
+    for sample in report.bad:
+        out.detail(f"left out: {sample.key}: {sample.reason}")
     data = {
         "out": report.out,
         "part": report.part and str(report.part),
@@ -71,29 +85,25 @@ def done(report: PrepareReport, how: str | None = None) -> tuple[dict[str, Any],
     part = None if report.already_complete else report.part
     text = f"{report.out}{_part(part)}: {_counts(report.counts)}, {report.vocabulary:,} words{speech} ({how})"
     if report.silhouettes is not None:
-        text += f"\nsilhouettes ({report.silhouettes.method}): {_silhouettes(report)}"
+        text += f"\n{_silhouettes(report.silhouettes, report.counts)}"
     if part:
         text += f"\nwhen all parts are there: gancli data merge {report.out}"
     elif report.bad:
         text += f"\n{len(report.bad)} left out, listed in {report.out / 'rejected.csv'}"
-    return data, text
+    out.result(data, text, quiet=str(report.out))
 
 
-def _silhouettes(report: PrepareReport) -> str:
-    """How many silhouettes of each split shapes can be learned from, and what is wrong with the others."""
+def _silhouettes(entry: SilhouetteEntry, counts: dict[str, int]) -> str:
+    """Return a line with the good silhouettes of each split and the faults of the others."""
     from gancli.data.silhouettes import REASONS, Fault
 
-    entry = report.silhouettes
-    assert entry is not None
     parts = []
     for split, usable in entry.usable.items():
         faults = ", ".join(
             f"{REASONS[Fault[name.upper()]]}: {number:,}" for name, number in entry.faults[split].items()
         )
-        parts.append(
-            f"{usable:,} of {report.counts[split]:,} {split} are good" + (f" ({faults})" if faults else "")
-        )
-    return "; ".join(parts)
+        parts.append(f"{usable:,} of {counts[split]:,} {split} are good" + (f" ({faults})" if faults else ""))
+    return f"silhouettes ({entry.method}): {'; '.join(parts)}"
 
 
 def _part(part: Part | None) -> str:
@@ -109,5 +119,5 @@ def _counts(counts: dict[str, int]) -> str:
 
 
 def mib(size: int) -> str:
-    """A number of bytes in words."""
+    """Return a number of bytes in MiB, as text."""
     return f"{size / 2**20:,.0f} MiB"

@@ -13,7 +13,7 @@ from gancli.cli.options import given, options
 from gancli.errors import UsageError
 
 if TYPE_CHECKING:
-    from gancli.data.preparation.workers import SpeechOptions
+    from gancli.data.preparation.options import SpeechOptions
     from gancli.data.source import Source
 
 NATIVE = "native"
@@ -104,7 +104,7 @@ class SpeechArguments:
             return None
 
         from gancli.data.audio import MelSettings
-        from gancli.data.preparation.workers import SpeechOptions
+        from gancli.data.preparation.options import SpeechOptions
         from gancli.data.text_to_speech import choose_voices, find_synthesizer
 
         mel = MelSettings(sample_rate=self._rate(), cmvn=self.cmvn, centre_pad=self.centre_pad.value)

@@ -24,6 +24,7 @@ from torchvision.transforms import functional
 
 from gancli.data.images import crop_to_box
 from gancli.data.loader import BatchSource
+from gancli.data.preparation.options import PrepareOptions
 from gancli.data.preparation.prepare import prepare
 from gancli.data.shards import Dataset
 from gancli.data.source import BoundingBox, Sample, Source
@@ -101,7 +102,7 @@ def bench_loader(images: int = 60, steps: int = 20) -> dict[str, float]:
             result = {}
             for codec in ("raw", "jpeg"):
                 images_source = Source("bench", iter(samples), release="drawn", split_rule="folders")
-                prepare(images_source, folder / codec, codec=codec)  # type: ignore[arg-type]
+                prepare(images_source, folder / codec, PrepareOptions(codec=codec))  # type: ignore[arg-type]
                 split = Dataset.open(folder / codec).split("train")
                 source = BatchSource(split, sizes=SIZES, batch=BATCH, words=18, seed=0)
                 result[codec] = rate(source.__getitem__, steps)

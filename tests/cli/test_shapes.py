@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gancli.data.preparation.options import PrepareOptions
 from gancli.data.preparation.prepare import prepare
 from gancli.data.sources.demo import dataset as demo
 from tests.cli.conftest import Gancli
@@ -16,7 +17,7 @@ from tests.scores.test_shapes import masks, write_folder
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
     demo.write_demo(folder / "raw", images=16, image_size=32)
-    prepare(demo.read(folder / "raw"), folder / "demo", image_size=32)
+    prepare(demo.read(folder / "raw"), folder / "demo", PrepareOptions(image_size=32))
     return folder / "demo"
 
 

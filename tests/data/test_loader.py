@@ -15,6 +15,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from gancli.data.holes import Holes
 from gancli.data.loader import Batch, BatchSource, Rank, Sentences, batches, evaluation_batches, pyramid
+from gancli.data.preparation.options import PrepareOptions
 from gancli.data.preparation.prepare import prepare
 from gancli.data.shards import Dataset, Split
 from gancli.data.sources import cub
@@ -208,7 +209,9 @@ def test_evaluation_takes_every_image_once_in_order(split: Split) -> None:
 
 
 def test_jpeg_shards_give_nearly_the_same(tiny_raw_cub: Path, tmp_path: Path, split: Split) -> None:
-    prepare(cub.read(tiny_raw_cub), tmp_path / "jpeg", image_size=32, codec="jpeg", shard_images=5)
+    prepare(
+        cub.read(tiny_raw_cub), tmp_path / "jpeg", PrepareOptions(image_size=32, codec="jpeg", shard_images=5)
+    )
     jpeg = source(Dataset.open(tmp_path / "jpeg").split("train"))[0]
     raw = source(split)[0]
     assert torch.equal(jpeg.indices, raw.indices)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from PIL import Image
 from gancli.data.images import load_image
 from gancli.data.inspect import contact_sheet, describe
 from gancli.data.loader import BatchSource, Rank, evaluation_batches, silhouette_pyramid
-from gancli.data.preparation.plan import make_plan, read_mask_list
-from gancli.data.preparation.prepare import PrepareReport, prepare
+from gancli.data.preparation.finish import PrepareReport
+from gancli.data.preparation.options import PrepareOptions
+from gancli.data.preparation.plan import make_plan, read_silhouette_list
+from gancli.data.preparation.prepare import prepare
 from gancli.data.shards import Dataset, Split
 from gancli.data.silhouette_estimate import METHOD
 from gancli.data.silhouettes import Fault
@@ -28,8 +31,8 @@ def split(tiny_dataset: Path) -> Split:
     return Dataset.open(tiny_dataset).split("train")
 
 
-def prepared(raw: Path, out: Path, **options: object) -> tuple[PrepareReport, Dataset]:
-    report = prepare(cub.read(raw), out, image_size=32, **options)  # type: ignore[arg-type]
+def prepared(raw: Path, out: Path, **options: Any) -> tuple[PrepareReport, Dataset]:
+    report = prepare(cub.read(raw), out, PrepareOptions(image_size=32, **options))
     return report, Dataset.open(out)
 
 
@@ -78,7 +81,7 @@ def test_the_report_counts_what_is_good(tiny_raw_cub: Path, tmp_path: Path) -> N
 def test_a_list_overrules_the_filter(tiny_raw_cub: Path, tmp_path: Path) -> None:
     listed = tmp_path / "good.txt"
     listed.write_text("002.Laysan_Albatross/Bird_0007.jpg\n\n002.Laysan_Albatross/Bird_0008\n")
-    report, dataset = prepared(tiny_raw_cub, tmp_path / "out", silhouette_list=read_mask_list(listed))
+    report, dataset = prepared(tiny_raw_cub, tmp_path / "out", silhouette_list=read_silhouette_list(listed))
     assert report.silhouettes is not None
     assert report.silhouettes.usable == {"train": 2, "test": 0}
     split = dataset.split("train")
@@ -90,12 +93,13 @@ def test_lists_that_name_nothing(tiny_raw_cub: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty.txt"
     empty.write_text("\n")
     with pytest.raises(DataError, match="names no image"):
-        read_mask_list(empty)
+        read_silhouette_list(empty)
     with pytest.raises(DataError, match="names none of its images"):
-        make_plan(cub.read(tiny_raw_cub), silhouette_list={"somebody/else"})
-    with pytest.raises(UsageError, match="no masks are asked for"):
+        make_plan(cub.read(tiny_raw_cub), PrepareOptions(silhouette_list={"somebody/else"}))
+    with pytest.raises(UsageError, match="no silhouettes are asked for"):
         make_plan(
-            cub.read(tiny_raw_cub, silhouettes="none"), silhouette_list={"002.Laysan_Albatross/Bird_0007"}
+            cub.read(tiny_raw_cub, silhouettes="none"),
+            PrepareOptions(silhouette_list={"002.Laysan_Albatross/Bird_0007"}),
         )
 
 
@@ -108,9 +112,9 @@ def test_a_silhouette_of_another_size_than_its_image(tiny_raw_cub: Path, tmp_pat
 def test_other_segmentations_are_other_settings(tiny_raw_cub: Path, tmp_path: Path) -> None:
     prepared(tiny_raw_cub, tmp_path / "out")
     with pytest.raises(UsageError, match="silhouettes: official there, none asked for"):
-        prepare(cub.read(tiny_raw_cub, silhouettes="none"), tmp_path / "out", image_size=32)
+        prepare(cub.read(tiny_raw_cub, silhouettes="none"), tmp_path / "out", PrepareOptions(image_size=32))
     with pytest.raises(UsageError, match=r"crop_rule: box 1\.5× there, ratio75 asked for"):
-        prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=32, crop="ratio75")
+        prepare(cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=32, crop="ratio75"))
 
 
 def test_estimated_from_parts(tiny_raw_cub: Path, tmp_path: Path) -> None:
@@ -124,7 +128,10 @@ def test_estimated_from_parts(tiny_raw_cub: Path, tmp_path: Path) -> None:
         )
     )
     report = prepare(
-        cub.read(tiny_raw_cub, silhouettes="estimate"), tmp_path / "estimate", image_size=32, jobs=2
+        cub.read(tiny_raw_cub, silhouettes="estimate"),
+        tmp_path / "estimate",
+        PrepareOptions(image_size=32),
+        jobs=2,
     )
     assert report.silhouettes is not None
     assert report.silhouettes.method == METHOD
@@ -229,7 +236,7 @@ def test_attributes_that_are_all_the_same_are_refused(split: Split) -> None:
 
 
 def test_a_dataset_without_silhouettes(tiny_raw_cub: Path, tmp_path: Path) -> None:
-    prepare(cub.read(tiny_raw_cub, silhouettes="none"), tmp_path / "out", image_size=32)
+    prepare(cub.read(tiny_raw_cub, silhouettes="none"), tmp_path / "out", PrepareOptions(image_size=32))
     dataset = Dataset.open(tmp_path / "out")
     split = dataset.split("train")
     assert not split.has_silhouettes
@@ -279,11 +286,11 @@ def test_contradictory_attributes_are_told(tiny_raw_cub: Path) -> None:
 
 def test_the_image_is_what_it_was(tiny_raw_cub: Path, tmp_path: Path) -> None:
     """Silhouettes change nothing about the images beside them."""
-    _, with_masks = prepared(tiny_raw_cub, tmp_path / "with")
-    prepare(cub.read(tiny_raw_cub, silhouettes="none"), tmp_path / "without", image_size=32)
+    _, with_silhouettes = prepared(tiny_raw_cub, tmp_path / "with")
+    prepare(cub.read(tiny_raw_cub, silhouettes="none"), tmp_path / "without", PrepareOptions(image_size=32))
     without = Dataset.open(tmp_path / "without").split("train")
     for index in range(len(without)):
-        assert np.array_equal(with_masks.split("train").image(index), without.image(index))
+        assert np.array_equal(with_silhouettes.split("train").image(index), without.image(index))
     assert (
         load_image(silhouette_file(tiny_raw_cub, 0)).size
         == load_image(sorted(tiny_raw_cub.glob("CUB_200_2011/images/*/*.jpg"))[0]).size

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from gancli.data.preparation.options import PrepareOptions
 from gancli.data.preparation.prepare import prepare
 from gancli.data.sources.demo import dataset as demo
 from gancli.encoders.damsm import load_damsm
@@ -61,7 +62,7 @@ def samples(tiny_dataset: Path, tiny_model: Path, tmp_path: Path) -> Path:
 def places(tiny_dataset: Path, tiny_encoder: Path, samples: Path, tmp_path: Path) -> Places:
     demo.write_demo(tmp_path / "raw", images=40, image_size=32)
     birds = tmp_path / "birds"
-    prepare(demo.read(tmp_path / "raw"), birds, image_size=32)
+    prepare(demo.read(tmp_path / "raw"), birds, PrepareOptions(image_size=32))
     silhouettes = write_folder(tmp_path / "silhouettes", masks(20, 32), birds)
     return Places(tiny_dataset, tiny_encoder, samples, birds, silhouettes)
 

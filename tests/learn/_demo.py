@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gancli.config import ModelRecipe, load_recipe
+from gancli.data.preparation.options import PrepareOptions
 from gancli.data.preparation.prepare import prepare
 from gancli.data.sources.demo import dataset as demo
 from gancli.engine.events import Event, Events
@@ -31,7 +32,7 @@ def report(event: Event) -> None:
 def drawn_birds(folder: Path) -> Path:
     """Write the recipes' demo dataset below a folder and return it."""
     demo.write_demo(folder / "raw", images=2000, image_size=64, seed=0, jobs=2)
-    prepare(demo.read(folder / "raw"), folder / "data", image_size=64, jobs=2)
+    prepare(demo.read(folder / "raw"), folder / "data", PrepareOptions(image_size=64), jobs=2)
     return folder / "data"
 
 

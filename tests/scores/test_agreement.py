@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from gancli.data.images import crop_to_box
+from gancli.data.preparation.options import PrepareOptions
 from gancli.data.preparation.prepare import prepare
 from gancli.data.source import BoundingBox
 from gancli.data.sources.demo import dataset as demo
@@ -164,7 +165,7 @@ def test_the_palette_is_well_separated() -> None:
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
     demo.write_demo(folder / "raw", images=60, image_size=32)
-    prepare(demo.read(folder / "raw"), folder / "demo", image_size=32)
+    prepare(demo.read(folder / "raw"), folder / "demo", PrepareOptions(image_size=32))
     return folder / "demo"
 
 

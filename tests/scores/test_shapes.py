@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gancli.data.loader import evaluation_batches
+from gancli.data.preparation.options import PrepareOptions
 from gancli.data.preparation.prepare import prepare
 from gancli.data.shards import Dataset
 from gancli.data.sources.demo import dataset as demo
@@ -164,7 +165,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for key in first_of_each_split(folder / "raw"):
         file = folder / "raw/CUB_200_2011/segmentations" / f"{key}.png"
         Image.new("L", Image.open(file).size).save(file)
-    prepare(source, folder / "demo", image_size=32)
+    prepare(source, folder / "demo", PrepareOptions(image_size=32))
     return folder / "demo"
 
 
@@ -328,7 +329,11 @@ def test_the_statistics_of_real_masks_are_kept(
 
 def test_folders_without_silhouettes_are_refused(dataset: Path, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "shapes", masks(3, 32), dataset)
-    prepare(demo.read(dataset.parent / "raw", silhouettes="none"), tmp_path / "without", image_size=32)
+    prepare(
+        demo.read(dataset.parent / "raw", silhouettes="none"),
+        tmp_path / "without",
+        PrepareOptions(image_size=32),
+    )
     with pytest.raises(DataError, match="does not say where on its images the object is"):
         score(folder, data=f"{tmp_path / 'without'}:test")
     row = GeneratedImage("0.png", "a bird", "", None, 0, 0, 32)

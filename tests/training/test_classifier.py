@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from gancli.config import ClassifierRecipe, load_recipe
+from gancli.data.preparation.options import PrepareOptions
 from gancli.data.preparation.prepare import prepare
 from gancli.data.shards import Dataset
 from gancli.data.sources import image_folder as folder_source
@@ -134,7 +135,7 @@ def test_a_dataset_without_classes_is_refused(tiny_dataset: Path, tmp_path: Path
     for number in range(4):
         Image.new("RGB", (20, 20), (number, 0, 0)).save(raw / f"{number}.png")
         (raw / f"{number}.txt").write_text("an image\n")
-    prepare(folder_source.read(raw), tmp_path / "plain", image_size=16)
+    prepare(folder_source.read(raw), tmp_path / "plain", PrepareOptions(image_size=16))
     with pytest.raises(DataError, match="no classes"):
         pretrain_encoder(recipe(tmp_path / "plain"), out=tmp_path / "judge", runs=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()

@@ -1,1 +1,1 @@
-"""Everything that happens between a source and a dataset folder."""
+"""The way from a source to a dataset folder: plan, worker processes, shards, merging."""

@@ -1,17 +1,16 @@
-"""`data merge`: the parts that `prepare --shards` made, in one folder or in several, become one dataset."""
+"""`gancli data merge`: one dataset from the parts that `prepare --shards` made, in one folder or in several."""
 
 from __future__ import annotations
 
 import math
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gancli.atomic import atomic_file
 from gancli.data.manifest import MANIFEST, Manifest, read_manifest
-from gancli.data.preparation.plan_file import OUTLINE, Outline, read_outline
-from gancli.data.preparation.prepare import (
+from gancli.data.preparation.finish import (
     PrepareReport,
     begin,
     finish,
@@ -19,30 +18,32 @@ from gancli.data.preparation.prepare import (
     refuse_foreign,
     remove_leftovers,
 )
+from gancli.data.preparation.plan_file import OUTLINE, Outline, read_outline
 from gancli.data.shards import ShardSummary, shard_fault, shard_summary
 from gancli.errors import DataError, UsageError
+from gancli.progress import Progress, reporting
 
-MOST_LINES = 20  # of missing shards in a message
+MOST_LINES = 20  # missing parts in a message
 
 
 def merge_parts(
-    out: Path,
-    parts: Sequence[Path] = (),
+    out: str | Path,
+    parts: str | Path | Sequence[str | Path] = (),
     *,
     skip_bad: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | bool = True,
 ) -> PrepareReport:
-    """Make one dataset folder of parts, with the same bytes as if `prepare` had made it alone.
+    """Make one dataset folder of parts, with the same bytes as a single `prepare` gives.
 
     Args:
-        out: The folder, with shards in it or not.
-        parts: Folders of further parts. They are only read: shards are linked into `out` where it lies on the same
-            disk, else copied.
+        out: Dataset folder to make, with or without parts in it.
+        parts: Folder or folders of further parts. They are only read: shards are linked into `out` where it lies on
+            the same disk, else copied.
         skip_bad: Leave out images that cannot be used instead of failing.
-        progress: Called with (shards looked at, shards in all).
+        progress: Callback for (shards looked at, shards in all); True for a bar, False for silence.
 
     Returns:
-        As `prepare`.
+        Counts and bad images.
 
     Raises:
         UsageError: `out` is something else, or the parts are not of one dataset; the message names the differences.
@@ -51,6 +52,8 @@ def merge_parts(
         RunError: The disk is full; a second run continues.
     """
     out = Path(out)
+    if isinstance(parts, str | Path):
+        parts = (parts,)
     folders = [Path(folder) for folder in parts if Path(folder).resolve() != out.resolve()]
     outlines = {folder: _part_outline(folder) for folder in folders}
     if folders:
@@ -60,7 +63,7 @@ def merge_parts(
         _refuse_others(manifest, out, outlines)
         bad = read_rejected(out) if manifest.rejected else []
         shards = sum(len(split.shards) for split in manifest.splits.values())
-        return PrepareReport.of(out, manifest, bad, (), reused_shards=shards, already_complete=True)
+        return PrepareReport.of_folder(out, manifest, bad, reused_shards=shards, already_complete=True)
 
     if folders:
         first, outline = next(iter(outlines.items()))
@@ -69,7 +72,8 @@ def merge_parts(
             _refuse(out, first, outline.differences(there, raw_data=False, wanted=f"in {first}"))
     else:
         outline = _part_outline(out)
-    found = _find(outline, [out, *folders], progress)
+    with reporting(progress, "reading", "shards") as report:
+        found = _find(outline, [out, *folders], report)
     _refuse_missing(out, outline, [out, *folders], found)
     _refuse_strays(out, outline)
 
@@ -85,7 +89,7 @@ def merge_parts(
         mend="mend them and run every part again (sound shards are kept), or merge with --skip-bad to leave them out",
     )
     remove_leftovers(out)
-    return PrepareReport.of(out, manifest, bad, outline.warnings, reused_shards=len(found))
+    return PrepareReport.of_folder(out, manifest, bad, outline.warnings, reused_shards=len(found))
 
 
 def _part_outline(folder: Path) -> Outline:
@@ -104,7 +108,7 @@ def _part_outline(folder: Path) -> Outline:
 
 
 def _refuse_others(wanted: Outline | Manifest, where: Path, outlines: Mapping[Path, Outline]) -> None:
-    """Refuse parts that are of another dataset than the one in `where`."""
+    """Refuse parts of another dataset than the one in `where`."""
     for folder, outline in outlines.items():
         if isinstance(wanted, Outline):
             _refuse(folder, where, wanted.differences(outline, raw_data=True, wanted=f"in {where}"))
@@ -121,9 +125,9 @@ def _refuse(folder: Path, other: Path, differences: Sequence[str]) -> None:
 
 
 def _find(
-    outline: Outline, folders: Sequence[Path], progress: Callable[[int, int], None] | None
+    outline: Outline, folders: Sequence[Path], progress: Progress | None
 ) -> list[tuple[Path, ShardSummary]]:
-    """Every sound shard of the outline with the first folder that holds it; those that none holds are left out."""
+    """Return every sound shard of the outline with the first folder that holds it."""
     found = []
     for number, shard in enumerate(outline.shards, start=1):
         for folder in folders:
@@ -138,15 +142,15 @@ def _find(
 def _refuse_missing(
     out: Path, outline: Outline, folders: Sequence[Path], found: Sequence[tuple[Path, ShardSummary]]
 ) -> None:
-    """Refuse to go on without all shards; names those that are missing and what makes them."""
+    """Refuse to go on without all shards; the message names the missing ones and the commands that make them."""
     there = {summary.entry.file for _, summary in found}
     makers = _makers(outline)
     lines: dict[str, list[str]] = {}
     for shard in outline.shards:
         if shard.file not in there:
-            places = [folder for folder in folders if (folder / shard.file).exists()]
-            name = str(places[0] / shard.file) if places else shard.file
-            fault = shard_fault((places or folders)[0] / shard.file, shard.plan)
+            holders = [folder for folder in folders if (folder / shard.file).exists()]
+            name = str(holders[0] / shard.file) if holders else shard.file
+            fault = shard_fault((holders or folders)[0] / shard.file, shard.plan)
             lines.setdefault(makers.get(shard.file, ""), []).append(f"{name}: {fault}")
     if not lines:
         return
@@ -166,7 +170,7 @@ def _refuse_missing(
 
 
 def _makers(outline: Outline) -> dict[str, str]:
-    """The part that makes each shard, as `--shards` names it; empty where one command makes all."""
+    """Return the part that makes each shard, as `--shards` names it; empty where one command makes all."""
     if outline.parts is None:
         return {}
     shards, parts = len(outline.shards), outline.parts
@@ -188,7 +192,7 @@ def _refuse_strays(out: Path, outline: Outline) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Another name for the same file, or a copy where that cannot be."""
+    """Link a file under another name, or copy it where links are impossible."""
     with atomic_file(target) as temporary:
         try:
             os.link(source.resolve(), temporary)

@@ -1,20 +1,20 @@
-"""`plan.json`: what an unfinished dataset folder is going to be, without the raw data.
+"""`plan.json`: the plan of an unfinished dataset folder, without the raw data.
 
-Every part of a dataset (`prepare --shards`) leaves the same outline beside its shards, and from it and the shards
-alone `finish` and `gancli data merge` make the manifest.
+Every part of a dataset (`prepare --shards`) leaves the same outline beside its shards. `finish` and `gancli data merge`
+make the manifest from the outline and the shards alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from gancli.atomic import atomic_file
 from gancli.data.manifest import Codec, Filled, Manifest, SpeechEntry, StrictModel
 from gancli.data.preparation.plan import Plan
+from gancli.data.source import BadSample
 from gancli.data.text import Vocabulary
 from gancli.errors import DataError
 
@@ -22,7 +22,7 @@ OUTLINE = "plan.json"
 
 
 class PlannedShard(StrictModel):
-    """A shard that is to be there; `images` may turn out to be fewer, `plan` is the hash stored in it."""
+    """A planned shard. It may come to hold fewer than `images`; `plan` is the hash stored in it."""
 
     file: str
     split: str
@@ -31,14 +31,14 @@ class PlannedShard(StrictModel):
 
 
 class Outline(StrictModel):
-    """A plan without its records. Names are the manifest's, see `Manifest`.
+    """A plan without its records. Fields with the names of `Manifest` mean the same.
 
     Attributes:
-        silhouettes: Where they come from; None where there are none.
-        speech: Without counts of utterances.
-        vocabulary: Its words.
-        bad: (name, reason) of each record that the source could not use.
-        parts: Into how many parts the last `prepare` here divided the shards; None where it made all of them.
+        silhouettes: "official", or the name of the estimate; None without silhouettes.
+        speech: The manifest's entry without the counts of utterances.
+        vocabulary: Words of the vocabulary.
+        bad: (key, reason) of each record that cannot be used.
+        parts: Number of parts into which the last `prepare` here divided the shards; None where it made all of them.
     """
 
     name: str
@@ -63,20 +63,21 @@ class Outline(StrictModel):
 
     @classmethod
     def of(cls, plan: Plan, parts: int | None = None) -> Outline:
-        """The outline of a plan."""
+        """Return the outline of a plan."""
+        options = plan.options
         return cls(
             name=plan.source.name,
             release=plan.source.release,
             split_rule=plan.source.split_rule,
             crop_rule=plan.crop_rule,
-            image_size=plan.image_size,
-            codec=plan.codec,
+            image_size=options.image_size,
+            codec=options.codec,
             shard_images=plan.shard_images,
             class_names=tuple(plan.source.class_names),
             attribute_names=tuple(plan.source.attribute_names),
             attribute_encoding=plan.source.attribute_encoding or None,
             silhouettes=plan.silhouettes,
-            speech=plan.speech.entry({}) if plan.speech else None,
+            speech=options.speech.entry({}) if options.speech else None,
             source=dict(sorted(plan.source.fingerprint.items())),
             vocabulary=plan.vocabulary.words,
             plan=plan.hash,
@@ -90,6 +91,11 @@ class Outline(StrictModel):
         )
 
     @property
+    def bad_samples(self) -> list[BadSample]:
+        """Records that cannot be used."""
+        return [BadSample(*entry) for entry in self.bad]
+
+    @property
     def counts(self) -> dict[str, int]:
         """Images per split."""
         counts: dict[str, int] = {}
@@ -97,82 +103,74 @@ class Outline(StrictModel):
             counts[shard.split] = counts.get(shard.split, 0) + shard.images
         return counts
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What a second run has to ask for again."""
-        return {
-            "name": self.name,
-            "release": self.release,
-            "split_rule": self.split_rule,
-            "crop_rule": self.crop_rule,
-            "image_size": self.image_size,
-            "codec": self.codec,
-            "shard_images": self.shard_images,
-            "attribute_encoding": self.attribute_encoding or "none",
-            "silhouettes": self.silhouettes or "none",
-            **_speech_settings(self.speech),
-        }
-
     def differences(
         self, there: Outline | Manifest, *, raw_data: bool, wanted: str = "asked for"
     ) -> list[str]:
-        """A line for everything in which a folder is not as this outline wants it.
+        """Return a line for everything in which a folder is not as this outline wants it.
 
         Args:
-            there: What the folder holds.
-            raw_data: Whether images, captions and the like have to be the same too, not only the settings.
-            wanted: What to call this outline's side.
+            there: Outline or manifest of the folder.
+            raw_data: Compare images, captions and the like too, not only the settings.
+            wanted: Name of this outline's side in the lines.
         """
-        if isinstance(there, Outline):
-            found = there.settings
-            words, counts, parts = Vocabulary(there.vocabulary), there.counts, there.parts
-            word_hash, word_count, rejected = words.hash, len(words), len(there.bad)
-        else:
-            found = {
-                **there.model_dump(),
-                "attribute_encoding": there.attribute_encoding or "none",
-                "silhouettes": there.silhouettes.method if there.silhouettes else "none",
-                **_speech_settings(there.speech),
-            }
-            word_hash, word_count = there.tokenizer.vocabulary_hash, there.tokenizer.words
-            counts = {name: split.images for name, split in there.splits.items()}
-            parts, rejected = self.parts, there.rejected
-        own = self.settings
-        wrong = [name for name, value in own.items() if found.get(name, "none") != value]
-        if "speech" in wrong and "none" in (found["speech"], own["speech"]):
-            wrong = [name for name in wrong if name not in _speech_settings(self.speech) or name == "speech"]
-        if len(wrong) > 1 and "shard_images" in wrong:
-            wrong.remove("shard_images")  # follows from the others, unless it was asked for
-        if wrong == ["shard_images"] and parts != self.parts:
-            return [f"--shards: {_parts(parts)} there, {_parts(self.parts)} {wanted}"]
-        lines = [f"{name}: {found.get(name, 'none')} there, {own[name]} {wanted}" for name in wrong]
-        if not raw_data:
-            return lines
-        mine = Vocabulary(self.vocabulary)
-        if word_hash != mine.hash:
-            lines.append(
-                f"vocabulary: {word_count} words with hash {word_hash[:12]} there, "
-                f"{len(mine)} with {mine.hash[:12]} {wanted}"
-            )
-        if rejected == len(self.bad) and counts != self.counts:  # else some of them could not be decoded
-            lines.append(f"images: {counts} there, {self.counts} {wanted}")
-        if not lines and there.plan != self.plan:
-            files = there.source.keys() | self.source.keys()
-            changed = sorted(file for file in files if there.source.get(file) != self.source.get(file))
-            named = f" ({', '.join(changed)})" if changed else ""
-            lines.append(
-                "source: its images, captions, recordings, boxes, classes or attributes have changed since"
-                + named
-            )
-        return lines
+        own, found = _facts_of(self), _facts_of(there)
+        wrong = _different_settings(own.settings, found.settings)
+        if wrong == ["shard_images"] and isinstance(there, Outline) and there.parts != self.parts:
+            return [f"--shards: {_parts(there.parts)} there, {_parts(self.parts)} {wanted}"]
+        lines = [
+            f"{name}: {found.settings.get(name, 'none')} there, {own.settings[name]} {wanted}"
+            for name in wrong
+        ]
+        return lines + _different_data(own, found, wanted, settings_differ=bool(lines)) if raw_data else lines
 
 
-def _parts(number: int | None) -> str:
-    return "all at once" if number is None else f"…/{number}"
+@dataclass(frozen=True)
+class _Facts:
+    """Everything that an outline and a manifest both say of a dataset.
+
+    Attributes:
+        settings: Settings that a second run has to ask for again.
+        words: Number of words of the vocabulary, with index 0.
+        vocabulary_hash: sha256 of the vocabulary.
+        images: Images per split.
+        rejected: Number of images left out.
+        source: Hashes of the raw dataset's files.
+        plan: Hash of the plan.
+    """
+
+    settings: dict[str, object]
+    words: int
+    vocabulary_hash: str
+    images: dict[str, int]
+    rejected: int
+    source: dict[str, str]
+    plan: str
 
 
-def _speech_settings(entry: SpeechEntry | None) -> Mapping[str, Any]:
-    """What a second run has to ask for again about speech, one level deep."""
+def _facts_of(dataset: Outline | Manifest) -> _Facts:
+    if isinstance(dataset, Outline):
+        vocabulary = Vocabulary(dataset.vocabulary)
+        words, vocabulary_hash = len(vocabulary), vocabulary.hash
+        silhouettes, images, rejected = dataset.silhouettes, dataset.counts, len(dataset.bad)
+    else:
+        words, vocabulary_hash = dataset.tokenizer.words, dataset.tokenizer.vocabulary_hash
+        silhouettes = dataset.silhouettes.method if dataset.silhouettes else None
+        images = {name: split.images for name, split in dataset.splits.items()}
+        rejected = dataset.rejected
+    settings = {
+        **{name: getattr(dataset, name) for name in _SETTINGS},
+        "attribute_encoding": dataset.attribute_encoding or "none",
+        "silhouettes": silhouettes or "none",
+        **_speech_settings(dataset.speech),
+    }
+    return _Facts(settings, words, vocabulary_hash, images, rejected, dataset.source, dataset.plan)
+
+
+_SETTINGS = ("name", "release", "split_rule", "crop_rule", "image_size", "codec", "shard_images")
+
+
+def _speech_settings(entry: SpeechEntry | None) -> dict[str, object]:
+    """Return the settings of speech, one level deep."""
     if entry is None:
         return {"speech": "none"}
     return {
@@ -184,13 +182,46 @@ def _speech_settings(entry: SpeechEntry | None) -> Mapping[str, Any]:
     }
 
 
+def _different_settings(own: dict[str, object], found: dict[str, object]) -> list[str]:
+    wrong = [name for name, value in own.items() if found.get(name, "none") != value]
+    if "speech" in wrong and "none" in (found["speech"], own["speech"]):  # its details go without saying
+        wrong = wrong[: wrong.index("speech") + 1]
+    if len(wrong) > 1 and "shard_images" in wrong:
+        wrong.remove("shard_images")  # follows from the others, unless it was asked for
+    return wrong
+
+
+def _different_data(own: _Facts, found: _Facts, wanted: str, *, settings_differ: bool) -> list[str]:
+    lines = []
+    if found.vocabulary_hash != own.vocabulary_hash:
+        lines.append(
+            f"vocabulary: {found.words} words with hash {found.vocabulary_hash[:12]} there, "
+            f"{own.words} with {own.vocabulary_hash[:12]} {wanted}"
+        )
+    if found.rejected == own.rejected and found.images != own.images:  # else some could not be decoded
+        lines.append(f"images: {found.images} there, {own.images} {wanted}")
+    if not lines and not settings_differ and found.plan != own.plan:
+        files = found.source.keys() | own.source.keys()
+        changed = sorted(file for file in files if found.source.get(file) != own.source.get(file))
+        named = f" ({', '.join(changed)})" if changed else ""
+        lines.append(
+            "source: its images, captions, recordings, boxes, classes or attributes have changed since"
+            + named
+        )
+    return lines
+
+
+def _parts(number: int | None) -> str:
+    return "all at once" if number is None else f"…/{number}"
+
+
 def _printable(text: str) -> str:
-    """Names of files may hold bytes that are no text."""
+    """Return text that can be encoded: file names may hold bytes that are no text."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def write_outline(folder: Path, outline: Outline) -> None:
-    """Write `plan.json`; where it stands with the same content, nothing is touched."""
+    """Write `plan.json`, unless it is there with the same content."""
     text = outline.model_dump_json(indent=1) + "\n"
     path = folder / OUTLINE
     if not (path.is_file() and path.read_bytes() == text.encode()):
@@ -199,10 +230,10 @@ def write_outline(folder: Path, outline: Outline) -> None:
 
 
 def read_outline(folder: Path) -> Outline | None:
-    """The outline of a folder; None where there is none.
+    """Read the outline of a folder; None where there is none.
 
     Raises:
-        DataError: It is damaged.
+        DataError: The file is damaged.
     """
     path = folder / OUTLINE
     try:

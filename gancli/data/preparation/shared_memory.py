@@ -1,7 +1,7 @@
-"""Memory in which worker processes leave images for the process that started them.
+"""Memory through which worker processes hand images to the process that started them.
 
-Through the pipe of a process pool they are copied five times, 64 KB at a time, which takes a fifth of the time that
-decoding them does (docs/benchmarks.md).
+The pipe of a process pool copies an image five times, 64 KB at a time, which takes a fifth of the time of decoding it
+(docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 
 
 class SharedSlots:
-    """Slots of memory that a process and its workers read and write; unpickled in a worker it is the same memory.
+    """Slots of memory that a process shares with its workers; pickling it to a worker shares the memory.
 
-    Linux has such memory without a name: nothing is left behind however a process ends, and the size of /dev/shm, which
-    containers keep small, does not count. Elsewhere, or where it is forbidden, nothing fits into a slot.
+    The memory is anonymous (Linux's memfd): nothing is left behind however a process ends, and the size of /dev/shm,
+    which is small in containers, does not matter. On other systems, or where memfd is forbidden, nothing fits into a
+    slot.
 
     Args:
-        count: Slots.
-        size: Bytes of each; those that are never written to cost nothing.
+        count: Number of slots.
+        size: Bytes per slot; a slot that is never written to costs nothing.
     """
 
     def __init__(self, count: int, size: int) -> None:
@@ -39,7 +40,7 @@ class SharedSlots:
                 self.close()
 
     def close(self) -> None:
-        """Gives the memory back, as soon as the workers have ended."""
+        """Free the memory, once the workers have ended."""
         if self._memory is not None:
             self._memory.close()
         if self._descriptor is not None:
@@ -47,7 +48,7 @@ class SharedSlots:
         self._memory = self._descriptor = None
 
     def put(self, slot: int, arrays: Sequence[NDArray[np.uint8]]) -> int:
-        """Copies flat arrays into a slot, one behind the other, as long as they fit; how many did."""
+        """Copy flat arrays into a slot, one after the other, until one does not fit; return the number copied."""
         if self._memory is None:
             return 0
         first, end = slot * self._size, (slot + 1) * self._size
@@ -59,7 +60,7 @@ class SharedSlots:
         return len(arrays)
 
     def take(self, slot: int, sizes: Sequence[int]) -> list[NDArray[np.uint8]]:
-        """Copies of arrays of these sizes as `put` left them in a slot."""
+        """Return copies of the arrays of these sizes that `put` left in a slot."""
         if not sizes:
             return []
         assert self._memory is not None
@@ -78,5 +79,5 @@ class SharedSlots:
             try:
                 with open(there, "r+b") as file:
                     self._memory = mmap.mmap(file.fileno(), 0)
-            except OSError:  # a /proc that does not show it
+            except OSError:  # no access to /proc
                 pass

@@ -1,4 +1,4 @@
-"""The work of `prepare` that takes time, image by image, in worker processes: images decoded, captions spoken."""
+"""The slow work of `prepare`, image by image in worker processes: images are decoded, captions are spoken."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gancli.data.audio import MelSettings, UnusableSpeech, Utterance, load_audio, log_mel
-from gancli.data.images import Crop, Frame, UnusableImage, decode, encode
-from gancli.data.manifest import Codec, SpeechEntry
+from gancli.data.audio import UnusableSpeech, Utterance, load_audio, log_mel
+from gancli.data.images import Frame, UnusableImage, decode, encode
+from gancli.data.manifest import stored_side
+from gancli.data.preparation.options import PrepareOptions, SpeechOptions
+from gancli.data.preparation.plan import Record
 from gancli.data.preparation.shared_memory import SharedSlots
 from gancli.data.silhouettes import Fault, faults, read_silhouette
-from gancli.data.source import BoundingBox, PartLocations, Recording, Sample
-from gancli.data.text_to_speech import Synthesizer, Voice
+from gancli.data.source import BoundingBox, PartLocations, Sample
 from gancli.errors import RunError
 from gancli.ops.memory import keep_freed_memory
 
@@ -33,58 +34,14 @@ ROOM = 2  # in the memory for images: for those that are on average up to twice 
 
 
 @dataclass(frozen=True, slots=True)
-class SpeechOptions:
-    """How captions are spoken, and what is kept of it.
-
-    Attributes:
-        synthesizer: Speaks every caption; None where the source brings recordings.
-        voices: Each speaks every caption (`text_to_speech.choose_voices`); empty for recordings.
-        mel: What waveforms become.
-        keep_audio: Keep the waveforms too, with 16 bits, at the rate they come in.
-    """
-
-    synthesizer: Synthesizer | None = None
-    voices: tuple[Voice, ...] = ()
-    mel: MelSettings = MelSettings()  # noqa: RUF009  (frozen)
-    keep_audio: bool = False
-
-    def entry(self, utterances: dict[str, int]) -> SpeechEntry:
-        """What the manifest says of it; `utterances` are those of each split."""
-        fields = self.synthesizer.fields if self.synthesizer else frozenset()
-        return SpeechEntry(
-            mel=self.mel,
-            backend=self.synthesizer.backend if self.synthesizer else "recorded",
-            version=self.synthesizer.version if self.synthesizer else "",
-            voices=tuple(dict.fromkeys(voice.name for voice in self.voices)) if "voice" in fields else (),
-            speeds=tuple(dict.fromkeys(voice.speed for voice in self.voices)) if "speed" in fields else (),
-            audio=self.keep_audio,
-            utterances=utterances,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """An image to be rendered: its image, and the captions to be spoken or the recordings of them.
-
-    Attributes:
-        listed: Whether a list of good silhouettes names it; None where there is no such list.
-    """
-
-    sample: Sample
-    captions: tuple[str, ...]
-    recordings: tuple[Recording, ...]
-    listed: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
+class Rendered:
     """An image as its shard holds it.
 
     Attributes:
-        image: The stored bytes.
-        shape: (H, W).
-        utterances: Of its captions.
-        silhouette: Probabilities (H, W) and their faults; None where there is none.
+        image: Stored bytes, a flat uint8 array.
+        shape: Height and width in pixels.
+        utterances: Spoken captions.
+        silhouette: Probabilities (H, W) and bits of `Fault`; None without a silhouette.
     """
 
     image: NDArray[np.uint8]
@@ -93,71 +50,46 @@ class Result:
     silhouette: tuple[NDArray[np.uint8], int] | None = None
 
 
+@dataclass(frozen=True, slots=True)
 class _RecordRenderer:
     """Renders one image after the other."""
 
-    def __init__(self, side: int, codec: Codec, crop: Crop, speech: SpeechOptions | None) -> None:
-        self._side = side
-        self._codec: Codec = codec
-        self._crop: Crop = crop
-        self._speech = speech
+    options: PrepareOptions
 
-    def __call__(self, work: Work) -> Result | str:
-        """Image and utterances, or the reason why there are none."""
+    def __call__(self, record: Record) -> Rendered | str:
+        """Return the rendered image, or the reason why it cannot be used."""
         try:
-            sample = work.sample
+            sample = record.sample
             image = decode(sample.image)
-            frame = Frame.of(sample.image.name, image.size, sample.box, self._side, self._crop)
+            side = stored_side(self.options.image_size)
+            frame = Frame.of(sample.image.name, image.size, sample.box, side, self.options.crop)
             stored = frame.apply(image)
-            return Result(
-                encode(stored, self._codec),
+            return Rendered(
+                encode(stored, self.options.codec),
                 (stored.height, stored.width),
-                [] if self._speech is None else self._speak(work, self._speech),
-                _segment(sample, image, frame, work.listed),
+                [] if self.options.speech is None else _speak(record, self.options.speech),
+                _silhouette(sample, image, frame, record.listed),
             )
         except (UnusableImage, UnusableSpeech) as error:
             return str(error)
 
-    def _speak(self, work: Work, speech: SpeechOptions) -> list[Utterance]:
-        if speech.synthesizer is None:
-            return [
-                _utterance(recording.caption, *load_audio(recording.path), recording.path.name, speech)
-                for recording in work.recordings
-            ]
-        utterances = []
-        for number, caption in enumerate(work.captions):
-            for voice in speech.voices:
-                name = f"caption {number + 1} ({caption[:60]!r}), spoken by {voice},"
-                try:
-                    waveform, rate = speech.synthesizer.speak(caption, voice)
-                except UnusableSpeech as error:
-                    raise UnusableSpeech(f"{name} {error}") from None
-                utterances.append(_utterance(number, waveform, rate, name, speech))
-        return utterances
 
-
-def _segment(
-    sample: Sample, image: Image.Image, frame: Frame, listed: bool | None
-) -> tuple[NDArray[np.uint8], int] | None:
-    """Probabilities of the stored part of an image and their faults; None where the sample asks for none."""
-    if sample.silhouette is None:
-        return None
-    if isinstance(sample.silhouette, PartLocations):
-        from gancli.data.silhouette_estimate import (
-            estimate_silhouette,
-        )  # half a second that no other worker needs
-
-        box = sample.box or BoundingBox(0, 0, image.width, image.height)
-        whole = estimate_silhouette(np.asarray(image), box, sample.silhouette.points)
-    elif sample.silhouette.exists():
-        whole = read_silhouette(sample.silhouette, image.size)
-    else:
-        return np.zeros(frame.size[::-1], np.uint8), int(Fault.MISSING)
-    stored = np.asarray(frame.apply(Image.fromarray(whole)))
-    found = faults(stored)
-    if listed is not None:  # somebody has looked: what he took is taken, as far as it shows anything
-        found = (found & Fault.EMPTY) | (Fault(0) if listed else Fault.UNLISTED)
-    return stored, int(found)
+def _speak(record: Record, speech: SpeechOptions) -> list[Utterance]:
+    if speech.synthesizer is None:
+        return [
+            _utterance(recording.caption, *load_audio(recording.path), recording.path.name, speech)
+            for recording in record.recordings
+        ]
+    utterances = []
+    for number, caption in enumerate(record.captions):
+        for voice in speech.voices:
+            name = f"caption {number + 1} ({caption[:60]!r}), spoken by {voice},"
+            try:
+                waveform, rate = speech.synthesizer.speak(caption, voice)
+            except UnusableSpeech as error:
+                raise UnusableSpeech(f"{name} {error}") from None
+            utterances.append(_utterance(number, waveform, rate, name, speech))
+    return utterances
 
 
 def _utterance(
@@ -172,13 +104,35 @@ def _utterance(
     return Utterance(caption, mel, np.rint(waveform * 32768).clip(-32768, 32767).astype(np.int16), rate)
 
 
-# Of a worker process, set when it starts
+def _silhouette(
+    sample: Sample, image: Image.Image, frame: Frame, listed: bool | None
+) -> tuple[NDArray[np.uint8], int] | None:
+    """Return probabilities of the stored part of an image and their faults; None where the sample asks for none."""
+    if sample.silhouette is None:
+        return None
+    if isinstance(sample.silhouette, PartLocations):
+        from gancli.data.silhouette_estimate import estimate_silhouette  # imports scipy for half a second
+
+        box = sample.box or BoundingBox(0, 0, image.width, image.height)
+        whole = estimate_silhouette(np.asarray(image), box, sample.silhouette.points)
+    elif sample.silhouette.exists():
+        whole = read_silhouette(sample.silhouette, image.size)
+    else:
+        return np.zeros(frame.size[::-1], np.uint8), int(Fault.MISSING)
+    stored = np.asarray(frame.apply(Image.fromarray(whole)))
+    found = faults(stored)
+    if listed is not None:  # the user's list replaces the filter; only an empty silhouette stays useless
+        found = (found & Fault.EMPTY) | (Fault(0) if listed else Fault.UNLISTED)
+    return stored, int(found)
+
+
+# State of a worker process, set when it starts
 _renderer: _RecordRenderer
 _slots: SharedSlots
 
 
 def _start_worker(renderer: _RecordRenderer, slots: SharedSlots) -> None:
-    """Workers leave Ctrl-C to the parent, and end with it even when it is killed and cannot tell them."""
+    """Leave Ctrl-C to the parent, and end with the parent even when it is killed."""
     global _renderer, _slots
     _renderer, _slots = renderer, slots
     keep_freed_memory()
@@ -193,52 +147,44 @@ def _start_worker(renderer: _RecordRenderer, slots: SharedSlots) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-# Results of a chunk, and the sizes of the first images among them, which are in the chunk's slot instead
-_Rendered = tuple[list[Result | str], list[int]]
+# Results of a chunk, and the sizes of the first images among them, which lie in the chunk's slot instead
+_Chunk = tuple[list[Rendered | str], list[int]]
 _ELSEWHERE = np.zeros(0, np.uint8)
 
 
-def _render_chunk(chunk: list[Work], slot: int) -> _Rendered:
-    """What a worker does."""
-    results = [_renderer(work) for work in chunk]
-    images = [result.image for result in results if isinstance(result, Result)]
+def _render_chunk(records: list[Record], slot: int) -> _Chunk:
+    """Render a chunk in a worker process."""
+    results = [_renderer(record) for record in records]
+    images = [result.image for result in results if isinstance(result, Rendered)]
     sizes = [image.size for image in images[: _slots.put(slot, images)]]
     return _with_images(results, [_ELSEWHERE] * len(sizes)), sizes
 
 
-def _with_images(results: list[Result | str], first: Iterable[NDArray[np.uint8]]) -> list[Result | str]:
-    """The same results, the first of those that have an image with these instead."""
+def _with_images(results: list[Rendered | str], first: Iterable[NDArray[np.uint8]]) -> list[Rendered | str]:
+    """Return the results with the images of the first rendered ones replaced."""
     others = iter(first)
     return [
-        replace(result, image=next(others, result.image)) if isinstance(result, Result) else result
+        replace(result, image=next(others, result.image)) if isinstance(result, Rendered) else result
         for result in results
     ]
 
 
 class Renderer:
-    """Renders images in order, in this process (`jobs` 1) or in worker processes with a bounded queue.
+    """Renders records in order, in this process (`jobs` 1) or in worker processes with a bounded queue.
 
     Args:
-        side: Pixels of the stored shorter side.
-        codec: How images are stored.
-        jobs: Processes.
-        crop: What is cut out around a box.
-        speech: None where captions are not spoken.
+        options: Settings of the dataset.
+        jobs: Number of processes.
     """
 
-    def __init__(
-        self,
-        side: int,
-        codec: Codec,
-        jobs: int,
-        crop: Crop = "stackgan",
-        speech: SpeechOptions | None = None,
-    ) -> None:
-        self._render = _RecordRenderer(side, codec, crop, speech)
+    def __init__(self, options: PrepareOptions, jobs: int) -> None:
+        # Rendering needs neither words nor lists, which are long
+        self._render = _RecordRenderer(replace(options, vocabulary=None, silhouette_list=None))
         self._workers: tuple[ProcessPoolExecutor, SharedSlots] | None = None
         self._waiting = jobs * WAITING
-        self._chunk = CHUNK if speech is None else 1
+        self._chunk = CHUNK if options.speech is None else 1
         if jobs > 1:
+            side = stored_side(options.image_size)
             slots = SharedSlots(self._waiting, self._chunk * ROOM * 3 * side * side)
             # spawn: the parent may hold threads and open HDF5 files, which a fork would copy half-alive
             context = multiprocessing.get_context("spawn")
@@ -256,18 +202,18 @@ class Renderer:
             pool.shutdown(wait=True, cancel_futures=True)
             slots.close()
 
-    def render(self, images: Iterable[Work]) -> Iterator[Result | str]:
-        """The result of each image, in order: image and utterances, or the reason why it cannot be used.
+    def render(self, records: Iterable[Record]) -> Iterator[Rendered | str]:
+        """Yield the rendered image of each record, in order, or the reason why it cannot be used.
 
         Raises:
             RunError: A worker or the synthesizer died.
         """
         if self._workers is None:
-            yield from map(self._render, images)
+            yield from map(self._render, records)
             return
         pool, slots = self._workers
-        work = iter(images)
-        queue: deque[tuple[int, Future[_Rendered]]] = deque()
+        work = iter(records)
+        queue: deque[tuple[int, Future[_Chunk]]] = deque()
 
         def submit(slot: int) -> None:
             if chunk := list(islice(work, self._chunk)):

@@ -18,10 +18,11 @@ from PIL import Image
 
 from gancli.data.audio import MelSettings
 from gancli.data.manifest import read_manifest
+from gancli.data.preparation.finish import PrepareReport
 from gancli.data.preparation.merge import merge_parts
-from gancli.data.preparation.plan import Part, make_plan
-from gancli.data.preparation.prepare import PrepareReport, prepare
-from gancli.data.preparation.workers import SpeechOptions
+from gancli.data.preparation.options import Part, PrepareOptions, SpeechOptions
+from gancli.data.preparation.plan import make_plan
+from gancli.data.preparation.prepare import prepare
 from gancli.data.shards import Dataset
 from gancli.data.source import BadSample, Sample, Source
 from gancli.data.sources import cub
@@ -34,8 +35,9 @@ from tests.data.preparation.test_workers import VOICES, Whistle
 
 def make(raw: Path, out: Path, part: str | None = None, **options: Any) -> PrepareReport:
     """Prepare the tiny birds, or a part of them: six shards of four images, three of each split."""
-    shorter = {"image_size": 16, "shard_images": 4} | options
-    return prepare(cub.read(raw), out, part=Part.parse(part) if part else None, **shorter)
+    run = {name: options.pop(name) for name in ("skip_bad", "progress") if name in options}
+    shorter = PrepareOptions(**{"image_size": 16, "shard_images": 4} | options)
+    return prepare(cub.read(raw), out, shorter, part=Part.parse(part) if part else None, **run)
 
 
 # -------------------------------------------------------------------------------------------------- the division
@@ -94,15 +96,19 @@ def test_there_are_as_many_shards_as_parts(
     tmp_path_factory: pytest.TempPathFactory, train: int, test: int, longest: int, number: int
 ) -> None:
     images = samples(tmp_path_factory.mktemp("images"), train, test)
-    plain = make_plan(source_of(images), image_size=16, shard_images=longest)
-    plan = make_plan(source_of(images), image_size=16, shard_images=longest, fewest_shards=number)
+    plain = make_plan(source_of(images), PrepareOptions(image_size=16, shard_images=longest))
+    plan = make_plan(
+        source_of(images), PrepareOptions(image_size=16, shard_images=longest), fewest_shards=number
+    )
     assert len(plan.shards) >= min(number, train + test)
     assert plan.counts == {"train": train, "test": test}
     assert all(shard.records for shard in plan.shards)
     if len(plain.shards) >= number:
         assert (plan.hash, plan.shard_images) == (plain.hash, plain.shard_images)
     else:  # no shorter than they have to be
-        longer = make_plan(source_of(images), image_size=16, shard_images=plan.shard_images + 1)
+        longer = make_plan(
+            source_of(images), PrepareOptions(image_size=16, shard_images=plan.shard_images + 1)
+        )
         assert len(longer.shards) < number
 
 
@@ -130,7 +136,7 @@ def test_parts_and_merge_give_the_bytes_of_one_call(
     folders = []
     for part in data.draw(st.permutations(ranges), "order"):
         folder = base / f"part-{part.first}" if several else base / "out"
-        prepare(read(), folder, image_size=16, shard_images=3, part=part)
+        prepare(read(), folder, PrepareOptions(image_size=16, shard_images=3), part=part)
         assert not (folder / "dataset.json").exists()
         folders.append(folder)
     report = merge_parts(base / "out", folders if several else (), skip_bad=True)
@@ -138,10 +144,10 @@ def test_parts_and_merge_give_the_bytes_of_one_call(
     assert {bad.key for bad in report.bad} == {"image 3", "spoilt"}
 
     length = read_manifest(base / "out").shard_images
-    prepare(read(), base / "whole", image_size=16, shard_images=length, skip_bad=True)
+    prepare(read(), base / "whole", PrepareOptions(image_size=16, shard_images=length), skip_bad=True)
     assert contents(base / "out") == contents(base / "whole")
     # also for whoever knows nothing of the parts
-    assert prepare(read(), base / "out", image_size=16, skip_bad=True).already_complete
+    assert prepare(read(), base / "out", PrepareOptions(image_size=16), skip_bad=True).already_complete
 
 
 def test_everything_that_a_shard_may_hold(tiny_raw_cub: Path, tmp_path: Path) -> None:
@@ -168,6 +174,13 @@ def test_everything_that_a_shard_may_hold(tiny_raw_cub: Path, tmp_path: Path) ->
     ]
     assert {bad.key for report in reports for bad in report.bad} == {bad.key for bad in whole.bad}
     assert sum(len(report.bad) for report in reports) == len(whole.bad)
+
+
+def test_one_folder_of_parts_may_be_text(tiny_raw_cub: Path, tmp_path: Path) -> None:
+    make(tiny_raw_cub, tmp_path / "parts", "1-2/2")
+    report = merge_parts(str(tmp_path / "out"), str(tmp_path / "parts"))
+    assert report.counts == {"train": 12, "test": 12}
+    assert report.out == tmp_path / "out"
 
 
 def test_parts_of_several_folders_are_linked_and_stay(tiny_raw_cub: Path, tmp_path: Path) -> None:
@@ -258,14 +271,20 @@ def test_an_interrupted_part_continues(tiny_raw_cub: Path, tmp_path: Path) -> No
 def test_prepare_without_parts_finishes_them(tiny_raw_cub: Path, tmp_path: Path) -> None:
     """Also where parts have made the shards shorter than it would by itself."""
     for part in ("1-7/10", "10/10"):
-        prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16, part=Part.parse(part))
+        prepare(
+            cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=16), part=Part.parse(part)
+        )
     made = len(list((tmp_path / "out").glob("*.h5")))
-    report = prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16)
+    report = prepare(cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=16))
     manifest = read_manifest(tmp_path / "out")
     assert sum(len(split.shards) for split in manifest.splits.values()) == 12  # 10 do not come out even
     assert (report.reused_shards, report.already_complete) == (made, False)
     assert verify(tmp_path / "out") == []
-    prepare(cub.read(tiny_raw_cub), tmp_path / "whole", image_size=16, shard_images=manifest.shard_images)
+    prepare(
+        cub.read(tiny_raw_cub),
+        tmp_path / "whole",
+        PrepareOptions(image_size=16, shard_images=manifest.shard_images),
+    )
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
@@ -498,8 +517,8 @@ def test_a_mended_image_is_taken(tiny_raw_cub: Path, tmp_path: Path, several: bo
 def test_names_that_are_no_text(tmp_path: Path) -> None:
     listed: list[Sample | BadSample] = [*samples(tmp_path, 2, 1)]
     listed[0] = replace(listed[0], key="caf\udce9")  # type: ignore[type-var]
-    prepare(source_of(listed), tmp_path / "out", image_size=16, part=Part(1, 1, 1))
+    prepare(source_of(listed), tmp_path / "out", PrepareOptions(image_size=16), part=Part(1, 1, 1))
     merge_parts(tmp_path / "out", skip_bad=True)
-    prepare(source_of(listed), tmp_path / "whole", image_size=16, skip_bad=True)
+    prepare(source_of(listed), tmp_path / "whole", PrepareOptions(image_size=16), skip_bad=True)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
     assert b"caf\\udce9" in contents(tmp_path / "out")["rejected.csv"]

@@ -11,13 +11,15 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from gancli.data.images import load_image
-from gancli.data.preparation import workers as rendering
+from gancli.data.preparation import workers
+from gancli.data.preparation.options import PrepareOptions
 from gancli.data.preparation.plan import make_plan
 from gancli.data.preparation.prepare import prepare
 from gancli.data.shards import Dataset
@@ -42,8 +44,7 @@ def test_writes_what_the_source_says(tiny_raw_cub: Path, tmp_path: Path) -> None
     report = prepare(
         cub.read(tiny_raw_cub),
         tmp_path / "out",
-        image_size=32,
-        shard_images=5,
+        PrepareOptions(image_size=32, shard_images=5),
         progress=lambda done, total: calls.append((done, total)),
     )
     assert report.counts == {"train": 12, "test": 12}
@@ -76,7 +77,7 @@ def test_writes_what_the_source_says(tiny_raw_cub: Path, tmp_path: Path) -> None
 
 
 def test_nothing_tells_the_machine_or_the_day(tiny_raw_cub: Path, tmp_path: Path) -> None:
-    prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16)
+    prepare(cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=16))
     manifest = (tmp_path / "out" / "dataset.json").read_text()
     assert str(tmp_path) not in manifest
     assert "20" + "26" not in manifest
@@ -94,17 +95,15 @@ def test_any_number_of_jobs_gives_the_same_bytes(tiny_raw_cub: Path, tmp_path: P
         prepare(
             cub.read(tiny_raw_cub),
             tmp_path / str(jobs),
-            image_size=16,
-            codec=codec,
+            PrepareOptions(image_size=16, codec=codec, shard_images=7),
             jobs=jobs,
-            shard_images=7,
         )  # type: ignore[arg-type]
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
 
 
 def test_jpeg_folder_is_sound(tiny_raw_cub: Path, tmp_path: Path) -> None:
-    prepare(cub.read(tiny_raw_cub), tmp_path / "as-jpeg", image_size=32, codec="jpeg")
-    prepare(cub.read(tiny_raw_cub), tmp_path / "as-raw", image_size=32)
+    prepare(cub.read(tiny_raw_cub), tmp_path / "as-jpeg", PrepareOptions(image_size=32, codec="jpeg"))
+    prepare(cub.read(tiny_raw_cub), tmp_path / "as-raw", PrepareOptions(image_size=32))
     assert verify(tmp_path / "as-jpeg") == []
     jpeg, raw = (Dataset.open(tmp_path / name).split("train") for name in ("as-jpeg", "as-raw"))
     assert jpeg.image(2).shape == raw.image(2).shape
@@ -113,43 +112,45 @@ def test_jpeg_folder_is_sound(tiny_raw_cub: Path, tmp_path: Path) -> None:
 
 
 def test_second_run_does_nothing(tiny_raw_cub: Path, tmp_path: Path) -> None:
-    prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16)
+    prepare(cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=16))
     stamps = {file: file.stat().st_mtime_ns for file in (tmp_path / "out").iterdir()}
-    report = prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16)
+    report = prepare(cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=16))
     assert report.already_complete
     assert report.counts == {"train": 12, "test": 12}
     assert stamps == {file: file.stat().st_mtime_ns for file in (tmp_path / "out").iterdir()}
 
 
 def test_other_settings_are_refused_and_named(tiny_raw_cub: Path, tmp_path: Path) -> None:
-    prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16)
+    prepare(cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=16))
     with pytest.raises(UsageError) as caught:
-        prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=32, codec="jpeg")
+        prepare(cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=32, codec="jpeg"))
     assert "image_size: 16 there, 32 asked for" in str(caught.value)
     assert "codec: raw there, jpeg asked for" in str(caught.value)
     with pytest.raises(UsageError, match="vocabulary: "):
         prepare(
-            cub.read(tiny_raw_cub), tmp_path / "out", image_size=16, vocabulary=Vocabulary.build(["a bird"])
+            cub.read(tiny_raw_cub),
+            tmp_path / "out",
+            PrepareOptions(image_size=16, vocabulary=Vocabulary.build(["a bird"])),
         )
     with pytest.raises(UsageError, match="split_rule: zero-shot 150/50 there, official asked for"):
-        prepare(cub.read(tiny_raw_cub, split="official"), tmp_path / "out", image_size=16)
+        prepare(cub.read(tiny_raw_cub, split="official"), tmp_path / "out", PrepareOptions(image_size=16))
 
 
 def test_changed_source_is_refused(tiny_raw_cub: Path, tmp_path: Path) -> None:
-    prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16)
+    prepare(cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=16))
     boxes = tiny_raw_cub / "CUB_200_2011" / "bounding_boxes.txt"
     lines = boxes.read_text().splitlines()
     boxes.write_text("\n".join(["1 0 0 10 10", *lines[1:]]) + "\n")
     with pytest.raises(UsageError, match=r"source: .* changed since"):
-        prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16)
+        prepare(cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=16))
 
 
 def test_folder_of_something_else_is_left_alone(tiny_raw_cub: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(UsageError, match="not empty and not a dataset folder"):
-        prepare(cub.read(tiny_raw_cub), tmp_path, image_size=16)
+        prepare(cub.read(tiny_raw_cub), tmp_path, PrepareOptions(image_size=16))
     with pytest.raises(UsageError, match="is a file"):
-        prepare(cub.read(tiny_raw_cub), tmp_path / "thesis.tex", image_size=16)
+        prepare(cub.read(tiny_raw_cub), tmp_path / "thesis.tex", PrepareOptions(image_size=16))
 
 
 class Stop(BaseException):
@@ -161,19 +162,24 @@ def test_interrupted_run_continues(tiny_raw_cub: Path, tmp_path: Path) -> None:
         if done == 9:
             raise Stop
 
-    prepare(cub.read(tiny_raw_cub), tmp_path / "whole", image_size=16, shard_images=4)
+    prepare(cub.read(tiny_raw_cub), tmp_path / "whole", PrepareOptions(image_size=16, shard_images=4))
     with pytest.raises(Stop):
-        prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16, shard_images=4, progress=stop)
+        prepare(
+            cub.read(tiny_raw_cub),
+            tmp_path / "out",
+            PrepareOptions(image_size=16, shard_images=4),
+            progress=stop,
+        )
     finished = sorted((tmp_path / "out").glob("*.h5"))
     assert [file.name for file in finished] == ["train-00000-of-00003.h5", "train-00001-of-00003.h5"]
     with pytest.raises(DataError, match="not a dataset folder"):
         Dataset.open(tmp_path / "out")
     with pytest.raises(UsageError, match="image_size: 16 there, 32 asked for"):
-        prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=32, shard_images=4)
+        prepare(cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=32, shard_images=4))
 
     stamps = [file.stat().st_mtime_ns for file in finished]
     (tmp_path / "out" / ".train-00002-of-00003.h5.77.tmp").write_bytes(b"half")
-    report = prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16, shard_images=4)
+    report = prepare(cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=16, shard_images=4))
     assert report.reused_shards == 2
     assert stamps == [file.stat().st_mtime_ns for file in finished]
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
@@ -182,6 +188,7 @@ def test_interrupted_run_continues(tiny_raw_cub: Path, tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from typing import Any
 from gancli.data.preparation.prepare import prepare
 from gancli.data.sources import cub
 
@@ -211,9 +218,9 @@ def test_killed_run_continues(tiny_raw_cub: Path, tmp_path: Path) -> None:
     kept = len(list(out.glob("*.h5")))
     assert kept in (2, 3)  # the last one may have been on its way to the disk
     assert not (out / "dataset.json").exists()
-    report = prepare(cub.read(tiny_raw_cub), out, image_size=16, shard_images=4)
+    report = prepare(cub.read(tiny_raw_cub), out, PrepareOptions(image_size=16, shard_images=4))
     assert report.reused_shards == kept
-    prepare(cub.read(tiny_raw_cub), tmp_path / "whole", image_size=16, shard_images=4)
+    prepare(cub.read(tiny_raw_cub), tmp_path / "whole", PrepareOptions(image_size=16, shard_images=4))
     assert contents(out) == contents(tmp_path / "whole")
 
 
@@ -224,19 +231,19 @@ def test_full_disk(tiny_raw_cub: Path, tmp_path: Path) -> None:
         with pytest.raises(
             RunError, match=r"train-00000-of-00001\.h5: cannot be written \(File too large\)"
         ) as caught:
-            prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=32)
+            prepare(cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=32))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "same command again" in str(caught.value.hint)
     assert sorted(contents(tmp_path / "out")) == ["plan.json"]
-    prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=32)
+    prepare(cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=32))
     assert verify(tmp_path / "out") == []
 
 
 def test_out_that_cannot_be_made(tiny_raw_cub: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be made"):
-        prepare(cub.read(tiny_raw_cub), tmp_path / "file" / "out", image_size=16)
+        prepare(cub.read(tiny_raw_cub), tmp_path / "file" / "out", PrepareOptions(image_size=16))
 
 
 def damage(raw: Path) -> dict[str, str]:
@@ -261,7 +268,7 @@ def test_all_bad_images_are_listed(tiny_raw_cub: Path, tmp_path: Path, jobs: int
     expected = damage(tiny_raw_cub)
     out = tmp_path / "out"
     with pytest.raises(DataError, match="6 of 24 images cannot be used") as caught:
-        prepare(cub.read(tiny_raw_cub), out, image_size=16, jobs=jobs)
+        prepare(cub.read(tiny_raw_cub), out, PrepareOptions(image_size=16), jobs=jobs)
     assert all(key in str(caught.value) for key in expected)
     assert "--skip-bad" in str(caught.value.hint)
     with open(out / "rejected.csv", newline="") as file:
@@ -271,13 +278,13 @@ def test_all_bad_images_are_listed(tiny_raw_cub: Path, tmp_path: Path, jobs: int
     assert str(tmp_path) not in (out / "rejected.csv").read_text()
     assert not (out / "dataset.json").exists()
 
-    report = prepare(cub.read(tiny_raw_cub), out, image_size=16, jobs=jobs, skip_bad=True)
+    report = prepare(cub.read(tiny_raw_cub), out, PrepareOptions(image_size=16), jobs=jobs, skip_bad=True)
     assert report.reused_shards == 2
     assert report.counts == {"train": 12, "test": 6}
     assert {bad.key for bad in report.bad} == expected.keys()
     assert verify(out) == []
     assert Dataset.open(out).manifest.rejected == 6
-    again = prepare(cub.read(tiny_raw_cub), out, image_size=16, skip_bad=True)
+    again = prepare(cub.read(tiny_raw_cub), out, PrepareOptions(image_size=16), skip_bad=True)
     assert again.already_complete
     assert {bad.key for bad in again.bad} == expected.keys()
 
@@ -287,9 +294,9 @@ def test_mended_image_is_taken_on_the_second_run(tiny_raw_cub: Path, tmp_path: P
     content = broken.read_bytes()
     broken.write_bytes(content[:200])
     with pytest.raises(DataError, match="1 of 24"):
-        prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16, shard_images=4)
+        prepare(cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=16, shard_images=4))
     broken.write_bytes(content)
-    report = prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16, shard_images=4)
+    report = prepare(cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=16, shard_images=4))
     assert report.reused_shards == 5
     assert report.counts == {"train": 12, "test": 12}
     assert not (tmp_path / "out" / "rejected.csv").exists()
@@ -299,7 +306,7 @@ def test_long_list_of_bad_images_is_cut_in_the_message(tiny_raw_cub: Path, tmp_p
     for number in range(12):
         image(tiny_raw_cub, number).write_bytes(b"")
     with pytest.raises(DataError, match="12 of 24") as caught:
-        prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16)
+        prepare(cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=16))
     assert "and 2 more" in str(caught.value)
 
 
@@ -311,7 +318,7 @@ def samples(tmp_path: Path) -> list[Sample]:
 
 
 def test_without_classes_every_image_is_its_own(samples: list[Sample], tmp_path: Path) -> None:
-    prepare(source_of(samples), tmp_path / "out", image_size=16)
+    prepare(source_of(samples), tmp_path / "out", PrepareOptions(image_size=16))
     dataset = Dataset.open(tmp_path / "out")
     assert dataset.manifest.class_names is None
     assert dataset.class_names == []
@@ -322,7 +329,7 @@ def test_without_classes_every_image_is_its_own(samples: list[Sample], tmp_path:
 def test_captions_are_ragged_and_cleaned(samples: list[Sample], tmp_path: Path) -> None:
     samples[0] = replace(samples[0], captions=("one  bird", "...", "two\ufffd\ufffdbirds"))
     samples[1] = replace(samples[1], captions=tuple(f"bird {n}" for n in range(12)))
-    prepare(source_of(samples), tmp_path / "out", image_size=16)
+    prepare(source_of(samples), tmp_path / "out", PrepareOptions(image_size=16))
     dataset = Dataset.open(tmp_path / "out")
     split = dataset.split("train")
     assert split.captions(0) == ["one bird", "two birds"]
@@ -334,7 +341,10 @@ def test_given_vocabulary_drops_other_words(samples: list[Sample], tmp_path: Pat
     vocabulary = Vocabulary.build(["a bird flies"])
     samples[2] = replace(samples[2], captions=("nothing known",))
     report = prepare(
-        source_of(samples), tmp_path / "out", image_size=16, vocabulary=vocabulary, skip_bad=True
+        source_of(samples),
+        tmp_path / "out",
+        PrepareOptions(image_size=16, vocabulary=vocabulary),
+        skip_bad=True,
     )
     assert [bad.key for bad in report.bad] == ["image 2"]
     split = Dataset.open(tmp_path / "out").split("train")
@@ -363,7 +373,7 @@ def test_inconsistent_samples_are_bad(
     complete: list[Sample | BadSample] = [replace(sample, class_id=1, attributes=row) for sample in samples]
     complete[3] = replace(complete[3], **change)  # type: ignore[type-var, arg-type]
     source = source_of(complete, class_names=("a", "b"), attribute_names=("small",))
-    report = prepare(source, tmp_path / "out", image_size=16, skip_bad=True)
+    report = prepare(source, tmp_path / "out", PrepareOptions(image_size=16), skip_bad=True)
     assert [message in bad.reason for bad in report.bad] == [True], report.bad
     assert report.counts == {"train": 3}
 
@@ -378,15 +388,18 @@ def test_nothing_usable(samples: list[Sample], tmp_path: Path) -> None:
         prepare(source_of(list(samples)), tmp_path / "out", skip_bad=True)
 
 
-@pytest.mark.parametrize("options", [{"image_size": 3}, {"codec": "png"}, {"jobs": 0}, {"shard_images": 0}])
-def test_settings_out_of_range(samples: list[Sample], tmp_path: Path, options: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "options", [{"image_size": 3}, {"codec": "png"}, {"crop": "box"}, {"jobs": 0}, {"shard_images": 0}]
+)
+def test_settings_out_of_range(samples: list[Sample], tmp_path: Path, options: dict[str, Any]) -> None:
+    jobs = options.pop("jobs", 1)
     with pytest.raises(UsageError):
-        prepare(source_of(list(samples)), tmp_path / "out", **options)  # type: ignore[arg-type]
+        prepare(source_of(samples), tmp_path / "out", PrepareOptions(**options), jobs=jobs)
 
 
 def test_plan_writes_nothing(tiny_raw_cub: Path, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
-    plan = make_plan(cub.read(tiny_raw_cub), image_size=32, shard_images=5)
+    plan = make_plan(cub.read(tiny_raw_cub), PrepareOptions(image_size=32, shard_images=5))
     assert plan.counts == {"train": 12, "test": 12}
     assert [len(shard.records) for shard in plan.shards] == [4, 4, 4, 4, 4, 4]
     assert plan.bytes > 24 * 38 * 38 * 3
@@ -400,9 +413,9 @@ def die(*_: object) -> None:
 def test_worker_that_dies_is_reported(
     tiny_raw_cub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rendering, "_render_chunk", die)
+    monkeypatch.setattr(workers, "_render_chunk", die)
     with pytest.raises(RunError, match="worker process of prepare died") as caught:
-        prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16, jobs=2)
+        prepare(cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=16), jobs=2)
     assert "fewer --jobs" in str(caught.value.hint)
 
 
@@ -410,11 +423,11 @@ def test_unreadable_plan(tiny_raw_cub: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "plan.json").write_text("{")
     with pytest.raises(DataError, match=r"plan\.json: cannot be read"):
-        prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16)
+        prepare(cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=16))
 
 
 def test_real_cub(shared_data: Path, tmp_path: Path) -> None:
-    report = prepare(cub.read(shared_data / "cub"), tmp_path / "cub", image_size=64)
+    report = prepare(cub.read(shared_data / "cub"), tmp_path / "cub", PrepareOptions(image_size=64))
     assert report.counts == {"train": 132, "test": 68}
     assert report.bad == []
     assert verify(tmp_path / "cub") == []
@@ -429,7 +442,38 @@ def test_the_crop_rule_needs_a_box(samples: list[Sample], tmp_path: Path, boxed:
     prepare(
         source_of(replace(sample, box=box) for sample in samples),
         tmp_path / "out",
-        image_size=16,
-        crop="ratio75",
+        PrepareOptions(image_size=16, crop="ratio75"),
     )
     assert Dataset.open(tmp_path / "out").manifest.crop_rule == rule
+
+
+def test_paths_may_be_text(tiny_raw_cub: Path, tmp_path: Path) -> None:
+    report = prepare(cub.read(tiny_raw_cub), str(tmp_path / "out"), PrepareOptions(image_size=16))
+    assert report.out == tmp_path / "out"
+    assert verify(str(tmp_path / "out")) == []
+
+
+def test_things_of_another_kind_are_named(tiny_raw_cub: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"source 'raw/birds': has to be a Source") as caught:
+        prepare("raw/birds", tmp_path / "out")  # type: ignore[arg-type]
+    assert "cub.read" in str(caught.value.hint)
+    with pytest.raises(UsageError, match=r"options 64: have to be PrepareOptions"):
+        prepare(cub.read(tiny_raw_cub), tmp_path / "out", 64)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="has to be a Vocabulary"):
+        PrepareOptions(vocabulary="encoders/birds")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="has to be a collection of keys"):
+        PrepareOptions(silhouette_list="good.txt")
+    assert not (tmp_path / "out").exists()
+
+
+def test_progress_may_be_silenced(
+    tiny_raw_cub: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for progress in (True, False):  # nobody watches a test
+        prepare(
+            cub.read(tiny_raw_cub),
+            tmp_path / str(progress),
+            PrepareOptions(image_size=16),
+            progress=progress,
+        )
+    assert capsys.readouterr().err == ""

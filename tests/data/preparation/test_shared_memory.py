@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from gancli.data.preparation.options import PrepareOptions
+from gancli.data.preparation.plan import Record
 from gancli.data.preparation.shared_memory import SharedSlots
-from gancli.data.preparation.workers import Renderer, Work
+from gancli.data.preparation.workers import Renderer
 from gancli.data.source import Sample
 
 SIZE = 50
@@ -86,7 +88,7 @@ def test_workers_render_what_this_process_does(
     """Also panoramas, few of which fit into a slot, and files that are no images."""
     if not shared:
         monkeypatch.setattr(os, "memfd_create", refused, raising=False)
-    work = []
+    records = []
     for number in range(40):
         path = tmp_path / f"{number}.png"
         size = [(20, 24), (300, 20), (16, 250)][number % 3]
@@ -94,14 +96,14 @@ def test_workers_render_what_this_process_does(
         Image.fromarray(pixels).save(path)
         if number % 7 == 3:
             path.write_bytes(b"no image")
-        work.append(Work(Sample(path.stem, "train", path, ("a bird",)), ("a bird",), ()))
+        records.append(Record(Sample(path.stem, "train", path, ("a bird",)), ("a bird",), (), number))
     rendered = []
     for jobs in (1, 2):
-        with Renderer(16, "raw", jobs) as renderer:
+        with Renderer(PrepareOptions(image_size=16), jobs) as renderer:
             rendered.append(
                 [
                     one if isinstance(one, str) else (one.shape, one.image.tobytes())
-                    for one in renderer.render(work)
+                    for one in renderer.render(records)
                 ]
             )
     assert rendered[0] == rendered[1]

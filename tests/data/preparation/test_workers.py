@@ -12,9 +12,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from gancli.data.audio import MelSettings, UnusableSpeech, log_mel
+from gancli.data.preparation.options import PrepareOptions, SpeechOptions
 from gancli.data.preparation.plan import make_plan
 from gancli.data.preparation.prepare import prepare
-from gancli.data.preparation.workers import SpeechOptions
 from gancli.data.shards import Dataset
 from gancli.data.source import BadSample, Recording, Sample, Source
 from gancli.data.sources import cub
@@ -72,7 +72,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_every_voice_speaks_every_caption(tiny_raw_cub: Path, tmp_path: Path) -> None:
     speech = SpeechOptions(Whistle(), VOICES, MelSettings(sample_rate=16000), keep_audio=True)
-    report = prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16, speech=speech)
+    report = prepare(cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=16, speech=speech))
     assert report.utterances == {"train": 72, "test": 72}
     assert verify(tmp_path / "out") == []
     dataset = Dataset.open(tmp_path / "out")
@@ -92,9 +92,9 @@ def test_every_voice_speaks_every_caption(tiny_raw_cub: Path, tmp_path: Path) ->
 
 
 def test_images_are_the_same_with_speech_and_without(tiny_raw_cub: Path, tmp_path: Path) -> None:
-    prepare(cub.read(tiny_raw_cub), tmp_path / "plain", image_size=16)
+    prepare(cub.read(tiny_raw_cub), tmp_path / "plain", PrepareOptions(image_size=16))
     speech = SpeechOptions(Whistle(), VOICES[:1])
-    prepare(cub.read(tiny_raw_cub), tmp_path / "spoken", image_size=16, speech=speech)
+    prepare(cub.read(tiny_raw_cub), tmp_path / "spoken", PrepareOptions(image_size=16, speech=speech))
     plain, spoken = (Dataset.open(tmp_path / name).split("test") for name in ("plain", "spoken"))
     assert plain.keys == spoken.keys
     for index in range(len(plain)):
@@ -110,13 +110,22 @@ def test_any_number_of_jobs_gives_the_same_bytes(tiny_raw_cub: Path, tmp_path: P
             source, speech = with_wavs(source, tmp_path / "wavs"), SpeechOptions(keep_audio=True)
         else:
             speech = SpeechOptions(Whistle(), VOICES)
-        prepare(source, tmp_path / str(jobs), image_size=16, jobs=jobs, shard_images=7, speech=speech)
+        prepare(
+            source,
+            tmp_path / str(jobs),
+            PrepareOptions(image_size=16, shard_images=7, speech=speech),
+            jobs=jobs,
+        )
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
 
 
 def test_a_stopped_run_is_continued(tiny_raw_cub: Path, tmp_path: Path) -> None:
     speech = SpeechOptions(Whistle(), VOICES)
-    prepare(cub.read(tiny_raw_cub), tmp_path / "whole", image_size=16, shard_images=5, speech=speech)
+    prepare(
+        cub.read(tiny_raw_cub),
+        tmp_path / "whole",
+        PrepareOptions(image_size=16, shard_images=5, speech=speech),
+    )
 
     class Stop(Exception):
         pass
@@ -129,26 +138,32 @@ def test_a_stopped_run_is_continued(tiny_raw_cub: Path, tmp_path: Path) -> None:
         prepare(
             cub.read(tiny_raw_cub),
             tmp_path / "out",
-            image_size=16,
-            shard_images=5,
-            speech=speech,
+            PrepareOptions(image_size=16, shard_images=5, speech=speech),
             progress=stop,
         )
     other = replace(speech, voices=VOICES[:1])
     with pytest.raises(UsageError, match=r"voices: .*'low', 'high'.* there, .*'low'.* asked for"):
-        prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16, shard_images=5, speech=other)
-    report = prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16, shard_images=5, speech=speech)
+        prepare(
+            cub.read(tiny_raw_cub),
+            tmp_path / "out",
+            PrepareOptions(image_size=16, shard_images=5, speech=other),
+        )
+    report = prepare(
+        cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=16, shard_images=5, speech=speech)
+    )
     assert report.reused_shards == 3
     assert report.utterances == {"train": 72, "test": 72}
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-    again = prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16, shard_images=5, speech=speech)
+    again = prepare(
+        cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=16, shard_images=5, speech=speech)
+    )
     assert again.already_complete
     assert again.utterances == report.utterances
 
 
 def test_other_settings_of_speech_are_refused_and_named(tiny_raw_cub: Path, tmp_path: Path) -> None:
     def run(speech: SpeechOptions | None) -> None:
-        prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16, speech=speech)
+        prepare(cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=16, speech=speech))
 
     run(SpeechOptions(Whistle(), VOICES))
     with pytest.raises(UsageError, match=r"settings\n  speech: whistle 1 there, none asked for$"):
@@ -160,26 +175,28 @@ def test_other_settings_of_speech_are_refused_and_named(tiny_raw_cub: Path, tmp_
 
 
 def test_speech_cannot_be_added_to_a_finished_folder(tiny_raw_cub: Path, tmp_path: Path) -> None:
-    prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16)
+    prepare(cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=16))
     speech = SpeechOptions(Whistle(), VOICES)
     with pytest.raises(UsageError, match=r"settings\n  speech: none there, whistle 1 asked for$"):
-        prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16, speech=speech)
+        prepare(cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=16, speech=speech))
 
 
 def test_a_caption_that_cannot_be_spoken(tiny_raw_cub: Path, tmp_path: Path) -> None:
     speech = SpeechOptions(Whistle(refuses="number 3."), VOICES)
     with pytest.raises(DataError, match="1 of 24 images") as caught:
-        prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16, speech=speech)
+        prepare(cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=16, speech=speech))
     reason = "caption 1 ('this is a small black bird, number 3.'), spoken by low at 120, cannot be said"
     assert f"Bird_0003: {reason}" in str(caught.value)
-    report = prepare(cub.read(tiny_raw_cub), tmp_path / "out", image_size=16, speech=speech, skip_bad=True)
+    report = prepare(
+        cub.read(tiny_raw_cub), tmp_path / "out", PrepareOptions(image_size=16, speech=speech), skip_bad=True
+    )
     assert sum(report.utterances.values()) == 23 * 6
     assert verify(tmp_path / "out") == []
 
 
 def test_recordings(tiny_raw_cub: Path, tmp_path: Path) -> None:
     source = with_wavs(cub.read(tiny_raw_cub), tmp_path / "wavs")
-    prepare(source, tmp_path / "out", image_size=16, speech=SpeechOptions())
+    prepare(source, tmp_path / "out", PrepareOptions(image_size=16, speech=SpeechOptions()))
     dataset = Dataset.open(tmp_path / "out")
     entry = dataset.manifest.speech
     assert entry is not None
@@ -193,12 +210,12 @@ def test_recordings(tiny_raw_cub: Path, tmp_path: Path) -> None:
 
 def test_a_caption_without_a_recording(tiny_raw_cub: Path, tmp_path: Path) -> None:
     source = with_wavs(cub.read(tiny_raw_cub), tmp_path / "wavs", skip=(4, 1))
-    plan = make_plan(source, image_size=16, speech=SpeechOptions())
+    plan = make_plan(source, PrepareOptions(image_size=16, speech=SpeechOptions()))
     assert [bad.key.split("/")[1] for bad in plan.bad] == ["Bird_0005"]
     assert plan.bad[0].reason.startswith("caption 2 of 3 ('a black bird with a long bill")
     assert plan.bad[0].reason.endswith("is not recorded")
     with pytest.raises(DataError, match="no usable image") as caught:
-        make_plan(cub.read(tiny_raw_cub), image_size=16, speech=SpeechOptions())
+        make_plan(cub.read(tiny_raw_cub), PrepareOptions(image_size=16, speech=SpeechOptions()))
     assert "is not recorded, nor are 2 others" in str(caught.value)
 
 
@@ -215,9 +232,7 @@ def test_recordings_follow_their_captions_when_one_is_left_out(tiny_raw_cub: Pat
     prepare(
         replace(source, samples=first_is_foreign()),
         tmp_path / "out",
-        image_size=16,
-        vocabulary=words,
-        speech=SpeechOptions(keep_audio=True),
+        PrepareOptions(image_size=16, vocabulary=words, speech=SpeechOptions(keep_audio=True)),
     )
     split = Dataset.open(tmp_path / "out").split("train")
     assert len(split.captions(0)) == 2
@@ -227,7 +242,7 @@ def test_recordings_follow_their_captions_when_one_is_left_out(tiny_raw_cub: Pat
 
 def test_bad_recordings_are_listed_without_their_folder(tiny_raw_cub: Path, tmp_path: Path) -> None:
     source = with_wavs(cub.read(tiny_raw_cub), tmp_path / "wavs")
-    plan = make_plan(source, image_size=16, speech=SpeechOptions())
+    plan = make_plan(source, PrepareOptions(image_size=16, speech=SpeechOptions()))
     wavs = sorted((tmp_path / "wavs").iterdir())
     wavs[0].write_bytes(b"")
     wavs[4].write_bytes(wavs[4].read_bytes()[:3000])
@@ -236,7 +251,9 @@ def test_bad_recordings_are_listed_without_their_folder(tiny_raw_cub: Path, tmp_
     source = replace(
         source, samples=iter([record.sample for shard in plan.shards for record in shard.records])
     )
-    report = prepare(source, tmp_path / "out", image_size=16, speech=SpeechOptions(), skip_bad=True)
+    report = prepare(
+        source, tmp_path / "out", PrepareOptions(image_size=16, speech=SpeechOptions()), skip_bad=True
+    )
     assert len(report.bad) == 4
     for words in ("is an empty file", "is cut short", "is silent", "is missing"):
         assert sum(words in bad.reason for bad in report.bad) == 1
@@ -244,10 +261,12 @@ def test_bad_recordings_are_listed_without_their_folder(tiny_raw_cub: Path, tmp_
 
 
 def test_shards_shrink_with_speech(tiny_raw_cub: Path) -> None:
-    plain = make_plan(cub.read(tiny_raw_cub), image_size=16)
-    spoken = make_plan(cub.read(tiny_raw_cub), image_size=16, speech=SpeechOptions(Whistle(), VOICES))
+    plain = make_plan(cub.read(tiny_raw_cub), PrepareOptions(image_size=16))
+    spoken = make_plan(
+        cub.read(tiny_raw_cub), PrepareOptions(image_size=16, speech=SpeechOptions(Whistle(), VOICES))
+    )
     kept = SpeechOptions(Whistle(), VOICES, keep_audio=True)
-    heard = make_plan(cub.read(tiny_raw_cub), image_size=16, speech=kept)
+    heard = make_plan(cub.read(tiny_raw_cub), PrepareOptions(image_size=16, speech=kept))
     assert plain.shard_images > spoken.shard_images > heard.shard_images
     assert plain.bytes < spoken.bytes < heard.bytes
     assert spoken.utterances == {"train": 72, "test": 72}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gancli.data.preparation.options import PrepareOptions
 from gancli.data.preparation.prepare import prepare
 from gancli.data.source import Recording, Sample
 from gancli.data.sources import flickr8k
@@ -280,7 +281,9 @@ def test_real_partial_copy(shared_data: Path, tmp_path: Path) -> None:
     raw = shared_data / "flickr8k"
     with pytest.raises(DataError, match=r"name 8,000 images, .* holds 59 of them: 7,941 are absent"):
         flickr8k.read(raw)
-    report = prepare(flickr8k.read(raw, partial=True), tmp_path / "out", image_size=16, skip_bad=True)
+    report = prepare(
+        flickr8k.read(raw, partial=True), tmp_path / "out", PrepareOptions(image_size=16), skip_bad=True
+    )
     assert report.counts == {"train": 53, "test": 6}
     assert report.captions == {"train": 265, "test": 30}
     assert len(report.bad) == 7941

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
+from gancli.data.preparation.options import PrepareOptions
 from gancli.data.preparation.prepare import prepare
 from gancli.data.shards import Dataset
 from gancli.data.source import PartLocations, Sample
@@ -166,7 +167,7 @@ def test_silhouette_fits_the_box_and_holds_the_parts(raw: Path) -> None:
 
 
 def test_prepare_takes_all_of_it(raw: Path, tmp_path: Path) -> None:
-    report = prepare(demo.read(raw), tmp_path / "demo", image_size=32)
+    report = prepare(demo.read(raw), tmp_path / "demo", PrepareOptions(image_size=32))
     assert report.bad == []
     dataset = Dataset.open(tmp_path / "demo")
     assert {name: len(dataset.split(name)) for name in dataset.split_names} == {"train": 30, "test": 10}
