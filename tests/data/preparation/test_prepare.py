@@ -188,7 +188,7 @@ def test_interrupted_run_continues(tiny_raw_cub: Path, tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from typing import Any
+from gancli.data.preparation.options import PrepareOptions
 from gancli.data.preparation.prepare import prepare
 from gancli.data.sources import cub
 
@@ -197,7 +197,8 @@ def kill(done, total):
         os.kill(os.getpid(), signal.SIGKILL)
 
 if __name__ == "__main__":
-    prepare(cub.read(Path(sys.argv[1])), Path(sys.argv[2]), image_size=16, shard_images=4, jobs=2, progress=kill)
+    options = PrepareOptions(image_size=16, shard_images=4)
+    prepare(cub.read(Path(sys.argv[1])), Path(sys.argv[2]), options, jobs=2, progress=kill)
 """
 
 
