@@ -1,8 +1,8 @@
-"""Seconds that CSF-GAN takes for one image of 256 pixels at full size, as `gancli inpaint` calls it.
+"""Time that CSF-GAN at full size takes for one image of 256 pixels in `gancli inpaint`.
 
 Run: python -m tests.benchmarks.bench_inpaint [--repeats N]
 
-The weights are random: time does not depend on them. The public code took 0.35 s on two cores where it was tried.
+The weights are random, because the time does not depend on them. The public code took 0.35 s on two cores.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from gancli.inference.csfgan import Inpainter
 from gancli.models.csfgan import Generator
 from gancli.ops.memory import keep_freed_memory
 
-WARM_UP = 3  # until the process has all the memory that it needs
+WARM_UP = 3  # calls until the process has all the memory that it needs
 CAPTION = "a small red bird with blue wings and a white belly"
 
 
 def bench_inpaint(repeats: int = 20) -> dict[str, float]:
-    """Best and median seconds of an image, and the GFLOP/s reached."""
+    """Return best and median seconds of an image, and the GFLOP/s reached."""
     torch.manual_seed(0)
     vocabulary = Vocabulary.build(CAPTION.split())
     inpainter = Inpainter(
@@ -52,7 +52,7 @@ def bench_inpaint(repeats: int = 20) -> dict[str, float]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Prints one line."""
+    """Print the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=20)
     options = parser.parse_args(arguments or [])

@@ -1,9 +1,9 @@
-"""Images per second and core: our loader from raw and JPEG shards against the usual Pillow pipeline.
+"""Images per second and core of the loader, from raw and JPEG shards, against the usual Pillow pipeline.
 
-`python tests/benchmarks/bench_loader.py` prints a table. The usual pipeline is the one of AttnGAN's and its
-successors' datasets.py: decode the JPEG, crop to the box, resize to 304, random crop of 256, flip, resize to 128 and
-64, to tensor, normalise, stack. Both get the same images of CUB's usual size, make the same batches of three
-resolutions and are measured in CPU time on one thread.
+`python tests/benchmarks/bench_loader.py` prints a table. The usual pipeline is that of datasets.py in AttnGAN and its
+successors: decode the JPEG, crop to the box, resize to 304, random crop of 256, flip, resize to 128 and 64, convert to
+tensors, normalise, stack. Both get the same images of CUB's usual size and make the same batches of three resolutions.
+CPU time is measured on one thread.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from gancli.data.shards import Dataset
 from gancli.data.source import BoundingBox, Sample, Source
 
 SIZES = (64, 128, 256)
-BATCH = 10  # the batch of DM-GAN on CUB
+BATCH = 10  # batch size of DM-GAN on CUB
 
 
 def write_images(folder: Path, images: int) -> list[Sample]:
-    """JPEGs of 500 x 375 pixels with structure at all scales, and a box of the usual size in each."""
+    """Write JPEGs of 500 x 375 pixels with structure at all scales, and return them with boxes of the usual size."""
     rng = np.random.default_rng(0)
     samples = []
     for number in range(images):
@@ -52,7 +52,7 @@ def write_images(folder: Path, images: int) -> list[Sample]:
 
 
 class PillowPipeline:
-    """Batches as the public code of the AttnGAN family makes them, image by image."""
+    """Batches made image by image, like those of the public code of the AttnGAN family."""
 
     def __init__(self, samples: list[Sample]) -> None:
         self.samples = samples
@@ -74,7 +74,7 @@ class PillowPipeline:
 
 
 def rate(make: Callable[[int], object], steps: int) -> float:
-    """Images per second of CPU time; one batch first, to open files and warm caches."""
+    """Return images per second of CPU time, after one batch that opens files and warms caches."""
     make(0)
     started = time.process_time()
     for step in range(1, steps + 1):
@@ -83,14 +83,14 @@ def rate(make: Callable[[int], object], steps: int) -> float:
 
 
 def bench_loader(images: int = 60, steps: int = 20) -> dict[str, float]:
-    """Measure the three ways.
+    """Measure raw shards, JPEG shards and the Pillow pipeline.
 
     Args:
-        images: Images to make and draw from.
-        steps: Batches of 10 to time for each way.
+        images: Number of images to make and draw from.
+        steps: Batches of 10 to time for each.
 
     Returns:
-        Images per second and core of `raw`, `jpeg` and `pillow`, and the ratios to the last.
+        Images per second and core of `raw`, `jpeg` and `pillow`, and the ratios to `pillow`.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

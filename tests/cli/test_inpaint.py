@@ -1,4 +1,4 @@
-"""`gancli inpaint`: images of one's own and of a dataset, what it says, and what it refuses."""
+"""`gancli inpaint`: the user's own images, dataset splits, output and refusals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEXT = ("--text", "a small black bird")
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with photo.png, hole.png, and photos/ with masks/ and captions.csv."""
+    """Working folder with photo.png, hole.png, and photos/ with masks/ and captions.csv."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     hole = np.zeros((60, 80), np.uint8)

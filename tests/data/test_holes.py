@@ -1,4 +1,4 @@
-"""A hole is True, white in files; drawn holes cover what was asked for, and no hole is lost on the way."""
+"""Holes are True and white in files, drawn ones cover the share asked for, and none is lost on the way."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SIDE = 16
 
 
 def some_hole() -> Hole:
-    """An L that touches the border, so that neither turning nor mirroring leaves it as it is."""
+    """Return an L that touches the border, so that turning and mirroring change it."""
     hole = np.zeros((SIDE, SIDE + 4), np.bool_)
     hole[2:9, 0:5] = True
     hole[6:9, 5:12] = True
@@ -107,7 +107,7 @@ def test_narrow_ranges_at_256(bounds: tuple[float, float], seed: int) -> None:
 
 
 def test_irregular_holes_scale_with_the_image() -> None:
-    """Lengths are shares of the side: a small image has as much to fill as a large one, in shapes as thick."""
+    """Small and large images have the same share to fill, in shapes of the same relative thickness."""
     shares, depths = [], []
     for side in (64, 256):
         rng = np.random.default_rng(0)
@@ -177,7 +177,7 @@ def test_the_hole_of_an_image_is_its_own() -> None:
     ],
 )
 def test_evaluation_holes_are_the_same_ones_for_ever(holes: Holes, side: int, expected: str) -> None:
-    """Scores on holes of another version of gancli, Pillow or NumPy would not compare."""
+    """Otherwise scores of different versions of gancli, Pillow or NumPy could not be compared."""
     assert short_hash(holes.for_image(side, 0, "001.Black_footed_Albatross/a")) == expected
 
 
@@ -350,7 +350,7 @@ def test_polarity() -> None:
 
 
 def test_published_masks(shared_data: Path) -> None:
-    """All of them have black holes; those of one repository are named after the share they cover."""
+    """All of them have black holes. Those of one repository are named after the share that they cover."""
     files = [path for path in sorted((shared_data / "masks").rglob("*")) if path.is_file()]
     assert files
     holes = [read_hole(path, inverted=True) for path in files]
@@ -403,7 +403,7 @@ def test_a_thin_line_becomes_a_line() -> None:
 
 
 def slow_distances(hole: Hole) -> np.ndarray:
-    """(H, W): every pixel's distance to the nearest hole pixel, by trying all."""
+    """Return every pixel's distance to the nearest hole pixel, (H, W), by trying all."""
     points = np.argwhere(hole)
     grid = np.moveaxis(np.indices(hole.shape), 0, -1)[:, :, None]
     return np.sqrt(((grid - points) ** 2).sum(-1)).min(-1)
@@ -423,7 +423,7 @@ def test_growing_and_feathering(pixels: int) -> None:
 
 @pytest.mark.parametrize("pixels", [1, 30, 90])
 def test_tiles_leave_no_seam(pixels: int) -> None:
-    """Images larger than a tile, with holes at its edges."""
+    """The image is larger than a tile, with holes at the edges of tiles."""
     hole = np.zeros((700, 900), np.bool_)
     for row, column in ((255, 256), (10, 511), (512, 700), (699, 0), (359, 361)):
         hole[row, column] = True

@@ -1,4 +1,4 @@
-"""Images of every kind become upright RGB; the crop to the box follows AttnGAN's rule; broken ones are named."""
+"""Images of every kind become upright RGB, crops follow AttnGAN's rule, and broken images are named."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_a_image_is_mirrored_beyond_its_edges() -> None:
 
 
 def stored(path: Path, side: int) -> Image.Image:
-    """The part of an image without a box that a shard holds."""
+    """Return the part of an image without a box that a shard holds."""
     image = load_image(path)
     return Frame.of(path.name, image.size, None, side, "stackgan").apply(image)
 

@@ -1,4 +1,4 @@
-"""The summary of a dataset folder agrees with what was prepared; the contact sheet shows its images."""
+"""The summary agrees with the prepared dataset, and the contact sheet shows its images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches are a function of (seed, step) alone, cover every image, and hold what Pillow would have made."""
+"""Batches depend on (seed, step) alone, cover every image, and equal those made with Pillow."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_ranks_together_see_what_one_process_sees(split: Split) -> None:
 
 
 def to_bytes(image: torch.Tensor) -> np.ndarray:
-    """(3, S, S) in [-1, 1] back to (S, S, 3) uint8."""
+    """Convert (3, S, S) in [-1, 1] back to (S, S, 3) uint8."""
     return ((image + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
 
 
@@ -168,7 +168,7 @@ def test_workers_make_the_same_batches(split: Split) -> None:
 
 
 class Groups(TorchDataset[int]):
-    """The process group in which a batch is made."""
+    """Source of the process groups in which batches are made."""
 
     def __getitem__(self, step: int) -> int:
         return os.getpgrp()
@@ -187,7 +187,7 @@ def test_endless_batches(split: Split, workers: int) -> None:
 
 
 def test_loading_leaves_the_global_random_state_alone(split: Split) -> None:
-    """A resumed training makes one loader more than an uninterrupted one, and has to end the same."""
+    """A resumed training makes one loader more than an uninterrupted one and must end the same."""
     before = torch.get_rng_state()
     list(batches(source(split), 0, 2, workers=1))
     list(batches(source(split), 0, 2, workers=0))
@@ -249,7 +249,7 @@ def test_an_error_in_a_worker_reads_as_if_there_were_none(tiny_dataset):
 
 
 class Vectors:
-    """Image n has the vectors n + 0.0, n + 0.1, n + 0.2."""
+    """Vectors n + 0.0, n + 0.1 and n + 0.2 for image n."""
 
     def mean_of(self, index: int, number: int, rng: np.random.Generator) -> np.ndarray:
         return np.array([index + rng.permutation(3)[:number].mean() / 10, index], np.float32)

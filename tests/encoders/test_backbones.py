@@ -27,7 +27,7 @@ def test_googlenet_gives_1024_features_of_any_image():
 
 
 def test_googlenet_with_its_weights_is_torchvisions(monkeypatch):
-    """The published network takes normalised images and transforms them back to [-1, 1], what ours begins with."""
+    """The published network takes normalised images and transforms them back to [-1, 1], where ours begins."""
     from torchvision.models import googlenet
 
     torch.manual_seed(0)

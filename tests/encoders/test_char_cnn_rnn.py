@@ -1,4 +1,4 @@
-"""The character encoder: published sizes, the published arithmetic, the coding of characters, the encoder folder."""
+"""Character encoder: published sizes and arithmetic, coding of characters, encoder folder."""
 
 from __future__ import annotations
 
@@ -75,14 +75,14 @@ def test_any_text_is_coded(captions):
 
 
 def slow_convolution(x, weight, bias):
-    """(C, T) to (O, T - 3) in float64, one position at a time."""
+    """Convolve (C, T) to (O, T - 3) in float64, one position at a time."""
     taps = weight.shape[2]
     columns = [(weight * x[:, t : t + taps]).sum((1, 2)) + bias for t in range(x.shape[1] - taps + 1)]
     return np.stack(columns, axis=1)
 
 
 def slow_pool(x, stride):
-    """Maximum of three neighbours."""
+    """Return the maxima of three neighbours."""
     return np.stack([x[:, t : t + 3].max(1) for t in range(0, x.shape[1] - 2, stride)], axis=1)
 
 
@@ -91,7 +91,7 @@ def sigmoid(x):
 
 
 def slow_forward(network, caption):
-    """Both published variants in float64, from the definition: one-hot columns, one caption, one step at a time."""
+    """Compute both published variants in float64 from their definition, one caption and one step at a time."""
     w = {name: tensor.double().numpy() for name, tensor in network.state_dict().items()}
     x = np.zeros((70, 201))
     for position, character in enumerate(caption.lower()[:201]):

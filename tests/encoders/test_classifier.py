@@ -1,4 +1,4 @@
-"""The classifier: shapes, its loss, what learns, and its folder."""
+"""Classifier: shapes, loss, trained parameters and folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text and image encoders: shapes, padding, freezing, the encoder folder."""
+"""Text and image encoders: shapes, padding, freezing and encoder folder."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def parameters(network):
 
 
 def test_published_sizes():
-    """CUB and COCO text encoders, and the two projections of the image encoder (AttnGAN)."""
+    """Text encoders for CUB and COCO and the projections of the image encoder have AttnGAN's sizes."""
     with torch.device("meta"):
         assert parameters(TextEncoder(5450)) == 2_075_320
         assert parameters(TextEncoder(27297)) == 8_629_420

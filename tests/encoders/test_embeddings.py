@@ -1,4 +1,4 @@
-"""Caption embeddings: each caption's own vector, computed once, exported, brought in, refused where they do not fit."""
+"""Caption embeddings are computed once, exported and loaded, and refused if they do not fit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gancli.errors import DataError
 
 @pytest.fixture
 def dataset(tiny_dataset: Path, tmp_path: Path) -> Dataset:
-    """A copy without those that other tests left: embeddings are kept in the dataset folder."""
+    """Copy of the tiny dataset without the embeddings that other tests left in it."""
     none = shutil.ignore_patterns("embeddings")
     return Dataset.open(shutil.copytree(tiny_dataset, tmp_path / "data", ignore=none))
 

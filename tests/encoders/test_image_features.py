@@ -1,4 +1,4 @@
-"""Frozen image features: which views, what is kept, when it is computed again, what is refused."""
+"""Frozen image features: views, kept files, renewed computation and refusals."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def dataset(tiny_dataset: Path, tmp_path: Path) -> Dataset:
-    """The tiny dataset, to write into."""
+    """Copy of the tiny dataset to write into."""
     return Dataset.open(shutil.copytree(tiny_dataset, tmp_path / "cub"))
 
 
 class Pixels:
-    """A network whose features are the corner pixels' levels, and that counts the images it has seen."""
+    """Network whose features are the levels of the corner pixels, and which counts its images."""
 
     def __init__(self):
         self.seen = 0

@@ -1,4 +1,4 @@
-"""The speech encoder: its shape, its masks, its losses, and its folder."""
+"""Speech encoder: shapes, padding, losses and folder."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def clips(lengths, bands=6, seed=0):
 
 @pytest.fixture
 def network():
-    """A small encoder in eval mode whose batch norms and attention are not those of fresh weights."""
+    """Build a small encoder in eval mode whose batch norms and attention are not the initial ones."""
     torch.manual_seed(0)
     network = SpeechEncoder(**SMALL)
     for norm in (network.norm1, network.norm2):
@@ -91,7 +91,7 @@ def test_it_has_the_tensors_of_the_published_encoder():
 
 @pytest.mark.parametrize("activation", ["none", "relu"])
 def test_it_computes_what_the_public_code_describes(network, activation):
-    """Clip by clip, without padding, with the attention written out in NumPy."""
+    """Encode clip by clip without padding, with the attention written out in NumPy."""
     network.activation = nn.ReLU() if activation == "relu" else nn.Identity()
     mels = clips([40, 16, 23])
     found = encode_mels(network, mels).numpy()

@@ -1,4 +1,4 @@
-"""VGG-16 gives torchvision's features, and those of changed images as exactly as from whole ones."""
+"""VGG-16 gives torchvision's features, and exactly the same for images of which only a box is computed."""
 
 import pytest
 import torch

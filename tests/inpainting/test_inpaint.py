@@ -1,4 +1,4 @@
-"""Filling photographs: the hole and nothing else changes, whatever the file, and bad input leaves nothing behind."""
+"""Filled photographs change in their hole alone, in every format, and bad input leaves nothing behind."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +54,7 @@ DEEP[BOX[1] + 10 : BOX[3] - 10, BOX[0] + 10 : BOX[2] - 10] = True
 
 @dataclass
 class Painter:
-    """Stands in for a model: paints one colour, and keeps what it was shown."""
+    """Stand-in for a model that paints one colour and keeps its inputs."""
 
     colour: tuple = (200, 100, 50)
     size: int = 32
@@ -139,7 +139,7 @@ IRREGULAR = HoleSettings("irregular", least=0.1, most=0.5)
 
 
 def test_the_model_sees_the_region_around_the_hole(painter, photo, hole, tmp_path):
-    """Twice the hole's longer side, 70 pixels, around its centre."""
+    """The region is twice the hole's longer side, 70 pixels, around its centre."""
     painter.holes = IRREGULAR
     fill(photo, hole, tmp_path / "out.png")
     ((images, holes, captions, _),) = painter.seen
@@ -156,7 +156,7 @@ def test_the_model_sees_the_region_around_the_hole(painter, photo, hole, tmp_pat
 
 @pytest.mark.parametrize("share", [0.5, 0.75])
 def test_a_model_of_central_holes_sees_its_own(painter, photo, hole, tmp_path, share):
-    """Whatever the hole's shape, and where the region leaves the image, too."""
+    """This holds for a hole of any shape, also where the region reaches beyond the image."""
     painter.holes = HoleSettings("center", share)
     corner = Image.new("L", (200, 150))
     corner.paste(255, (150, 0, 200, 30))
@@ -283,7 +283,7 @@ def folder_of(tmp_path, count=5):
     return tmp_path / "photos", tmp_path / "masks"
 
 
-def test_a_image_is_the_same_in_any_batch_and_alone(tiny_csfgan, tmp_path):
+def test_an_image_is_the_same_in_any_batch_and_alone(tiny_csfgan, tmp_path):
     photos, masks = folder_of(tmp_path)
     for batch in (1, 3, 8):
         report = inpaint(tiny_csfgan, photos, masks, texts=TEXTS[:1], out=tmp_path / str(batch), batch=batch)

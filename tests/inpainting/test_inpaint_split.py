@@ -1,4 +1,4 @@
-"""Filling a split: composites of the real pixels, holes that repeat, and a folder that scores read."""
+"""Filled splits keep the real pixels, repeat their holes, and are read by scores."""
 
 import filecmp
 

@@ -1,4 +1,4 @@
-"""Which image goes with which mask, caption and file; what has no partner is named before anything is written."""
+"""Images are matched with mask files, captions and results, and everything without a partner is named first."""
 
 import pytest
 from PIL import Image
@@ -53,7 +53,7 @@ def test_masks_beside_the_images(tmp_path):
 
 
 def test_a_marked_mask_goes_before_one_of_the_same_name(tmp_path):
-    """A folder for masks that holds the images, too, as some tools leave it."""
+    """Some tools leave the images in the folder of mask files."""
     write_image(tmp_path / "photos/a.png")
     write_image(tmp_path / "both/a.png")
     mask(tmp_path / "both/a_mask.png")

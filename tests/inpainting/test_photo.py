@@ -1,4 +1,4 @@
-"""Photographs: whatever a format can hold comes back, upright, and the rest is said."""
+"""Photographs come back upright with everything that a format can hold, and losses are reported."""
 
 import io
 
@@ -28,7 +28,7 @@ def camera_exif(orientation=6):
 
 @pytest.fixture
 def turned(tmp_path):
-    """A JPEG of 60 x 40 that is shown as 40 x 60."""
+    """Write a JPEG of 60 x 40 that is shown as 40 x 60."""
     path, exif = tmp_path / "turned.jpg", camera_exif()
     exif[ExifTags.Base.ImageWidth] = 9  # which would break a TIFF that carried it on
     Image.fromarray(noise(40, 60, 3)).save(path, exif=exif, icc_profile=PROFILE, dpi=(300, 300), quality=80)

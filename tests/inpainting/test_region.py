@@ -1,4 +1,4 @@
-"""The region around a hole: what the model sees holds nothing of the hole, and what is pasted changes nothing else."""
+"""The model sees nothing of a hole's content, and pasting changes nothing but the hole."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_where_the_region_lies(hole, share, feather, expected):
 
 
 def test_the_hole_of_training_is_seen_as_in_training():
-    """An image of the model's side with its central half missing comes to the model as it is, and back."""
+    """An image of the model's size with its central half missing is not resized on the way to the model and back."""
     image, hole = noise(32, 32), hole_of(32, 32, 8, 8, 24, 24)
     region = region_around(hole, 32, 0.5)
     square, small = shrink(image[region.inside], hole[region.inside], 32)
@@ -121,7 +121,7 @@ def seen(image, hole, share, feather=0):
 
 @pytest.mark.parametrize("share", [0.5, 0.75])
 def test_a_model_of_central_holes_is_given_no_other(share):
-    """And what it paints covers all of the hole: nothing outside its hole has a part of the image's in it."""
+    """The painted part covers all of the hole: no pixel outside the model's hole has a part of the image's hole."""
     for image, hole in random_cases():
         if hole.all():  # which is refused before
             continue
@@ -140,7 +140,7 @@ def test_the_central_hole_itself_is_not_resized():
 
 
 def test_a_region_that_leaves_the_image():
-    """A hole in the corner lies in the middle of what the model sees; beside the image is its mirror image."""
+    """A hole in the corner is in the middle of the model's view, and beyond the image is its mirror image."""
     image, hole = noise(100, 100), hole_of(100, 100, 0, 70, 20, 100)
     region = central_region(hole, 32, 0.5)
     assert region.size[0] == region.size[1] > 60
@@ -153,7 +153,7 @@ def test_a_region_that_leaves_the_image():
 
 
 def test_the_filling_lies_where_it_was_seen():
-    """What the model paints at a place of its hole comes to that place of the image, padded or not."""
+    """Painted pixels return to their position in the image, padded or not."""
     for top, left in ((40, 40), (0, 5), (75, 80)):
         image, hole = np.zeros((120, 120, 3), np.uint8), hole_of(120, 120, top, left, top + 40, left + 40)
         region = central_region(hole, 32, 0.5)
