@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written under a temporary name, synced to disk, then renamed."""
+"""Atomic writing of files: under a temporary name, synced to disk, then renamed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from gancli.errors import RunError
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; what the block wrote there becomes `path` when it ends well.
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path, and rename it to `path` when the block succeeds.
 
-    The temporary name is `temporary_name`, so two processes that write the same file never mix their bytes.
+    Every call has its own temporary path, so two processes that write the same file do not mix their bytes.
 
     Raises:
-        RunError: The system refuses to write (disk full, no permission); the temporary file is removed.
+        RunError: The file cannot be written (disk full, no permission). The temporary file is removed.
     """
     path = Path(path)
     temporary = temporary_name(path)
@@ -37,12 +37,12 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def temporary_name(path: Path) -> Path:
-    """A hidden name beside `path` that no other process takes, on this machine or on one that shares the disk."""
+    """Return a hidden path beside `path` that no other process uses, even on another machine with the same disk."""
     return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
 def sync(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk."""
+    """Wait until a file, or the names in a folder, are on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

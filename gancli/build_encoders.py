@@ -227,14 +227,11 @@ def build_speech(
     if recipe.model.pretrained:
         load = load_places365 if recipe.model.pretrained_on == "places365" else load_imagenet
         load(image.backbone, weights)
-    return SpeechPretraining(
-        SpeechEncoder(**arguments["speech"]).to(device),
-        image.to(device),
-        class_ids,
-        gamma=recipe.loss.gamma,
-        same_class_negatives=recipe.loss.same_class_negatives,
-        distinctive_weight=recipe.loss.distinctive,
-        lr=recipe.optim.lr,
-        betas=recipe.optim.betas,
-        weight_decay=recipe.optim.weight_decay,
+    return construct(
+        SpeechPretraining,
+        recipe.loss,
+        recipe.optim,
+        speech=SpeechEncoder(**arguments["speech"]).to(device),
+        image=image.to(device),
+        class_ids=class_ids,
     )

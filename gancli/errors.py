@@ -1,18 +1,17 @@
-"""The errors that gancli raises on purpose, each with the exit code the command line gives it.
+"""Errors for the user, each with the exit code of the command line.
 
-Library code raises these; `gancli.cli.errors` turns them into one message on stderr. The message names the
-file or key and what is wrong with it, the hint says what to do.
+The message names the file or key and the problem, the hint says what to do. `gancli.cli.errors` writes both to stderr.
 """
 
 from __future__ import annotations
 
 
 class GancliError(Exception):
-    """Base of every error meant for the user.
+    """Base class of the errors for the user.
 
     Args:
-        message: What is wrong, naming the file or key.
-        hint: What to do about it, as one sentence or command.
+        message: Problem, with the name of the file or key.
+        hint: Remedy, as one sentence or command.
     """
 
     exit_code = 1
@@ -23,20 +22,20 @@ class GancliError(Exception):
 
 
 class RunError(GancliError):
-    """A run that was well asked for failed (a NaN loss, a broken checkpoint): exit code 1."""
+    """Failure of a valid request (a NaN loss, a broken checkpoint). Exit code 1."""
 
 
 class UsageError(GancliError):
-    """The request itself is wrong (arguments, an output folder that exists): exit code 2."""
+    """Mistake in the request (wrong arguments, an output folder that exists). Exit code 2."""
 
     exit_code = 2
 
 
 class ConfigError(UsageError):
-    """A recipe or an override is wrong: exit code 2."""
+    """Mistake in a recipe or an override. Exit code 2."""
 
 
 class DataError(GancliError):
-    """The data are missing or broken: exit code 3."""
+    """Missing or broken data. Exit code 3."""
 
     exit_code = 3

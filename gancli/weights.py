@@ -1,8 +1,8 @@
-"""Finds the weight files of public networks: where the user says, in gancli's own folder, or by a checked download.
+"""Weight files of public networks: named by the user, in gancli's folder, or downloaded and checked.
 
-A file is used only after its sha256 was compared with the published one, and there is no fall-back: where the file
-is not to be had, the error names it with its URL, its sha256 and the folder to put it in. A file whose authors publish
-no sha256 is never downloaded: only one that the user put there is used.
+A file is used only if its sha256 is the published one. There is no fall-back: the error for a missing file names its
+URL, its sha256 and the folder to put it in. A file whose authors publish no sha256 is never downloaded; the user has
+to put it there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from gancli.atomic import atomic_file
 from gancli.errors import DataError
-from gancli.progress import Progress
+from gancli.progress import Progress, reporting
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,14 +30,13 @@ _TIMEOUT = 30  # seconds without an answer
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A published weight file.
+    """Published weight file.
 
     Attributes:
-        file: Its name, which ends in the first 8 hex digits of its sha256 (the convention of torch.hub).
-        url: Where its authors publish it.
-        sha256: The whole digest, its first 8 digits where the authors publish no more than the name, or empty where
-            they publish none.
-        what: One line for messages.
+        file: File name, which ends in the first 8 hex digits of the sha256 (the convention of torch.hub).
+        url: URL of the authors' file.
+        sha256: Digest; its first 8 digits where the authors publish only those, empty where they publish none.
+        what: Description for messages.
     """
 
     file: str
@@ -84,7 +83,7 @@ WEIGHTS = {
         "resnet50_places365.pth.tar",
         "http://places2.csail.mit.edu/models_places365/resnet50_places365.pth.tar",
         "",
-        "the ResNet-50 of Places365's authors, trained on its scenes",
+        "the ResNet-50 of the authors of Places365, trained on its scenes",
     ),
     "vgg16": WeightFile(
         "vgg16-397923af.pth",
@@ -96,7 +95,7 @@ WEIGHTS = {
 
 
 def home() -> Path:
-    """Where gancli keeps downloads and caches: $GANCLI_HOME, else $XDG_CACHE_HOME/gancli, else ~/.cache/gancli."""
+    """Return the folder of downloads and caches: $GANCLI_HOME, $XDG_CACHE_HOME/gancli or ~/.cache/gancli."""
     if value := os.environ.get("GANCLI_HOME"):
         return Path(value).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "gancli"
@@ -104,22 +103,21 @@ def home() -> Path:
 
 def find_weights(
     name: str,
-    explicit: Path | None = None,
+    explicit: str | Path | None = None,
     *,
     offline: bool | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool = True,
 ) -> Path:
-    """The checked path of a weight file, downloaded where it is missing.
+    """Return the path of a weight file after checking it, and download it where it is missing.
 
     Args:
-        name: A key of `WEIGHTS`.
-        explicit: The file, or a folder that holds it (`--weights`); nothing else is looked at then, and nothing
-            is downloaded.
-        offline: Never download. None: whether $GANCLI_OFFLINE is set to anything but "" and "0".
-        progress: Called while downloading.
+        name: Key of `WEIGHTS`.
+        explicit: File, or folder that holds it (`--weights`). No other place is searched and nothing is downloaded.
+        offline: Never download. By default, $GANCLI_OFFLINE decides ("" and "0" allow downloads).
+        progress: Callback with the bytes downloaded and in total; True shows a display.
 
     Raises:
-        DataError: The file is not there and cannot be downloaded, or is not the published one.
+        DataError: The file is missing and cannot be downloaded, or it is not the published one.
         KeyError: There is no such name.
     """
     entry = WEIGHTS[name]
@@ -138,14 +136,24 @@ def find_weights(
         offline = os.environ.get("GANCLI_OFFLINE", "") not in ("", "0")
     if offline:
         raise _missing(entry, path, "no such file, and downloads are off")
-    _download(entry, path, progress)
+    with reporting(progress, f"downloading {entry.file}", "bytes") as report:
+        _download(entry, path, report)
     return path
 
 
-def load_weights(name: str, explicit: Path | None = None) -> tuple[dict[str, Tensor], str]:
-    """The tensors of a weight file and the file's sha256; arguments and errors as `find_weights`.
+def load_weights(name: str, explicit: str | Path | None = None) -> tuple[dict[str, Tensor], str]:
+    """Load the tensors of a weight file, with `weights_only=True`, so that a pickle in it cannot run code.
 
-    The file is read with `weights_only=True`: a pickle in it can make tensors and nothing else.
+    Args:
+        name: Key of `WEIGHTS`.
+        explicit: File, or folder that holds it, as for `find_weights`.
+
+    Returns:
+        The tensors by name, and the sha256 of the file.
+
+    Raises:
+        DataError: The file is missing and cannot be downloaded, is not the published one, or holds no tensors.
+        KeyError: There is no such name.
     """
     import torch
 

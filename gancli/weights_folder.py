@@ -1,7 +1,6 @@
-"""Portable folders: weights.safetensors and config.yaml, with vocabulary.json where words are numbered; which is all
-that an encoder or a model needs.
+"""Encoder and model folders: weights.safetensors, config.yaml, and vocabulary.json for networks that read words.
 
-Each file is written whole under a temporary name and renamed. No pickle is written or read.
+A folder holds all that its encoder or model needs. Files are written atomically. No pickle is written or read.
 """
 
 from __future__ import annotations
@@ -24,19 +23,20 @@ _HINT = "An encoder folder comes from gancli pretrain-encoder, a model folder fr
 
 
 def write_folder(
-    folder: Path,
+    folder: str | Path,
     networks: Mapping[str, nn.Module],
     vocabulary: Vocabulary | None,
-    settings: Mapping[str, Any],
+    settings: Mapping[str, object],
 ) -> None:
-    """Writes an encoder or model folder.
+    """Write an encoder or model folder.
 
     Args:
-        folder: Made if need be; its files are replaced one by one, each whole.
-        networks: Saved under their name as prefix ("generator.").
-        vocabulary: Without it token numbers mean nothing; None for networks that read no word numbers.
-        settings: config.yaml, with `kind`.
+        folder: Folder, created where it is missing. Its files are replaced one by one.
+        networks: Networks by name, which is the prefix of their tensors ("generator.").
+        vocabulary: Vocabulary of the token numbers; None for networks that read no words.
+        settings: Contents of config.yaml, with `kind`.
     """
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {
         f"{prefix}.{name}": tensor.detach().cpu().contiguous()
@@ -51,13 +51,13 @@ def write_folder(
         temporary.write_text(yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True), "utf-8")
 
 
-def read_settings(folder: Path) -> dict[str, Any]:
-    """config.yaml of an encoder or model folder; its `kind` says what the folder holds ("damsm", "ffgan").
+def read_settings(folder: str | Path) -> dict[str, Any]:
+    """Return config.yaml of an encoder or model folder; `kind` is the name of the encoder or model.
 
     Raises:
-        DataError: It is missing or cannot be read.
+        DataError: The file is missing or cannot be read.
     """
-    path = folder / "config.yaml"
+    path = Path(folder) / "config.yaml"
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
         if not isinstance(settings["kind"], str):
@@ -69,23 +69,24 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return dict(settings)
 
 
-def read_folder(folder: Path, *kinds: str) -> tuple[dict[str, Any], dict[str, Tensor], str]:
-    """The parts that encoder and model folders share.
+def read_folder(folder: str | Path, *kinds: str) -> tuple[dict[str, Any], dict[str, Tensor], str]:
+    """Read the settings and tensors of an encoder or model folder.
 
     Args:
-        folder: With config.yaml and weights.safetensors.
-        kinds: What config.yaml may say it is ("damsm", "ffgan").
+        folder: Folder with config.yaml and weights.safetensors.
+        kinds: Names of encoders or models that the folder may hold ("damsm", "ffgan").
 
     Returns:
         The settings, the tensors by name, and the sha256 of the weights file.
 
     Raises:
-        DataError: A file is missing, cut short or of another kind.
+        DataError: A file is missing or cut short, or the folder holds something else.
     """
+    folder = Path(folder)
     settings = read_settings(folder)
     if settings["kind"] not in kinds:
         asked = " or ".join(map(repr, kinds))
-        raise DataError(f"{folder}: is a folder of kind {settings['kind']!r}, asked for was {asked}", _HINT)
+        raise DataError(f"{folder}: is a folder of kind {settings['kind']!r}, not {asked}", _HINT)
     path = folder / "weights.safetensors"
     if not path.is_file():
         raise DataError(f"{path}: no such file", _HINT)
@@ -99,7 +100,7 @@ def read_folder(folder: Path, *kinds: str) -> tuple[dict[str, Any], dict[str, Te
 
 @contextmanager
 def reading_settings(folder: Path) -> Iterator[None]:
-    """Around the code that builds networks from config.yaml: what the file lacks or says wrongly becomes a message.
+    """Turn errors of the code that builds networks from config.yaml into messages about the file.
 
     Raises:
         DataError: A key is missing, unknown or has an impossible value.
@@ -115,10 +116,10 @@ def reading_settings(folder: Path) -> Iterator[None]:
 
 
 def load_part(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str, folder: Path) -> None:
-    """Loads the tensors below a prefix into a module.
+    """Load the tensors with a prefix into a module.
 
     Raises:
-        DataError: Names or shapes are not the module's.
+        DataError: Names or shapes do not fit the module.
     """
     part = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
     try:

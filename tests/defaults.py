@@ -6,7 +6,17 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from gancli.config import attr2image, csfgan, damsm, ffgan, fusion_s2igan, stackgan
+from gancli.config import (
+    attr2image,
+    char_cnn_rnn,
+    classifier,
+    csfgan,
+    damsm,
+    ffgan,
+    fusion_s2igan,
+    speech,
+    stackgan,
+)
 from gancli.engine.phases import AdamSettings
 from gancli.losses.matching import DamsmGammas
 from gancli.models.csfgan import LossWeights
@@ -16,18 +26,24 @@ Built = TypeVar("Built")
 # The sections `model` | `loss` and `optim`, by the last part of the name of a constructor's module
 MODELS = {
     "attr2image": (attr2image.Attr2ImageModel,),
+    "char_cnn_rnn": (char_cnn_rnn.CharCnnRnnModel,),
+    "classifier": (classifier.ClassifierModel,),
     "csfgan": (csfgan.CSFGANModel,),
     "damsm": (damsm.DamsmModel,),
     "ffgan": (ffgan.FFGANModel,),
     "fusion_s2igan": (fusion_s2igan.FusionS2iGanModel,),
+    "speech": (speech.SpeechModel,),
     "stackgan": (stackgan.StackGANModel,),
 }
 OBJECTIVES = {
     "attr2image": (attr2image.Attr2ImageLoss, attr2image.Attr2ImageOptim),
+    "char_cnn_rnn": (char_cnn_rnn.CharCnnRnnOptim,),
+    "classifier": (classifier.ClassifierLoss, classifier.ClassifierOptim),
     "csfgan": (csfgan.CSFGANLoss, csfgan.CSFGANOptim),
     "damsm": (damsm.DamsmLoss, damsm.DamsmOptim),
     "ffgan": (ffgan.FFGANLoss, ffgan.FFGANOptim),
     "fusion_s2igan": (fusion_s2igan.FusionS2iGanLoss, fusion_s2igan.FusionS2iGanOptim),
+    "speech": (speech.SpeechLoss, speech.SpeechOptim),
     "stackgan": (stackgan.StackGANLoss, stackgan.StackGANOptim),
 }
 GROUPS: dict[str, Callable[..., object]] = {

@@ -1,7 +1,7 @@
-"""The application and its command groups, and `command`, with which every subcommand joins them.
+"""Application, command groups, and the decorator `command` that registers a subcommand.
 
-`command` gives each subcommand the same shared options (`--json`, `-q`, `-v`, `--progress`), two examples at the top
-of its help, the output object, and the error map; a subcommand's function holds only what is its own.
+`command` adds the shared options (`--json`, `-q`, `-v`, `--progress`), the examples at the top of the help, the output
+object and the handling of errors. The function of a subcommand has only its own options.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import typer.core
 from gancli.cli.console import Output, ProgressMode
 from gancli.cli.errors import reported
 from gancli.cli.options import flattened, grouped
-from gancli.engine.ranks import speaks_for_machine
+from gancli.engine.ranks import is_local_main_process
 from gancli.version import __version__
 
 SHARED_PANEL = "Output"
@@ -46,7 +46,7 @@ _PROGRESS = {"progress": (_Progress, ProgressMode.AUTO)}
 
 
 class Root(typer.core.TyperGroup):
-    """The top of the command tree: reports Typer's own usage errors in the form of all other errors."""
+    """Root of the command tree, which reports Typer's own usage errors like all other errors."""
 
     def main(
         self,
@@ -66,8 +66,8 @@ class Root(typer.core.TyperGroup):
             code = run()
         except typer.TyperException as error:
             code = error.exit_code
-            # Where nothing at all was typed, the help is printed already and the message is empty.
-            if (message := error.format_message()) and speaks_for_machine():
+            # For `gancli` alone the help has been printed and the message is empty.
+            if (message := error.format_message()) and is_local_main_process():
                 context = getattr(error, "ctx", None)
                 hint = f"{context.command_path if context else 'gancli'} --help"
                 out = Output(json="--json" in (sys.argv[1:] if args is None else args))
@@ -96,7 +96,7 @@ app = _group(
     """Conditional image synthesis, from raw data to scored images and the papers' tables.
 
     \b
-    The way through:
+    From data to scores:
       $ gancli prepare demo --out data/demo
       $ gancli pretrain-encoder damsm data=data/demo --out encoders/demo
       $ gancli train ffgan data=data/demo encoder=encoders/demo
@@ -109,14 +109,12 @@ app = _group(
 PREPARE, TRAIN, USE, LOOK = "Data", "Training", "Images and scores", "Recipes and this machine"
 
 prepare_app = _group("Turn raw data into a dataset folder of HDF5 shards.")
-data_app = _group("Check and look at a dataset folder.")
-encoder_app = _group("Train an encoder on a dataset: of texts, of images, or of both.")
-train_app = _group("Train a model on a dataset and its encoder.")
-score_app = _group("Measure images: FID, Inception score, R-precision, agreement; the papers' tables.")
-human_app = _group(
-    "Let people rank images of several models: a page for the judges, a tally of their answers."
-)
-recipes_app = _group("List, show, check and compare training recipes.")
+data_app = _group("Check and show a dataset folder.")
+encoder_app = _group("Train an encoder of texts, speech or images on a dataset.")
+train_app = _group("Train a model on a dataset.")
+score_app = _group("Score images (FID, Inception score, R-precision, …) and write the papers' tables.")
+human_app = _group("Let people rank the images of several models, and tally their rankings.")
+recipes_app = _group("List, show, validate and compare training recipes.")
 
 app.add_typer(prepare_app, name="prepare", rich_help_panel=PREPARE)
 app.add_typer(data_app, name="data", rich_help_panel=PREPARE)
@@ -130,7 +128,7 @@ def _root(
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version.")
     ] = False,
 ) -> None:
-    """Options of `gancli` itself; its help is the application's."""
+    """Define the options of `gancli` itself."""
 
 
 def command(
@@ -141,14 +139,14 @@ def command(
     panel: str | None = None,
     progress: bool = False,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Registers a function as a subcommand.
+    """Register a function as a subcommand.
 
     Args:
-        group: The group it joins.
-        name: What the user types.
-        examples: Command lines for the top of its help.
-        panel: Its panel in the group's help.
-        progress: Whether it takes `--progress`.
+        group: Group of the subcommand.
+        name: Name that the user types.
+        examples: Command lines for the top of the help.
+        panel: Panel in the help of the group.
+        progress: Add the option `--progress`.
 
     Returns:
         A decorator, which returns the function unchanged. The function's first parameter receives the `Output`; the
@@ -183,7 +181,7 @@ def command(
 
 
 def _help(function: Callable[..., None], examples: Sequence[str]) -> str:
-    """A docstring with the examples after its first paragraph; \\b keeps Typer from joining their lines."""
+    """Return a docstring with the examples after its first paragraph; \\b keeps Typer from joining their lines."""
     summary, _, rest = inspect.cleandoc(function.__doc__ or "").partition("\n\n")
     lines = "\n".join(f"  $ {example}" for example in examples).replace("[", r"\[")
     return "\n\n".join(part for part in (summary, f"\b\nExamples:\n{lines}", rest) if part)

@@ -1,7 +1,7 @@
-"""The one output object of the command line: the result goes to stdout, everything else to stderr.
+"""Output of the command line: the result goes to stdout, everything else to stderr.
 
-`--json` makes stdout one JSON object in its last line, `-q` only the bare result; progress is a bar on a terminal and
-plain lines elsewhere. Colours follow rich's rules (NO_COLOR, FORCE_COLOR, TERM=dumb, not a terminal).
+With `--json` the last line of stdout is one JSON object, with `-q` stdout is the bare result. Progress is a bar on a
+terminal and plain lines elsewhere. Colours follow rich's rules (NO_COLOR, FORCE_COLOR, TERM=dumb, no terminal).
 """
 
 from __future__ import annotations
@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 import math
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gancli.engine.ranks import Place
-from gancli.progress import Progress
+from gancli.engine.ranks import ProcessRank
+from gancli.progress import Progress, bar, lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,7 +25,7 @@ PLAIN_INTERVAL = 10.0  # seconds between two plain progress lines
 
 
 class ProgressMode(StrEnum):
-    """How progress is shown: a bar on a terminal and lines elsewhere (auto), or always one of them."""
+    """Display of progress: a bar on a terminal and lines elsewhere (auto), or always the same."""
 
     AUTO = "auto"
     BAR = "bar"
@@ -35,16 +34,16 @@ class ProgressMode(StrEnum):
 
 
 class Output:
-    """Renders what a command has to say.
+    """Output of a command.
 
     Args:
-        json: stdout becomes one JSON object.
-        quiet: stdout is the bare result, stderr holds only warnings and errors.
-        verbose: 1 adds details.
-        progress: Under `auto` there is none with `quiet` or `json`.
+        json: Write the result as one JSON object.
+        quiet: Write only the bare result to stdout, and only warnings and errors to stderr.
+        verbose: Level of detail; 1 shows details.
+        progress: Display of progress. `auto` shows none with `quiet` or `json`.
 
     Attributes:
-        place: Of this process among several that do the same; only process 0 says what all would say.
+        process: Rank of this process. Only rank 0 writes.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class Output:
         self.json = json
         self.quiet = quiet
         self.verbose = verbose
-        self.place = Place()
+        self.process = ProcessRank()
         if progress is not ProgressMode.AUTO:
             self.progress_mode = progress
         elif json or quiet:
@@ -68,13 +67,13 @@ class Output:
 
     # ------------------------------------------------------------------------------------------- the result
 
-    def result(self, data: Mapping[str, Any], text: str = "", *, quiet: str = "") -> None:
-        """The command's result, said once at its end.
+    def result(self, data: Mapping[str, object], text: str = "", *, quiet: str = "") -> None:
+        """Write the command's result, once, at its end.
 
         Args:
-            data: The JSON object of `--json`; paths become strings, NaN and infinity null.
-            text: For a reader.
-            quiet: The bare result of `-q`: values a script wants, one per line.
+            data: JSON object for `--json`. Paths become strings, NaN and infinity null.
+            text: Text for a reader.
+            quiet: Bare result for `-q`: values that a script needs, one per line.
         """
         if self.json:
             self._stdout(json.dumps(_plain(data), ensure_ascii=False))
@@ -87,7 +86,7 @@ class Output:
     def table(
         self, columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()
     ) -> str:
-        """Rows as text in aligned columns, for `result`; the columns named in `right` are set to the right."""
+        """Return rows as text in aligned columns; columns named in `right` are aligned to the right."""
         cells = [list(columns), *([str(cell) for cell in row] for row in rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
         lines = [
@@ -103,22 +102,22 @@ class Output:
     # ------------------------------------------------------------------------------------- everything beside
 
     def note(self, text: str) -> None:
-        """One line about what is going on; not with `quiet`."""
+        """Write a line to stderr, except with `quiet`."""
         if not self.quiet:
             self._stderr(text)
 
     def detail(self, text: str) -> None:
-        """A line that only `-v` shows."""
+        """Write a line to stderr that only `-v` shows."""
         if self.verbose and not self.quiet:
             self._stderr(text, style="dim")
 
     def warn(self, text: str) -> None:
-        """Something the user should know although the command goes on."""
+        """Write a warning; the command continues."""
         self._stderr(text, label="warning", style="yellow")
 
     def fail(self, message: str, hint: str | None, exit_code: int) -> None:
-        """The error that ends the command, from whichever process; with `json` also as an object on stdout."""
-        self.place = Place()
+        """Write the error that ends the command, from any rank; with `json` also as an object on stdout."""
+        self.process = ProcessRank()
         self._stderr(message, label="error", style="bold red")
         if hint:
             self._stderr(hint, label="hint", style="cyan")
@@ -129,33 +128,26 @@ class Output:
 
     @contextmanager
     def progress(self, what: str, unit: str = "images") -> Iterator[Progress]:
-        """Shows how far a long piece of work has come.
+        """Show the progress of a long piece of work.
 
         Args:
-            what: Its name, for example "preparing".
-            unit: What is counted.
-
-        Yields:
-            A function to call with (done, in all); in all is 0 where that is not known.
+            what: Name of the work ("preparing").
+            unit: Things that are counted.
         """
-        if self.place.rank > 0:
+        if self.process.rank > 0:
             yield _nothing
         elif self.progress_mode is ProgressMode.BAR:
-            with self._bar(what, unit) as advance:
-                yield advance
+            with bar(what, unit, self._console()) as report:
+                yield report
         elif self.progress_mode is ProgressMode.PLAIN:
-            yield self._lines(what, unit)
+            yield lines(what, unit, self._stderr, PLAIN_INTERVAL)
         else:
             yield _nothing
 
     @contextmanager
     def status(self) -> Iterator[Callable[[str], None]]:
-        """Shows the newest of many lines: in place on a terminal, one below the other elsewhere.
-
-        Yields:
-            A function to call with the line.
-        """
-        if self.progress_mode is ProgressMode.BAR and self.place.rank == 0:
+        """Yield a function that shows a line of text: in place of the last one on a terminal, below it elsewhere."""
+        if self.progress_mode is ProgressMode.BAR and self.process.rank == 0:
             from rich.markup import escape
 
             with self._console().status("") as status:
@@ -163,49 +155,17 @@ class Output:
         else:
             yield self._stderr if self.progress_mode is ProgressMode.PLAIN else _silent
 
-    @contextmanager
-    def _bar(self, what: str, unit: str) -> Iterator[Progress]:
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(unit),
-            TimeRemainingColumn(),
-        )
-        with Bar(*columns, console=self._console(), transient=True) as bar:
-            task = bar.add_task(what, total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total or None)
-
-    def _lines(self, what: str, unit: str) -> Progress:
-        """Plain lines, at most one in `PLAIN_INTERVAL` seconds, and one at the end."""
-        started = last = time.monotonic()
-
-        def show(done: int, total: int) -> None:
-            nonlocal last
-            now = time.monotonic()
-            if now - last < PLAIN_INTERVAL and not (total and done >= total):
-                return
-            last = now
-            rate = done / max(now - started, 1e-9)
-            left = f", {math.ceil((total - done) / rate)} s left" if total > done and rate else ""
-            self._stderr(f"{what}: {done:,}{f' of {total:,}' if total else ''} {unit}, {rate:,.0f}/s{left}")
-
-        return show
-
     # -------------------------------------------------------------------------------------------------- pipes
 
     def _console(self) -> Console:
         from rich.console import Console
 
-        return Console(stderr=True, highlight=False)  # made when used: a test may have changed sys.stderr
+        return Console(stderr=True, highlight=False)
 
     def _stderr(self, text: str, *, label: str = "", style: str = "") -> None:
-        if self.place.rank > 0:
+        if self.process.rank > 0:
             return
-        if not sys.stderr.isatty():  # never wrapped, so that a path in a log stays in one piece
+        if not sys.stderr.isatty():  # without rich, which would wrap long paths in a log
             print(f"{label}: {text}" if label else text, file=sys.stderr, flush=True)  # noqa: T201
             return
         from rich.text import Text
@@ -214,20 +174,20 @@ class Output:
         self._console().print(line, soft_wrap=True)
 
     def _stdout(self, text: str) -> None:
-        if self.place.rank == 0:
-            print(text, flush=True)  # noqa: T201 - the one place that writes to stdout
+        if self.process.rank == 0:
+            print(text, flush=True)  # noqa: T201 - the only code that writes to stdout
 
 
 def _nothing(done: int, total: int) -> None:
-    """Progress that nobody sees."""
+    """Show no progress."""
 
 
 def _silent(line: str) -> None:
-    """A status that nobody sees."""
+    """Show no status."""
 
 
-def _plain(value: Any) -> Any:
-    """What json.dumps writes as strict JSON."""
+def _plain(value: object) -> object:
+    """Return a value that json.dumps writes as strict JSON."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

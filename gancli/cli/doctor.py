@@ -1,4 +1,4 @@
-"""`gancli doctor`: what this machine has, and the one installation fault that is common, with its cure."""
+"""`gancli doctor`: check of the installation."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from gancli.errors import RunError
 
 @command(app, "doctor", examples=("gancli doctor", "gancli doctor --json"), panel=LOOK)
 def doctor(out: Output) -> None:
-    """Check this installation: versions, whether torch and torchvision fit each other, devices, weight files.
+    """Check this installation: versions, devices, weight files, and the match of torch and torchvision.
 
-    Ends with exit code 1 where gancli cannot work.
+    The exit code is 1 if gancli cannot work.
     """
     versions = {name: _version(name) for name in ("torch", "torchvision")}
     try:

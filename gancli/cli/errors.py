@@ -1,4 +1,4 @@
-"""From an exception to what the user reads: one message, one hint, one exit code (docs/exit-codes.md)."""
+"""Translation of exceptions into one message, one hint and one exit code (docs/exit-codes.md)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from gancli.cli.console import Output
 from gancli.errors import GancliError
 
 OK = 0
-FAILED = 1  # a run that was well asked for failed
-USAGE = 2  # arguments, recipe, an output folder that exists
-DATA = 3  # data missing or broken
+FAILED = 1  # a valid request failed
+USAGE = 2  # wrong arguments or recipe, or an output folder that exists
+DATA = 3  # missing or broken data
 INTERRUPTED = 130  # 128 + SIGINT
 TERMINATED = 143  # 128 + SIGTERM
 PIPE_CLOSED = 141  # 128 + SIGPIPE
@@ -32,7 +32,7 @@ TORCH_PAIR_CURE = (
 
 @dataclass(frozen=True)
 class Failure:
-    """What to tell the user."""
+    """Report of an error to the user."""
 
     message: str
     hint: str | None
@@ -40,7 +40,7 @@ class Failure:
 
 
 def explain(error: BaseException) -> Failure:
-    """The message, hint and exit code of any exception."""
+    """Return the message, hint and exit code of an exception."""
     if isinstance(error, GancliError):
         return Failure(str(error), error.hint, error.exit_code)
     if isinstance(error, KeyboardInterrupt):
@@ -51,7 +51,7 @@ def explain(error: BaseException) -> Failure:
         first = str(error).strip().splitlines()
         return Failure("out of memory" + (f": {first[0]}" if first else ""), MEMORY_HINT, FAILED)
     if "torchvision" in str(error) and isinstance(error, (ImportError, RuntimeError)):
-        # "operator torchvision::nms does not exist": its binary was built for another torch
+        # "operator torchvision::nms does not exist": torchvision was built for another torch
         return Failure(f"torchvision does not fit the installed torch: {error}", TORCH_PAIR_CURE, FAILED)
     return Failure(
         f"unexpected {type(error).__name__}: {error}",
@@ -84,7 +84,7 @@ def _explain_os_error(error: OSError) -> Failure:
 def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError):
         return True
-    torch = sys.modules.get("torch")  # where torch was never imported it raised nothing
+    torch = sys.modules.get("torch")  # not imported: it cannot have raised the error
     if torch is not None and isinstance(error, torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch on the CPU
@@ -92,18 +92,18 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def reported(out: Output) -> Iterator[None]:
-    """Turns whatever a command raises into a message on stderr and an exit code.
+    """Turn any exception of a command into a message on stderr and an exit code.
 
     Raises:
-        typer.Exit: With the exit code; with GANCLI_DEBUG=1 after the traceback.
+        typer.Exit: The command failed. GANCLI_DEBUG=1 prints the traceback first.
     """
     try:
         yield
     except (typer.Exit, typer.Abort, typer.TyperException):
         raise
     except BrokenPipeError:
-        # The reader of our stdout has gone (`gancli recipes ls | head -1`): not worth a message. What is still
-        # buffered goes to /dev/null, or the interpreter would complain at its end.
+        # The reader of stdout has gone (`gancli recipes ls | head -1`), which needs no message. Buffered text goes to
+        # /dev/null, or the interpreter would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(PIPE_CLOSED) from None
     except BaseException as error:
@@ -111,25 +111,24 @@ def reported(out: Output) -> Iterator[None]:
             raise
         if os.environ.get("GANCLI_DEBUG", "") not in ("", "0"):
             traceback.print_exc()
-        raise typer.Exit(_tell(out, error)) from error
+        raise typer.Exit(_report(out, error)) from error
 
 
-def _tell(out: Output, error: BaseException) -> int:
-    """Says what ended the command, in one of the processes that it ended in; the exit code."""
-    failure, here = explain(error), out.place
-    # what the user asked for is the same for all; the state of a machine need not be
-    where = (
-        "" if here.world == 1 or isinstance(error, GancliError) else f"process {here.rank} of {here.world}: "
-    )
+def _report(out: Output, error: BaseException) -> int:
+    """Report the error that ended the command, on one of the ranks that it ended on, and return the exit code."""
+    failure, process = explain(error), out.process
+    # A mistake of the user is the same on all ranks; the state of their machines may not be.
+    same_everywhere = process.world_size == 1 or isinstance(error, GancliError)
+    where = "" if same_everywhere else f"process {process.rank} of {process.world_size}: "
 
-    def tell() -> None:
+    def report() -> None:
         out.fail(where + failure.message, failure.hint, failure.exit_code)
 
     if "gancli.engine.distributed" in sys.modules:
         from gancli.engine import distributed
 
         if distributed.joined():
-            return distributed.told_once(failure.exit_code, tell)
-    if here.local_rank == 0:
-        tell()
+            return distributed.report_once(failure.exit_code, report)
+    if process.local_rank == 0:
+        report()
     return failure.exit_code

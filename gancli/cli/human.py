@@ -1,18 +1,34 @@
-"""`gancli score human`: let people rank images of several models, and tally what they say."""
+"""`gancli score human`: let people rank images of several models, and tally their rankings."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gancli.cli.app import command, human_app, score_app
 from gancli.cli.console import Output
+from gancli.cli.options import options
+
+if TYPE_CHECKING:
+    from gancli.human.page import PageReport
 
 score_app.add_typer(human_app, name="human")
 
-DRAWING = "Images of model folders"
+
+@options("Images of model folders")
+class Drawing:
+    """Options of images that model folders draw."""
+
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="DIR:SPLIT", help="Dataset whose captions are drawn.")
+    ] = None
+    captions: Annotated[
+        Path | None, typer.Option("--captions", help="Text file with one caption per line.")
+    ] = None
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Images drawn at a time.")] = 32
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
 
 
 @command(
@@ -30,74 +46,61 @@ def make(
         list[Path],
         typer.Argument(
             metavar="MODELS",
-            help="Folders of gancli sample; model or run folders draw --data or --captions first.",
+            help="Folders of gancli sample, or model or run folders, which draw --data or --captions first.",
             show_default=False,
         ),
     ],
     folder: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for index.html and key.json.", show_default=False)
     ],
+    drawing: Drawing,
     name: Annotated[
         list[str] | None,
         typer.Option(
             "--name",
-            help="Of a model in the tables; once for each, in order.",
+            help="Name of a model in the tables; repeat for each model, in order.",
             show_default="its method or folder",
         ),
     ] = None,
-    count: Annotated[int, typer.Option("-n", min=1, help="Captions that every judge sees.")] = 50,
+    count: Annotated[int, typer.Option("-n", min=1, help="Number of captions.")] = 50,
     seed: Annotated[
-        int, typer.Option("--seed", min=0, help="Of captions, hidden order and drawn images.")
+        int,
+        typer.Option("--seed", min=0, help="Seed of the captions, the hidden order and the drawn images."),
     ] = 0,
     ask: Annotated[
         str | None,
-        typer.Option(
-            "--ask", help="What the judges are asked to do.", show_default="rank by text and realism"
-        ),
+        typer.Option("--ask", help="Instruction for the judges.", show_default="rank by text and realism"),
     ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            "--data", metavar="DIR:SPLIT", help="Captions of this dataset.", rich_help_panel=DRAWING
-        ),
-    ] = None,
-    captions: Annotated[
-        Path | None,
-        typer.Option("--captions", help="Text file, one sentence a line.", rich_help_panel=DRAWING),
-    ] = None,
-    batch: Annotated[
-        int, typer.Option("--batch", min=1, help="Images at a time.", rich_help_panel=DRAWING)
-    ] = 32,
-    device: Annotated[
-        str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=DRAWING)
-    ] = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the page of another study.")
     ] = False,
 ) -> None:
-    """Write one HTML file on which people rank the models' images of the same captions in hidden order.
+    """Write an HTML page on which people rank the models' images of the same captions in hidden order.
 
-    Give judges index.html alone: it needs no network, and key.json, which says whose image is whose, stays with you.
-    They open it in a browser and send back the CSV file that it saves.
+    Give the judges index.html, which needs no network, and keep key.json, which says which model made which image.
+    The judges open the page in a browser and send back the CSV file that it saves.
     """
-    from gancli.engine.device import pick_device
-    from gancli.human.page import QUESTION, make_page
+    from gancli.human.page import TASK, make_ranking_page
 
-    with out.progress("drawing", "images") as advance:
-        report = make_page(
+    with out.progress("drawing", "images") as progress:
+        report = make_ranking_page(
             models,
             out=folder,
             names=name or (),
             n=count,
             seed=seed,
-            asked=QUESTION if ask is None else ask,
-            data=data,
-            captions_file=captions,
-            batch=batch,
-            device=pick_device(device),
+            task=TASK if ask is None else ask,
+            data=drawing.data,
+            captions_file=drawing.captions,
+            batch=drawing.batch,
+            device=drawing.device,
             overwrite=overwrite,
-            progress=advance,
+            progress=progress,
         )
+    _show_page(out, report)
+
+
+def _show_page(out: Output, report: PageReport) -> None:
     for warning in report.warnings:
         out.warn(warning)
     study = report.study
@@ -106,22 +109,19 @@ def make(
     lines = [
         f"{report.page}: {len(study.questions)} of {report.shared} shared captions, {len(names)} models "
         f"({', '.join(names)}), {size:,.0f} KiB: give it to the judges",
-        f"{report.key}: whose image is whose: keep it, and tally with",
+        f"{report.key}: the models of the images: keep it, and tally with",
         f"  gancli score human tally answers*.csv --key {report.key}",
     ]
-    out.result(
-        {
-            "page": report.page,
-            "key": report.key,
-            "study": study.study,
-            "models": names,
-            "captions": len(study.questions),
-            "shared": report.shared,
-            "warnings": report.warnings,
-        },
-        "\n".join(lines),
-        quiet=str(report.page),
-    )
+    result = {
+        "page": report.page,
+        "key": report.key,
+        "study": study.study,
+        "models": names,
+        "captions": len(study.questions),
+        "shared": report.shared,
+        "warnings": report.warnings,
+    }
+    out.result(result, "\n".join(lines), quiet=str(report.page))
 
 
 @command(
@@ -146,33 +146,31 @@ def tally(
         Path, typer.Option("--out", "-o", help="Folder for the table as CSV and Markdown.")
     ] = Path("tables"),
 ) -> None:
-    """Mean rank ± standard error and share of first places of each model, from the judges' answers.
+    """Compute the mean rank ± standard error and the share of first places of each model.
 
-    The standard error is s/√N over all rankings (captions times judges). Where a judge answered twice, the last
-    answer counts.
+    The standard error is s/√N over all rankings (captions times judges). If a judge answered a question twice, the
+    last answer counts.
     """
-    from gancli.human.tally import tally as tally_answers
+    from gancli.human.tally import tally_rankings
     from gancli.scores.results import append_row
 
-    report = tally_answers(answers, key=key, out=folder)
+    report = tally_rankings(answers, key=key, out=folder)
     for row in report.rows:
         append_row(results, row)
     for warning in report.warnings:
         out.warn(warning)
     found = report.tally
     files = "\n".join(str(file) for file in report.files)
-    out.result(
-        {
-            "study": found.study.study,
-            "judges": found.judges,
-            "questions": found.questions,
-            "rankings": found.rankings,
-            "kendall_w": None if found.agreement is None else found.agreement.w,
-            "rows": [row.to_json() for row in report.rows],
-            "results": results,
-            "files": report.files,
-            "warnings": report.warnings,
-        },
-        f"{report.markdown}\n{files}\nwritten to {results}",
-        quiet="\n".join(f"{model.mean_rank:.6g}" for model in found.models),
-    )
+    result = {
+        "study": found.study.study,
+        "judges": found.judges,
+        "questions": found.questions,
+        "rankings": found.rankings,
+        "kendall_w": None if found.agreement is None else found.agreement.w,
+        "rows": [row.to_json() for row in report.rows],
+        "results": results,
+        "files": report.files,
+        "warnings": report.warnings,
+    }
+    quiet = "\n".join(f"{model.mean_rank:.6g}" for model in found.models)
+    out.result(result, f"{report.markdown}\n{files}\nwritten to {results}", quiet=quiet)

@@ -1,4 +1,4 @@
-"""Where the console script begins: loads every subcommand's module, which registers it, and runs the application."""
+"""Entry point of the command line. Importing the modules of the subcommands registers them."""
 
 from __future__ import annotations
 
@@ -36,6 +36,6 @@ __all__ = [
 
 
 def main() -> None:
-    """Runs the command line and ends the process with its exit code."""
+    """Run the command line and end the process with its exit code."""
     keep_freed_memory()
     app()

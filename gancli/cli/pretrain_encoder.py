@@ -10,7 +10,7 @@ import typer
 
 from gancli.cli.app import command, encoder_app
 from gancli.cli.console import Output
-from gancli.cli.launch import take_place
+from gancli.cli.launch import set_rank
 from gancli.cli.train_options import (
     Device,
     DryRun,
@@ -194,7 +194,7 @@ def _pretrain(
     """What every encoder's command does; `export` names a file for the vectors of all captions."""
     from gancli.config import ClassifierRecipe, EncoderRecipe
 
-    take_place(out)
+    set_rank(out)
     resume = find_run(resume, kind, runs, overrides)
     name, found = find_recipe(kind, recipe, resume, overrides, device, seed)
     resolved = cast(EncoderRecipe, found)

@@ -12,7 +12,7 @@ import typer
 
 from gancli.cli.app import USE, app, command, score_app
 from gancli.cli.console import Output
-from gancli.cli.launch import take_place
+from gancli.cli.launch import set_rank
 
 if TYPE_CHECKING:
     from gancli.scores.results import ScoreRow
@@ -47,7 +47,7 @@ def in_parts(score: Callable[..., None]) -> Callable[..., None]:
         from gancli.engine.device import pick_device
         from gancli.engine.distributed import process_group
 
-        take_place(out)
+        set_rank(out)
         with process_group(pick_device(arguments.get("device", "cpu"))) as device:
             if "device" in arguments:
                 arguments["device"] = str(device)

@@ -11,7 +11,7 @@ import typer
 
 from gancli.cli.app import command, train_app
 from gancli.cli.console import Output
-from gancli.cli.launch import Processes, launch, take_place
+from gancli.cli.launch import Processes, launch, set_rank
 from gancli.cli.train_options import (
     Device,
     DryRun,
@@ -271,7 +271,7 @@ def _train(
     weights: Path | None = None,
 ) -> None:
     """What every model's command does; `variant` follows the dataset's name in the recipe's."""
-    take_place(out, nproc)
+    set_rank(out, nproc)
     if resume is not None and init_from is not None:
         raise UsageError(
             "--resume and --init-from: a run is either continued or started anew", "leave one of them out"
@@ -295,6 +295,6 @@ def _train(
             weights=weights,
             events=events,
         )
-    world = out.place.world
+    world = out.process.world_size
     all_here = world > 1 and os.environ.get("LOCAL_WORLD_SIZE") == str(world)
     finish(out, "model", result, f"gancli train {kind} --resume {{run}}" + f" --nproc {world}" * all_here)

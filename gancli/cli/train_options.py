@@ -210,5 +210,5 @@ def finish(out: Output, kind: str, result: RunResult, again: str) -> None:
         out.result(data, text, quiet=str(result.run))
         out.note(f"continue with: {again.format(run=result.run)}")
         # process 0 is the last to end, when all is written: torchrun ends the others as soon as one has failed
-        raise typer.Exit(loop.exit_code if out.place.rank == 0 else 0)
+        raise typer.Exit(loop.exit_code if out.process.rank == 0 else 0)
     out.result(data, f"{text}\n{kind}: {result.output}", quiet=str(result.output))

@@ -338,7 +338,7 @@ def hole_files_by_image(files: Iterable[PurePosixPath]) -> dict[str, list[PurePo
     return {**named, **marked}
 
 
-def read_hole(path: Path, *, inverted: bool = False) -> Hole:
+def read_hole(path: str | Path, *, inverted: bool = False) -> Hole:
     """Read the hole of a mask file of any mode and size. It may be empty or full.
 
     The hole is white: every pixel whose luminance is at least half of full brightness, which also cuts blurred edges
@@ -355,6 +355,7 @@ def read_hole(path: Path, *, inverted: bool = False) -> Hole:
     Raises:
         DataError: The file is missing, no image, cut short, too large or of an unsupported mode.
     """
+    path = Path(path)
     hole = np.asarray(load_image(path).convert("L")) >= _HALF
     with Image.open(path) as file:
         layered = file.has_transparency_data and not file.mode.startswith("I;16")

@@ -13,7 +13,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -68,7 +68,31 @@ class Rank:
 
 
 @dataclass(frozen=True)
-class Batch:
+class TensorBatch:
+    """Batch whose fields are tensors, tuples of tensors or None."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the batch on a device."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Self:
+        """Return the batch in page-locked memory. Torch's DataLoader calls this by name."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        changed = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, tuple):
+                value = tuple(map(change, value))
+            elif value is not None:
+                value = change(value)
+            changed[field.name] = value
+        return replace(self, **changed)
+
+
+@dataclass(frozen=True)
+class Batch(TensorBatch):
     """Images with one caption each.
 
     Attributes:
@@ -102,25 +126,6 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.indices)
-
-    def to(self, device: torch.device | str) -> Batch:
-        """Return the batch on a device."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> Batch:
-        """Return the batch in page-locked memory. Torch's DataLoader calls this by name."""
-        return self._each(lambda tensor: tensor.pin_memory())
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        changed = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, tuple):
-                value = tuple(map(change, value))
-            elif value is not None:
-                value = change(value)
-            changed[field.name] = value
-        return Batch(**changed)
 
 
 def pyramid(windows: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:

@@ -1,1 +1,1 @@
-"""Text and image encoders, trained by the toolkit itself and frozen while a GAN trains against them."""
+"""Text, speech and image encoders, trained by the toolkit itself and frozen while a GAN trains against them."""

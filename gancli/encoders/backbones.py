@@ -1,9 +1,9 @@
 """Image backbones: from images in [-1, 1] to a map of local features and one vector of global features.
 
-Inception-v3 is AttnGAN's and FF-GAN's; GoogLeNet is Reed's, whose features the character encoder learns beside;
-the ResNets have ImageNet weights too, ResNet-50 also those of Places365's scenes; `small` learns from scratch on small
-images and needs no download. Each resizes its input to the side it works at. torchvision is imported only when one of
-its networks is asked for.
+Inception-v3 is the backbone of AttnGAN and FF-GAN. GoogLeNet is Reed's, whose features the character encoder is trained
+against. The ResNets have ImageNet weights, ResNet-50 also those of Places365's scenes. `small` learns from scratch on
+small images and needs no download. Each backbone resizes its input to the side it works at. torchvision is imported
+only when one of its networks is asked for.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from gancli.weights import find_weights
 
 BackboneName = Literal["inception_v3", "googlenet", "resnet18", "resnet50", "small"]
-IMAGENET_SIDE = 224  # pixels, what GoogLeNet and the ResNets were trained at
+IMAGENET_SIDE = 224  # side in pixels that GoogLeNet and the ResNets were trained at
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Backbone(nn.Module):
-    """What every backbone promises.
+    """Interface of every backbone.
 
     Attributes:
-        size: Side in pixels of the square images the network works on; others are resized bilinearly.
+        size: Side in pixels of the square images that the network works on. Others are resized bilinearly.
         local_channels: Channels of the local feature map.
         global_channels: Length of the global feature vector.
     """
@@ -41,18 +41,18 @@ class Backbone(nn.Module):
     global_channels: int
 
     def extract(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, size, size) to local (B, C1, H, W) and global (B, C2) features."""
+        """Map images (B, 3, size, size) to local (B, C1, H, W) and global (B, C2) features."""
         raise TypeError(f"{type(self).__name__} does not define extract()")
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, S, S) in [-1, 1] of any side to local (B, C1, H, W) and global (B, C2) features."""
+        """Map images (B, 3, S, S) in [-1, 1] of any side to local (B, C1, H, W) and global (B, C2) features."""
         if images.shape[2:] != (self.size, self.size):
             images = F.interpolate(images, size=(self.size, self.size), mode="bilinear", align_corners=True)
         return self.extract(images)
 
 
 class InceptionV3(Backbone):
-    """torchvision's Inception-v3: local features from Mixed_6e (768 x 17 x 17), global from Mixed_7c (2048).
+    """Inception-v3: local features from Mixed_6e (768 x 17 x 17), global ones from Mixed_7c (2048).
 
     The ImageNet weights are Google's and expect [-1, 1], so the network's own input transform stays off
     (AttnGAN code).
@@ -78,15 +78,15 @@ class InceptionV3(Backbone):
         return local, self.upper(local).mean(dim=(2, 3))  # (B, 2048)
 
     def load_imagenet(self, path: Path) -> None:
-        """Loads torchvision's ImageNet weights; the classifier and the auxiliary head are left out."""
+        """Load torchvision's ImageNet weights, without the classifier and the auxiliary head."""
         _load_children((self.lower, self.upper), self.names, path)
 
 
 class GoogLeNet(Backbone):
-    """torchvision's GoogLeNet: local features from inception4e (832 x 14 x 14), global from inception5b (1024).
+    """GoogLeNet: local features from inception4e (832 x 14 x 14), global ones from inception5b (1024).
 
-    The ImageNet weights were ported from TensorFlow's and expect [-1, 1], so the network's own input transform, which
-    gets there from the usual normalisation, stays off.
+    The ImageNet weights were ported from TensorFlow and expect [-1, 1], so the network's own input transform, which
+    converts the usual normalisation to that range, stays off.
     """
 
     size = IMAGENET_SIDE
@@ -109,12 +109,12 @@ class GoogLeNet(Backbone):
         return local, self.upper(local).mean(dim=(2, 3))  # (B, 1024)
 
     def load_imagenet(self, path: Path) -> None:
-        """Loads torchvision's ImageNet weights; the classifiers are left out."""
+        """Load torchvision's ImageNet weights, without the classifiers."""
         _load_children((self.lower, self.upper), self.names, path)
 
 
 def _load_children(parts: Sequence[nn.Sequential], names: Sequence[Sequence[str]], path: Path) -> None:
-    """Loads the weights of a whole network into the children of it that the parts hold, by the children's names."""
+    """Load the weights of a whole network into some of its children, by the children's names."""
     state = torch.load(path, map_location="cpu", weights_only=True)
     for part, children in zip(parts, names, strict=True):
         for module, name in zip(part, children, strict=True):
@@ -125,13 +125,13 @@ def _load_children(parts: Sequence[nn.Sequential], names: Sequence[Sequence[str]
 
 
 class ResNet(Backbone):
-    """torchvision's ResNet-18 or ResNet-50: local features from layer 3 (1/16 of the side), global after layer 4.
+    """ResNet-18 or ResNet-50: local features from layer 3 (1/16 of the side), global ones from layer 4.
 
     Local features have 256 or 1024 channels, global ones 512 or 2048.
 
     Args:
-        depth: 18 or 50.
-        size: Side of the input.
+        depth: Number of layers, 18 or 50.
+        size: Side of the input in pixels.
     """
 
     LOWER = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3")
@@ -161,11 +161,11 @@ class ResNet(Backbone):
         return local, self.upper(local).mean(dim=(2, 3))
 
     def load_imagenet(self, path: Path) -> None:
-        """Loads torchvision's ImageNet weights; the classifier is left out."""
+        """Load torchvision's ImageNet weights, without the classifier."""
         self._load(torch.load(path, map_location="cpu", weights_only=True))
 
     def load_places365(self, path: Path) -> None:
-        """Loads the Places365 weights of the dataset's authors, who saved the wrapper around the network too."""
+        """Load the Places365 weights of the dataset's authors, who also saved the wrapper around the network."""
         state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
         self._load({name.removeprefix("module."): tensor for name, tensor in state.items()})
 
@@ -178,14 +178,14 @@ class ResNet(Backbone):
 
 
 class SmallBackbone(Backbone):
-    """A plain convolutional network for small images, trained from scratch.
+    """Plain convolutional network for small images, trained from scratch.
 
-    Strided pairs of 3x3 convolutions halve the side down to an 8x8 local map; one more pair gives the 4x4 map whose
-    mean is the global vector. Its depth follows the input's side.
+    Pairs of 3x3 convolutions, the first of them strided, halve the side down to an 8x8 local map. One more pair gives
+    the 4x4 map whose mean is the global vector. The depth follows from the side of the input.
 
     Args:
-        size: Side of the input, 8 * 2^k.
-        width: Channels of the first pair; they double at each halving up to 8 times.
+        size: Side of the input in pixels, 8 * 2^k.
+        width: Channels of the first pair. They double at each halving, up to 8 times.
     """
 
     LOCAL_SIDE = 8
@@ -218,14 +218,14 @@ class SmallBackbone(Backbone):
 
 
 def fold_batch_norms(network: nn.Module) -> None:
-    """Multiplies each batch norm into the convolution registered before it, in place.
+    """Multiply each batch norm into the convolution registered before it, in place.
 
-    A frozen network then reads and writes its largest maps once less, which it waits for on a CPU. Its output changes
+    A frozen network then reads and writes its largest maps one time less, which saves time on a CPU. Its output changes
     by rounding only.
 
     Args:
-        network: In eval mode, of modules that apply a batch norm only to the convolution before it, as those of this
-            file, CSF-GAN's generator and torchvision's Inception, GoogLeNet and ResNet do.
+        network: Network in eval mode whose batch norms each apply to the convolution before them, like those of this
+            file, CSF-GAN's generator and torchvision's Inception, GoogLeNet and ResNet.
     """
     for module in network.modules():
         children = list(module.named_children())
@@ -237,12 +237,12 @@ def fold_batch_norms(network: nn.Module) -> None:
 
 
 def build_backbone(name: BackboneName, *, size: int, width: int = 32) -> Backbone:
-    """A backbone with random weights.
+    """Build a backbone with random weights.
 
     Args:
-        name: Which network.
-        size: Side of the images it will see; Inception-v3 always works at 299, GoogLeNet at 224.
-        width: Of the small network only.
+        name: Name of the network.
+        size: Side of the input in pixels. Inception-v3 always works at 299, GoogLeNet at 224.
+        width: Channels of the first layers of `small`.
     """
     if name == "inception_v3":
         return InceptionV3()
@@ -254,18 +254,18 @@ def build_backbone(name: BackboneName, *, size: int, width: int = 32) -> Backbon
 
 
 def load_imagenet(backbone: Backbone, weights: Path | None = None) -> Path:
-    """Puts ImageNet weights into a backbone, in place.
+    """Load ImageNet weights into a backbone, in place.
 
     Args:
-        backbone: From `build_backbone`.
-        weights: The file; None looks where `gancli.weights` looks.
+        backbone: Backbone of `build_backbone`.
+        weights: Weights file. None looks where `gancli.weights` looks.
 
     Returns:
-        The file they came from.
+        The weights file.
 
     Raises:
-        DataError: The file is not to be had.
-        ValueError: The small backbone has no ImageNet weights.
+        DataError: The file cannot be found or downloaded.
+        ValueError: The backbone is `small`, which has no ImageNet weights.
     """
     if isinstance(backbone, InceptionV3):
         path = find_weights("inception_v3", weights)
@@ -280,9 +280,18 @@ def load_imagenet(backbone: Backbone, weights: Path | None = None) -> Path:
 
 
 def load_places365(backbone: Backbone, weights: Path | None = None) -> Path:
-    """Puts the weights that know the scenes of Places365 into a ResNet-50, in place.
+    """Load weights trained on the scenes of Places365 into a ResNet-50, in place.
 
-    Arguments, result and errors as `load_imagenet`.
+    Args:
+        backbone: Backbone of `build_backbone`.
+        weights: Weights file. None looks where `gancli.weights` looks.
+
+    Returns:
+        The weights file.
+
+    Raises:
+        DataError: The file cannot be found or downloaded.
+        ValueError: The backbone is no ResNet-50.
     """
     if not isinstance(backbone, ResNet) or backbone.depth != 50:
         raise ValueError(f"{type(backbone).__name__} has no Places365 weights, only ResNet-50 has")

@@ -1,8 +1,8 @@
-"""The character encoder of Reed et al. 2016: captions as characters, read by convolutions and a recurrent layer.
+"""Character encoder of Reed et al. 2016: captions as characters, read by convolutions and a recurrent layer.
 
-Trained to lie beside frozen image features of the same class (`gancli.losses.joint_embedding`), its sentence vectors
-are what StackGAN is conditioned on. There are two published variants: A (the authors' CVPR 2016 code) and B (their
-ICML 2016 code, behind the embeddings that StackGAN's CUB results were made with).
+Its sentence vectors are trained to match frozen image features of the same class (`gancli.losses.joint_embedding`), and
+condition StackGAN. There are two published variants: A (the authors' CVPR 2016 code) and B (their ICML 2016 code, which
+made the embeddings of StackGAN's CUB results).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gancli.data.loader import TensorBatch
 from gancli.data.text import some_of
 from gancli.engine.phases import Phase
 from gancli.errors import DataError
@@ -25,50 +26,51 @@ from gancli.losses.joint_embedding import joint_embedding_losses
 from gancli.run_paths import weights_folder_of
 from gancli.weights_folder import load_part, read_folder, reading_settings, write_folder
 
-# The order is the published code's. The hyphen stands in it twice, and its second place is the one that counts, so the
-# first column of the hyphen is never used: 69 different characters in 70 places.
+# In the order of the published code. The hyphen appears twice, and its second position counts, so the first column of
+# the hyphen is never used: 69 different characters in 70 positions.
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+-=<>()[]{} "
-LENGTH = 201  # characters that are read
-INITIAL_RANGE = 0.08  # of every parameter (CVPR 2016 code)
+LENGTH = 201  # characters of a caption that are read
+INITIAL_RANGE = 0.08  # initial values of every parameter (CVPR 2016 code)
 
 Variant = Literal["A", "B"]
 GRUImplementation = Literal["torch", "reed"]
 
-_PLACES = np.zeros(128, dtype=np.int64)  # ASCII code to place in the alphabet, 1 to 70; 0: not in it
-for _place, _character in enumerate(ALPHABET, start=1):
-    _PLACES[ord(_character)] = _place
+_NUMBERS = np.zeros(128, dtype=np.int64)  # ASCII code to number in the alphabet, 1 to 70, or 0
+for _number, _character in enumerate(ALPHABET, start=1):
+    _NUMBERS[ord(_character)] = _number
 
 
 def encode_characters(captions: Sequence[str]) -> NDArray[np.int64]:
-    """Captions as places in the alphabet.
+    """Encode captions as numbers of the alphabet.
 
-    Capitals become lower-case (the alphabet has none), a character outside the alphabet becomes 0 and keeps its
-    position, and what follows the first 201 characters is left out.
+    Capitals become lower-case, because the alphabet has none. A character outside the alphabet becomes 0 and keeps its
+    position. Everything after the first 201 characters is left out.
 
     Returns:
-        (B, 201) in 0 to 70; 0 also fills up shorter captions.
+        (B, 201) in 0 to 70. Shorter captions are filled up with 0.
     """
-    places = np.zeros((len(captions), LENGTH), dtype=np.int64)
-    for row, caption in zip(places, captions, strict=True):
+    numbers = np.zeros((len(captions), LENGTH), dtype=np.int64)
+    for row, caption in zip(numbers, captions, strict=True):
         codes = _codes(caption.lower()[:LENGTH])
-        row[: len(codes)] = np.where(codes < len(_PLACES), _PLACES[codes % len(_PLACES)], 0)
-    return places
+        row[: len(codes)] = np.where(codes < len(_NUMBERS), _NUMBERS[codes % len(_NUMBERS)], 0)
+    return numbers
 
 
 def _codes(text: str) -> NDArray[np.int64]:
-    """Unicode code points (T,)."""
+    """Return the Unicode code points of a text, (T,)."""
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.int64)
 
 
 class CharCnnRnn(nn.Module):
-    """Three convolutions over characters, a recurrent layer over what they leave, its mean through a linear head.
+    """Three convolutions over characters, a recurrent layer over their output, and a linear head on its mean.
 
     Args:
-        variant: "A" (CVPR 2016 code: one more pooling, 8 steps of a plain ReLU recurrence as wide as 2/3 of `width`)
-            or "B" (ICML 2016 code: 18 steps of a GRU as wide as 4/3 of `width`).
-        dim: E, length of a sentence vector.
-        width: Channels of the first convolution, 384 in both; all other layers scale with it. A multiple of 3.
-        gru_impl: Of variant B: "torch" for `nn.GRU`, or "reed" for the GRU of the public code, see `ReedGRU`.
+        variant: "A" (CVPR 2016 code: one more pooling, 8 steps of a plain ReLU recurrence, 2/3 of `width` wide) or "B"
+            (ICML 2016 code: 18 steps of a GRU, 4/3 of `width` wide).
+        dim: Length E of a sentence vector.
+        width: Channels of the first convolution, a multiple of 3, and 384 in both variants. All other layers scale with
+            it.
+        gru_impl: GRU of variant B: "torch" for `nn.GRU`, or "reed" for that of the public code, `ReedGRU`.
     """
 
     def __init__(
@@ -102,8 +104,8 @@ class CharCnnRnn(nn.Module):
             nn.init.uniform_(parameter, -INITIAL_RANGE, INITIAL_RANGE)
 
     def forward(self, characters: Tensor) -> Tensor:
-        """Places in the alphabet (B, 201) int64, 0 for none, to sentence vectors (B, E)."""
-        # Pooling before the ReLU gives the same and leaves it a third of the work.
+        """Map numbers of the alphabet (B, 201) int64 to sentence vectors (B, E)."""
+        # Pooling before the ReLU gives the same result with a third of the work
         x = F.relu(F.max_pool1d(self._first_convolution(characters), 3))  # (B, W, 66)
         x = F.relu(F.max_pool1d(self.conv2(x), 3))  # (B, 4W/3, 21)
         x = F.relu(self.conv3(x))  # (B, H, 18)
@@ -114,12 +116,12 @@ class CharCnnRnn(nn.Module):
         return vectors
 
     def _first_convolution(self, characters: Tensor) -> Tensor:
-        """`conv1` over the characters as one-hot columns, (B, W, 198), without making them.
+        """Apply `conv1` to the characters as one-hot columns, without making these, (B, W, 198).
 
-        A convolution over one-hot columns only picks columns of its kernel and adds them, so that is done: four
-        look-ups instead of products with 69 zeros for each one, a fifth of the encoder's work at full width.
+        A convolution over one-hot columns only picks columns of its kernel and adds them. Four look-ups do that instead
+        of products with 69 zeros for each one, which would be a fifth of the encoder's work at full width.
         """
-        kernel = F.pad(self.conv1.weight.permute(2, 1, 0), (0, 0, 1, 0))  # (4, 71, W): place 0 adds nothing
+        kernel = F.pad(self.conv1.weight.permute(2, 1, 0), (0, 0, 1, 0))  # (4, 71, W): number 0 adds nothing
         positions = characters.shape[1] - len(kernel) + 1
         total = F.embedding(characters[:, :positions], kernel[0])  # (B, 198, W)
         for shift in range(1, len(kernel)):
@@ -127,19 +129,21 @@ class CharCnnRnn(nn.Module):
         return (total + self.conv1.get_parameter("bias")).transpose(1, 2)
 
     def _recurrence(self, x: Tensor) -> Tensor:
-        """The states of all steps, (B, T, H)."""
+        """Return the states of all steps, (B, T, H)."""
+        states: Tensor
         if not isinstance(self.rnn, nn.RNN):
-            return self.rnn(x)[0] if isinstance(self.rnn, nn.GRU) else self.rnn(x)
-        # The first step of the public code has no hidden part, so not its bias either; nn.RNN would add it.
+            states = self.rnn(x)[0] if isinstance(self.rnn, nn.GRU) else self.rnn(x)
+            return states
+        # The first step of the public code has no hidden part, and so no bias of it. nn.RNN would add one.
         weight, bias = self.rnn.get_parameter("weight_ih_l0"), self.rnn.get_parameter("bias_ih_l0")
         first = F.relu(F.linear(x[:, 0], weight, bias))  # (B, H)
         return torch.cat([first[:, None], self.rnn(x[:, 1:].contiguous(), first[None])[0]], dim=1)
 
 
 class ReedGRU(nn.Module):
-    """The GRU of the ICML 2016 code, every matrix with a bias.
+    """GRU of the ICML 2016 code, where every matrix has a bias.
 
-    Unlike `nn.GRU` it resets the state before the hidden matrix, its update gate weights the candidate, and its first
+    Unlike `nn.GRU`, it resets the state before the hidden matrix, its update gate weights the candidate, and its first
     step has no gates::
 
         h_1 = tanh(W x_1)
@@ -147,7 +151,7 @@ class ReedGRU(nn.Module):
         h' = u * c + (1 - u) * h
 
     Args:
-        size: H, of input and state.
+        size: Width H of input and state.
     """
 
     def __init__(self, size: int) -> None:
@@ -157,7 +161,7 @@ class ReedGRU(nn.Module):
         self.candidate = nn.Linear(size, size)  # U
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, H) to the states of all steps (B, T, H)."""
+        """Map inputs (B, T, H) to the states of all steps (B, T, H)."""
         update, reset, candidate = (part.unbind(1) for part in self.input(x).chunk(3, dim=2))
         hidden = torch.tanh(candidate[0])  # (B, H)
         states = [hidden]
@@ -174,37 +178,27 @@ class ReedGRU(nn.Module):
 
 
 @dataclass(frozen=True)
-class JointBatch:
+class JointBatch(TensorBatch):
     """One image and one of its captions for each of B different classes.
 
     Attributes:
-        features: (B, F) float32, of one view of each image.
-        characters: (B, 201) int64.
+        features: Features of one view of each image, (B, F) float32.
+        characters: Captions as numbers of the alphabet, (B, 201) int64.
     """
 
     features: Tensor
     characters: Tensor
 
-    def to(self, device: torch.device | str) -> JointBatch:
-        """The batch on that device."""
-        return JointBatch(
-            self.features.to(device, non_blocking=True), self.characters.to(device, non_blocking=True)
-        )
-
-    def pin_memory(self) -> JointBatch:
-        """The batch in page-locked memory; the name is the one torch's DataLoader looks for."""
-        return JointBatch(self.features.pin_memory(), self.characters.pin_memory())
-
 
 class CharCnnRnnPretraining:
-    """The character encoder as the engine trains it, beside frozen image features.
+    """Training of the character encoder against frozen image features.
 
     Args:
-        text: To be trained.
-        image: Maps image features to the sentence vectors' width where the two differ; None leaves them as they are.
-        lr: Of RMSprop.
-        alpha: Of RMSprop's running mean.
-        clip: Largest gradient norm of each network; None for no limit.
+        text: Character encoder to train.
+        image: Linear map from image features to the width of the sentence vectors. None leaves them as they are.
+        lr: Learning rate of RMSprop.
+        alpha: Decay of RMSprop's running mean.
+        clip: Largest gradient norm of each network. None sets no limit.
     """
 
     averaged: tuple[str, ...] = ()
@@ -214,9 +208,9 @@ class CharCnnRnnPretraining:
         text: CharCnnRnn,
         image: nn.Linear | None = None,
         *,
-        lr: float = 7e-4,
-        alpha: float = 0.99,
-        clip: float | None = 5.0,
+        lr: float,
+        alpha: float,
+        clip: float | None,
     ) -> None:
         self.text = text
         self.image = image
@@ -229,15 +223,15 @@ class CharCnnRnnPretraining:
         self.phases = [Phase("embedding", self.networks, self.optimizer, self.terms, clip=limits)]
 
     def begin(self, batch: JointBatch) -> JointBatch:
-        """Nothing is shared between phases: there is one."""
+        """Return the batch as it is: a single phase has nothing to share."""
         return batch
 
     def embed_images(self, features: Tensor) -> Tensor:
-        """Image features (B, F) in the space of the sentence vectors, (B, E)."""
+        """Map image features (B, F) to the space of the sentence vectors, (B, E)."""
         return features if self.image is None else self.image(features)
 
     def terms(self, batch: JointBatch) -> dict[str, Tensor]:
-        """Both halves of the structured joint embedding loss."""
+        """Return both halves of the structured joint embedding loss."""
         by_image, by_text = joint_embedding_losses(
             self.embed_images(batch.features), self.text(batch.characters)
         )
@@ -249,13 +243,13 @@ class CharCnnRnnPretraining:
 
 @dataclass(frozen=True)
 class CharCnnRnnEncoder:
-    """A trained character encoder, frozen and in eval mode; a `gancli.encoders.sentence.SentenceEncoder`.
+    """Trained character encoder, frozen and in eval mode: a `gancli.encoders.sentence.SentenceEncoder`.
 
     Attributes:
-        network: The text network.
-        arguments: Of `CharCnnRnn`.
+        network: Text network.
+        arguments: Arguments of `CharCnnRnn`.
         hash: sha256 of the weights file.
-        folder: Where it lies.
+        folder: Folder of the encoder.
     """
 
     network: CharCnnRnn
@@ -266,23 +260,23 @@ class CharCnnRnnEncoder:
 
     @property
     def vocabulary(self) -> None:
-        """It reads characters."""
+        """None, because it reads characters."""
         return
 
     @property
     def dim(self) -> int:
-        """E, length of a sentence vector."""
+        """Length E of a sentence vector."""
         return self.network.head.out_features
 
     @torch.no_grad()
     def encode(self, captions: Sequence[str]) -> Tensor:
-        """Captions to (B, E) float32 on the encoder's device."""
+        """Map captions to vectors (B, E) float32 on the encoder's device."""
         device = self.network.head.weight.device
         vectors: Tensor = self.network(torch.from_numpy(encode_characters(captions)).to(device))
         return vectors
 
     def check(self, captions: Sequence[str]) -> list[str]:
-        """What to warn a user of: characters outside the alphabet, captions that are cut.
+        """Return warnings of characters outside the alphabet and of captions that are cut.
 
         Raises:
             DataError: A caption holds nothing of the alphabet but spaces.
@@ -315,23 +309,27 @@ class CharCnnRnnEncoder:
 def save_char_cnn_rnn(
     folder: Path, network: nn.Module, settings: Mapping[str, Any], image: nn.Module | None = None
 ) -> None:
-    """Writes an encoder folder.
+    """Write an encoder folder.
 
     Args:
-        folder: Made if need be; its files are replaced one by one, each whole.
-        network: The text network.
-        settings: With a section `text`, the arguments of `CharCnnRnn`.
-        image: The learned map of the image features, where there is one: retrieval is measured with it.
+        folder: Folder to write. Its files are replaced one by one, each whole.
+        network: Text network.
+        settings: Settings with a section `text`, the arguments of `CharCnnRnn`.
+        image: Learned map of the image features, if there is one. Retrieval is measured with it.
     """
     networks = {"text": network} if image is None else {"text": network, "image": image}
     write_folder(folder, networks, None, {"kind": "char-cnn-rnn", "alphabet": ALPHABET, **settings})
 
 
 def load_char_cnn_rnn(folder: str | Path, device: str | torch.device = "cpu") -> CharCnnRnnEncoder:
-    """Reads an encoder folder; the encoder comes frozen and in eval mode.
+    """Load a character encoder, frozen and in eval mode.
+
+    Args:
+        folder: Encoder folder, run folder or checkpoint, or "latest".
+        device: Device to load to.
 
     Raises:
-        DataError: The folder is incomplete or broken, or its alphabet is another one.
+        DataError: The folder is incomplete or broken, or has another alphabet.
     """
     folder = weights_folder_of(folder, ("char-cnn-rnn",))
     settings, tensors, digest = read_folder(folder, "char-cnn-rnn")

@@ -1,8 +1,8 @@
-"""A classifier of a dataset's classes: what the Inception score asks, and a source of image features.
+"""Classifier of a dataset's classes, for the Inception score and as a source of image features.
 
-A backbone with one linear layer on its global features. StackGAN's Inception scores on birds and flowers come from
-such a network, an Inception-v3 fine-tuned on the classes of the evaluation split. Its folder names the classes, so
-that it is not asked about others.
+It is a backbone with one linear layer on its global features. StackGAN's Inception scores on birds and flowers come
+from such a network, an Inception-v3 fine-tuned on the classes of the evaluation split. Its folder names the classes, so
+that it is not used on others.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from gancli.weights_folder import load_part, read_folder, reading_settings, writ
 
 
 class Classifier(nn.Module):
-    """A backbone and one linear layer from its global features to classes.
+    """Backbone with one linear layer from its global features to classes.
 
     Args:
-        backbone: Which network.
-        classes: C, number of classes.
-        size: Side of the images the backbone works on (Inception-v3: always 299); others are resized.
-        width: Of the small backbone.
-        dropout: On the global features.
+        backbone: Name of the backbone.
+        classes: Number C of classes.
+        size: Side in pixels of the images that the backbone works on (Inception-v3: always 299).
+        width: Channels of the first layers of the small backbone.
+        dropout: Dropout on the global features.
     """
 
     def __init__(
@@ -46,24 +46,24 @@ class Classifier(nn.Module):
         self.head = nn.Linear(self.backbone.global_channels, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 3, S, S) in [-1, 1] to logits (B, C)."""
+        """Map images (B, 3, S, S) in [-1, 1] to logits (B, C)."""
         logits: Tensor = self.head(self.dropout(self.features(images)))
         return logits
 
     def features(self, images: Tensor) -> Tensor:
-        """Images (B, 3, S, S) in [-1, 1] to the backbone's global features (B, F)."""
+        """Map images (B, 3, S, S) in [-1, 1] to the backbone's global features (B, F)."""
         whole: Tensor = self.backbone(images)[1]
         return whole
 
 
 class ClassifierTraining:
-    """The classifier as the engine trains it: cross entropy in one phase, weights averaged.
+    """Training of the classifier: cross entropy in one phase, with averaged weights.
 
     Args:
-        network: To be trained, backbone and all.
-        class_ids: (C,) ascending, the dataset's number of each class that the network tells apart.
-        lr: Of AdamW.
-        weight_decay: Of AdamW, on weight matrices and kernels only.
+        network: Classifier to train, including its backbone.
+        class_ids: The dataset's number of each class, (C,) ascending.
+        lr: Learning rate of AdamW.
+        weight_decay: Weight decay of AdamW, on weight matrices and kernels only.
         label_smoothing: Share of the target that is spread over all classes.
     """
 
@@ -74,15 +74,15 @@ class ClassifierTraining:
         network: Classifier,
         class_ids: NDArray[Any],
         *,
-        lr: float = 1e-3,
-        weight_decay: float = 1e-2,
-        label_smoothing: float = 0.1,
+        lr: float,
+        weight_decay: float,
+        label_smoothing: float,
     ) -> None:
         self.network = network
         self.networks: dict[str, nn.Module] = {"classifier": network}
         self.label_smoothing = label_smoothing
         self.class_ids = torch.from_numpy(class_ids).to(network.head.weight.device)
-        # Decay pulls on what scales its input; a bias or a batch norm has no business near zero
+        # Biases and batch norms do not decay: they gain nothing from being close to zero
         weights = [p for p in network.parameters() if p.ndim > 1]
         others = [p for p in network.parameters() if p.ndim <= 1]
         self.optimizer = torch.optim.AdamW(
@@ -92,15 +92,15 @@ class ClassifierTraining:
         self.phases = [Phase("classifier", self.networks, self.optimizer, self.terms)]
 
     def begin(self, batch: Batch) -> Batch:
-        """Nothing is shared between phases: there is one."""
+        """Return the batch as it is: a single phase has nothing to share."""
         return batch
 
     def targets(self, batch: Batch) -> Tensor:
-        """(B,) int64 in [0, C): the classes by the network's own numbers."""
+        """Return the classes by the network's own numbers, (B,) int64 in [0, C)."""
         return torch.searchsorted(self.class_ids, batch.class_ids.to(self.class_ids.device))
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """Cross entropy with label smoothing."""
+        """Return the cross entropy with label smoothing."""
         logits = self.network(batch.images[-1])
         loss = F.cross_entropy(logits.float(), self.targets(batch), label_smoothing=self.label_smoothing)
         return {"cross_entropy": loss}
@@ -111,14 +111,14 @@ class ClassifierTraining:
 
 @dataclass(frozen=True)
 class ClassifierFolder:
-    """A trained classifier, frozen and in eval mode.
+    """Trained classifier, frozen and in eval mode.
 
     Attributes:
-        network: The classifier.
-        class_names: (C,) in the order of its outputs.
-        settings: `config.yaml`: arguments of the network, dataset, split, how it was trained.
+        network: Classifier.
+        class_names: Names of its C outputs, in order.
+        settings: Content of `config.yaml`: arguments of the network, dataset, split and training.
         hash: sha256 of the weights file.
-        folder: Where it lies.
+        folder: Folder of the classifier.
     """
 
     network: Classifier
@@ -131,20 +131,24 @@ class ClassifierFolder:
 def save_classifier(
     folder: Path, network: nn.Module, class_names: Sequence[str], settings: Mapping[str, Any]
 ) -> None:
-    """Writes a classifier's folder.
+    """Write a classifier's folder.
 
     Args:
-        folder: Made if need be; its files are replaced one by one, each whole.
-        network: The classifier.
-        class_names: Of its outputs, in order.
-        settings: With a section `classifier`, the arguments of `Classifier` but for the number of classes.
+        folder: Folder to write. Its files are replaced one by one, each whole.
+        network: Classifier.
+        class_names: Names of its outputs, in order.
+        settings: Settings with a section `classifier`, the arguments of `Classifier` without the number of classes.
     """
     everything = {**settings, "kind": "classifier", "class_names": list(class_names)}
     write_folder(folder, {"classifier": network}, None, everything)
 
 
 def load_classifier(folder: str | Path, device: str | torch.device = "cpu") -> ClassifierFolder:
-    """Reads a classifier's folder; the network comes frozen and in eval mode.
+    """Load a classifier, frozen and in eval mode.
+
+    Args:
+        folder: Classifier folder, run folder or checkpoint, or "latest".
+        device: Device to load to.
 
     Raises:
         DataError: The folder is incomplete, broken, or of another kind.

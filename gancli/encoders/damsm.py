@@ -1,7 +1,7 @@
-"""DAMSM: the text encoder and the image encoder that share one space (AttnGAN, section 3.2).
+"""DAMSM: a text encoder and an image encoder that share one space (AttnGAN, section 3.2).
 
-Trained together on matching pairs, then frozen: the text encoder conditions the generator, the image encoder tells
-it through the matching loss how well its images fit. An encoder folder holds both with their vocabulary.
+They are trained together on matching pairs, then frozen. The text encoder conditions the generator, and the image
+encoder measures in the matching loss how well its images fit. An encoder folder holds both with their vocabulary.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from gancli.losses.matching import DamsmGammas, damsm_losses, padding_mask
 from gancli.run_paths import weights_folder_of
 from gancli.weights_folder import load_part, read_folder, reading_settings, write_folder
 
-INITIAL_RANGE = 0.1  # of the embedding and of both projections (AttnGAN code)
+INITIAL_RANGE = 0.1  # initial weights of the embedding and of both projections (AttnGAN code)
 
 
 class TextEncoder(nn.Module):
     """Bidirectional recurrent encoder of words and sentence (FF-GAN eq. 1).
 
     Args:
-        vocabulary_size: Entries including index 0, the padding.
-        dim: D, width of word and sentence features; each direction has half of it.
+        vocabulary_size: Entries of the vocabulary, including index 0, the padding.
+        dim: Width D of word and sentence features. Each direction has half of it.
         embedding_dim: Width of the word embedding.
-        dropout: On the embedding.
+        dropout: Dropout on the embedding.
         rnn: Kind of the recurrent layer.
     """
 
@@ -57,14 +57,14 @@ class TextEncoder(nn.Module):
         nn.init.uniform_(self.embedding.weight, -INITIAL_RANGE, INITIAL_RANGE)
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Word features and sentence vector.
+        """Return word features and sentence vectors.
 
         Args:
-            tokens: (B, L) int64, zero at padding.
-            lengths: (B,) int64, each from 1 to L.
+            tokens: Word indices, (B, L) int64, zero at padding.
+            lengths: Words of each caption, (B,) int64, from 1 to L.
 
         Returns:
-            Words (B, D, L), zero at padding, and sentence (B, D): the last states of both directions.
+            Words (B, D, L), zero at padding, and sentences (B, D), the last states of both directions.
         """
         embedded = self.dropout(self.embedding(tokens))  # (B, L, E)
         packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
@@ -75,16 +75,16 @@ class TextEncoder(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """A backbone with one projection of its regions and one of its global features.
+    """Backbone with one projection of its regions and one of its global features.
 
     Args:
-        backbone: Which network.
-        dim: D, width shared with the text encoder.
-        size: Side of the images the backbone works on (Inception-v3: always 299).
-        width: Of the small backbone.
-        frozen_backbone: Only the projections learn, as with ImageNet weights in AttnGAN.
-        adapt_batch_norm: Let a frozen backbone's batch statistics follow the data while training, which is what
-            AttnGAN's code does (the whole network is in train mode).
+        backbone: Name of the backbone.
+        dim: Width D, shared with the text encoder.
+        size: Side in pixels of the images that the backbone works on (Inception-v3: always 299).
+        width: Channels of the first layers of the small backbone.
+        frozen_backbone: Train only the projections, as AttnGAN does with ImageNet weights.
+        adapt_batch_norm: Let a frozen backbone's batch statistics follow the data in training, as AttnGAN's code does
+            (its whole network is in train mode).
     """
 
     def __init__(
@@ -107,35 +107,35 @@ class ImageEncoder(nn.Module):
             nn.init.uniform_(projection.weight, -INITIAL_RANGE, INITIAL_RANGE)
 
     def train(self, mode: bool = True) -> ImageEncoder:
-        """Train mode, but for a frozen backbone whose statistics shall stay."""
+        """Set train mode, except for a frozen backbone whose statistics are to stay."""
         super().train(mode)
         if self.frozen_backbone and not self.adapt_batch_norm:
             self.backbone.eval()
         return self
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, S, S) in [-1, 1] to regions (B, D, H, W) and code (B, D)."""
-        # Nothing below the projections learns: no graph is kept for it.
+        """Map images (B, 3, S, S) in [-1, 1] to regions (B, D, H, W) and code (B, D)."""
+        # A frozen backbone needs no graph in training
         learns = not (self.frozen_backbone and self.training)
         with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
             local, whole = self.backbone(images)
         return self.local(local), self.code(whole)
 
     def features(self, images: Tensor) -> Tensor:
-        """Images (B, 3, S, S) in [-1, 1] to the backbone's global features (B, F), for Fréchet distances."""
+        """Map images (B, 3, S, S) in [-1, 1] to the backbone's global features (B, F), for Fréchet distances."""
         whole: Tensor = self.backbone(images)[1]
         return whole
 
 
 class DamsmPretraining:
-    """DAMSM as the engine trains it: both encoders in one phase.
+    """Training of DAMSM: both encoders in one phase.
 
     Args:
-        text: To be trained.
-        image: To be trained, or its projections only.
-        gammas: Smoothing factors of the loss.
-        lr: Of Adam.
-        betas: Of Adam.
+        text: Text encoder to train.
+        image: Image encoder to train. Of a frozen backbone, only the projections are trained.
+        gammas: Smoothing factors of the matching losses.
+        lr: Learning rate of Adam.
+        betas: Betas of Adam.
         clip_text: Largest gradient norm of the text encoder.
     """
 
@@ -147,9 +147,9 @@ class DamsmPretraining:
         image: ImageEncoder,
         *,
         gammas: DamsmGammas,
-        lr: float = 0.002,
-        betas: tuple[float, float] = (0.5, 0.999),
-        clip_text: float = 0.25,
+        lr: float,
+        betas: tuple[float, float],
+        clip_text: float,
     ) -> None:
         self.text = text
         self.image = image
@@ -161,11 +161,11 @@ class DamsmPretraining:
         self.phases = [Phase("damsm", self.networks, self.optimizer, self.terms, clip={"text": clip_text})]
 
     def begin(self, batch: Batch) -> Batch:
-        """Nothing is shared between phases: there is one."""
+        """Return the batch as it is: a single phase has nothing to share."""
         return batch
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """The word and the sentence loss (AttnGAN eq. 14)."""
+        """Return the word and the sentence loss (AttnGAN eq. 14)."""
         longest = int(batch.lengths.max())
         words, sentence = self.text(batch.tokens[:, :longest], batch.lengths)
         regions, code = self.image(batch.images[-1])
@@ -186,15 +186,15 @@ class DamsmPretraining:
 
 @dataclass(frozen=True)
 class Damsm:
-    """A trained pair of encoders, frozen and in eval mode.
+    """Trained pair of encoders, frozen and in eval mode.
 
     Attributes:
-        text: The text encoder.
-        image: The image encoder.
-        vocabulary: The words it was trained with.
-        settings: `config.yaml`: arguments of both encoders, dataset, how it was trained.
+        text: Text encoder.
+        image: Image encoder.
+        vocabulary: Words that it was trained with.
+        settings: Content of `config.yaml`: arguments of both encoders, dataset and training.
         hash: sha256 of the weights file.
-        folder: Where it lies.
+        folder: Folder of the encoder.
     """
 
     text: TextEncoder
@@ -205,7 +205,11 @@ class Damsm:
     folder: Path
 
     def check_vocabulary(self, other: Vocabulary, where: Path) -> None:
-        """Refuses a dataset whose words are numbered otherwise.
+        """Refuse a dataset whose words have other numbers.
+
+        Args:
+            other: Vocabulary of the dataset.
+            where: Folder of the dataset, for the message.
 
         Raises:
             DataError: The vocabularies differ.
@@ -222,20 +226,24 @@ class Damsm:
 def save_damsm(
     folder: Path, text: nn.Module, image: nn.Module, vocabulary: Vocabulary, settings: Mapping[str, Any]
 ) -> None:
-    """Writes an encoder folder.
+    """Write an encoder folder.
 
     Args:
-        folder: Made if need be; its files are replaced one by one, each whole.
-        text: The text encoder.
-        image: The image encoder as it is trained; one of `load_damsm` has lost its batch norms.
-        vocabulary: Saved with them: without it the token numbers mean nothing.
-        settings: With sections `text` and `image`, the arguments of both encoders.
+        folder: Folder to write. Its files are replaced one by one, each whole.
+        text: Text encoder.
+        image: Image encoder in training. One from `load_damsm` has lost its batch norms.
+        vocabulary: Vocabulary that numbers the words.
+        settings: Settings with sections `text` and `image`, the arguments of both encoders.
     """
     write_folder(folder, {"text": text, "image": image}, vocabulary, {"kind": "damsm", **settings})
 
 
 def load_damsm(folder: str | Path, device: str | torch.device = "cpu") -> Damsm:
-    """Reads an encoder folder; both encoders come frozen, in eval mode, the batch norms of the backbone folded.
+    """Load both encoders, frozen and in eval mode, with the batch norms of the backbone folded.
+
+    Args:
+        folder: Encoder folder, run folder or checkpoint, or "latest".
+        device: Device to load to.
 
     Raises:
         DataError: The folder is incomplete or broken.

@@ -1,9 +1,8 @@
-"""Caption embeddings: one sentence vector per caption of a split, computed once or brought in from a file.
+"""Caption embeddings: one sentence vector per caption of a split, computed once or read from a file.
 
 A frozen encoder gives the same vector for a caption each time, so training reads vectors from a memory-mapped file
-instead of running the encoder. The file lies in the dataset folder under the encoder's and the split's hash. Embeddings
-that were made elsewhere come as an .npz of their keys and vectors (`gancli pretrain-encoder char-cnn-rnn --export`
-writes the same), of any width.
+instead of running the encoder. The file is in the dataset folder, named by the hashes of encoder and split. Embeddings
+made elsewhere come as an .npz file of keys and vectors of any width, which `gancli embed` also writes.
 """
 
 from __future__ import annotations
@@ -14,16 +13,17 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gancli.atomic import atomic_file
 from gancli.data.shards import Dataset, Split, file_hash
-from gancli.encoders.sentence import SentenceEncoder
+from gancli.encoders.sentence import SentenceEncoder, load_sentence_encoder
 from gancli.encoders.vectors import VectorFile, open_vectors, split_hash, write_vectors
 from gancli.errors import DataError
-from gancli.progress import Progress
+from gancli.progress import Progress, reporting
 
 FOLDER = "embeddings"  # in the dataset folder
 _CHUNK = 256  # captions encoded at once
@@ -31,14 +31,14 @@ _CHUNK = 256  # captions encoded at once
 
 @dataclass(frozen=True)
 class CaptionEmbeddings:
-    """The vectors of a split's captions, in its order.
+    """Vectors of a split's captions, in its order.
 
     Attributes:
-        file: (captions, E) float32.
-        starts: (N + 1,) where the captions of each image begin.
-        dim: E.
-        hash: sha256 of the encoder's weights, or of the file the vectors came from.
-        name: For messages and configurations: the encoder's folder or the file.
+        file: Vectors, (captions, E) float32.
+        starts: First caption of each image, (N + 1,).
+        dim: Length E of a vector.
+        hash: sha256 of the encoder's weights, or of the file that the vectors came from.
+        name: Folder of the encoder or name of the file, for messages and settings.
     """
 
     file: VectorFile
@@ -48,16 +48,16 @@ class CaptionEmbeddings:
     name: str
 
     def __len__(self) -> int:
-        """Images."""
+        """Return the number of images."""
         return len(self.starts) - 1
 
     def of(self, index: int) -> NDArray[np.float32]:
-        """The vectors of one image's captions, (K, E)."""
+        """Return the vectors of one image's captions, (K, E)."""
         vectors: NDArray[np.float32] = self.file.vectors[self.starts[index] : self.starts[index + 1]]
         return vectors
 
     def mean_of(self, index: int, number: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        """The mean of `number` vectors of one image drawn without replacement, (E,); of all where it has fewer."""
+        """Return the mean of `number` vectors of one image, drawn without replacement, or of all if it has fewer."""
         vectors = self.of(index)
         if len(vectors) > number:
             vectors = vectors[np.sort(rng.permutation(len(vectors))[:number])]
@@ -65,51 +65,55 @@ class CaptionEmbeddings:
         return mean
 
 
+class _Encoder(Protocol):
+    @property
+    def dim(self) -> int: ...
+    @property
+    def hash(self) -> str: ...
+    @property
+    def folder(self) -> Path: ...
+
+
 def embed_split(
-    split: Split, encoder: SentenceEncoder, *, progress: Progress | None = None
+    split: Split, encoder: SentenceEncoder, *, progress: Progress | bool = True
 ) -> CaptionEmbeddings:
-    """The vectors of all captions of a split, from the dataset's `embeddings/` or computed and kept there.
+    """Return the vectors of all captions of a split, read from the dataset's `embeddings/` or written there.
 
     Args:
-        split: Its captions.
-        encoder: Reads them.
-        progress: Called after each chunk.
+        split: Split of the captions.
+        encoder: Sentence encoder.
+        progress: Callback for the number of captions done and in all. True shows a bar where a person watches.
 
     Raises:
         DataError: The encoder knows no word of a caption.
         RunError: The disk is full.
     """
     starts = _starts(split)
-    chunks = _encoded(split, encoder, int(starts[-1]), progress)
-    return kept_embeddings(split, starts, encoder.dim, encoder.hash, str(encoder.folder), chunks)
+    with reporting(progress, "encoding", "captions") as report:
+        return kept_embeddings(split, starts, encoder, _encoded(split, encoder, int(starts[-1]), report))
 
 
 def kept_embeddings(
-    split: Split,
-    starts: NDArray[np.int64],
-    dim: int,
-    digest: str,
-    name: str,
-    chunks: Iterable[NDArray[np.float32]],
+    split: Split, starts: NDArray[np.int64], encoder: _Encoder, chunks: Iterable[NDArray[np.float32]]
 ) -> CaptionEmbeddings:
-    """The vectors of a split's captions, written or spoken, from the dataset's `embeddings/` or kept there now.
+    """Return the vectors of a split's captions, written or spoken, from the dataset's `embeddings/`.
 
     Args:
-        split: Whose captions.
-        starts: (N + 1,) where the captions of each image begin.
-        dim: E.
-        digest: sha256 of the encoder's weights.
-        name: The encoder's folder.
-        chunks: (b, E), all the vectors in order; looked at only if they are not there yet.
+        split: Split of the captions.
+        starts: First caption of each image, (N + 1,).
+        encoder: Encoder of the captions.
+        chunks: All vectors in order, (b, E) each. They are computed only if they are not in the dataset yet.
     """
-    path, shape = _kept(split, digest), (int(starts[-1]), dim)
+    path, shape = _kept(split, encoder.hash), (int(starts[-1]), encoder.dim)
     if not path.is_file():
         write_vectors(path, shape, np.float32, chunks)
-    return CaptionEmbeddings(open_vectors(path, shape), starts, dim, digest, name)
+    return CaptionEmbeddings(
+        open_vectors(path, shape), starts, encoder.dim, encoder.hash, str(encoder.folder)
+    )
 
 
 def _kept(split: Split, digest: str) -> Path:
-    """Where the vectors of a split are kept; the folder may be prepared anew under the same name."""
+    """Return the file of a split's vectors. The split's hash is in its name, as a dataset may be prepared anew."""
     captions = hashlib.sha256(split_hash(split).encode()).hexdigest()
     return split.folder / FOLDER / f"{split.name}-{captions[:8]}-{digest[:16]}.npy"
 
@@ -117,7 +121,7 @@ def _kept(split: Split, digest: str) -> Path:
 def _encoded(
     split: Split, encoder: SentenceEncoder, total: int, progress: Progress | None
 ) -> Iterator[NDArray[np.float32]]:
-    """(b, E) for some captions after the other."""
+    """Yield the vectors of some captions after the others, (b, E)."""
     done = 0
     waiting: list[str] = []
     for index in range(len(split)):
@@ -132,24 +136,36 @@ def _encoded(
 
 
 def export_embeddings(
-    dataset: Dataset, encoder: SentenceEncoder, path: Path, *, progress: Progress | None = None
+    dataset: Dataset | str | Path,
+    encoder: SentenceEncoder | str | Path,
+    path: str | Path,
+    *,
+    progress: Progress | bool = True,
 ) -> int:
-    """Writes the vectors of all captions of all splits to an .npz file that `load_embeddings` and NumPy read.
+    """Write the vectors of all captions of all splits to an .npz file that `load_embeddings` and NumPy read.
 
-    The arrays: `keys` (N,) of text, `counts` (N,) captions of each image, `embeddings` (captions, E) float32 in that
-    order, `encoder` and `encoder_hash`. Where all images have K captions, `embeddings` reshapes to (N, K, E).
+    Its arrays are `keys` (N,), `counts` (N,), the captions of each image, `embeddings` (captions, E) float32 in that
+    order, `encoder` and `encoder_hash`. If all images have K captions, `embeddings` reshapes to (N, K, E).
 
     Args:
-        dataset: Its captions.
-        encoder: Reads them.
-        path: The file to write, whole or not at all.
-        progress: Called after each chunk.
+        dataset: Dataset or its folder.
+        encoder: Sentence encoder or its folder.
+        path: File to write, whole or not at all. Missing folders are made.
+        progress: Callback for the number of captions done and in all. True shows a bar where a person watches.
 
     Returns:
-        Captions written.
+        Number of captions written.
+
+    Raises:
+        DataError: Dataset or encoder are missing or broken, or the encoder knows no word of a caption.
+        RunError: The disk is full.
     """
+    path = Path(path)
+    dataset = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
+    encoder = load_sentence_encoder(encoder) if isinstance(encoder, str | Path) else encoder
     splits = [dataset.split(name) for name in dataset.split_names]
     parts = [embed_split(split, encoder, progress=progress) for split in splits]
+    path.parent.mkdir(parents=True, exist_ok=True)
     vectors = np.concatenate([part.file.vectors for part in parts])
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         np.savez(
@@ -163,17 +179,22 @@ def export_embeddings(
     return len(vectors)
 
 
-def load_embeddings(path: Path, split: Split) -> CaptionEmbeddings:
-    """The vectors of a split's captions from an .npz file.
+def load_embeddings(path: str | Path, split: Split) -> CaptionEmbeddings:
+    """Load the vectors of a split's captions from an .npz file.
 
-    The file holds `keys` (N,) and `embeddings`: (N, K, E), or (captions, E) with `counts` (N,). It may hold more
-    images than the split, in any order. The part of the split is kept in the dataset's `embeddings/`, so that
-    training maps it instead of holding it.
+    The file holds `keys` (N,) and `embeddings`: (N, K, E), or (captions, E) with `counts` (N,). It may hold more images
+    than the split, in any order. The vectors of the split are kept in the dataset's `embeddings/`, so that training
+    maps them instead of holding them in memory.
+
+    Args:
+        path: The .npz file.
+        split: Split of the captions.
 
     Raises:
-        DataError: The file is missing, not such an .npz, belongs to another dataset (keys are missing), or an image has
-            another number of captions in it.
+        DataError: The file is missing, is no such file, belongs to another dataset, or has another number of captions
+            for an image.
     """
+    path = Path(path)
     keys, counts, vectors = _read_npz(path)
     starts = np.concatenate([[0], np.cumsum(counts)])
     if starts[-1] != len(vectors):
@@ -209,33 +230,39 @@ def _starts(split: Split) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
+_NPZ = "An embeddings file is an .npz with `keys` (N,) and `embeddings` (N, K, E), or (captions, E) with `counts`."
+
+
 def _read_npz(path: Path) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.floating]]:
-    """Keys (N,), counts (N,) and vectors (captions, E) of an embeddings file."""
-    hint = "An embeddings file is an .npz with `keys` (N,) and `embeddings` (N, K, E), or (captions, E) with `counts`."
+    """Return keys (N,), counts (N,) and vectors (captions, E) of an embeddings file."""
     try:
         opened = np.load(path, allow_pickle=False)
         if not isinstance(opened, np.lib.npyio.NpzFile):
-            raise DataError(f"{path}: is a single array, not an .npz", hint)
+            raise DataError(f"{path}: is a single array, not an .npz", _NPZ)
         with opened as file:
             lacking = {"keys", "embeddings"} - set(file.files)
             if lacking:
-                raise DataError(f"{path}: lacks {' and '.join(sorted(lacking))}", hint)
+                raise DataError(f"{path}: lacks {' and '.join(sorted(lacking))}", _NPZ)
             keys, vectors = file["keys"], file["embeddings"]
             counts = file["counts"] if "counts" in file.files else None
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file", hint) from None
+        raise DataError(f"{path}: no such file", _NPZ) from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read as an embeddings file ({error})", hint) from error
+        raise DataError(f"{path}: cannot be read as an embeddings file ({error})", _NPZ) from error
     if vectors.ndim == 3:
         counts = np.full(len(vectors), vectors.shape[1])
         vectors = vectors.reshape(-1, vectors.shape[2])
-    shapes = f"keys {keys.dtype} {keys.shape}, embeddings {vectors.dtype} {vectors.shape}"
-    if keys.ndim != 1 or keys.dtype.kind != "U" or vectors.ndim != 2 or vectors.dtype.kind != "f":
-        raise DataError(f"{path}: its arrays do not fit ({shapes})", hint)
-    if counts is None or counts.shape != keys.shape or len(keys) == 0:
-        raise DataError(f"{path}: its arrays do not fit ({shapes})", hint)
+    if counts is None or not _fit(keys, counts, vectors):
+        shapes = f"keys {keys.dtype} {keys.shape}, embeddings {vectors.dtype} {vectors.shape}"
+        raise DataError(f"{path}: its arrays do not fit ({shapes})", _NPZ)
     if len(np.unique(keys)) < len(keys):
-        raise DataError(f"{path}: names an image twice", hint)
+        raise DataError(f"{path}: names an image twice", _NPZ)
     if not np.isfinite(vectors).all():
         raise DataError(f"{path}: holds values that are not finite")
     return keys, counts.astype(np.int64), vectors
+
+
+def _fit(keys: NDArray[np.str_], counts: NDArray[np.int64], vectors: NDArray[np.floating]) -> bool:
+    """Return True if types and shapes of the arrays are right."""
+    right = keys.ndim == 1 and keys.dtype.kind == "U" and vectors.ndim == 2 and vectors.dtype.kind == "f"
+    return right and counts.shape == keys.shape and len(keys) > 0

@@ -1,7 +1,7 @@
 """Frozen image features of a split: a few views of every image through a network that does not learn.
 
-The character encoder learns beside such features (Reed et al. 2016), drawing a random view of an image each time. They
-are computed once and kept in the dataset folder, under a name made of everything they depend on.
+The character encoder is trained against such features (Reed et al. 2016), with a random view of an image each time.
+They are computed once and kept in the dataset folder, under a name made of everything that they depend on.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from gancli.encoders.classifier import load_classifier
 from gancli.encoders.damsm import load_damsm
 from gancli.encoders.vectors import VectorFile, open_vectors, split_hash, write_vectors
 from gancli.errors import DataError
-from gancli.progress import Progress
+from gancli.progress import Progress, reporting
 from gancli.run_paths import weights_folder_of
 from gancli.weights_folder import read_settings
 
@@ -41,19 +41,19 @@ VIEW_RULE = (
     "windows of image_size of the stored image: ten = top left, top right, bottom left, bottom right and centre, "
     "then the same mirrored; centre = the centre"
 )
-_VIEWS_AT_ONCE = 64  # through the network
+_VIEWS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
 class FrozenNetwork:
-    """A frozen image network.
+    """Frozen image network.
 
     Attributes:
-        name: The backbone, and where it is from: "googlenet (ImageNet)", "small (damsm)".
+        name: Backbone and origin of its weights: "googlenet (ImageNet)", "small (damsm)".
         hash: sha256 of its weights file.
-        dim: F, length of a feature vector.
-        network: Images (B, 3, S, S) in [-1, 1] to (B, F).
-        device: Where it lies.
+        dim: Length F of a feature vector.
+        network: Function from images (B, 3, S, S) in [-1, 1] to features (B, F).
+        device: Device of the network.
     """
 
     name: str
@@ -66,15 +66,15 @@ class FrozenNetwork:
 def frozen_imagenet(
     backbone: BackboneName, device: torch.device, weights: Path | None = None
 ) -> FrozenNetwork:
-    """The pooled features of a backbone with ImageNet weights.
+    """Return the network of a backbone's pooled features, with ImageNet weights.
 
     Args:
-        backbone: Any but `small`.
-        device: Where to.
-        weights: File or folder of the weights; None looks where `gancli.weights` looks.
+        backbone: Name of any backbone but `small`.
+        device: Device to load to.
+        weights: Weights file, or a folder that holds it. None looks where `gancli.weights` looks.
 
     Raises:
-        DataError: The weights are not to be had.
+        DataError: The weights cannot be found or downloaded.
     """
     module = build_backbone(backbone, size=IMAGENET_SIDE)
     path = load_imagenet(module, weights)
@@ -87,10 +87,14 @@ def frozen_imagenet(
 
 
 def frozen_encoder(folder: str | Path, device: torch.device) -> FrozenNetwork:
-    """The pooled features of an encoder folder's backbone: a DAMSM's or a classifier's.
+    """Return the network of the pooled features of a DAMSM's or a classifier's backbone.
+
+    Args:
+        folder: Encoder folder, run folder or checkpoint, or "latest".
+        device: Device to load to.
 
     Raises:
-        DataError: The folder is neither, is incomplete or broken.
+        DataError: The folder holds neither, or is incomplete or broken.
     """
     folder = weights_folder_of(folder, ("damsm", "classifier"))
     kind = read_settings(folder)["kind"]
@@ -117,21 +121,21 @@ def frozen_encoder(folder: str | Path, device: torch.device) -> FrozenNetwork:
 
 
 def extract_features(
-    split: Split, source: FrozenNetwork, views: Views, *, progress: Progress | None = None
+    split: Split, source: FrozenNetwork, views: Views, *, progress: Progress | bool = True
 ) -> VectorFile:
-    """The features of a split's images, from the dataset's `features/` or computed and kept there.
+    """Return the features of a split's images, read from the dataset's `features/` or written there.
 
-    They are kept as float16, which halves the file: its rounding, a two-thousandth, is far below what one view of an
-    image differs from the next.
+    They are kept as float16, which halves the file. Its rounding, a two-thousandth, is far smaller than the difference
+    between two views of an image.
 
     Args:
-        split: Its images.
-        source: The network.
-        views: Of each image, see `VIEW_RULE`.
-        progress: Called after each batch.
+        split: Split of the images.
+        source: Image network.
+        views: Views of each image, see `VIEW_RULE`.
+        progress: Callback for the number of images done and in all. True shows a bar where a person watches.
 
     Returns:
-        (N, V, F) float16 of V views each.
+        Features of V views of each image, (N, V, F) float16.
 
     Raises:
         DataError: The kept file is damaged, or a feature is too large for float16 or not finite.
@@ -141,21 +145,21 @@ def extract_features(
     path = split.folder / FOLDER / f"{split.name}-{views}-{key[:16]}.npy"
     shape = (len(split), VIEWS[views], source.dim)
     if not path.is_file():
-        write_vectors(path, shape, "<f2", _batches(split, source, views, progress))
+        with reporting(progress, "looking at", "images") as report:
+            write_vectors(path, shape, "<f2", _batches(split, source, views, report))
     return open_vectors(path, shape)
 
 
 def _batches(
     split: Split, source: FrozenNetwork, views: Views, progress: Progress | None
 ) -> Iterator[NDArray[np.float16]]:
-    """(b * V, F) for a few images after the other."""
+    """Yield the features of a few images after the others, (b * V, F)."""
     at_once = max(1, _VIEWS_AT_ONCE // VIEWS[views])
     for start in range(0, len(split), at_once):
         stop = min(start + at_once, len(split))
         windows = np.concatenate([_windows(split, index, views) for index in range(start, stop)])
-        images = (
-            torch.from_numpy(windows).to(source.device).permute(0, 3, 1, 2)
-        )  # (b * V, 3, S, S), channels_last
+        # (b * V, 3, S, S), channels_last
+        images = torch.from_numpy(windows).to(source.device).permute(0, 3, 1, 2)
         with torch.no_grad():
             vectors = source.network(images.float().div_(127.5).sub_(1.0)).half().cpu().numpy()
         if not np.isfinite(vectors).all():
@@ -170,7 +174,7 @@ def _batches(
 
 
 def _windows(split: Split, index: int, views: Views) -> NDArray[np.uint8]:
-    """The views of one image, (V, S, S, 3)."""
+    """Return the views of one image, (V, S, S, 3)."""
     image, size = split.image(index), split.image_size
     bottom, right = image.shape[0] - size, image.shape[1] - size
     corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]

@@ -1,7 +1,6 @@
-"""Sentence encoders: from captions as text to one vector each, whatever network reads them.
+"""Sentence encoders: one interface for the networks that turn a caption into a vector.
 
-StackGAN's condition is a sentence vector. It may come from the character encoder trained for it or from the sentence
-half of a DAMSM; a model takes either through the one interface here.
+StackGAN's condition is a sentence vector, of the character encoder or of the sentence half of a DAMSM.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ from gancli.weights_folder import load_part, read_settings, reading_settings
 
 
 class SentenceEncoder(Protocol):
-    """A trained text encoder, frozen and in eval mode.
+    """Trained text encoder, frozen and in eval mode.
 
     Attributes:
         kind: "char-cnn-rnn" or "damsm".
-        network: What the weights belong to.
-        arguments: With them `restore_sentence_encoder` builds the network again.
-        vocabulary: Of an encoder that reads words; None for one that reads characters.
-        dim: E, length of a sentence vector.
+        network: Text network.
+        arguments: Arguments with which `restore_sentence_encoder` builds the network again.
+        vocabulary: Vocabulary of an encoder that reads words. None for one that reads characters.
+        dim: Length E of a sentence vector.
         hash: sha256 of the encoder's weights file.
-        folder: Where it lies.
+        folder: Folder of the encoder.
     """
 
     @property
@@ -51,10 +50,10 @@ class SentenceEncoder(Protocol):
     def folder(self) -> Path: ...
 
     def encode(self, captions: Sequence[str]) -> Tensor:
-        """Captions to (B, E) float32 on the encoder's device; no caption's vector depends on the others."""
+        """Map captions to vectors (B, E) float32 on the encoder's device, each independent of the others."""
 
     def check(self, captions: Sequence[str]) -> list[str]:
-        """What to warn a user of: unknown words or characters, captions that are cut.
+        """Return warnings of unknown words or characters and of captions that are cut.
 
         Raises:
             DataError: Nothing of a caption is known.
@@ -63,14 +62,14 @@ class SentenceEncoder(Protocol):
 
 @dataclass(frozen=True)
 class DamsmSentenceEncoder:
-    """The sentence half of a DAMSM as a sentence encoder.
+    """Sentence half of a DAMSM as a sentence encoder.
 
     Attributes:
-        network: The text encoder.
-        arguments: Of `TextEncoder`, and `words`, the most words of a caption.
-        vocabulary: Its words.
+        network: Text encoder.
+        arguments: Arguments of `TextEncoder`, and `words`, the most words of a caption that are read.
+        vocabulary: Vocabulary of the encoder.
         hash: sha256 of the DAMSM's weights file.
-        folder: Where it lies.
+        folder: Folder of the DAMSM.
     """
 
     network: TextEncoder
@@ -86,7 +85,7 @@ class DamsmSentenceEncoder:
 
     @torch.no_grad()
     def encode(self, captions: Sequence[str]) -> Tensor:
-        """Captions to (B, E); words outside the vocabulary are left out, and words after the last that is read."""
+        """Map captions to vectors (B, E), without words outside the vocabulary or beyond the most that are read."""
         words = self.arguments["words"]
         numbers = [crop_tokens(self.vocabulary.encode(tokenize(text)), words, None) for text in captions]
         tokens, lengths = pad_tokens(numbers, words)
@@ -101,13 +100,13 @@ class DamsmSentenceEncoder:
 
 
 def check_words(captions: Sequence[str], vocabulary: Vocabulary, words: int, folder: Path) -> list[str]:
-    """What to warn a user of before captions are read as words.
+    """Return warnings of unknown words and of captions that are cut.
 
     Args:
-        captions: Each is looked at once.
-        vocabulary: The words that are known.
+        captions: Captions to check.
+        vocabulary: Known words.
         words: Most words of a caption that are read.
-        folder: Of the model or encoder, for the message.
+        folder: Folder of the model or encoder, for the message.
 
     Raises:
         DataError: No word of a caption is known.
@@ -138,10 +137,14 @@ def check_words(captions: Sequence[str], vocabulary: Vocabulary, words: int, fol
 
 
 def load_sentence_encoder(folder: str | Path, device: str | torch.device = "cpu") -> SentenceEncoder:
-    """The sentence encoder of an encoder folder, whichever kind it is.
+    """Load the sentence encoder of an encoder folder of any kind.
+
+    Args:
+        folder: Encoder folder, run folder or checkpoint, or "latest".
+        device: Device to load to.
 
     Raises:
-        DataError: The folder holds no text encoder, is incomplete or broken.
+        DataError: The folder holds no text encoder, or is incomplete or broken.
     """
     folder = weights_folder_of(folder, ("damsm", "char-cnn-rnn"))
     kind = read_settings(folder)["kind"]
@@ -168,21 +171,21 @@ def restore_sentence_encoder(
     digest: str,
     device: str | torch.device = "cpu",
 ) -> SentenceEncoder:
-    """A sentence encoder from the model folder that it was saved in.
+    """Restore a sentence encoder from the model folder that it was saved in.
 
     Args:
-        kind: Its kind.
-        arguments: Its `arguments`.
-        vocabulary: Its `vocabulary`.
-        tensors: Of the model folder.
-        prefix: Of the encoder's tensors.
-        folder: The model folder.
+        kind: Kind of the encoder.
+        arguments: Arguments of the encoder.
+        vocabulary: Vocabulary of the encoder.
+        tensors: Tensors of the model folder.
+        prefix: Prefix of the encoder's tensors.
+        folder: Model folder.
         digest: sha256 of the encoder's own weights file.
-        device: Where to.
+        device: Device to load to.
 
     Raises:
         DataError: The tensors do not fit.
-        ValueError: There is no such kind.
+        ValueError: The kind is unknown.
     """
     network: CharCnnRnn | TextEncoder
     if kind == "char-cnn-rnn":

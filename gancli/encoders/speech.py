@@ -1,15 +1,15 @@
-"""The speech encoder: spoken captions and images in one space (S2IGAN's speech embedding network).
+"""Speech encoder: spoken captions and images in one space (S2IGAN's speech embedding network).
 
-Convolutions, two bidirectional GRUs and attention over time make one unit vector of a spoken caption; a frozen backbone
-and one linear layer make one of an image. They are trained together on matching pairs, then frozen: the vectors of the
-spoken captions condition a generator, the image branch tells how well its images fit. An encoder folder holds both
-with the settings of the log-mel features, because the network understands no others.
+Convolutions, two bidirectional GRUs and attention over time turn a spoken caption into a unit vector. A frozen backbone
+and one linear layer do the same for an image. They are trained together on matching pairs, then frozen. The vectors of
+spoken captions condition a generator, and the image branch measures how well its images fit. An encoder folder holds
+both, with the settings of the log-mel features that the network was trained on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,36 +21,37 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from gancli.data.audio import FEWEST_FRAMES, MelSettings
+from gancli.data.loader import TensorBatch
 from gancli.data.shards import Split
 from gancli.encoders.backbones import BackboneName, build_backbone
 from gancli.encoders.embeddings import CaptionEmbeddings, kept_embeddings
 from gancli.engine.phases import Phase, adam
 from gancli.errors import DataError
 from gancli.losses.matching import distinct_classes, global_matching_loss, padding_mask
-from gancli.progress import Progress
+from gancli.progress import Progress, reporting
 from gancli.run_paths import weights_folder_of
 from gancli.weights_folder import load_part, read_folder, reading_settings, write_folder
 
-KERNEL = 6  # frames under a convolution
+KERNEL = 6  # frames
 STRIDE = 2
-_FRAMES_AT_ONCE = 32_768  # of a batch with its padding, about five minutes of speech
-_SORTED = 1024  # spoken captions that are sorted by length among each other
+_FRAMES_AT_ONCE = 32_768  # frames of a batch with its padding, about five minutes of speech
+_SORTED = 1024  # spoken captions that are sorted by length together
 
 
 class SpeechEncoder(nn.Module):
-    """Log-mel features to one unit vector (S2IGAN code).
+    """Network from log-mel features to one unit vector (S2IGAN code).
 
-    Two strided convolutions with batch norm, two bidirectional GRU layers, and attention that weights the steps of
-    each channel separately. The public code has no non-linearity between the convolutions, and its softmax runs over
-    the padding of the batch too, so that a vector depends on the other clips; here the padding is masked.
+    It has two strided convolutions with batch norm, two bidirectional GRU layers, and attention that weights the steps
+    of each channel separately. The public code has no non-linearity between the convolutions, and its softmax also runs
+    over the padding of the batch, so a vector depends on the other clips. Here the padding is masked.
 
     Args:
-        bands: Mel bands.
-        channels: Of the two convolutions.
-        hidden: Of each direction of the GRU; the vector is twice as long.
-        attention_dim: Between the attention's two layers.
-        convolution_activation: After each batch norm.
-        mask_padding: False lets padded steps take part in the attention, as the public code does.
+        bands: Number of mel bands.
+        channels: Channels of the two convolutions.
+        hidden: Width of each direction of the GRU. The vector is twice as long.
+        attention_dim: Width between the attention's two layers.
+        convolution_activation: Non-linearity after each batch norm.
+        mask_padding: Exclude padded steps from the attention, unlike the public code.
     """
 
     def __init__(
@@ -79,14 +80,14 @@ class SpeechEncoder(nn.Module):
         self.dim = 2 * hidden
 
     def forward(self, mels: Tensor, lengths: Tensor) -> Tensor:
-        """Spoken captions to unit vectors.
+        """Map spoken captions to unit vectors.
 
         Args:
-            mels: (B, T, bands), zero after each clip's end.
-            lengths: (B,) int64 frames of each clip, from `FEWEST_FRAMES` to T.
+            mels: Log-mel features, (B, T, bands), zero after each clip's end.
+            lengths: Frames of each clip, (B,) int64, from `FEWEST_FRAMES` to T.
 
         Returns:
-            (B, 2 * hidden) of length 1.
+            Vectors of length 1, (B, 2 * hidden).
 
         Raises:
             ValueError: A clip is too short for the convolutions.
@@ -110,19 +111,19 @@ class SpeechEncoder(nn.Module):
 
 
 def _convolved(lengths: Tensor) -> Tensor:
-    """Steps that a convolution makes of so many."""
+    """Return the number of steps after a convolution."""
     return (lengths - KERNEL) // STRIDE + 1
 
 
 class ImageBranch(nn.Module):
-    """Images to unit vectors beside those of speech: a backbone's global features and one linear layer.
+    """Network from images to unit vectors in the space of speech: a backbone's global features and one linear layer.
 
     Args:
-        backbone: Which network.
-        dim: Of the vectors, as the speech encoder's.
-        size: Side of the images the backbone works on (Inception-v3: always 299).
-        width: Of the small backbone.
-        frozen_backbone: Only the linear layer learns, as with ImageNet weights; batch statistics stay too.
+        backbone: Name of the backbone.
+        dim: Length of the vectors, the same as the speech encoder's.
+        size: Side in pixels of the images that the backbone works on (Inception-v3: always 299).
+        width: Channels of the first layers of the small backbone.
+        frozen_backbone: Train only the linear layer, as with ImageNet weights. Batch statistics stay, too.
     """
 
     def __init__(
@@ -140,18 +141,18 @@ class ImageBranch(nn.Module):
         self.frozen_backbone = frozen_backbone
 
     def train(self, mode: bool = True) -> ImageBranch:
-        """Train mode, but for a frozen backbone."""
+        """Set train mode, except for a frozen backbone."""
         super().train(mode)
         if self.frozen_backbone:
             self.backbone.eval()
         return self
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 3, S, S) in [-1, 1] to (B, dim) of length 1; in eval mode with a gradient for the images."""
+        """Map images (B, 3, S, S) in [-1, 1] to unit vectors (B, dim). In eval mode, the images get a gradient."""
         size = self.backbone.size
-        if images.shape[-1] != size:  # not as AttnGAN's code, which aligns the corners
+        if images.shape[-1] != size:  # unlike AttnGAN's code, which aligns the corners
             images = F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)
-        # Nothing below the linear layer learns: no graph is kept for it
+        # A frozen backbone needs no graph in training
         learns = not (self.frozen_backbone and self.training)
         with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
             features = self.backbone(images)[1]
@@ -159,14 +160,14 @@ class ImageBranch(nn.Module):
 
 
 @dataclass(frozen=True)
-class SpeechBatch:
+class SpeechBatch(TensorBatch):
     """Images with one spoken caption each.
 
     Attributes:
-        images: (B, 3, S, S) in [-1, 1].
-        mels: (B, T, bands) float32, zero after each clip's end.
-        lengths: (B,) int64 frames of each clip; stays on the CPU, where packing wants it.
-        class_ids: (B,) int64.
+        images: Images, (B, 3, S, S) in [-1, 1].
+        mels: Log-mel features, (B, T, bands) float32, zero after each clip's end.
+        lengths: Frames of each clip, (B,) int64. Stays on the CPU, where packing needs it.
+        class_ids: Classes, (B,) int64.
     """
 
     images: Tensor
@@ -178,33 +179,25 @@ class SpeechBatch:
         return len(self.lengths)
 
     def to(self, device: torch.device | str) -> SpeechBatch:
-        """The batch on that device."""
-        images, mels, class_ids = (
-            tensor.to(device, non_blocking=True) for tensor in (self.images, self.mels, self.class_ids)
-        )
-        return SpeechBatch(images, mels, self.lengths, class_ids)
-
-    def pin_memory(self) -> SpeechBatch:
-        """The batch in page-locked memory; the name is the one torch's DataLoader looks for."""
-        return SpeechBatch(
-            self.images.pin_memory(), self.mels.pin_memory(), self.lengths, self.class_ids.pin_memory()
-        )
+        """Return the batch on a device, except for the lengths."""
+        return replace(super().to(device), lengths=self.lengths)
 
 
 class SpeechPretraining:
-    """Speech encoder and image branch as the engine trains them: one phase.
+    """Training of speech encoder and image branch in one phase.
 
     Args:
-        speech: To be trained.
-        image: To be trained, or its linear layer only.
-        class_ids: (C,) ascending, the dataset's number of each class that training shows; None trains without the
-            distinctive loss.
+        speech: Speech encoder to train.
+        image: Image branch to train. Of a frozen backbone, only the linear layer is trained.
+        class_ids: The dataset's number of each class in training, (C,) ascending. None trains without the distinctive
+            loss.
         gamma: Sharpness of the matching loss.
-        same_class_negatives: In it, other images of a class are wrong pairs too (public code on Places).
-        distinctive_weight: Of the distinctive loss.
-        lr: Of Adam.
-        betas: Of Adam.
-        weight_decay: Of Adam, added to the gradient (not AdamW).
+        same_class_negatives: Treat other images of a class as wrong pairs in the matching loss, too (public code on
+            Places).
+        distinctive: Weight of the distinctive loss.
+        lr: Learning rate of Adam.
+        betas: Betas of Adam.
+        weight_decay: Weight decay of Adam, added to the gradient (not AdamW).
     """
 
     averaged: tuple[str, ...] = ()
@@ -215,24 +208,24 @@ class SpeechPretraining:
         image: ImageBranch,
         class_ids: NDArray[np.int64] | None = None,
         *,
-        gamma: float = 10.0,
-        same_class_negatives: bool = False,
-        distinctive_weight: float = 1.0,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.95, 0.999),
-        weight_decay: float = 1e-3,
+        gamma: float,
+        same_class_negatives: bool,
+        distinctive: float,
+        lr: float,
+        betas: tuple[float, float],
+        weight_decay: float,
     ) -> None:
         self.speech = speech
         self.image = image
         self.gamma = gamma
         self.same_class_negatives = same_class_negatives
-        self.distinctive_weight = distinctive_weight
+        self.distinctive = distinctive
         self.networks: dict[str, nn.Module] = {"speech": speech, "image": image}
         learned: list[nn.Module] = [speech, image.linear if image.frozen_backbone else image]
         if class_ids is not None:
             device = image.linear.weight.device
             self.class_ids = torch.from_numpy(class_ids).to(device)
-            # One for both modalities: what it tells classes apart by, both vectors have to hold
+            # One classifier for both modalities, so both vectors learn what tells the classes apart
             self.classifier = nn.Linear(speech.dim, len(class_ids), device=device)
             nn.init.xavier_uniform_(self.classifier.weight)
             self.networks["classifier"] = self.classifier
@@ -242,11 +235,11 @@ class SpeechPretraining:
         self.phases = [Phase("speech", self.networks, self.optimizer, self.terms)]
 
     def begin(self, batch: SpeechBatch) -> SpeechBatch:
-        """Nothing is shared between phases: there is one."""
+        """Return the batch as it is: a single phase has nothing to share."""
         return batch
 
     def terms(self, batch: SpeechBatch) -> dict[str, Tensor]:
-        """The matching loss, and the distinctive loss where there are classes (S2IGAN code)."""
+        """Return the matching loss and, if there are classes, the distinctive loss (S2IGAN code)."""
         images = self.image(batch.images)
         speech = self.speech(batch.mels, batch.lengths)
         alike = distinct_classes(batch.class_ids) if self.same_class_negatives else batch.class_ids
@@ -255,7 +248,7 @@ class SpeechPretraining:
             targets = torch.searchsorted(self.class_ids, batch.class_ids)
             logits = self.classifier(torch.cat([images, speech])).float()
             losses = [F.cross_entropy(each, targets) for each in logits.chunk(2)]
-            terms["distinctive"] = self.distinctive_weight * (losses[0] + losses[1])
+            terms["distinctive"] = self.distinctive * (losses[0] + losses[1])
         return terms
 
 
@@ -263,7 +256,7 @@ class SpeechPretraining:
 
 
 def pad_mels(mels: Sequence[NDArray[np.floating]]) -> tuple[Tensor, Tensor]:
-    """Clips (T_i, bands) of any length to (B, T, bands) float32 with zeros after their ends, and (B,) int64 lengths."""
+    """Stack clips (T_i, bands) to (B, T, bands) float32 with zeros after their ends, and return their lengths (B,)."""
     lengths = [len(mel) for mel in mels]
     padded = np.zeros((len(mels), max(lengths), mels[0].shape[1]), np.float32)
     for row, mel in enumerate(mels):
@@ -273,13 +266,13 @@ def pad_mels(mels: Sequence[NDArray[np.floating]]) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def encode_mels(network: SpeechEncoder, mels: Sequence[NDArray[np.floating]]) -> Tensor:
-    """Unit vectors of spoken captions; none depends on the others.
+    """Map spoken captions to unit vectors, each independent of the others.
 
-    Clips of like length go through the network together, a few minutes of speech at once.
+    Clips of similar length go through the network together, a few minutes of speech at a time.
 
     Args:
-        network: In eval mode.
-        mels: Log-mel features (T_i, bands) of each, T_i >= `FEWEST_FRAMES`.
+        network: Speech encoder in eval mode.
+        mels: Log-mel features of each clip, (T_i, bands) with T_i >= `FEWEST_FRAMES`.
 
     Returns:
         (B, dim) float32 on the network's device, in the order of `mels`.
@@ -297,13 +290,13 @@ def encode_mels(network: SpeechEncoder, mels: Sequence[NDArray[np.floating]]) ->
     return vectors
 
 
-def embed_speech(split: Split, encoder: Speech, *, progress: Progress | None = None) -> CaptionEmbeddings:
-    """The vectors of all spoken captions of a split, from the dataset's `embeddings/` or computed and kept there.
+def embed_speech(split: Split, encoder: Speech, *, progress: Progress | bool = True) -> CaptionEmbeddings:
+    """Return the vectors of all spoken captions of a split, read from the dataset's `embeddings/` or written there.
 
     Args:
-        split: Its speech.
-        encoder: Hears it.
-        progress: Called after each chunk.
+        split: Split with speech.
+        encoder: Speech encoder.
+        progress: Callback for the number of spoken captions done and in all. True shows a bar where a person watches.
 
     Returns:
         One vector per spoken caption, in the order of `Split.speech`.
@@ -314,14 +307,15 @@ def embed_speech(split: Split, encoder: Speech, *, progress: Progress | None = N
     """
     encoder.check(split)
     starts = np.concatenate([[0], np.cumsum(split.speech_counts())]).astype(np.int64)
-    chunks = _encoded(split, encoder.network, int(starts[-1]), progress)
-    return kept_embeddings(split, starts, encoder.dim, encoder.hash, str(encoder.folder), chunks)
+    with reporting(progress, "encoding", "spoken captions") as report:
+        chunks = _encoded(split, encoder.network, int(starts[-1]), report)
+        return kept_embeddings(split, starts, encoder, chunks)
 
 
 def _encoded(
     split: Split, network: SpeechEncoder, total: int, progress: Progress | None
 ) -> Iterator[NDArray[np.float32]]:
-    """(b, dim) for some spoken captions after the other."""
+    """Yield the vectors of some spoken captions after the others, (b, dim)."""
     done = 0
     waiting: list[NDArray[np.float16]] = []
     for index in range(len(split)):
@@ -339,15 +333,15 @@ def _encoded(
 
 @dataclass(frozen=True)
 class Speech:
-    """A trained speech encoder with its image branch, frozen and in eval mode.
+    """Trained speech encoder with its image branch, frozen and in eval mode.
 
     Attributes:
-        network: The speech encoder.
-        image: The image branch.
-        mel: Settings of the features it hears.
-        settings: `config.yaml`: arguments of both networks, the mel settings, dataset, how it was trained.
+        network: Speech encoder.
+        image: Image branch.
+        mel: Settings of the log-mel features that it was trained on.
+        settings: Content of `config.yaml`: arguments of both networks, the mel settings, dataset and training.
         hash: sha256 of the weights file.
-        folder: Where it lies.
+        folder: Folder of the encoder.
     """
 
     network: SpeechEncoder
@@ -363,11 +357,11 @@ class Speech:
         return self.network.dim
 
     def encode_mels(self, mels: Sequence[NDArray[np.floating]]) -> Tensor:
-        """Spoken captions, log-mel features (T_i, bands) each, to (B, dim); none depends on the others."""
+        """Map spoken captions, log-mel features (T_i, bands) each, to vectors (B, dim)."""
         return encode_mels(self.network, mels)
 
     def check(self, split: Split) -> None:
-        """Refuses a split that it cannot hear.
+        """Refuse a split whose speech the encoder was not trained for.
 
         Raises:
             DataError: The split has no speech, or its features have other settings than the encoder was trained with.
@@ -376,12 +370,12 @@ class Speech:
 
 
 def refuse_other_features(mel: MelSettings, split: Split, folder: Path) -> None:
-    """Refuses a split that an encoder cannot hear.
+    """Refuse a split whose speech features are not those that an encoder was trained on.
 
     Args:
         mel: Settings of the features that the encoder was trained on.
-        split: Its speech.
-        folder: Of the encoder, or of the model that holds it, for the message.
+        split: Split with speech.
+        folder: Folder of the encoder or of the model that holds it, for the message.
 
     Raises:
         DataError: The split has no speech, or its features have other settings.
@@ -399,21 +393,25 @@ def refuse_other_features(mel: MelSettings, split: Split, folder: Path) -> None:
 def save_speech(
     folder: Path, speech: nn.Module, image: nn.Module, mel: MelSettings, settings: Mapping[str, Any]
 ) -> None:
-    """Writes an encoder folder.
+    """Write an encoder folder.
 
     Args:
-        folder: Made if need be; its files are replaced one by one, each whole.
-        speech: The speech encoder.
-        image: The image branch.
-        mel: Settings of the features it was trained on.
-        settings: With sections `speech` and `image`, the arguments of both networks.
+        folder: Folder to write. Its files are replaced one by one, each whole.
+        speech: Speech encoder.
+        image: Image branch.
+        mel: Settings of the log-mel features that it was trained on.
+        settings: Settings with sections `speech` and `image`, the arguments of both networks.
     """
     everything = {"kind": "speech", **settings, "mel": mel.model_dump()}
     write_folder(folder, {"speech": speech, "image": image}, None, everything)
 
 
 def load_speech(folder: str | Path, device: str | torch.device = "cpu") -> Speech:
-    """Reads an encoder folder; both networks come frozen and in eval mode.
+    """Load a speech encoder and its image branch, frozen and in eval mode.
+
+    Args:
+        folder: Encoder folder, run folder or checkpoint, or "latest".
+        device: Device to load to.
 
     Raises:
         DataError: The folder is incomplete, broken, or of another kind.

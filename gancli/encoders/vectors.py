@@ -1,4 +1,4 @@
-"""Files of vectors that an encoder computes once: kept in the dataset folder, mapped into memory when they are read."""
+"""Files of vectors that an encoder computes once, kept in the dataset folder and mapped into memory for reading."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from gancli.errors import DataError
 
 @dataclass(frozen=True)
 class VectorFile:
-    """An array in an .npy file.
+    """Array in an .npy file.
 
-    Pickled, it is only the path: each loader process maps the file for itself.
+    Only the path is pickled, so each loader process maps the file for itself.
 
     Attributes:
-        path: The file.
+        path: The .npy file.
     """
 
     path: Path
 
     @cached_property
     def vectors(self) -> NDArray[Any]:
-        """The array, mapped from the file."""
+        """Array mapped from the file."""
         mapped: NDArray[Any] = np.load(self.path, mmap_mode="r")
         return mapped
 
@@ -40,19 +40,19 @@ class VectorFile:
 
 
 def split_hash(split: Split) -> str:
-    """sha256 of what a split holds: its manifest, with the hash of every shard, and its name."""
+    """Return a text that identifies the content of a split: sha256 of the manifest, and the split's name."""
     return f"{file_hash(split.folder / MANIFEST)}:{split.name}"
 
 
 def write_vectors(
     path: Path, shape: tuple[int, ...], dtype: DTypeLike, chunks: Iterable[NDArray[Any]]
 ) -> None:
-    """Writes an array that comes in parts, whole or not at all.
+    """Write an array that comes in parts, whole or not at all.
 
     Args:
-        path: The .npy file; its folder is made if need be.
-        shape: Of the whole array.
-        dtype: Of the file.
+        path: File to write (.npy). Its folder is made if it is missing.
+        shape: Shape of the whole array.
+        dtype: Type of the numbers in the file.
         chunks: Consecutive parts of the array, of any shape.
 
     Raises:
@@ -60,7 +60,7 @@ def write_vectors(
     """
     with atomic_file(path) as temporary:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # In order and not through a memory map: on a full disk that would end the process with SIGBUS
+        # Written in order, because a memory map would end the process with SIGBUS on a full disk
         with temporary.open("wb") as file:
             kind = np.dtype(dtype)
             header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
@@ -70,10 +70,10 @@ def write_vectors(
 
 
 def open_vectors(path: Path, shape: tuple[int, ...]) -> VectorFile:
-    """The array of a file that `write_vectors` wrote.
+    """Open a file of `write_vectors`.
 
     Raises:
-        DataError: It is damaged, or of another shape.
+        DataError: The file is damaged, or its array has another shape.
     """
     again = "Delete it, and it is computed again."
     opened = VectorFile(path)

@@ -1,4 +1,4 @@
-"""VGG-16, whose pooled features a perceptual loss compares."""
+"""VGG-16, whose pooled features are compared by perceptual losses."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from gancli.weights import find_weights
 
 
 class Vgg16(nn.Module):
-    """The first three blocks of torchvision's VGG-16.
+    """First three blocks of torchvision's VGG-16.
 
     Args:
-        normalise: Bring images to the mean and deviation that the weights were trained with; the public code of
+        normalise: Bring images to the mean and deviation that the weights were trained with. The public code of
             CSF-GAN does not.
     """
 
-    POOLS = (5, 10, 17)  # layers of `features` up to and with pool1, pool2, pool3
-    REACH = 43  # pixels beyond a box that features are made of which change with it
+    POOLS = (5, 10, 17)  # layers of `features` up to and including pool1, pool2 and pool3
+    REACH = 43  # pixels beyond a box that enter the features which change with the box
     mean: Tensor
     std: Tensor
 
@@ -38,7 +38,7 @@ class Vgg16(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Images (B, 3, S, S) in [-1, 1] to (B, 64, S/2, S/2), (B, 128, S/4, S/4) and (B, 256, S/8, S/8)."""
+        """Map images (B, 3, S, S) in [-1, 1] to (B, 64, S/2, S/2), (B, 128, S/4, S/4) and (B, 256, S/8, S/8)."""
         h = self.scaled(images)
         features = []
         for block in self.blocks:
@@ -47,26 +47,29 @@ class Vgg16(nn.Module):
         return tuple(features)
 
     def scaled(self, images: Tensor) -> Tensor:
-        """Images in [-1, 1] as the weights expect them."""
+        """Scale images in [-1, 1] as the weights expect them."""
         return ((images + 1) / 2 - self.mean) / self.std if self.normalise else images
 
     def surroundings(self, box: Box, whole: Box) -> Box:
-        """What of images decides all features that change where the images change in a box.
+        """Return the box of all pixels that enter the features which change with a box.
 
-        Of images cut to that, these features are the same. It has the shape that `compare` asks for.
+        Images cut to it have the same features there. It has the shape that `compare` needs.
         """
         return box.grown(self.REACH, whole).rounded(2 ** len(self.blocks), whole)
 
     def compare(self, real: Tensor, fake: Tensor, box: Box) -> tuple[list[Tensor], list[Tensor]]:
-        """The features of images and of copies that differ in a box only; as `forward` of both, in less time.
+        """Return the features of images and of copies that differ in a box only, in less time than two calls.
 
-        Of the copies only what the difference reaches is computed, forward and backward: a pixel more on every side
-        per convolution.
+        Of the copies, only the part that the difference reaches is computed, forward and backward. It grows by a pixel
+        on every side per convolution.
 
         Args:
-            real: (B, 3, H, W) in [-1, 1], multiples of 8; no gradient flows back to them.
-            fake: The same but for the box.
-            box: Of all images.
+            real: Images (B, 3, H, W) in [-1, 1], with sides that are multiples of 8. They get no gradient.
+            fake: Images that differ in the box only.
+            box: Box in all images.
+
+        Returns:
+            Features of `real` and of `fake`, as `forward` returns them.
         """
         with torch.no_grad():
             whole = self.scaled(real)
@@ -82,40 +85,43 @@ class Vgg16(nn.Module):
         return wanted, painted
 
     def load_imagenet(self, path: Path) -> None:
-        """Loads torchvision's ImageNet weights; the later blocks and the classifier are left out."""
+        """Load torchvision's ImageNet weights, without the later blocks and the classifier."""
         state = torch.load(path, map_location="cpu", weights_only=True)
-        for block in self.blocks:  # whose layers have kept their numbers
+        for block in self.blocks:  # their layers keep the numbers of the whole network
             block.load_state_dict({name: state[f"features.{name}"] for name in block.state_dict()})
 
 
 def follow(layer: nn.Module, whole: Tensor, part: Tensor, box: Box) -> tuple[Tensor, Box]:
-    """What a layer makes of a map that differs from a known one in a box, where the result differs as well.
+    """Apply a layer to a map that differs from a known one in a box only.
 
     Args:
         layer: 3x3 convolution that keeps the side, ReLU, or pooling of 2x2.
-        whole: (B, C, H, W), the known map.
-        part: (B, C, h, w), what the other map has in the box.
-        box: Of the part in the whole.
+        whole: Known map, (B, C, H, W).
+        part: Other map inside the box, (B, C, h, w).
+        box: Box of the part in the whole.
+
+    Returns:
+        The part of the result that differs, and its box.
     """
     if isinstance(layer, nn.ReLU):
         return F.relu(part), box  # not in place: the part may be a view
     if isinstance(layer, nn.MaxPool2d):
         around = box.halved().doubled()
         return layer(paste(cut(whole, around), part, box.within(around))), box.halved()
-    read, changed = (box.grown(places, Box.of(whole)) for places in (2, 1))
-    # At the sides that are not the map's own the padding is wrong, which reaches the outermost places only
+    read, changed = (box.grown(pixels, Box.of(whole)) for pixels in (2, 1))
+    # The padding is wrong where the part ends inside the map, which affects the outermost pixels only
     return cut(layer(paste(cut(whole, read), part, box.within(read))), changed.within(read)), changed
 
 
 def load_vgg16(weights: Path | None = None, *, normalise: bool = True) -> Vgg16:
-    """VGG-16 with its ImageNet weights, frozen and in eval mode.
+    """Load VGG-16 with its ImageNet weights, frozen and in eval mode.
 
     Args:
-        weights: The file, or a folder that holds it; None looks where `gancli.weights` looks.
-        normalise: See `Vgg16`.
+        weights: Weights file, or a folder that holds it. None looks where `gancli.weights` looks.
+        normalise: Bring images to the mean and deviation that the weights were trained with.
 
     Raises:
-        DataError: The file is not to be had.
+        DataError: The file cannot be found or downloaded.
     """
     network = Vgg16(normalise=normalise)
     network.load_imagenet(find_weights("vgg16", weights))

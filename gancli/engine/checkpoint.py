@@ -1,10 +1,9 @@
-"""The run folder, and checkpoints that are there whole or not at all.
+"""Run folders, and checkpoints that are complete or absent.
 
-A checkpoint is a folder `checkpoints/step-00001000/`: networks.safetensors, averaged.safetensors (averaged
-weights), state.pt (optimizers, random number generators, counters; read with weights_only) and
-checkpoint.json with the size and sha256 of the others, written last. The folder is built under a temporary
-name and renamed, so a kill leaves either the old state or the new one, and a file cut short later is noticed
-when it is read.
+A checkpoint is a folder `checkpoints/step-00001000/` with networks.safetensors, averaged.safetensors (averaged
+weights), state.pt (optimizers, random number generators and counters, read with weights_only) and checkpoint.json,
+which is written last and holds the size and sha256 of the other files. The folder is written under a temporary name
+and renamed, so a kill leaves either the old state or the new one. Reading detects a file that was cut short later.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gancli.atomic import atomic_file, sync
-from gancli.engine.distributed import from_main, world
+from gancli.engine.distributed import from_main, world_size
 from gancli.engine.environment import describe_environment
 from gancli.errors import RunError, UsageError
 
 SCHEMA_VERSION = 1
 
-# What a resumed run may change: how long it goes on, how often it reports, and where it runs. Everything else
-# decides what is learned, so a change makes another run.
+# Keys that a resumed run may change: how long it trains, how often it reports, and where it runs. All others affect
+# the weights, so a change of them is another run.
 CHANGEABLE = frozenset(
     {
         "train.epochs",
@@ -53,15 +52,15 @@ CHANGEABLE = frozenset(
 )
 
 
-def refuse_changes(stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuses to resume a run with another recipe.
+def refuse_changes(stored: Mapping[str, object], now: Mapping[str, object]) -> None:
+    """Refuse to resume a run with another recipe.
 
     Args:
-        stored: The run's recipe as nested plain values.
-        now: The recipe asked for, likewise.
+        stored: Recipe of the run as nested plain values.
+        now: Requested recipe as nested plain values.
 
     Raises:
-        UsageError: They differ in more than CHANGEABLE; the message lists every difference.
+        UsageError: The recipes differ in more than `CHANGEABLE`. The message lists every difference.
     """
     left, right = _flatten(stored), _flatten(now)
     differences = [
@@ -79,8 +78,8 @@ def refuse_changes(stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
 _ABSENT = object()
 
 
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
             flat |= _flatten(value, f"{prefix}{key}.")
@@ -93,13 +92,13 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def seed_everything(seed: int, stream: int = 0, step: int = 0) -> None:
-    """Seeds Python's, NumPy's and torch's global generators.
+    """Seed the global generators of Python, NumPy and torch.
 
     Args:
-        seed: Of the run.
-        stream: Numbers of different streams are independent. Stream 0 is for building networks, where all
-            processes must agree; the loop trains process r with stream 1 + r.
-        step: At which the numbers begin: a process that joins a run there draws none that were drawn before.
+        seed: Seed of the run.
+        stream: Independent stream of numbers. Stream 0 builds the networks, where all ranks must agree; the loop
+            trains rank r with stream 1 + r.
+        step: Step at which a rank joins the run; it draws no numbers that were drawn before.
     """
     words = np.random.SeedSequence([seed, stream, step] if step else [seed, stream]).generate_state(3)
     random.seed(int(words[0]))
@@ -107,8 +106,8 @@ def seed_everything(seed: int, stream: int = 0, step: int = 0) -> None:
     torch.manual_seed(int(words[2]))
 
 
-def random_state() -> dict[str, Any]:
-    """The state of every global generator, as values that `torch.load(weights_only=True)` reads back."""
+def random_state() -> dict[str, object]:
+    """Return the state of all global generators, as values that `torch.load(weights_only=True)` can read."""
     numpy_state: Any = np.random.get_state(legacy=False)
     return {
         "python": random.getstate(),
@@ -125,14 +124,14 @@ def random_state() -> dict[str, Any]:
 
 
 def _cuda_states() -> list[Tensor]:
-    """Of every GPU; of its own only in one of several processes, which would start up on the others to ask."""
+    """Return the states of all GPUs, or of a rank's own GPU: asking the others would start a context on each."""
     if not torch.cuda.is_available():
         return []
-    return torch.cuda.get_rng_state_all() if world() == 1 else [torch.cuda.get_rng_state()]
+    return torch.cuda.get_rng_state_all() if world_size() == 1 else [torch.cuda.get_rng_state()]
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
-    """Restores what `random_state` returned, as far as this machine has the same devices."""
+    """Restore the result of `random_state`, as far as this machine has the same devices."""
     random.setstate(state["python"])
     numpy_state = state["numpy"]
     np.random.set_state(
@@ -144,7 +143,7 @@ def set_random_state(state: Mapping[str, Any]) -> None:
         }
     )
     torch.set_rng_state(state["torch"])
-    if torch.cuda.is_available() and world() > 1:
+    if torch.cuda.is_available() and world_size() > 1:
         for cuda_state in state["cuda"][:1]:
             torch.cuda.set_rng_state(cuda_state)
     elif torch.cuda.is_available():
@@ -159,12 +158,12 @@ def set_random_state(state: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint folder holds.
+    """Contents of a checkpoint folder.
 
     Attributes:
-        step: Steps done.
-        networks: Tensors of every network, under "name.".
-        averaged: Tensors of the averaged networks, likewise; empty when none is averaged.
+        step: Number of steps done.
+        networks: Tensors of every network, with the prefix "name.".
+        averaged: Tensors of the averaged networks, with the prefix "name."; empty where none is averaged.
         state: Optimizers, random number generators and counters.
     """
 
@@ -175,7 +174,7 @@ class Checkpoint:
 
 
 def tensors_of(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """The state of several networks as one dict of dense CPU tensors, under "name."."""
+    """Return the states of several networks as one dict of dense CPU tensors, with the prefix "name."."""
     return {
         f"{name}.{key}": tensor.detach().cpu().contiguous()
         for name, network in networks.items()
@@ -184,7 +183,7 @@ def tensors_of(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
 
 
 def load_tensors(networks: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], where: Path) -> None:
-    """Writes tensors named "name.…" into the networks.
+    """Load tensors with the prefix "name." into the networks.
 
     Raises:
         RunError: Names or shapes do not fit.
@@ -199,10 +198,10 @@ def load_tensors(networks: Mapping[str, nn.Module], tensors: Mapping[str, Tensor
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Writes a checkpoint folder, replacing one of the same name.
+    """Write a checkpoint folder, replacing one of the same name.
 
     Raises:
-        RunError: The disk is full or not writable; nothing that was there before is touched.
+        RunError: The disk is full or not writable. Existing checkpoints are left untouched.
     """
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -214,12 +213,12 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
             torch.save(dict(checkpoint.state), file)
         files = {path.name: _fingerprint(path) for path in sorted(temporary.iterdir())}
         manifest = {"schema_version": SCHEMA_VERSION, "step": checkpoint.step, "files": files}
-        # No newline at the end: cut by a single byte, it is no JSON any more.
+        # No newline at the end: without its last byte it is not JSON any more.
         (temporary / "checkpoint.json").write_text(json.dumps(manifest, indent=2), encoding="utf-8")
         replace_folder(temporary, folder)
     except (OSError, RuntimeError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        # torch.save hides the system's error behind one of its own
+        # torch.save hides the system's error behind its own.
         cause = error.__context__ if isinstance(error.__context__, OSError) else error
         raise RunError(
             f"{folder}: the checkpoint cannot be written ({cause}); earlier ones are untouched",
@@ -227,13 +226,13 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         ) from error
 
 
-def _fingerprint(path: Path) -> dict[str, Any]:
+def _fingerprint(path: Path) -> dict[str, object]:
     with path.open("rb") as file:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def replace_folder(new: Path, folder: Path) -> None:
-    """Renames `new` to `folder` once all its bytes are on the disk; a folder in its place is removed after that."""
+    """Rename `new` to `folder` once all its bytes are on disk, then remove the folder that it replaces."""
     for path in (*new.rglob("*"), new):
         sync(path)
     old = folder.with_name(f".{folder.name}.old")
@@ -246,7 +245,7 @@ def replace_folder(new: Path, folder: Path) -> None:
 
 
 def damage(folder: Path) -> str | None:
-    """What is wrong with a checkpoint, naming the file; None when every byte is as it was written."""
+    """Describe the damage to a checkpoint, naming the file. None: every byte is as it was written."""
     path = folder / "checkpoint.json"
     try:
         files = json.loads(path.read_text(encoding="utf-8"))["files"]
@@ -265,11 +264,10 @@ def damage(folder: Path) -> str | None:
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
-    """Reads a checkpoint after checking every byte of it.
+    """Read a checkpoint after verifying every byte of it.
 
     Raises:
-        RunError: A file is missing or not what was written; the hint names the newest good checkpoint beside
-            it.
+        RunError: A file is missing or damaged. The hint names the newest good checkpoint beside it.
     """
     if problem := damage(folder):
         good = [other for other in checkpoints_in(folder.parent) if other != folder and not damage(other)]
@@ -295,7 +293,7 @@ _STEP = re.compile(r"step-(\d{8,})")
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """The complete checkpoints of a `checkpoints/` folder, by step."""
+    """Return the complete checkpoints in a `checkpoints/` folder, ordered by step."""
     if not folder.is_dir():
         return []
     found = [path for path in folder.iterdir() if _STEP.fullmatch(path.name)]
@@ -303,26 +301,25 @@ def checkpoints_in(folder: Path) -> list[Path]:
 
 
 def step_of(checkpoint: Path) -> int:
-    """The step in a checkpoint folder's name."""
+    """Return the step in the name of a checkpoint folder."""
     return int(checkpoint.name.removeprefix("step-"))
 
 
 def prune(folder: Path, *, newest: int, keep: int, best: int | None) -> None:
-    """Removes what is no longer needed of a `checkpoints/` folder.
+    """Remove old checkpoints.
 
     Args:
-        folder: Of the run.
-        newest: Step just written; later ones belong to a course that was abandoned by resuming before them.
-        keep: Number kept, the newest included.
-        best: Step of the best checkpoint, kept besides.
+        folder: The run's `checkpoints/` folder.
+        newest: Step just written. Later checkpoints were abandoned when the run resumed before them.
+        keep: Number of checkpoints to keep, including the newest.
+        best: Step of the best checkpoint, which is kept in addition.
     """
     saved = checkpoints_in(folder)
-    course = [path for path in saved if step_of(path) <= newest]
-    kept = {*course[-keep:], *(path for path in course if step_of(path) == best)}
+    current = [path for path in saved if step_of(path) <= newest]
+    kept = {*current[-keep:], *(path for path in current if step_of(path) == best)}
     for path in saved:
         if path not in kept:
-            # Renamed first: a kill in the middle must not leave a half-removed folder that looks like a
-            # checkpoint.
+            # Renamed first, so that a kill does not leave a half-removed folder that looks like a checkpoint.
             doomed = path.with_name(f".{path.name}.old")
             shutil.rmtree(doomed, ignore_errors=True)
             path.rename(doomed)
@@ -336,42 +333,42 @@ _NUMBERED = re.compile(r"(\d{4,})-")
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Everything one run writes.
+    """Folder that a run writes.
 
     Attributes:
-        path: `runs/0003-ffgan-cub`.
-        start: Checkpoint to resume from when it is not the newest.
+        path: Path of the folder, such as `runs/0003-ffgan-cub`.
+        start: Checkpoint to resume from, where it is not the newest.
     """
 
     path: Path
     start: Path | None = None
 
     @classmethod
-    def create(cls, root: Path, label: str) -> RunFolder:
-        """Makes the next numbered folder; no other process gets the same number, no run is overwritten.
+    def create(cls, root: str | Path, label: str) -> RunFolder:
+        """Make the next numbered folder. No other process gets the same number, and no run is overwritten.
 
         Args:
-            root: Folder of all runs; made if need be.
-            label: What follows the number, as "ffgan-cub".
+            root: Folder of all runs, created where it is missing.
+            label: Part of the name after the number ("ffgan-cub").
 
         Raises:
-            UsageError: The folder cannot be made.
+            UsageError: The folder cannot be created.
         """
 
         def make() -> Path:
             try:
-                return _make_numbered(root, label)
+                return _make_numbered(Path(root), label)
             except OSError as error:
                 raise UsageError(f"{root}: no run folder can be made here ({error.strerror})") from error
 
         return cls(from_main(make))
 
     @classmethod
-    def open(cls, path: Path) -> RunFolder:
-        """An existing run, named by its folder or by one of its checkpoints.
+    def open(cls, path: str | Path) -> RunFolder:
+        """Open an existing run, given its folder or one of its checkpoints.
 
         Raises:
-            UsageError: It is neither.
+            UsageError: The path is neither.
         """
         path = Path(path)
         if path.parent.name == "checkpoints" and _STEP.fullmatch(path.name) and path.is_dir():
@@ -385,17 +382,17 @@ class RunFolder:
 
     @property
     def recipe(self) -> Path:
-        """The resolved recipe."""
+        """Resolved recipe."""
         return self.path / "recipe.yaml"
 
     @property
     def log(self) -> Path:
-        """log.csv: one row per interval."""
+        """CSV file of losses, one row per interval."""
         return self.path / "log.csv"
 
     @property
     def metrics(self) -> Path:
-        """metrics.csv: one row per evaluation."""
+        """CSV file of metrics, one row per evaluation."""
         return self.path / "metrics.csv"
 
     @property
@@ -410,34 +407,34 @@ class RunFolder:
 
     @property
     def model(self) -> Path:
-        """The portable folder exported last."""
+        """Model folder exported last."""
         return self.path / "model"
 
     @property
     def best_model(self) -> Path:
-        """The portable folder of the best evaluation, in runs that have one."""
+        """Model folder of the best evaluation, in runs that evaluate."""
         return self.path / "model-best"
 
     def write_recipe(self, text: str) -> None:
-        """Keeps the resolved recipe."""
+        """Write the resolved recipe."""
         with atomic_file(self.recipe) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
     def record_environment(self, step: int) -> None:
-        """Adds this session to environment.json, which lists every session of the run."""
+        """Append this session to environment.json, which lists the sessions of the run."""
         path = self.path / "environment.json"
         sessions = json.loads(path.read_text(encoding="utf-8"))["sessions"] if path.exists() else []
-        sessions.append({"from_step": step, "processes": world(), **describe_environment()})
+        sessions.append({"from_step": step, "processes": world_size(), **describe_environment()})
         with atomic_file(path) as temporary:
             temporary.write_text(json.dumps({"sessions": sessions}, indent=2) + "\n", encoding="utf-8")
 
     def resume_point(self) -> Path | None:
-        """The checkpoint to start from: the one asked for, else the newest, None before the first."""
+        """Return the checkpoint to resume from: `start`, else the newest, else None."""
         saved = checkpoints_in(self.checkpoints)
         return self.start or (saved[-1] if saved else None)
 
     def export(self, folder: Path, write: Callable[[Path], None]) -> None:
-        """Replaces a folder of the run by what `write` puts into the folder it is given."""
+        """Replace a folder of the run by a new one that `write` fills."""
         temporary = folder.with_name(f".{folder.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
@@ -453,12 +450,12 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the run for this process; what a killed process left half-written is removed.
+        """Lock the run for this process, and remove what a killed process left half-written.
 
         Raises:
-            UsageError: Another process is training it.
+            UsageError: Another process is training this run.
         """
-        # A record lock dies with its process, and loader workers do not inherit it.
+        # A record lock ends with its process, and loader workers do not inherit it.
         with (self.path / ".lock").open("w") as lock:
             try:
                 fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -471,7 +468,7 @@ class RunFolder:
 
 
 def _make_numbered(root: Path, label: str) -> Path:
-    """Claims the next number with a lock folder (mkdir either makes it or fails), then makes the run's folder."""
+    """Claim the next number with a lock folder, which mkdir creates atomically, then make the run's folder."""
     root.mkdir(parents=True, exist_ok=True)
     number = _last_number(root) + 1
     while True:
@@ -482,7 +479,7 @@ def _make_numbered(root: Path, label: str) -> Path:
             number += 1
             continue
         try:
-            if _last_number(root) >= number:  # made between our look and our claim
+            if _last_number(root) >= number:  # created between our look and our claim
                 number = _last_number(root) + 1
                 continue
             path = root / f"{number:04d}-{label}"

@@ -1,8 +1,7 @@
-"""`train.compile`: what of a model torch compiles, whether this machine can, and what is said when it fails.
+"""Compilation of networks by torch (`train.compile`).
 
-`nn.Module.compile` replaces what calling a network does and leaves the network itself as it was, so checkpoints,
-averages and exported folders know nothing of it. Only calls are compiled: a method of its own (`logits`, `score`,
-`conditional`) runs as ever.
+`nn.Module.compile` replaces the call of a network and leaves the network itself as it is, so checkpoints, averages
+and exported folders do not change. Other methods (`logits`, `score`, `conditional`) stay uncompiled.
 """
 
 from __future__ import annotations
@@ -15,16 +14,16 @@ import torch
 from gancli.engine.phases import Trainable
 from gancli.errors import ConfigError, RunError
 
-# Of the graphs that torch keeps of one `forward`, before it leaves what needs another one uncompiled. Networks of one
-# class share it, also those of an earlier training in the process, and each has a graph with and one without a gradient
-# by its weights: torch's 8 are too few for FF-GAN's three discriminators in float32 and then in bf16.
+# Number of graphs that torch keeps per `forward`; calls that need more run uncompiled. All networks of a class share
+# them, also those of an earlier training in the process, and each network needs one graph with and one without
+# gradients of its weights. torch's default of 8 is too low for FF-GAN's three discriminators in float32 and bf16.
 GRAPHS = 64
 
 
 def compile_networks(model: Trainable) -> None:
-    """Compiles every network of a model in place that torch can compile.
+    """Compile the networks of a model in place.
 
-    Those that a phase differentiates twice stay as they are: torch cannot differentiate a compiled graph again.
+    Networks that a phase differentiates twice stay uncompiled: torch cannot differentiate a compiled graph twice.
     """
     uncompiled = {name for phase in model.phases for name in phase.differentiated_twice}
     for name, network in model.networks.items():
@@ -33,7 +32,9 @@ def compile_networks(model: Trainable) -> None:
 
 
 def check_compiler(device: torch.device) -> None:
-    """Compiles and differentiates a sum, which takes all that networks need and some seconds where it was never done.
+    """Compile and differentiate a small sum, to find out early whether the machine has all that torch needs.
+
+    Takes a few seconds the first time.
 
     Raises:
         ConfigError: torch cannot compile for this device on this machine.
@@ -41,9 +42,7 @@ def check_compiler(device: torch.device) -> None:
     x = torch.zeros(8, device=device, requires_grad=True)
     try:
         torch.compile(lambda x: (x.sin() + 1).sum())(x).backward()
-    except (
-        Exception
-    ) as error:  # of many kinds: no compiler, no Triton, a Python or a platform that is too new
+    except Exception as error:  # many kinds: no compiler, no Triton, a Python or a platform that is too new
         raise ConfigError(
             f"train.compile: torch cannot compile on this machine for the device {device.type}: {_first_line(error)}",
             "Leave train.compile out, or install what is missing: "
@@ -57,13 +56,13 @@ def check_compiler(device: torch.device) -> None:
 
 @contextmanager
 def compiled_networks_run() -> Iterator[None]:
-    """While active, torch keeps as many graphs as our networks need, and what a graph's gradient reads.
+    """Set torch's compiler options that the networks need.
 
-    The latter since CSF-GAN goes through its discriminators' graph twice; torch would lend the gradient's kernels the
-    memory of what the forward pass has left, and refuse a second time.
+    torch keeps `GRAPHS` graphs and does not reuse the buffers of a forward pass in its backward pass: CSF-GAN goes
+    backward through the graph of its discriminators twice.
 
     Raises:
-        RunError: torch failed to compile a network.
+        RunError: torch cannot compile a network.
     """
     from torch._dynamo import config
     from torch._dynamo.exc import TorchDynamoException
@@ -80,7 +79,7 @@ def compiled_networks_run() -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    """What torch says, without its hints; "backend='inductor' raised:" and the line that it announces."""
+    """Return the first line of torch's message, with the second where the first ends in a colon."""
     first, _, rest = str(error).strip().partition("\n")
     second = rest.strip().partition("\n")[0] if first.endswith(":") else ""
     return f"{first} {second}".strip() or type(error).__name__

@@ -1,11 +1,10 @@
-"""Several processes on torch.distributed, launched by torchrun or srun.
+"""Training on several processes with torch.distributed, launched by torchrun or srun.
 
-With one process every function here is an identity.
+With a single process every function here does nothing.
 
-Modules are never wrapped. All processes start from the weights of process 0, and each phase averages its
-gradients by one all-reduce over one flat buffer, so replicas stay equal whatever the phase's graph looks like
-(double backward, unused heads, several forwards), which wrappers that hook into the backward pass do not
-guarantee.
+Modules are never wrapped. All ranks start from the weights of rank 0, and each phase averages its gradients with
+one all-reduce over a flat buffer. Replicas therefore stay equal whatever the graph of a phase looks like (double
+backward, unused heads, several forward passes). Wrappers that hook into the backward pass do not guarantee that.
 """
 
 from __future__ import annotations
@@ -20,46 +19,45 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from gancli.engine.ranks import place
+from gancli.engine.ranks import process_rank
 from gancli.errors import ConfigError, RunError
 
 T = TypeVar("T")
 
-# How long the others wait for a process that is still there. Process 0 writes checkpoints and embeds captions while
-# they do; one that has gone is noticed at once (gloo), or by torchrun.
+# Time that ranks wait for a live one. Rank 0 writes checkpoints and embeds captions meanwhile. A rank that has died
+# is noticed at once, by gloo or by torchrun.
 PATIENCE = timedelta(hours=2)
-LAST_WORDS = timedelta(seconds=10)  # for the process that failed first to say why
+LAST_WORDS = timedelta(seconds=10)  # for the rank that failed first to report its error
 
 
 class LostProcess(RunError):
-    """Another process of the run has ended, so this one cannot go on."""
+    """Another process of the run has ended, so this one cannot continue."""
 
 
-_store: dist.Store | None = (
-    None  # what the processes share besides tensors; outlives the group, for last words
-)
-_groups = 0  # joined so far: each has its own part of the store
+_store: Store | None = None  # shared by the ranks; outlives the group, so that errors can be reported
+_groups = 0  # number of groups joined so far; each has its own part of the store
 _alone = False  # inside `from_main`
 
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[torch.device]:
-    """Joins the group that the environment describes (`gancli.engine.ranks.place`), if it is not joined yet.
+    """Join the group that the environment describes (see `process_rank`), unless it is joined already.
 
     Args:
-        device: What the recipe asks for; "cuda" becomes this process's own GPU.
+        device: Device of the recipe. "cuda" becomes the GPU of this rank.
 
     Yields:
-        The device of this process. Where there is one process that is `device`.
+        Device of this process: `device` itself for a single process.
 
     Raises:
-        ConfigError: Processes cannot share that device, or there are more of them than GPUs.
+        ConfigError: The processes cannot share this device, or there are fewer GPUs than processes.
     """
     global _store, _groups
-    here = place()
-    if here.world == 1:
+    here = process_rank()
+    if here.world_size == 1:
         yield device
         return
     device = own_device(device, here.local_rank)
@@ -74,9 +72,9 @@ def process_group(device: torch.device) -> Iterator[torch.device]:
     _groups += 1
     dist.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
-        store=dist.PrefixStore(str(_groups), _store),
+        store=PrefixStore(str(_groups), _store),
         rank=here.rank,
-        world_size=here.world,
+        world_size=here.world_size,
         timeout=PATIENCE,
     )
     try:
@@ -86,10 +84,10 @@ def process_group(device: torch.device) -> Iterator[torch.device]:
 
 
 def own_device(device: torch.device, local_rank: int) -> torch.device:
-    """The device of the process with that number on its machine, one of several.
+    """Return the device of one of several ranks.
 
     Raises:
-        ConfigError: Processes cannot share that device, or there is no GPU for this one.
+        ConfigError: The processes cannot share this device, or there is no GPU for this rank.
     """
     if device.type == "mps":
         raise ConfigError("device mps cannot be shared by several processes", "use cpu")
@@ -100,10 +98,8 @@ def own_device(device: torch.device, local_rank: int) -> torch.device:
             f"device {device} is one GPU, but there are several processes", "use cuda: each takes its own"
         )
     count = torch.cuda.device_count()
-    if (
-        count == 1 and "SLURM_STEP_NUM_TASKS" in os.environ
-    ):  # --gpus-per-task: each task sees its own as number 0
-        local_rank = 0
+    if count == 1 and "SLURM_STEP_NUM_TASKS" in os.environ:
+        local_rank = 0  # with --gpus-per-task each task sees only its own GPU, as number 0
     if local_rank >= count:
         raise ConfigError(
             f"there are more processes than GPUs on this machine: {count}",
@@ -113,8 +109,8 @@ def own_device(device: torch.device, local_rank: int) -> torch.device:
 
 
 @contextmanager
-def _together() -> Iterator[None]:
-    """Around whatever all processes have to do together."""
+def _collective() -> Iterator[None]:
+    """Turn the failure of a collective operation into LostProcess."""
     try:
         yield
     except torch.OutOfMemoryError:
@@ -125,63 +121,63 @@ def _together() -> Iterator[None]:
         raise LostProcess(f"another process of this run has ended ({what})") from error
 
 
-def world() -> int:
-    """Number of processes."""
+def world_size() -> int:
+    """Return the number of processes."""
     return dist.get_world_size() if dist.is_initialized() and not _alone else 1
 
 
 def rank() -> int:
-    """Number of this process, from 0."""
+    """Return the rank of this process."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def joined() -> bool:
-    """Whether this process has ever joined others."""
+    """Return whether this process has ever joined a group."""
     return _store is not None
 
 
-def told_once(exit_code: int, tell: Callable[[], None]) -> int:
-    """Lets one process, the first to fail, say why the run ends; the others wait until it has.
+def report_once(exit_code: int, report: Callable[[], None]) -> int:
+    """Let the first rank that failed report its error; the others wait until it has.
 
-    The first is the one with the cause: the others fail because it is gone, or for the same reason.
+    The first failure is the cause. The others follow from it, or have the same cause.
 
     Args:
-        exit_code: Of this process's failure.
-        tell: Says why.
+        exit_code: Exit code of this rank's failure.
+        report: Function that reports the error.
 
     Returns:
-        The exit code of the failure that was told.
+        Exit code of the failure that was reported.
     """
     if _store is None:
-        tell()
+        report()
         return exit_code
-    here = place()
+    here = process_rank()
     key, mine = f"failure/{_groups}", f"{here.rank}:{exit_code}"
     try:
         first = _store.compare_set(key, "", mine).decode()
         if first != mine:
-            _store.wait([f"{key}/told"], LAST_WORDS)
-    except RuntimeError:  # the store went with process 0, or the first died while it spoke
-        tell()
+            _store.wait([f"{key}/reported"], LAST_WORDS)
+    except RuntimeError:  # the store died with rank 0, or the first to fail died while it reported
+        report()
         return exit_code
     if first == mine:
-        tell()
+        report()
     with suppress(RuntimeError):
         if first == mine:
-            _store.set(f"{key}/told", "")
-        _store.set(f"{key}/heard/{here.rank}", "")
-        if here.rank == 0:  # the store lives here: the others must have heard before it goes
-            _store.wait([f"{key}/heard/{rank}" for rank in range(here.world)], LAST_WORDS)
+            _store.set(f"{key}/reported", "")
+        _store.set(f"{key}/seen/{here.rank}", "")
+        if here.rank == 0:  # rank 0 holds the store, so it ends last
+            _store.wait([f"{key}/seen/{rank}" for rank in range(here.world_size)], LAST_WORDS)
     return int(first.partition(":")[2])
 
 
 def from_main(function: Callable[[], T]) -> T:
-    """Calls `function` in process 0 only, as if it were alone, and gives its result to every process.
+    """Call `function` on rank 0 only, as if it were alone, and return its result on every rank.
 
-    An exception of process 0 is raised in all of them, so that none waits for the others.
+    An exception on rank 0 is raised on all ranks, so that none of them waits for the others.
     """
     global _alone
-    if world() == 1:
+    if world_size() == 1:
         return function()
     outcome: list[Any] = [None, None]
     if rank() == 0:
@@ -192,84 +188,86 @@ def from_main(function: Callable[[], T]) -> T:
             outcome[1] = error
         finally:
             _alone = False
-    with _together():
+    with _collective():
         dist.broadcast_object_list(outcome)
-    if outcome[1] is not None:
-        raise outcome[1]
-    return outcome[0]
+    result: T
+    result, error_of_main = outcome
+    if error_of_main is not None:
+        raise error_of_main
+    return result
 
 
 def main_first(function: Callable[[], T]) -> T:
-    """Calls `function` in process 0, then in the others: what the first keeps in a file, they find there."""
+    """Call `function` on rank 0, then on the other ranks, which find the files that rank 0 wrote."""
     first: list[T] = []
     from_main(lambda: first.append(function()))
     return first[0] if first else function()
 
 
 def gather(value: T) -> list[T]:
-    """The value of every process, by rank, in every process."""
-    if world() == 1:
+    """Return the values of all ranks, in their order, on every rank."""
+    if world_size() == 1:
         return [value]
-    values: list[Any] = [None] * world()
-    with _together():
+    values: list[Any] = [None] * world_size()
+    with _collective():
         dist.all_gather_object(values, value)
     return values
 
 
 def maximum(value: int, device: torch.device) -> int:
-    """The largest value of all processes, so that they all decide the same."""
-    if world() == 1:
+    """Return the largest value of all ranks, so that they decide alike."""
+    if world_size() == 1:
         return value
     tensor = torch.tensor(value, device=device)
-    with _together():
+    with _collective():
         dist.all_reduce(tensor, dist.ReduceOp.MAX)
         return int(tensor)
 
 
 def total(values: Tensor) -> Tensor:
-    """The sum of the values of all processes, the same in every one of them; on the device of `values`."""
-    if world() == 1:
+    """Return the sum of the values of all ranks, on the device of `values`."""
+    if world_size() == 1:
         return values
-    on_gpu = dist.get_backend() == "nccl"  # which sums on GPUs only
+    on_gpu = dist.get_backend() == "nccl"  # sums on GPUs only
     total = values.to(torch.device("cuda", torch.cuda.current_device()) if on_gpu else "cpu", copy=True)
-    with _together():
+    with _collective():
         dist.all_reduce(total)
     return total.to(values.device)
 
 
 def broadcast(networks: Iterable[nn.Module], *, buffers_only: bool = False) -> None:
-    """Gives every process the parameters and buffers (or the buffers alone) of process 0."""
-    if world() == 1:
+    """Copy the parameters and buffers of rank 0, or its buffers alone, to every rank."""
+    if world_size() == 1:
         return
     for network in networks:
         parameters = [] if buffers_only else list(network.parameters())
         for tensor in (*parameters, *network.buffers()):
-            dense = tensor.detach().contiguous()  # a channels_last tensor is sent in its logical order
-            with _together():
+            dense = tensor.detach().contiguous()  # sends a channels_last tensor in its logical order
+            with _collective():
                 dist.broadcast(dense, 0)
             tensor.detach().copy_(dense)
 
 
 def average_gradients(parameters: Sequence[nn.Parameter], values: Tensor) -> Tensor:
-    """Averages the gradients over all processes, in place.
+    """Average the gradients over all ranks, in place.
 
-    A gradient missing in one process (a head that its batch did not use) counts as zero: the processes must
-    agree on what they send.
+    A gradient that one rank lacks (of a head that its batch did not use) counts as zero, because all ranks must send
+    tensors of the same shapes.
 
     Args:
-        parameters: The same in every process.
-        values: Anything else to average on the same trip, shape (N,), such as the loss terms.
+        parameters: Parameters, the same on every rank.
+        values: Further values to average in the same all-reduce, such as the loss terms. Shape (N,).
 
     Returns:
-        The averaged values, shape (N,).
+        The averaged values. Shape (N,).
     """
-    if world() == 1:
+    if world_size() == 1:
         return values
     parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     flat = torch.cat([*(part.reshape(-1) for part in parts), values])
-    with _together():
+    with _collective():
         dist.all_reduce(flat)
-    flat /= world()
+    flat /= world_size()
     *averaged, values = flat.split([*(part.numel() for part in parts), len(values)])
     for parameter, part, mean in zip(parameters, parts, averaged, strict=True):
         parameter.grad = part.copy_(mean.view(part.shape))

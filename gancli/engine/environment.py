@@ -1,4 +1,4 @@
-"""Where a run was made: versions, machine, commit and command line, kept in the run folder's environment.json."""
+"""Description of the machine and software of a run, for environment.json."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import torch
 
@@ -18,8 +18,24 @@ from gancli.version import __version__
 _PACKAGES = ("torch", "torchvision", "numpy", "h5py", "pillow", "pydantic", "safetensors")
 
 
-def describe_environment() -> dict[str, Any]:
-    """Plain values that JSON can hold; `commit` is None outside a git checkout."""
+class Environment(TypedDict):
+    """Machine and software of a run, as plain values."""
+
+    started: str
+    command: list[str]
+    gancli: str
+    commit: str | None
+    python: str
+    platform: str
+    packages: dict[str, str | None]
+    cpu: str
+    threads: int
+    cuda: str | None
+    gpus: list[str]
+
+
+def describe_environment() -> Environment:
+    """Return versions, machine, commit and command line as plain values; `commit` is None outside a git checkout."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
@@ -43,7 +59,7 @@ def _version(package: str) -> str | None:
 
 
 def _processor() -> str:
-    """The model's name, which platform.processor() does not give on Linux."""
+    """Return the name of the CPU model, which platform.processor() does not give on Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -53,12 +69,12 @@ def _processor() -> str:
 
 
 def _commit(checkout: Path) -> str | None:
-    """Hash of the checked-out commit, with "-dirty" when tracked files were changed."""
+    """Return the hash of the checked-out commit, with "-dirty" where tracked files were changed."""
     if not (checkout / ".git").exists():
         return None
     command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        # without optional locks: describing a run must not get in the way of someone who commits
+        # Without optional locks, so that this does not disturb someone who is committing.
         environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=10, check=True

@@ -1,6 +1,6 @@
-"""What a run says while it trains: log.csv, one progress line per interval, and events as JSON lines.
+"""Reports of a training run: log.csv, one progress line per interval, and events as JSON lines.
 
-How a line is shown (bar, plain, not at all) is up to the sink that the caller hands in; nothing here prints.
+Nothing here prints. The caller's sink decides how a line is shown.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Literal, TextIO
 
 from gancli.atomic import atomic_file
 from gancli.errors import RunError
@@ -23,36 +23,36 @@ Kind = Literal["start", "progress", "checkpoint", "sample", "metrics", "warning"
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened in a run.
+    """Event of a run.
 
     Attributes:
-        kind: What it is about.
-        text: For a reader, one line.
-        data: The same for a program, plain values.
+        kind: Kind of event.
+        text: One line for a reader.
+        data: The same information for a program, as plain values.
     """
 
     kind: Kind
     text: str
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, object] = field(default_factory=dict)
 
 
 Sink = Callable[[Event], None]
 
 
 class Events:
-    """Hands each event to a sink and, as a line of JSON, to a stream.
+    """Passes each event to a sink and, as a line of JSON, to a stream.
 
     Args:
-        sink: Called with every event, in order, from the training process; None shows nothing.
-        json_lines: Open text stream, or None. One object per line: `event`, then the data.
+        sink: Function called with every event, in order, from the training process; None shows nothing.
+        json_lines: Open text stream, or None. It gets one object per line: `event`, `text`, then the data.
     """
 
     def __init__(self, sink: Sink | None = None, json_lines: TextIO | None = None) -> None:
         self._sink = sink
         self._json_lines = json_lines
 
-    def emit(self, kind: Kind, text: str, **data: Any) -> None:
-        """Reports one event."""
+    def emit(self, kind: Kind, text: str, **data: object) -> None:
+        """Report an event."""
         if self._sink:
             self._sink(Event(kind, text, data))
         if self._json_lines:
@@ -61,8 +61,8 @@ class Events:
             self._json_lines.flush()
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: they become null."""
+def _finite(value: object) -> object:
+    """Replace NaN and infinity, which JSON does not have, by None."""
     if isinstance(value, Mapping):
         return {key: _finite(item) for key, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -75,7 +75,7 @@ def progress_line(
     images_per_second: float,
     seconds_left: float | None,
 ) -> str:
-    """`step 1200 · 3.2 epochs · discriminator 1.32 · generator 4.1 · 51.2 img/s · 0:05:10 left`."""
+    """Return `step 1200 · 3.2 epochs · discriminator 1.32 · generator 4.1 · 51.2 img/s · 0:05:10 left`."""
     parts = [f"step {step}", f"{epochs:.1f} epochs"]
     parts += [f"{name} {value:.3g}" for name, value in losses.items()]
     parts.append(f"{images_per_second:.1f} img/s")
@@ -85,15 +85,15 @@ def progress_line(
 
 
 class LogFile:
-    """A CSV file of one row per interval whose first column is the step.
+    """CSV file with one row per interval and the step as its first column.
 
-    A row is appended in one write. Columns that turn up later (a phase that runs rarely) are added to the
-    header, the earlier rows have them empty.
+    A row is appended in one write. Columns that turn up later (of a phase that runs rarely) are added to the header
+    and left empty in earlier rows.
 
     Args:
-        path: Kept if it exists.
-        resumed_step: Rows after this step are dropped, as is a row cut short by a kill: training repeats
-            them.
+        path: File to write; its rows are kept if it exists.
+        resumed_step: Step from which training resumes. Later rows, and a row cut short by a kill, are dropped because
+            training repeats them.
     """
 
     def __init__(self, path: Path, resumed_step: int) -> None:
@@ -110,7 +110,7 @@ class LogFile:
             self._rewrite(kept)
 
     def append(self, row: Mapping[str, float | int | None]) -> None:
-        """Adds a row; it must hold `step`.
+        """Append a row, which must hold `step`.
 
         Raises:
             RunError: The file cannot be written.
@@ -146,7 +146,7 @@ class LogFile:
 
 
 def _cell(value: float | int | None) -> str:
-    """Six significant digits: what a plot needs, and a file a reader can scan."""
+    """Format a value with six significant digits, which is enough for plots and keeps the file readable."""
     if value is None:
         return ""
     return str(value) if isinstance(value, int) else f"{value:.6g}"

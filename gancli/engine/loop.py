@@ -1,7 +1,7 @@
-"""The training loop: phases in order, averages, log, sample grids, checkpoints, and a clean stop.
+"""Training loop: phases in order, averages, log, sample grids, checkpoints, and a clean stop.
 
-Everything that the next step depends on is in the checkpoint, and batches are a function of the step, so a
-run that is killed and resumed takes the same course, bit for bit on the CPU, as one that was never stopped.
+A checkpoint holds everything that the next step depends on, and batches are a function of the step. A run that is
+killed and resumed therefore takes the same course as an unbroken run, bit for bit on the CPU.
 """
 
 from __future__ import annotations
@@ -52,37 +52,36 @@ Networks = Mapping[str, nn.Module]
 
 
 class MovableBatch(Protocol):
-    """What the engine needs of a batch."""
+    """Batch that can be moved to a device."""
 
     def to(self, device: torch.device) -> Any:
-        """The batch on another device."""
+        """Return the batch on another device."""
 
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How long and how a loop trains.
+    """Settings of a training loop.
 
     Attributes:
-        steps: Step to stop after, counted from the start of the run; None for no such limit.
-        minutes: Wall-clock minutes of the run to stop after, summed over its sessions; None for no such
-            limit.
+        steps: Last step, counted from the start of the run; None for no limit.
+        minutes: Limit on the wall-clock minutes of the run, summed over its sessions; None for no limit.
         log_every: Steps between two rows of log.csv.
         sample_every: Steps between two sample grids.
         checkpoint_every: Steps between two checkpoints.
-        keep: Checkpoints kept besides the best.
-        precision: "tf32" lets CUDA round factors of float32 products; "bf16" runs `begin` and losses under
+        keep: Number of checkpoints to keep in addition to the best.
+        precision: "tf32" lets CUDA round the factors of float32 products; "bf16" runs `begin` and the losses under
             autocast.
-        channels_last: Memory format of 4-D weights.
-        compile: Compile the networks in place, as far as torch can; they run uncompiled while somebody looks at them.
-        activation_checkpointing: Run large blocks again in the backward pass instead of keeping what they computed.
-        deterministic: Only kernels that repeat exactly.
-        seed: Of every random number generator; each process draws its own numbers from it.
-        ema_decay: Of the averaged weights; None averages nothing.
-        steps_per_epoch: For `on_epoch` and the progress line.
-        batch: Images per step and process, all its batches together.
-        grad_accumulation: Batches that a step takes one after the other, averaging their gradients. With more than one,
-            `begin` looks at each batch anew in each phase, with the same random numbers, so that memory never holds
-            more than one batch's graph of one phase.
+        channels_last: Store 4-D weights in channels_last memory format.
+        compile: Compile the networks in place; they run uncompiled for samples, metrics and exports.
+        activation_checkpointing: Run large blocks again in the backward pass instead of keeping their activations.
+        deterministic: Use only kernels that give the same result every time.
+        seed: Seed of every random number generator; each rank draws its own numbers.
+        ema_decay: Decay of the weight averages, in [0, 1); None for no averages.
+        steps_per_epoch: Steps per epoch, for `on_epoch` and the progress line.
+        batch: Images per step and process, over all accumulated batches.
+        grad_accumulation: Batches per step whose gradients are averaged. With more than one, every phase calls `begin`
+            again for each batch, with the same random numbers, so that memory holds the graph of only one batch and
+            one phase at a time.
     """
 
     steps: int | None = None
@@ -105,14 +104,14 @@ class LoopSettings:
 
 @dataclass(frozen=True)
 class LoopResult:
-    """How a loop ended.
+    """Result of a training loop.
 
     Attributes:
-        step: Steps done, all sessions together.
-        images: Images seen, all sessions together.
-        seconds: Time trained, all sessions together.
-        interrupted: Name of the signal that stopped it, or None.
-        last: Means of the loss terms since the last logged row, or of that row, by "phase.term".
+        step: Number of steps done in all sessions.
+        images: Number of images seen in all sessions.
+        seconds: Training time of all sessions, in seconds.
+        interrupted: Name of the signal that stopped the loop, or None.
+        last: Means of the loss terms in the last row of log.csv, by "phase.term".
     """
 
     step: int
@@ -123,29 +122,29 @@ class LoopResult:
 
     @property
     def exit_code(self) -> int:
-        """0, or 130 after Ctrl-C, 143 after SIGTERM or SIGUSR1."""
+        """Exit code: 0, or 130 after Ctrl-C and 143 after SIGTERM or SIGUSR1."""
         return 0 if self.interrupted is None else 130 if self.interrupted == "SIGINT" else 143
 
 
 class Loop:
-    """Trains a model until a limit or a signal; resumes from the run folder's checkpoints by itself.
+    """Trains a model until a limit or a signal, resuming from the run's checkpoints.
 
     Args:
-        trainable: The model. Parameters that require no gradient now are never trained.
-        batches: From the number of the batch to start at to an iterator of batches; batch i must not depend on
-            where it started. A step takes `grad_accumulation` of them.
-        run: Where everything is written. If it holds a checkpoint, training continues from it.
-        settings: See LoopSettings.
-        device: Networks and batches are moved there.
-        sample: From the networks in eval mode (averaged where there is an average) and the step to an image.
-        evaluate: From the same to named metrics; a failure is a warning, as it is of `sample`.
+        trainable: Model to train. Parameters that require no gradient now stay frozen.
+        batches: Function from the number of the first batch to an iterator of batches. Batch i must not depend on the
+            first. A step takes `grad_accumulation` batches.
+        run: Run folder. Training continues from its checkpoint, if it has one.
+        settings: Settings of the loop.
+        device: Device for networks and batches.
+        sample: Function from the networks (in eval mode, averaged where there is an average) and the step to an image.
+            A failure is a warning.
+        evaluate: Function from the networks and the step, like `sample`, to named metrics. A failure is a warning.
         evaluate_every: Steps between two evaluations; needs `evaluate`.
-        best: Metric and direction by which the best checkpoint is kept.
-        export: Writes the portable folder; called at every checkpoint with an empty folder.
-        on_epoch: Called with the number of epochs done after each epoch's last step, before its checkpoint,
-            in every session at most once per epoch (learning-rate schedule; the rate itself is in the
-            checkpoint).
-        events: Where progress is reported; only process 0 reports.
+        best: Metric and direction that decide which checkpoint is the best.
+        export: Function that writes the model folder, called with an empty folder at every checkpoint.
+        on_epoch: Function called with the number of epochs done after each epoch's last step, before its checkpoint,
+            and at most once per epoch in a session. For learning-rate schedules; the checkpoint holds the rate itself.
+        events: Receiver of progress reports, which only rank 0 makes.
     """
 
     def __init__(
@@ -194,10 +193,10 @@ class Loop:
             recompute_large_blocks(trainable)
 
         self.step = 0
-        self.first_step = 0  # of this session
-        self.saved_step: int | None = None  # of the newest checkpoint
-        self.images = 0  # seen, by all processes of all sessions
-        self.seconds = 0.0  # of earlier sessions
+        self.first_step = 0  # first step of this session
+        self.saved_step: int | None = None  # step of the newest checkpoint
+        self.images = 0  # images seen by all processes in all sessions
+        self.seconds = 0.0  # training time of all sessions
         self.best_value: float | None = None
         self.best_step: int | None = None
         self.interval = _Interval()
@@ -206,14 +205,14 @@ class Loop:
     # --- the course of a run --------------------------------------------------------------------------------
 
     def run(self) -> LoopResult:
-        """Trains to the limit.
+        """Train to the limit.
 
         Raises:
-            RunError: A loss or gradient is no finite number, a checkpoint is damaged, the disk is full, or torch cannot
+            RunError: A loss or gradient is not finite, a checkpoint is damaged, the disk is full, or torch cannot
                 compile a network.
-            LostProcess: Another process of the run has ended.
-            UsageError: A process that is none of this run's is training it.
-            KeyboardInterrupt: A second Ctrl-C.
+            LostProcess: Another rank has ended.
+            UsageError: Another process, outside this group, is training the run.
+            KeyboardInterrupt: Ctrl-C was pressed twice.
         """
         try:
             with ExitStack() as stack:
@@ -241,7 +240,7 @@ class Loop:
         return LoopResult(self.step, self.images, self.seconds, interrupted, self.last)
 
     def _start(self) -> None:
-        """Restores the run's last checkpoint, or seeds a fresh run."""
+        """Restore the run's last checkpoint, or seed a fresh run."""
         seed_everything(self.settings.seed, 1 + distributed.rank())
         folder = distributed.from_main(self.run_folder.resume_point)
         if folder:
@@ -256,19 +255,19 @@ class Loop:
             self._sample()
 
     def _train(self, stop: _StopSignals) -> int:
-        """Steps until there is a reason to stop, which is returned."""
+        """Run steps until there is a reason to stop, and return that reason."""
         settings = self.settings
         started = time.monotonic() - self.seconds
         iterator = self.batches(self.step * settings.grad_accumulation)
         while True:
             began = time.monotonic()
             batches, reason = self._next_batches(iterator, stop)
-            if reason := distributed.maximum(reason, self.device):  # all processes stop at the same step
+            if reason := distributed.maximum(reason, self.device):  # all ranks stop at the same step
                 return reason
             values = self._train_step([batch.to(self.device) for batch in batches])
             self.interval.add(values, time.monotonic() - began)
             self.step += 1
-            self.images += settings.batch * distributed.world()
+            self.images += settings.batch * distributed.world_size()
             self.seconds = time.monotonic() - started
             if self.on_epoch and self._due(settings.steps_per_epoch):
                 self.on_epoch(self.step // settings.steps_per_epoch)
@@ -282,7 +281,7 @@ class Loop:
             self.seconds = time.monotonic() - started
 
     def _next_batches(self, iterator: Iterator[Any], stop: _StopSignals) -> tuple[list[Any], int]:
-        """The batches of a step and 0, or none and this process's reason to stop."""
+        """Return the batches of a step and 0, or no batches and this rank's reason to stop."""
         steps, minutes = self.settings.steps, self.settings.minutes
         if reason := stop.reason():
             return [], reason
@@ -293,7 +292,7 @@ class Loop:
         try:
             batches = list(itertools.islice(iterator, self.settings.grad_accumulation))
         except RuntimeError:
-            # A signal to the whole process group kills loader workers too: that is the stop asked for.
+            # A signal to the whole process group kills the loader workers too: this is the requested stop.
             if reason := stop.reason():
                 return [], reason
             raise
@@ -301,8 +300,8 @@ class Loop:
         return (batches, 0) if whole else ([], _OUT_OF_BATCHES)
 
     def _finish(self, reason: int) -> None:
-        """Reports and saves the last step, as far as it was not due anyway; a signal leaves time to save only."""
-        if self.step == self.first_step:  # resumed at its limit, perhaps after a kill just before the export
+        """Report and save the last step, unless that has just happened. After a signal, there is only time to save."""
+        if self.step == self.first_step:  # resumed at the limit, perhaps after a kill just before the export
             if self.is_main and not self.run_folder.model.exists():
                 self._export(self.run_folder.model)
             return
@@ -323,57 +322,62 @@ class Loop:
     # --- one step -------------------------------------------------------------------------------------------
 
     def _train_step(self, batches: Sequence[Any]) -> dict[str, float]:
-        """Runs every phase that is due; the values of its terms by "phase.term"."""
+        """Run every phase that is due and return the values of its terms by "phase.term"."""
         values: dict[str, float] = {}
         stepped: set[str] = set()
-        looks = self._looks(batches)
+        begins = self._begins(batches)
         for phase in self.trainable.phases:
             if self.step % phase.interval == 0:
-                values |= self._run_phase(phase, looks)
+                values |= self._run_phase(phase, begins)
                 stepped |= set(phase.networks)
         self.averages.update(stepped)
         return values
 
-    def _looks(self, batches: Sequence[Any]) -> list[Callable[[], Any]]:
-        """What gives a phase that which all phases share of each batch: `begin`, called once or, of several, again."""
+    def _begins(self, batches: Sequence[Any]) -> list[Callable[[], Any]]:
+        """Return, for each batch, the function that gives a phase the result of `Trainable.begin`.
+
+        For a single batch, all phases share one result. With several, `begin` runs again with the same random numbers.
+        """
         if len(batches) == 1:
             train_only([p for trained in self.trained.values() for p in trained], self.parameters)
             with self._autocast():
                 shared = self.trainable.begin(batches[0])
             return [lambda: shared]
-        first_states: dict[int, Any] = {}  # of the random numbers, before each batch was looked at first
+        first_states: dict[
+            int, dict[str, object]
+        ] = {}  # random states before the first `begin` of each batch
 
-        def look(number: int) -> Any:
-            here = random_state()
+        def begin(number: int) -> Any:
+            current = random_state()
             again = number in first_states
-            set_random_state(first_states.setdefault(number, here))
+            set_random_state(first_states.setdefault(number, current))
             with self._autocast():
                 shared = self.trainable.begin(batches[number])
             if again:
-                set_random_state(here)
+                set_random_state(current)
             return shared
 
-        return [functools.partial(look, number) for number in range(len(batches))]
+        return [functools.partial(begin, number) for number in range(len(batches))]
 
-    def _run_phase(self, phase: Phase, looks: Sequence[Callable[[], Any]]) -> dict[str, float]:
+    def _run_phase(self, phase: Phase, begins: Sequence[Callable[[], Any]]) -> dict[str, float]:
         trained = self.trained[phase.name]
         train_only(trained, self.parameters)
         phase.optimizer.zero_grad(set_to_none=True)
         sums: torch.Tensor | None = None
         terms: dict[str, torch.Tensor] = {}
-        for look in looks:
-            shared = look()
+        for begin in begins:
+            shared = begin()
             with self._autocast():
                 terms = {name: term.float() for name, term in phase.loss(shared).items()}
             summed = torch.stack([term for name, term in terms.items() if name not in phase.watched]).sum()
-            (summed / len(looks)).backward(inputs=trained)  # and by nothing else that the graph leads to
-            del shared  # with what it keeps for other phases, before the next batch is looked at
-            part = torch.stack([term.detach() for term in terms.values()]) / len(looks)
+            (summed / len(begins)).backward(inputs=trained)  # computes no other gradients of the graph
+            del shared  # frees its graph before the next batch begins
+            part = torch.stack([term.detach() for term in terms.values()]) / len(begins)
             sums = part if sums is None else sums + part
         assert sums is not None
         means = distributed.average_gradients(trained, sums)
         norm = get_total_norm([p.grad for p in trained if p.grad is not None])
-        # One wait for the device per phase: loss terms and gradient are checked before any weight is touched.
+        # One synchronization with the device per phase: losses and gradient are checked before any weight changes.
         *values, gradient = torch.cat([means, norm.to(means).reshape(1)]).tolist()
         named = {f"{phase.name}.{name}": value for name, value in zip(terms, values, strict=True)}
         for name, value in (*named.items(), (f"{phase.name}.gradient", gradient)):
@@ -400,10 +404,10 @@ class Loop:
     # --- what is written ------------------------------------------------------------------------------------
 
     def _log(self) -> None:
-        """A row of log.csv and the progress line, over the steps since the last."""
+        """Write a row of log.csv and the progress line, over the steps since the last row."""
         settings = self.settings
         self.last, speed = self.interval.means(), self.interval.steps / max(self.interval.seconds, 1e-9)
-        images_per_second = speed * settings.batch * distributed.world()
+        images_per_second = speed * settings.batch * distributed.world_size()
         memory = _memory_mb(self.device)
         self.interval = _Interval()
         if not self.is_main:
@@ -435,7 +439,7 @@ class Loop:
 
     @contextmanager
     def _showing(self) -> Iterator[Networks]:
-        """The networks to look at, in eval mode; training goes on afterwards as if nobody had looked."""
+        """Yield the networks in eval mode, then restore everything that the next training step depends on."""
         networks = {**self.trainable.networks, **self.averages.networks}
         modes = [(module, module.training) for network in networks.values() for module in network.modules()]
         state = random_state()
@@ -450,7 +454,7 @@ class Loop:
             set_random_state(state)
 
     def _uncompiled(self) -> AbstractContextManager[None]:
-        """Other batch sizes in eval mode, a few times per run: not worth a graph of their own."""
+        """Return a context without compilation: the few calls in eval mode are not worth graphs of their own."""
         return torch.compiler.set_stance("force_eager") if self.settings.compile else nullcontext()
 
     def _sample(self) -> None:
@@ -463,20 +467,20 @@ class Loop:
             path.parent.mkdir(exist_ok=True)
             with atomic_file(path) as temporary:
                 image.save(temporary, format="png")
-        except Exception as error:  # whatever is wrong with an image, the training is worth more
+        except Exception as error:  # a failed image must not end the training
             self.events.emit("warning", f"no sample grid at step {self.step}: {error!r}", step=self.step)
         else:
             self.events.emit("sample", f"samples at {path}", step=self.step, file=str(path))
 
     def _evaluate(self) -> bool:
-        """Measures; whether this is the best value so far. Every process gets process 0's metrics."""
+        """Write the metrics and return whether they are the best so far. All ranks get the metrics of rank 0."""
 
         def measure() -> dict[str, float]:
             try:
                 assert self.evaluate is not None
                 with self._showing() as networks:
                     return dict(self.evaluate(networks, self.step))
-            except Exception as error:  # as for an image
+            except Exception as error:  # failed metrics must not end the training either
                 self.events.emit("warning", f"no metrics at step {self.step}: {error!r}", step=self.step)
                 return {}
 
@@ -494,9 +498,9 @@ class Loop:
         return True
 
     def _save(self, improved: bool) -> None:
-        """Writes a checkpoint and exports the model."""
+        """Write a checkpoint and export the model."""
         networks = self.trainable.networks
-        # Batch norm statistics differ between processes; a resumed run could only restore one of them.
+        # Batch norm statistics differ between ranks, and a checkpoint holds those of one.
         distributed.broadcast(networks.values(), buffers_only=True)
         random_states = distributed.gather(random_state())
         self.saved_step = self.step
@@ -528,7 +532,7 @@ class Loop:
                 self.run_folder.export(folder, lambda into: export(networks, into, self.step))
 
     def _restore(self, folder: Path) -> None:
-        """Puts everything back to where the checkpoint was written."""
+        """Restore the state of a checkpoint."""
         checkpoint = read_checkpoint(folder)
         state = checkpoint.state
         load_tensors(self.trainable.networks, checkpoint.networks, folder / "networks.safetensors")
@@ -539,33 +543,33 @@ class Loop:
         self.seconds = state["seconds"]
         self.best_value, self.best_step = state["best_value"], state["best_step"]
         self.interval, self.last = _Interval(**state["interval"]), state["last"]
-        random_states, rank, world = state["random"], distributed.rank(), distributed.world()
-        # checkpoints of earlier versions have no such count: they were resumed by as many processes only
-        self.images = state.get("images", checkpoint.step * self.settings.batch * len(random_states))
+        random_states, rank, world_size = state["random"], distributed.rank(), distributed.world_size()
+        self.images = state["images"]
         if rank < len(random_states):
             set_random_state(random_states[rank])
         else:
             seed_everything(self.settings.seed, 1 + rank, checkpoint.step)
-        if len(random_states) != world:
-            batches = [self.settings.batch * processes for processes in (len(random_states), world)]
+        if len(random_states) != world_size:
+            batches = [self.settings.batch * processes for processes in (len(random_states), world_size)]
             self.events.emit(
                 "warning",
-                f"processes: {len(random_states)} until step {checkpoint.step}, {world} from here on: a step takes "
-                f"{batches[1]} images instead of {batches[0]}, and the bits are not those of an unbroken run",
+                f"processes: {len(random_states)} until step {checkpoint.step}, {world_size} from here on: "
+                f"a step takes {batches[1]} images instead of {batches[0]}, and the bits are not those of an "
+                "unbroken run",
                 step=checkpoint.step,
-                processes=world,
+                processes=world_size,
                 processes_before=len(random_states),
             )
 
 
-# Reasons to stop; the largest of all processes counts, for a signal may have reached one of them only
+# Reasons to stop. The largest of all ranks counts, because a signal may have reached only one of them.
 _AT_LIMIT, _OUT_OF_BATCHES, _SIGNALLED = 1, 2, 3
 _SIGNALS = ("SIGTERM", "SIGUSR1", "SIGINT")
 
 
 @dataclass
 class _Interval:
-    """Sums of the loss terms over the steps since the last log row; a term counts the steps it took part in."""
+    """Sums of the loss terms since the last row of log.csv, and the number of steps that had each term."""
 
     steps: int = 0
     seconds: float = 0.0
@@ -587,14 +591,14 @@ class _Interval:
 
 
 class _StopSignals:
-    """While active, SIGINT, SIGTERM and SIGUSR1 are only noted; a second SIGINT interrupts at once."""
+    """Context in which SIGINT, SIGTERM and SIGUSR1 are only recorded. A second SIGINT interrupts at once."""
 
     def __init__(self) -> None:
         self.received: str | None = None
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> _StopSignals:
-        if threading.current_thread() is threading.main_thread():  # signals can be handled nowhere else
+        if threading.current_thread() is threading.main_thread():  # no other thread can handle signals
             for name in _SIGNALS:
                 self._previous[signal.Signals[name]] = signal.signal(signal.Signals[name], self._note)
         return self
@@ -604,7 +608,7 @@ class _StopSignals:
             signal.signal(number, handler)
 
     def reason(self) -> int:
-        """By which signal to stop, from _SIGNALLED on; 0 for none."""
+        """Return the number of the received signal, from `_SIGNALLED` on; 0 for none."""
         return _SIGNALLED + _SIGNALS.index(self.received) if self.received else 0
 
     def _note(self, number: int, _: FrameType | None) -> None:
@@ -616,7 +620,7 @@ class _StopSignals:
 
 @contextmanager
 def _numerics(settings: LoopSettings) -> Iterator[None]:
-    """Sets torch's global switches as the settings ask, and puts them back afterwards."""
+    """Set torch's global numeric options for the settings, and restore them afterwards."""
     backends = torch.backends
     before = (backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32, backends.cudnn.benchmark)
     deterministic = torch.are_deterministic_algorithms_enabled()
@@ -626,7 +630,7 @@ def _numerics(settings: LoopSettings) -> Iterator[None]:
     backends.cuda.matmul.allow_tf32 = backends.cudnn.allow_tf32 = tf32
     backends.cudnn.benchmark = not settings.deterministic  # every step has the same shapes
     if settings.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS insists on it
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # required by cuBLAS
         torch.use_deterministic_algorithms(True)
     try:
         yield
@@ -636,7 +640,7 @@ def _numerics(settings: LoopSettings) -> Iterator[None]:
 
 
 def _memory_mb(device: torch.device) -> float:
-    """Most memory used so far: of the GPU by tensors, otherwise of the process; MiB."""
+    """Return the peak memory so far in MiB: of tensors on a GPU, else of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

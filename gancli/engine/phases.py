@@ -1,8 +1,7 @@
-"""What a model gives the engine: its networks, and an ordered list of phases that step some of them.
+"""Phases of a training step: a model gives the engine its networks and an ordered list of phases that step them.
 
-Within a phase only the parameters of that phase's optimizer require a gradient, so that none is computed
-which nobody uses; a parameter that was frozen before the engine saw it (an ImageNet backbone) stays frozen
-throughout.
+Within a phase only the parameters of its optimizer require gradients, so no unused gradient is computed. A parameter
+that was frozen before the engine saw it (of an ImageNet backbone) stays frozen throughout.
 """
 
 from __future__ import annotations
@@ -18,19 +17,18 @@ from torch.optim import Adam, Optimizer
 
 @dataclass
 class Phase:
-    """One optimizer step within a training step.
+    """Optimizer step within a training step.
 
     Attributes:
-        name: Prefix of its terms in the log ("generator").
-        networks: Those stepped, by name.
-        optimizer: Over the parameters that the phase trains.
-        loss: From what `Trainable.begin` returned to named scalar terms, each with its weight already
-            applied. The engine sums them and backpropagates the sum.
-        interval: The phase runs in every interval-th step, the first step included.
-        clip: Network name to largest L2 norm of its gradient; networks not named are not clipped.
-        watched: Names among the terms that are logged only and take no part in the sum.
-        differentiated_twice: Names of the networks that the loss takes a gradient of a gradient of, as a gradient
-            penalty does.
+        name: Prefix of the phase's terms in the log ("generator").
+        networks: Networks that the phase steps, by name.
+        optimizer: Optimizer of the parameters that the phase trains.
+        loss: Function from the result of `Trainable.begin` to named scalar terms, each already weighted. The engine
+            backpropagates their sum.
+        interval: Steps between two runs of the phase, which also runs in the first step.
+        clip: Largest L2 norm of a network's gradient, by network name. Other networks are not clipped.
+        watched: Names of terms that are logged but not part of the sum.
+        differentiated_twice: Names of the networks whose gradient is differentiated again, as by a gradient penalty.
     """
 
     name: str
@@ -54,7 +52,7 @@ class Phase:
         watched: Collection[str] = (),
         differentiated_twice: Collection[str] = (),
     ) -> Phase:
-        """A phase that steps all parameters of its networks together by Adam."""
+        """Return a phase that steps all parameters of its networks with one Adam optimizer."""
         parameters = [parameter for network in networks.values() for parameter in network.parameters()]
         return cls(
             name,
@@ -66,7 +64,7 @@ class Phase:
         )
 
     def trained(self) -> list[nn.Parameter]:
-        """Parameters of the optimizer that require a gradient now."""
+        """Return the parameters of the optimizer that require a gradient now."""
         return [p for group in self.optimizer.param_groups for p in group["params"] if p.requires_grad]
 
 
@@ -91,11 +89,13 @@ FUSED_ON = ("cpu", "cuda")
 def adam(
     parameters: Sequence[nn.Parameter], *, lr: float, betas: tuple[float, float], weight_decay: float = 0.0
 ) -> Adam:
-    """Adam that goes over each parameter once where torch can do that.
+    """Return an Adam optimizer, with torch's fused kernel where the device has one.
 
     Args:
-        parameters: On the device where they will stay.
-        weight_decay: Added to the gradient (not AdamW).
+        parameters: Parameters to train, already on the device where they will stay.
+        lr: Learning rate.
+        betas: Decay rates of the two moment averages.
+        weight_decay: L2 penalty, added to the gradient (unlike AdamW).
     """
     fused = all(parameter.device.type in FUSED_ON for parameter in parameters)
     optimizer = Adam(parameters, lr=lr, betas=betas, weight_decay=weight_decay, fused=fused)
@@ -104,10 +104,10 @@ def adam(
 
 
 def lay_out_as_parameters(optimizer: Optimizer, *_: object) -> None:
-    """Brings gradients and averages into the memory layout of their parameters.
+    """Bring gradients and moment averages into the memory layout of their parameters.
 
-    The fused kernel reads all of them in the order in which they lie, and does not ask whether that is the same.
-    Autograd sees to it; a checkpoint of parameters that lay otherwise, or whoever sets gradients himself, may not.
+    The fused kernel reads all of them in storage order without checking that the orders agree. Autograd makes them
+    agree. A checkpoint of parameters in another layout, or code that sets gradients itself, may not.
     """
     for group in optimizer.param_groups:
         for parameter in group["params"]:
@@ -122,30 +122,29 @@ def lay_out_as_parameters(optimizer: Optimizer, *_: object) -> None:
 
 
 class Trainable(Protocol):
-    """A model as the engine trains it."""
+    """Model that the engine can train."""
 
     @property
     def networks(self) -> Mapping[str, nn.Module]:
-        """Every network that a checkpoint holds, by name."""
+        """Networks in a checkpoint, by name."""
 
     @property
     def averaged(self) -> Sequence[str]:
-        """Names of the networks whose weights are averaged over the steps."""
+        """Names of the networks with an exponential moving average."""
 
     @property
     def phases(self) -> Sequence[Phase]:
-        """In the order in which a step runs them."""
+        """Phases of a step, in order."""
 
     def begin(self, batch: Any) -> Any:
-        """What all phases of one step share: encodings, noise, generated images with their graph.
+        """Return what all phases of a step share: encodings, noise, generated images with their graph.
 
-        Every trained parameter requires a gradient here. A phase that must not reach another's network
-        detaches.
+        All trained parameters require gradients here. A phase that must not reach another phase's network detaches.
         """
 
 
 def train_only(parameters: Iterable[nn.Parameter], among: Iterable[nn.Parameter]) -> None:
-    """Makes `parameters` require gradients and all others of `among` not."""
+    """Make `parameters` require gradients, and all other parameters of `among` not."""
     chosen = {id(p) for p in parameters}
     for parameter in among:
         parameter.requires_grad_(id(parameter) in chosen)

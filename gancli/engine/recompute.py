@@ -1,9 +1,9 @@
-"""`train.activation_checkpointing`: large blocks keep their inputs alone and are run once more in the backward pass.
+"""Activation checkpointing (`train.activation_checkpointing`): large blocks run again in the backward pass.
 
-A network names its blocks by a method `large_blocks`; one that is a plain `nn.Sequential` is a block itself. The second
-run gives the bits of the first: the same random numbers, the same precision, and batch norm by the statistics of the
-same batch, without adding that batch to the stored ones again. Spectral norm changes its vectors whenever it runs, so a
-block that has it is none of these.
+Only the inputs of a block are kept. A network names its blocks with a method `large_blocks`; a plain `nn.Sequential`
+is a block itself. The second run gives the same bits as the first: it uses the same random numbers and precision, and
+batch norm uses the statistics of the same batch without updating its running statistics again. Blocks with spectral
+norm are excluded, because it changes its vectors in every run.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from gancli.engine.phases import Trainable
 
 @runtime_checkable
 class HasLargeBlocks(Protocol):
-    """A network with blocks whose activations take more memory than they are worth."""
+    """Network with blocks whose activations are cheaper to compute again than to keep."""
 
     def large_blocks(self) -> Iterable[nn.Module]:
-        """Submodules, none within another; each is called with positional arguments in the network's `forward`."""
+        """Return submodules, none within another, that `forward` calls with positional arguments."""
 
 
 def recompute_large_blocks(model: Trainable) -> None:
-    """Has the large blocks of a model's networks recomputed, in place; in eval mode and without gradients they are not.
+    """Make the large blocks of a model's networks run again in the backward pass, in place.
 
-    Copies of a network that were made before stay as they are; a copy made afterwards would run the original's blocks.
-    A network that a phase differentiates twice is left out: the first derivative's own graph would keep all that is
-    recomputed for it.
+    Nothing changes in eval mode or without gradients. Copy networks before this call: later copies would run the
+    blocks of the original. Networks that a phase differentiates twice are left out, because the graph of the first
+    derivative would keep everything that was computed again.
 
     Raises:
-        ValueError: A block's weights are computed in its forward pass (spectral norm).
+        ValueError: A block computes its weights in the forward pass (spectral norm).
     """
     twice = {name for phase in model.phases for name in phase.differentiated_twice}
     for name, network in model.networks.items():
@@ -67,7 +67,10 @@ def _recompute(block: nn.Module) -> None:
 
 
 def _parts(sequence: nn.Sequential) -> list[nn.Sequential]:
-    """Each layer with weights and the norm and activation behind it: as one, all maps would be there at once again."""
+    """Return each layer with weights with the norm and activation behind it.
+
+    The parts are run again one by one. As a single block, all their activations would be in memory at once.
+    """
     parts: list[list[nn.Module]] = []
     for layer in sequence:
         starts = not isinstance(layer, _BatchNorm) and any(True for _ in layer.parameters())
@@ -78,7 +81,7 @@ def _parts(sequence: nn.Sequential) -> list[nn.Sequential]:
 
 
 def _recomputed(owner: nn.Module, forward: Callable[..., Any], part: nn.Module) -> Callable[..., Any]:
-    """`forward`, of a part of `owner`, so that only its arguments are kept for the backward pass."""
+    """Return `forward` of a part of `owner`, changed so that only its arguments are kept for the backward pass."""
     norms = [module for module in part.modules() if isinstance(module, _BatchNorm)]
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
@@ -93,9 +96,10 @@ def _recomputed(owner: nn.Module, forward: Callable[..., Any], part: nn.Module) 
 
 
 class _StatisticsKept:
-    """While active, batch norms write their running statistics into copies; as often as a graph is gone through.
+    """Context in which batch norms write their running statistics into copies.
 
-    Copies and not nothing: the second run has to save the same tensors as the first.
+    The statistics cannot simply be left out: the second run has to save the same tensors as the first. The context is
+    entered once per backward pass through the graph.
     """
 
     def __init__(self, norms: Sequence[_BatchNorm]) -> None:

@@ -1,7 +1,7 @@
-"""The tally of people's rankings: mean rank ± standard error and share of first places of each model.
+"""Tally of people's rankings: mean rank ± standard error and share of first places of each model.
 
-The answers are CSV files that judges saved from a page of `gancli.human.page`; the page's key says which model made
-which image.
+Answers are CSV files that judges saved from a page of `gancli.human.page`. The page's key says which model made which
+image.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from numpy.typing import NDArray
 
 from gancli.atomic import atomic_file
 from gancli.errors import DataError
-from gancli.human.page import KEY, Study, StudyQuestion, read_key
+from gancli.human.study import KEY, Study, StudyQuestion, read_key
 from gancli.scores.results import ScoreRow
 from gancli.scores.tables import DATASETS
 
 Ranks = NDArray[np.int64]
 
 COLUMNS = ("study", "question", "judge", "order", "ranks", "seconds", "date")
-OWN_CAPTIONS = "captions"  # the dataset of a study whose captions are no dataset's
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a spreadsheet begins a formula
+OWN_CAPTIONS = "captions"  # dataset name of a study whose captions come from no dataset
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters of a spreadsheet's formulas
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """One judge's answer to one question.
+    """Answer of a judge to a question.
 
     Attributes:
-        question: Its id.
-        judge: Their name.
-        ranks: By model, 1 for the best.
-        date: When, ISO 8601 in UTC; empty where the file does not say.
+        question: Id of the question.
+        judge: Name of the judge.
+        ranks: Rank of each model, 1 for the best.
+        date: Date of the answer, ISO 8601 in UTC; empty where the file has none.
     """
 
     question: str
@@ -50,14 +50,14 @@ class Ranking:
 
 @dataclass(frozen=True)
 class ModelTally:
-    """What the judges think of a model.
+    """Result of a model.
 
     Attributes:
-        name: In the tables.
-        mean_rank: From 1, the best, to the number of models.
-        standard_error: Of it; None for a single ranking.
-        first_places: Share of the rankings in which it is the best, in [0, 1].
-        counts: How often it has each rank, from the first.
+        name: Name in the tables.
+        mean_rank: Mean rank, from 1 (the best) to the number of models.
+        standard_error: Standard error of the mean rank; None for a single ranking.
+        first_places: Share of the rankings in which the model is the best, in [0, 1].
+        counts: Number of times that the model has each rank, from the first.
     """
 
     name: str
@@ -69,12 +69,12 @@ class ModelTally:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Whether the judges agree.
+    """Agreement of the judges.
 
     Attributes:
-        w: Kendall's coefficient of concordance, the mean over questions: 1 if all rank alike.
-        chance: What judges who rank at random reach on average.
-        questions: That more than one judge ranked.
+        w: Kendall's coefficient of concordance, averaged over questions; 1 if all judges rank alike.
+        chance: Mean coefficient of judges who rank at random.
+        questions: Number of questions that more than one judge ranked.
     """
 
     w: float
@@ -84,15 +84,15 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Tally:
-    """The answers of all judges in numbers.
+    """Results of all judges.
 
     Attributes:
-        study: Whose answers these are.
-        models: In the study's order.
-        judges: Questions ranked, by judge.
-        questions: Ranked by at least one judge.
-        rankings: Of all judges together.
-        agreement: None with one judge, or where no question has two.
+        study: Study that was answered.
+        models: Results of the models, in the study's order.
+        judges: Number of questions that each judge ranked.
+        questions: Number of questions ranked by at least one judge.
+        rankings: Number of rankings of all judges.
+        agreement: Agreement of the judges; None where no question was ranked by two.
     """
 
     study: Study
@@ -104,17 +104,17 @@ class Tally:
 
     @property
     def dataset(self) -> str:
-        """The captions' dataset."""
+        """Dataset of the captions."""
         return self.study.dataset or OWN_CAPTIONS
 
     @property
-    def said_judges(self) -> str:
-        """How many there are, in words."""
+    def judges_text(self) -> str:
+        """Number of judges, in words."""
         return "1 judge" if len(self.judges) == 1 else f"{len(self.judges)} judges"
 
     @property
-    def said_agreement(self) -> str:
-        """What is known of the judges' agreement, in words."""
+    def agreement_text(self) -> str:
+        """Agreement of the judges, in words."""
         if len(self.judges) == 1:
             return "one judge only: a second one would show whether people agree"
         if self.agreement is None:
@@ -127,14 +127,14 @@ class Tally:
 
 @dataclass(frozen=True)
 class TallyReport:
-    """What `tally` found and wrote.
+    """Result of `tally_rankings`.
 
     Attributes:
-        tally: The numbers.
-        rows: For results.csv: "human_rank" and "human_first_places" of each model.
-        files: CSV and Markdown table.
-        markdown: The text of the latter.
-        warnings: Repeated and missing answers.
+        tally: Results of all judges.
+        rows: Rows for results.csv: "human_rank" and "human_first_places" of each model.
+        files: CSV and Markdown files of the table.
+        markdown: Text of the Markdown file.
+        warnings: Warnings about repeated and missing answers.
     """
 
     tally: Tally
@@ -144,12 +144,14 @@ class TallyReport:
     warnings: tuple[str, ...]
 
 
-def tally(answers: Sequence[Path], *, key: Path, out: Path) -> TallyReport:
-    """Tallies the answers of all judges, and writes the table.
+def tally_rankings(
+    answers: str | Path | Sequence[str | Path], *, key: str | Path, out: str | Path
+) -> TallyReport:
+    """Tally the answers of all judges and write the table.
 
-    The standard error of a mean rank is s / √N over the N rankings (captions × judges) together, s being their sample
-    standard deviation (divisor N − 1). It treats the rankings of one judge as independent; the judges' number and
-    agreement stand beside it.
+    The standard error of a mean rank is s / √N over all N rankings (captions × judges), with the sample standard
+    deviation s (divisor N − 1). It treats the rankings of one judge as independent, so the table also shows the number
+    and the agreement of the judges.
 
     Args:
         answers: CSV files that the page saved.
@@ -157,13 +159,14 @@ def tally(answers: Sequence[Path], *, key: Path, out: Path) -> TallyReport:
         out: Folder for `human-DATASET.csv` and `human-DATASET.md`.
 
     Raises:
-        DataError: A file is missing, broken, of another study, or holds an incomplete ranking.
+        DataError: A file is missing, broken or of another study, or a ranking is incomplete.
     """
-    study = read_key(key / KEY if key.is_dir() else key)
-    rankings, warnings = _latest([ranking for path in answers for ranking in read_answers(path, study)])
+    study = read_key(key)
+    paths = [answers] if isinstance(answers, (str, Path)) else answers
+    rankings, warnings = _latest([ranking for path in paths for ranking in read_answers(path, study)])
     if not rankings:
         raise DataError(
-            f"no answers in {', '.join(map(str, answers)) or 'no files'}",
+            f"no answers in {', '.join(map(str, paths)) or 'no files'}",
             "Judges save them with the page's button Save answers.",
         )
     judges = Counter(ranking.judge for ranking in rankings)
@@ -184,19 +187,17 @@ def tally(answers: Sequence[Path], *, key: Path, out: Path) -> TallyReport:
         len(rankings),
         _agreement(rankings),
     )
-    files, markdown = _write_table(out, result)
+    files, markdown = _write_table(Path(out), result)
     return TallyReport(result, tuple(_rows(result)), files, markdown, tuple(warnings))
 
 
 def kendall_w(ranks: Ranks) -> float:
-    """Kendall's coefficient of concordance of rankings without ties: W = 12 S / (m² (k³ − k)).
+    """Return Kendall's coefficient of concordance of rankings without ties, W = 12 S / (m² (k³ − k)).
+
+    It is 1 where all judges rank alike, 0 where the sums of ranks are equal, and 1/m on average for random rankings.
 
     Args:
-        ranks: (m judges, k models), each row the ranks 1 to k.
-
-    Returns:
-        1 where all judges rank alike, 0 where the sums of ranks are equal; 1/m is expected of judges who rank
-        at random.
+        ranks: Ranks 1 to k by each judge. Shape (m judges, k models).
     """
     m, k = ranks.shape
     sums = ranks.sum(axis=0)
@@ -207,16 +208,16 @@ def kendall_w(ranks: Ranks) -> float:
 # --- reading --------------------------------------------------------------------------------------------------
 
 
-def read_answers(path: Path, study: Study) -> list[Ranking]:
-    """The answers in a file, in its order. A spreadsheet may have saved it anew with semicolons or tabs.
+def read_answers(path: str | Path, study: Study) -> list[Ranking]:
+    """Read the answers in a file. A spreadsheet may have saved it again with semicolons or tabs.
 
     Raises:
-        DataError: It is missing or none, of another study, or a ranking is incomplete; the line is named.
+        DataError: The file is missing, broken or of another study, or a ranking is incomplete. The line is named.
     """
-    hint = "Use the file as the page saved it."
+    path, hint = Path(path), "Use the file as the page saved it."
     questions = {question.id: question for question in study.questions}
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig")
         header = text.partition("\n")[0]
         delimiter = max(",;\t", key=header.count)
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -248,21 +249,29 @@ def read_answers(path: Path, study: Study) -> list[Ranking]:
 
 
 def _parse(record: Mapping[str, str | None], questions: Mapping[str, StudyQuestion]) -> Ranking:
-    """One line; ValueError says what is wrong with it."""
+    """Parse a line.
+
+    Raises:
+        ValueError: The line is no ranking of the study.
+    """
     values = {name: (record[name] or "").strip() for name in COLUMNS}
     question = questions.get(values["question"])
     if question is None:
         raise ValueError(f"there is no question {values['question']!r} in this study")
     judge = values["judge"]
     if judge[:1] == "'" and judge[1:].startswith(_FORMULA):
-        judge = judge[1:]  # the page wrote it so that a spreadsheet takes it for text
+        judge = judge[1:]  # the page added the apostrophe so that spreadsheets do not run a formula
     if not judge:
         raise ValueError("it does not say which judge")
     return Ranking(question.id, judge, _parse_ranks(values["ranks"], question), values["date"])
 
 
 def _parse_ranks(text: str, question: StudyQuestion) -> tuple[int, ...]:
-    """Ranks by model; ValueError says why they are none."""
+    """Parse the ranks of the models.
+
+    Raises:
+        ValueError: The ranks are not 1 to the number of models, each once.
+    """
     ranks: dict[str, int] = {}
     for entry in text.split():
         image, colon, rank = entry.partition(":")
@@ -278,12 +287,12 @@ def _parse_ranks(text: str, question: StudyQuestion) -> tuple[int, ...]:
         raise ValueError(f"an incomplete ranking, {len(ranks)} of {count} images have a rank")
     if sorted(ranks.values()) != list(range(1, count + 1)):
         raise ValueError(f"the ranks have to be 1 to {count}, each once. Received: {text}")
-    by_model = {place: ranks[image] for image, place in question.images.items()}
-    return tuple(by_model[place] for place in range(count))
+    by_model = {index: ranks[image] for image, index in question.images.items()}
+    return tuple(by_model[index] for index in range(count))
 
 
 def _latest(rankings: Sequence[Ranking]) -> tuple[list[Ranking], list[str]]:
-    """The last answer of each judge to each question by date, where that is equal by order; and what to warn of."""
+    """Return the last answer of each judge to each question, by date and then by order, and warnings."""
     kept: dict[tuple[str, str], Ranking] = {}
     changed = 0
     for ranking in sorted(rankings, key=lambda each: each.date):  # ISO 8601 sorts as text; the sort is stable
@@ -302,16 +311,16 @@ def _latest(rankings: Sequence[Ranking]) -> tuple[list[Ranking], list[str]]:
 # --- numbers --------------------------------------------------------------------------------------------------
 
 
-def _tally_model(name: str, ranks: Ranks, places: int) -> ModelTally:
-    """A model's ranks (N,), from 1 to `places`, summed up."""
+def _tally_model(name: str, ranks: Ranks, models: int) -> ModelTally:
+    """Summarize a model's ranks (N,), which are from 1 to `models`."""
     n = len(ranks)
     error = float(ranks.std(ddof=1)) / math.sqrt(n) if n > 1 else None
-    counts = np.bincount(ranks, minlength=places + 1)[1:]
+    counts = np.bincount(ranks, minlength=models + 1)[1:]
     return ModelTally(name, float(ranks.mean()), error, float(counts[0] / n), tuple(counts.tolist()))
 
 
 def _agreement(rankings: Sequence[Ranking]) -> Agreement | None:
-    """Kendall's W of each question that several judges ranked, averaged over these questions."""
+    """Return Kendall's W, averaged over the questions that several judges ranked."""
     by_question: dict[str, list[tuple[int, ...]]] = {}
     for ranking in rankings:
         by_question.setdefault(ranking.question, []).append(ranking.ranks)
@@ -325,7 +334,7 @@ def _agreement(rankings: Sequence[Ranking]) -> Agreement | None:
 def _rows(result: Tally) -> Iterator[ScoreRow]:
     basis = (
         f"{len(result.models)} models ({', '.join(model.name for model in result.models)}) ranked by "
-        f"{result.said_judges} on {result.questions} captions, {result.rankings} rankings without ties; "
+        f"{result.judges_text} on {result.questions} captions, {result.rankings} rankings without ties; "
         f"± is the standard error s/√N over rankings; study {result.study.study}"
     )
     for model, origin in zip(result.models, result.study.models, strict=True):
@@ -353,7 +362,7 @@ def _rows(result: Tally) -> Iterator[ScoreRow]:
                 resize="shown at one size, smaller images enlarged pixel by pixel",
                 image_size=origin.image_size,
                 seed=origin.seed,
-                note=result.said_agreement,
+                note=result.agreement_text,
             )
 
 
@@ -361,14 +370,14 @@ def _rows(result: Tally) -> Iterator[ScoreRow]:
 
 
 def _write_table(out: Path, result: Tally) -> tuple[tuple[Path, ...], str]:
-    """The table as in the papers, as CSV and Markdown."""
-    places = len(result.models)
+    """Write the table as CSV and Markdown; return the files and the Markdown text."""
+    models = len(result.models)
     title = DATASETS.get(result.dataset, result.dataset)
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
-    counts = [f"rank_{place}" for place in range(1, places + 1)]
+    counts = [f"rank_{rank}" for rank in range(1, models + 1)]
     basis = {
-        "models": places,
+        "models": models,
         "judges": len(result.judges),
         "questions": result.questions,
         "rankings": result.rankings,
@@ -376,7 +385,7 @@ def _write_table(out: Path, result: Tally) -> tuple[tuple[Path, ...], str]:
     }
     writer.writerow(["method", "dataset", "human_rank", "standard_error", "first_places", *counts, *basis])
     lines = [
-        f"## Human rank on {title} (1 is best of {places})",
+        f"## Human rank on {title} (1 is best of {models})",
         "",
         f"| Method | {title} human rank ↓ | first places ↑ |",
         "|---|---:|---:|",
@@ -391,8 +400,8 @@ def _write_table(out: Path, result: Tally) -> tuple[tuple[Path, ...], str]:
         lines.append(f"| {name} | {model.mean_rank:.2f}{spread} | {100 * model.first_places:.0f} % |")
     lines += [
         "",
-        f"{places} models, {result.said_judges}, {result.questions} captions, {result.rankings} rankings; ± is the "
-        f"standard error s/√N over rankings. {result.said_agreement}. A mean rank holds among these models only.",
+        f"{models} models, {result.judges_text}, {result.questions} captions, {result.rankings} rankings; ± is the "
+        f"standard error s/√N over rankings. {result.agreement_text}. A mean rank holds among these models only.",
     ]
     markdown = "\n".join(lines) + "\n"
     out.mkdir(parents=True, exist_ok=True)
@@ -405,5 +414,5 @@ def _write_table(out: Path, result: Tally) -> tuple[tuple[Path, ...], str]:
 
 
 def _as_text(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
+    """Return a cell that a spreadsheet does not run as a formula."""
     return f"'{text}" if text.startswith(_FORMULA) else text

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
@@ -149,22 +149,10 @@ def inpaint_split(
             f"{model}: was trained with one hole, center {trained:g}, and fills others badly; train with "
             "holes.kind=irregular or mix for holes of other shapes"
         )
-    sampling = Sampling(
+    sampling = replace(
+        _sampling(inpainter, dataset, opened, requests, seed),
         model=str(model),
-        model_hash=inpainter.hash,
-        encoder_hash=str(inpainter.settings.get("encoder_hash", "")),
-        method=inpainter.method,
-        data=str(data),
-        dataset=dataset.name,
-        split=split,
-        images=len(requests),
-        variants=1,
-        seed=seed,
-        words=inpainter.words,
-        stages=(inpainter.size,),
-        captions_sha256=captions_hash(requests),
         figures=(ATTENTION,) if attention else (),
-        gancli_version=__version__,
         holes=cut.settings,
         hole_seed=None if cut.kind == "center" else asked.seed,
     )
@@ -198,6 +186,29 @@ def _open_split(data: str | Path, name: str, inpainter: Inpainter) -> tuple[Data
             f"Prepare the data with --image-size {inpainter.size}.",
         )
     return dataset, split
+
+
+def _sampling(
+    inpainter: Inpainter, dataset: Dataset, split: Split, requests: Sequence[Request], seed: int
+) -> Sampling:
+    """Return the settings of the folder, without those that only filled images have."""
+    return Sampling(
+        model=str(inpainter.folder),
+        model_hash=inpainter.hash,
+        encoder_hash=str(inpainter.settings.get("encoder_hash", "")),
+        method=inpainter.method,
+        data=str(dataset.path),
+        dataset=dataset.name,
+        split=split.name,
+        images=len(requests),
+        variants=1,
+        seed=seed,
+        words=inpainter.words,
+        stages=(inpainter.size,),
+        captions_sha256=captions_hash(requests),
+        figures=(),
+        gancli_version=__version__,
+    )
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def own_part(count: int, batch: int) -> slice:
     """
     batches = math.ceil(count / batch)
     rank = distributed.rank()
-    first, end = (number * batches // distributed.world() for number in (rank, rank + 1))
+    first, end = (number * batches // distributed.world_size() for number in (rank, rank + 1))
     return slice(first * batch, min(end * batch, count))
 
 

@@ -132,7 +132,7 @@ class StatisticsAccumulator:
 
     def combine(self) -> None:
         """Takes the features of all processes together, in each of them."""
-        if distributed.world() == 1:
+        if distributed.world_size() == 1:
             return
         sums = torch.from_numpy(self.n * np.array([1.0, *self._mean]))
         total, *means = distributed.total(sums).tolist()

@@ -28,7 +28,7 @@ from gancli.engine import distributed
 from gancli.engine.compiling import check_compiler
 from gancli.engine.device import pick_device
 from gancli.engine.events import Events
-from gancli.engine.ranks import place
+from gancli.engine.ranks import process_rank
 from gancli.errors import ConfigError, UsageError
 from gancli.training.attr2image import train_attr2image
 from gancli.training.char_cnn_rnn import pretrain_char_cnn_rnn
@@ -101,7 +101,7 @@ def _train(
     dataset = Dataset.open(recipe.data)
     # before anything is computed for it; BatchSource, which may take a part of the split, looks again
     split = dataset.split("train")
-    refuse_small_split(split, len(split), recipe.loader.batch, distributed.world())
+    refuse_small_split(split, len(split), recipe.loader.batch, distributed.world_size())
     given = (dataset, device, events)
     if isinstance(recipe, StackGANRecipe):
         return train_stackgan(recipe, *given, runs=runs, resume=resume, init_from=init_from)
@@ -137,7 +137,7 @@ def pretrain_encoder(
         UsageError: There are several processes.
         Otherwise as `train`.
     """
-    if (processes := place().world) > 1:
+    if (processes := process_rank().world_size) > 1:
         raise UsageError(
             f"encoders are trained on one process, here are {processes}",
             "start it without --nproc, torchrun or srun; gancli train takes several",

@@ -81,7 +81,7 @@ def share_of(recipe: Recipe) -> Share:
     return {
         "batch": recipe.loader.batch,
         "seed": recipe.train.seed,
-        "rank": Rank(distributed.rank(), distributed.world()),
+        "rank": Rank(distributed.rank(), distributed.world_size()),
     }
 
 

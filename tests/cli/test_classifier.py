@@ -81,7 +81,7 @@ def test_what_score_is_refuses(
     assert "--network" in refused(2, images)
     assert "tells classes apart" in refused(2, images, "--network", "clasifier")
     assert "no such file" in refused(3, images, "--network", f"classifier:{tmp_path / 'absent'}")
-    assert "asked for was 'classifier'" in refused(3, images, "--network", f"classifier:{encoder}")
+    assert "not 'classifier'" in refused(3, images, "--network", f"classifier:{encoder}")
     assert "say which split" in refused(2, tiny_dataset, "--network", f"classifier:{judge}")
     train = refused(3, f"{tiny_dataset}:train", "--network", f"classifier:{judge}")
     assert "classifier of other classes" in train

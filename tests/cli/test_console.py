@@ -11,7 +11,7 @@ import pytest
 
 from gancli.cli import console
 from gancli.cli.console import Output, ProgressMode
-from gancli.engine.ranks import Place
+from gancli.engine.ranks import ProcessRank
 
 
 def test_text_json_and_quiet(capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,7 +111,7 @@ def test_of_several_processes_only_the_first_shows_progress(
     monkeypatch.setenv("FORCE_COLOR", "1")  # a bar is drawn even where there is no terminal
     for rank in (0, 1):
         out = Output(progress=ProgressMode(mode))
-        out.place = Place(rank, 2, rank, "localhost", 1)
+        out.process = ProcessRank(rank, 2, rank, "localhost", 1)
         with out.progress("features", "images") as advance:
             advance(3, 3)
         assert ("features" in capsys.readouterr().err) == (rank == 0)

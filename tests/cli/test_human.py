@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from gancli.human.page import read_key
+from gancli.human.study import read_key
 from tests.cli.conftest import Gancli
 from tests.human.pages import MODELS, answer_row, write_answers, write_folders
 

@@ -248,7 +248,7 @@ def _tells(rank: int, folder: Path, port: int) -> None:
     with distributed.process_group(torch.device("cpu")):
         pass
     told = folder / f"told-{rank}"
-    (folder / f"code-{rank}").write_text(str(distributed.told_once(rank + 2, told.touch)))
+    (folder / f"code-{rank}").write_text(str(distributed.report_once(rank + 2, told.touch)))
 
 
 def test_one_process_says_why_and_all_end_with_its_exit_code(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from gancli.encoders.char_cnn_rnn import (
 )
 from gancli.encoders.sentence import load_sentence_encoder
 from gancli.errors import DataError
+from tests.defaults import make_model
 
 CAPTIONS = [
     "this bird has wings that are blue",
@@ -178,7 +179,7 @@ def test_impossible_networks_are_refused():
 def test_training_steps_text_and_projection(projected):
     text = small()  # seeds what is drawn after it
     image = torch.nn.Linear(5, 5) if projected else None
-    model = CharCnnRnnPretraining(text, image, lr=0.01)
+    model = make_model(CharCnnRnnPretraining, text, image, lr=0.01)
     assert list(model.networks) == ["text"] + ["image"] * (image is not None)
     (phase,) = model.phases
     assert phase.clip == dict.fromkeys(model.networks, 5.0)
@@ -195,7 +196,7 @@ def test_training_steps_text_and_projection(projected):
 
 
 def test_clipping_can_be_switched_off():
-    assert not CharCnnRnnPretraining(small(), clip=None).phases[0].clip
+    assert not make_model(CharCnnRnnPretraining, small(), clip=None).phases[0].clip
 
 
 # --- the encoder folder ---------------------------------------------------------------------------------------

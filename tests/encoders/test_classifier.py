@@ -11,6 +11,7 @@ import torch
 from gancli.data.loader import Batch
 from gancli.encoders.classifier import Classifier, ClassifierTraining, load_classifier, save_classifier
 from gancli.errors import DataError
+from tests.defaults import make_model
 
 ARGUMENTS = {"backbone": "small", "size": 16, "width": 4, "dropout": 0.0}
 CLASS_IDS = np.array([2, 5, 9])
@@ -41,7 +42,7 @@ def test_logits_are_linear_in_the_features_of_images_of_any_side() -> None:
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_loss_is_cross_entropy_over_the_classes_own_numbers(smoothing: float) -> None:
     network = Classifier(**ARGUMENTS, classes=3).eval()
-    training = ClassifierTraining(network, CLASS_IDS, label_smoothing=smoothing)
+    training = make_model(ClassifierTraining, network, CLASS_IDS, label_smoothing=smoothing)
     batch = batch_of([9, 2, 5, 9])
     assert training.targets(batch).tolist() == [2, 0, 1, 2]
     loss = training.terms(batch)["cross_entropy"].item()
@@ -57,7 +58,7 @@ def test_loss_is_cross_entropy_over_the_classes_own_numbers(smoothing: float) ->
 
 
 def test_every_parameter_learns_and_only_matrices_decay() -> None:
-    training = ClassifierTraining(Classifier(**ARGUMENTS, classes=3), CLASS_IDS, weight_decay=0.1)
+    training = make_model(ClassifierTraining, Classifier(**ARGUMENTS, classes=3), CLASS_IDS, weight_decay=0.1)
     training.terms(batch_of([2, 5, 9, 2]))["cross_entropy"].backward()
     for name, parameter in training.network.named_parameters():
         assert parameter.grad is not None, name
@@ -90,7 +91,7 @@ def test_round_trip(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("kind: classifier", "kind: damsm", "asked for was 'classifier'"),
+        ("kind: classifier", "kind: damsm", "not 'classifier'"),
         ("- c\n", "", "does not fit"),
         ("- c\n", "- 3\n", "class_names"),
         ("  width: 4", "  width: 8", "does not fit"),

@@ -44,6 +44,18 @@ def test_each_caption_has_the_encoders_vector(dataset: Dataset, encoder: Sentenc
         np.testing.assert_allclose(embeddings.of(index), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_folders_in_place_of_dataset_and_encoder(
+    dataset: Dataset, encoder: SentenceEncoder, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    count = export_embeddings(dataset, encoder, tmp_path / "a.npz")
+    assert export_embeddings(str(dataset.path), str(tiny_encoder), str(tmp_path / "new/b.npz")) == count
+    first, second = arrays(tmp_path / "a.npz"), arrays(tmp_path / "new/b.npz")
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    split = dataset.split("test")
+    loaded = [load_embeddings(path, split).hash for path in (tmp_path / "a.npz", str(tmp_path / "a.npz"))]
+    assert len(set(loaded)) == 1
+
+
 def test_the_second_time_nothing_is_encoded(
     dataset: Dataset, encoder: SentenceEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ from gancli.encoders.speech import (
     save_speech,
 )
 from gancli.errors import DataError
+from tests.defaults import make_model
 
 SMALL = {"bands": 6, "channels": [5, 7], "hidden": 4, "attention_dim": 3}
 IMAGE = {"backbone": "small", "dim": 8, "size": 16, "width": 4}
@@ -172,7 +173,7 @@ def test_a_frozen_backbone_stays_as_it_is():
     assert all(torch.equal(before[name], tensor) for name, tensor in branch.backbone.state_dict().items())
     assert all(parameter.grad is None for parameter in branch.backbone.parameters())
     assert branch.linear.weight.grad is not None
-    trained = SpeechPretraining(SpeechEncoder(**SMALL), branch).phases[0].trained()
+    trained = make_model(SpeechPretraining, SpeechEncoder(**SMALL), branch).phases[0].trained()
     assert not {id(p) for p in branch.backbone.parameters()} & {id(p) for p in trained}
 
 
@@ -185,7 +186,7 @@ def batch_of(class_ids):
 def test_both_losses_are_the_equations():
     torch.manual_seed(0)
     image, speech = ImageBranch(**IMAGE).eval(), SpeechEncoder(**SMALL).eval()
-    training = SpeechPretraining(speech, image, np.array([3, 5, 9]), gamma=7.0, distinctive_weight=0.5)
+    training = make_model(SpeechPretraining, speech, image, np.array([3, 5, 9]), gamma=7.0, distinctive=0.5)
     batch = batch_of([9, 3, 9, 5])
     terms = training.terms(batch)
 
@@ -213,7 +214,8 @@ def test_other_images_of_a_class_may_be_negatives_too():
     torch.manual_seed(0)
     image, speech = ImageBranch(**IMAGE).eval(), SpeechEncoder(**SMALL).eval()
     heeded, passed_over = (
-        SpeechPretraining(speech, image, same_class_negatives=negatives) for negatives in (False, True)
+        make_model(SpeechPretraining, speech, image, same_class_negatives=negatives)
+        for negatives in (False, True)
     )
     apart = heeded.terms(batch_of([0, 1, 2, 3]))["matching"]
     assert torch.equal(passed_over.terms(batch_of([7, 7, 2, 7]))["matching"], apart)
@@ -221,13 +223,13 @@ def test_other_images_of_a_class_may_be_negatives_too():
 
 
 def test_without_classes_there_is_no_distinctive_loss():
-    training = SpeechPretraining(SpeechEncoder(**SMALL), ImageBranch(**IMAGE))
+    training = make_model(SpeechPretraining, SpeechEncoder(**SMALL), ImageBranch(**IMAGE))
     assert set(training.networks) == {"speech", "image"}
     assert set(training.terms(batch_of([0, 1, 2]))) == {"matching"}
 
 
 def test_the_optimizer_is_the_public_codes():
-    training = SpeechPretraining(SpeechEncoder(**SMALL), ImageBranch(**IMAGE), np.array([0, 1]))
+    training = make_model(SpeechPretraining, SpeechEncoder(**SMALL), ImageBranch(**IMAGE), np.array([0, 1]))
     assert type(training.optimizer) is torch.optim.Adam  # coupled decay
     (group,) = training.optimizer.param_groups
     assert (group["betas"], group["weight_decay"]) == ((0.95, 0.999), 1e-3)

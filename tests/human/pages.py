@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from gancli.human.page import Study
+from gancli.human.study import Study
 from gancli.human.tally import COLUMNS
 from gancli.sampling.samples_folder import GeneratedImage, Sampling, write_samples, write_sampling
 
@@ -72,7 +72,7 @@ def answer_row(
         "question": question.id,
         "judge": judge,
         "order": " ".join(question.images),
-        "ranks": " ".join(f"{id}:{ranks[names[model]]}" for id, model in question.images.items()),
+        "ranks": " ".join(f"{id}:{ranks[names[index]]}" for id, index in question.images.items()),
         "seconds": "3.5",
         "date": date or f"2026-11-01T10:00:{number:02d}.000Z",
     }

@@ -24,7 +24,8 @@ from gancli.encoders.embeddings import export_embeddings, load_embeddings
 from gancli.encoders.sentence import load_sentence_encoder
 from gancli.errors import DataError, UsageError
 from gancli.human import page as human
-from gancli.human.page import make_page, read_key
+from gancli.human.page import make_ranking_page
+from gancli.human.study import read_key
 from gancli.sampling.samples_folder import GeneratedImage, write_samples
 from tests.conftest import build_stackgan
 from tests.human.pages import CAPTIONS, MODELS, write_folder, write_folders
@@ -75,7 +76,7 @@ def pixels(source: str) -> np.ndarray[Any, Any]:
 
 def test_each_question_shows_one_image_of_each_model(tmp_path: Path) -> None:
     folders = write_folders(tmp_path)
-    report = make_page(folders, out=tmp_path / "page", n=4)
+    report = make_ranking_page(folders, out=tmp_path / "page", n=4)
     page, study = content(report.page), read_key(report.key)
     assert study == report.study
     assert page["study"] == study.study
@@ -84,8 +85,8 @@ def test_each_question_shows_one_image_of_each_model(tmp_path: Path) -> None:
         assert (shown["id"], shown["caption"]) == (question.id, question.caption)
         assert [image["id"] for image in shown["images"]] == list(question.images)
         for image in shown["images"]:
-            place = question.images[image["id"]]
-            level = 40 * place + CAPTIONS.index(question.caption)  # the grey of that model and caption
+            index = question.images[image["id"]]
+            level = 40 * index + CAPTIONS.index(question.caption)  # the grey of that model and caption
             assert (pixels(image["source"]) == level).all()
     assert [(model.name, model.model, model.seed) for model in study.models] == [
         (name, f"runs/{name}", 7) for name in MODELS
@@ -93,8 +94,8 @@ def test_each_question_shows_one_image_of_each_model(tmp_path: Path) -> None:
     assert (study.dataset, study.split) == ("cub", "test")
 
 
-def test_nothing_on_the_page_tells_whose_a_image_is(tmp_path: Path) -> None:
-    report = make_page(write_folders(tmp_path / "folders"), out=tmp_path / "page", n=4)
+def test_nothing_on_the_page_tells_which_model_made_an_image(tmp_path: Path) -> None:
+    report = make_ranking_page(write_folders(tmp_path / "folders"), out=tmp_path / "page", n=4)
     text = report.page.read_text(encoding="utf-8")
     for secret in (*MODELS, "runs/", "folders", "key0", "0.png", str(tmp_path)):
         assert secret not in text
@@ -109,7 +110,7 @@ def test_what_a_file_says_beside_its_pixels_stays_out(tmp_path: Path) -> None:
     note = PngInfo()
     note.add_text("Software", "made by alpha")
     Image.new("RGB", (4, 4), "red").save(folders[0] / "0.png", pnginfo=note)
-    report = make_page(folders, out=tmp_path / "page", n=4)
+    report = make_ranking_page(folders, out=tmp_path / "page", n=4)
     for question in content(report.page)["questions"]:
         for image in question["images"]:
             assert b"alpha" not in base64.b64decode(image["source"].partition(",")[2])
@@ -120,7 +121,7 @@ def test_every_order_comes_up(tmp_path: Path) -> None:
     folders = [
         write_folder(tmp_path / name, captions, method=name, level=level) for level, name in enumerate("abc")
     ]
-    study = make_page(folders, out=tmp_path / "page", n=60).study
+    study = make_ranking_page(folders, out=tmp_path / "page", n=60).study
     orders = Counter(tuple(question.images.values()) for question in study.questions)
     assert len(orders) == 6
     assert [question.caption for question in study.questions] != captions
@@ -128,23 +129,25 @@ def test_every_order_comes_up(tmp_path: Path) -> None:
 
 def test_the_same_call_writes_the_same_bytes_and_another_seed_another_study(tmp_path: Path) -> None:
     folders = write_folders(tmp_path)
-    first = make_page(folders, out=tmp_path / "page", n=3)
+    first = make_ranking_page(folders, out=tmp_path / "page", n=3)
     before = first.page.read_bytes(), first.key.read_bytes()
-    again = make_page(folders, out=tmp_path / "page", n=3)  # the page of the same study may be written again
+    again = make_ranking_page(
+        folders, out=tmp_path / "page", n=3
+    )  # the page of the same study may be written again
     assert (again.page.read_bytes(), again.key.read_bytes()) == before
-    other = make_page(folders, out=tmp_path / "other", n=3, seed=1)
+    other = make_ranking_page(folders, out=tmp_path / "other", n=3, seed=1)
     assert other.study.study != first.study.study
     with pytest.raises(UsageError, match="another page already"):
-        make_page(folders, out=tmp_path / "page", n=3, seed=1)
+        make_ranking_page(folders, out=tmp_path / "page", n=3, seed=1)
     assert first.key.read_bytes() == before[1]
-    make_page(folders, out=tmp_path / "page", n=3, seed=1, overwrite=True)
+    make_ranking_page(folders, out=tmp_path / "page", n=3, seed=1, overwrite=True)
     assert read_key(first.key) == other.study
 
 
 def test_new_names_keep_the_answers(tmp_path: Path) -> None:
     folders = write_folders(tmp_path)
-    first = make_page(folders, out=tmp_path / "page", n=3)
-    named = make_page(folders, out=tmp_path / "page", n=3, names=["GAN-INT-CLS", "GAWWN", "StackGAN"])
+    first = make_ranking_page(folders, out=tmp_path / "page", n=3)
+    named = make_ranking_page(folders, out=tmp_path / "page", n=3, names=["GAN-INT-CLS", "GAWWN", "StackGAN"])
     assert named.study.study == first.study.study
     assert named.study.models[2].name == "StackGAN"
     assert named.study.questions == first.study.questions
@@ -156,7 +159,7 @@ def test_small_images_are_enlarged_pixel_by_pixel(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (4, 4, 3), np.uint8)
     for number in range(len(CAPTIONS)):
         Image.fromarray(image).save(small / f"{number}.png")
-    report = make_page([small, large], out=tmp_path / "page", n=2)
+    report = make_ranking_page([small, large], out=tmp_path / "page", n=2)
     for shown, question in zip(content(report.page)["questions"], report.study.questions, strict=True):
         for entry in shown["images"]:
             drawn = pixels(entry["source"])
@@ -169,11 +172,11 @@ def test_small_images_are_enlarged_pixel_by_pixel(tmp_path: Path) -> None:
 def test_only_captions_that_all_models_drew(tmp_path: Path) -> None:
     first = write_folder(tmp_path / "first", CAPTIONS, method="first")
     second = write_folder(tmp_path / "second", (*CAPTIONS[:2], "something else"), method="second", level=1)
-    report = make_page([first, second], out=tmp_path / "page", n=2)
+    report = make_ranking_page([first, second], out=tmp_path / "page", n=2)
     assert report.shared == 2
     assert {question.caption for question in report.study.questions} == set(CAPTIONS[:2])
     with pytest.raises(DataError, match=r"share 2 captions, 3 are wanted .*first 4, second 3") as caught:
-        make_page([first, second], out=tmp_path / "none", n=3)
+        make_ranking_page([first, second], out=tmp_path / "none", n=3)
     assert caught.value.hint is not None
     assert "-n 2" in caught.value.hint
     assert not (tmp_path / "none").exists()
@@ -182,7 +185,7 @@ def test_only_captions_that_all_models_drew(tmp_path: Path) -> None:
 def test_the_same_words_for_another_image_are_another_caption(tmp_path: Path) -> None:
     first = write_folder(tmp_path / "first", ("a bird", "a bird"), method="first")
     second = write_folder(tmp_path / "second", ("a bird", "a bird"), method="second", level=1)
-    study = make_page([first, second], out=tmp_path / "page", n=2).study
+    study = make_ranking_page([first, second], out=tmp_path / "page", n=2).study
     assert {(question.caption, question.key) for question in study.questions} == {
         ("a bird", "key0"),
         ("a bird", "key1"),
@@ -197,27 +200,27 @@ def test_the_first_of_several_images_of_a_caption_is_shown(tmp_path: Path) -> No
             for number in range(len(CAPTIONS))
         ]
         write_samples(folder, rows)
-    (question,) = content(make_page(folders, out=tmp_path / "page", n=1).page)["questions"]
+    (question,) = content(make_ranking_page(folders, out=tmp_path / "page", n=1).page)["questions"]
     assert sorted(pixels(image["source"])[0, 0, 0] for image in question["images"]) == [0, 40]
 
 
 def test_names_have_to_tell_the_models_apart(tmp_path: Path) -> None:
     same = [write_folder(tmp_path / name, method="StackGAN", level=level) for level, name in enumerate("ab")]
-    study = make_page(same, out=tmp_path / "page", n=1).study
+    study = make_ranking_page(same, out=tmp_path / "page", n=1).study
     assert [model.name for model in study.models] == ["a", "b"]
     unknown = [write_folder(tmp_path / name / "images", level=level) for level, name in enumerate("cd")]
     with pytest.raises(UsageError, match="tell them apart"):
-        make_page(unknown, out=tmp_path / "other", n=1)
+        make_ranking_page(unknown, out=tmp_path / "other", n=1)
     for names in (["x"], ["x", "x"], ["x", " "]):
         with pytest.raises(UsageError):
-            make_page(unknown, out=tmp_path / "other", n=1, names=names)
-    study = make_page(unknown, out=tmp_path / "other", n=1, names=["x", "y"]).study
+            make_ranking_page(unknown, out=tmp_path / "other", n=1, names=names)
+    study = make_ranking_page(unknown, out=tmp_path / "other", n=1, names=["x", "y"]).study
     assert [model.name for model in study.models] == ["x", "y"]
 
 
 def test_model_folders_draw_the_same_captions(tmp_path: Path, tiny_model: Path, tiny_dataset: Path) -> None:
     drawn: list[tuple[int, int]] = []
-    report = make_page(
+    report = make_ranking_page(
         [tiny_model, tiny_model],
         out=tmp_path / "page",
         names=["one", "two"],
@@ -237,25 +240,29 @@ def test_model_folders_need_captions(tmp_path: Path, tiny_model: Path, tiny_data
     models = [tiny_model, tiny_model]
     out = tmp_path / "page"
     with pytest.raises(UsageError, match="no captions are given"):
-        make_page(models, out=out, n=1)
+        make_ranking_page(models, out=out, n=1)
     with pytest.raises(UsageError, match="split, too"):
-        make_page(models, out=out, n=1, data=str(tiny_dataset))
+        make_ranking_page(models, out=out, n=1, data=str(tiny_dataset))
     with pytest.raises(UsageError, match="not from both"):
-        make_page(models, out=out, n=1, data=f"{tiny_dataset}:test", captions_file=tmp_path / "captions.txt")
+        make_ranking_page(
+            models, out=out, n=1, data=f"{tiny_dataset}:test", captions_file=tmp_path / "captions.txt"
+        )
     with pytest.raises(DataError, match="absent: no such folder"):
-        make_page([tiny_model, tmp_path / "absent"], out=out, n=1, data=f"{tiny_dataset}:test")
+        make_ranking_page([tiny_model, tmp_path / "absent"], out=out, n=1, data=f"{tiny_dataset}:test")
     assert not out.exists()
 
 
 def test_captions_are_not_ignored_where_nothing_draws_them(tmp_path: Path, tiny_dataset: Path) -> None:
     with pytest.raises(UsageError, match="only models draw captions"):
-        make_page(write_folders(tmp_path), out=tmp_path / "page", n=1, data=f"{tiny_dataset}:test")
+        make_ranking_page(write_folders(tmp_path), out=tmp_path / "page", n=1, data=f"{tiny_dataset}:test")
 
 
 def test_what_drawing_warns_of_is_passed_on(tmp_path: Path, tiny_model: Path) -> None:
     captions = tmp_path / "captions.txt"
     captions.write_text("a white xylophone\n", encoding="utf-8")
-    report = make_page([tiny_model] * 2, out=tmp_path / "page", names="ab", n=1, captions_file=captions)
+    report = make_ranking_page(
+        [tiny_model] * 2, out=tmp_path / "page", names=["a", "b"], n=1, captions_file=captions
+    )
     assert sum("xylophone" in warning for warning in report.warnings) == 1
 
 
@@ -266,7 +273,9 @@ def test_a_model_that_reads_no_sentences(
     export_embeddings(dataset, load_sentence_encoder(tiny_sentence_encoder), path)
     model = build_stackgan(load_embeddings(path, dataset.split("train")), tmp_path / "model")
     with pytest.raises(UsageError, match="cannot read sentences") as caught:
-        make_page([model, model], out=tmp_path / "page", names="ab", n=1, data=f"{tiny_dataset}:test")
+        make_ranking_page(
+            [model, model], out=tmp_path / "page", names=["a", "b"], n=1, data=f"{tiny_dataset}:test"
+        )
     assert "gancli sample" in str(caught.value.hint)
 
 
@@ -274,7 +283,28 @@ def test_images_between_two_sentences_are_not_ranked(tmp_path: Path) -> None:
     folders = write_folders(tmp_path, MODELS[:2])
     write_samples(folders[0], [GeneratedImage("0.png", "a bird", "", None, 7, 0, 4, "a flower", 0.5)])
     with pytest.raises(UsageError, match="between two sentences"):
-        make_page(folders, out=tmp_path / "page", n=1)
+        make_ranking_page(folders, out=tmp_path / "page", n=1)
+
+
+def test_paths_may_be_text(tmp_path: Path, tiny_model: Path) -> None:
+    folders = [*map(str, write_folders(tmp_path)), tmp_path / "alpha"]
+    report = make_ranking_page(folders, out=str(tmp_path / "page"), n=1, names=["a", "b", "c", "d"])
+    assert read_key(str(tmp_path / "page")) == read_key(str(report.key)) == report.study
+    captions = tmp_path / "captions.txt"
+    captions.write_text("a white bird\n", encoding="utf-8")
+    models = [str(tiny_model)] * 2
+    out = str(tmp_path / "drawn")
+    report = make_ranking_page(models, out=out, names=["a", "b"], n=1, captions_file=str(captions))
+    assert [question.caption for question in report.study.questions] == ["a white bird"]
+
+
+def test_one_model_is_not_a_list_of_letters(tmp_path: Path) -> None:
+    (folder,) = write_folders(tmp_path, MODELS[:1])
+    for model in (folder, str(folder)):
+        with pytest.raises(UsageError, match="Received: 1"):
+            make_ranking_page(model, out=tmp_path / "page")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="2 models, but 1 names"):
+        make_ranking_page([folder, folder], out=tmp_path / "page", names="ab")
 
 
 def test_impossible_requests(tmp_path: Path) -> None:
@@ -284,23 +314,23 @@ def test_impossible_requests(tmp_path: Path) -> None:
         {"models": folders * 4},
         {"n": 0},
         {"seed": -1},
-        {"asked": " "},
+        {"task": " "},
     ):
         with pytest.raises(UsageError):
-            make_page(**{"models": folders, "out": tmp_path / "page", "n": 1, **arguments})
+            make_ranking_page(**{"models": folders, "out": tmp_path / "page", "n": 1, **arguments})
 
 
 def test_a_broken_image_is_named(tmp_path: Path) -> None:
     folders = write_folders(tmp_path)
     (folders[1] / "2.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=re.escape(str(folders[1] / "2.png"))):
-        make_page(folders, out=tmp_path / "page", n=4)
+        make_ranking_page(folders, out=tmp_path / "page", n=4)
     assert not list((tmp_path / "page").iterdir())
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", '{"schema": 2}', '{"schema": 1, "models": 3}', '{"schema": 1, "study": "x"}', "\xff"],
+    ["", "[]", "{}", '{"schema": 1}', '{"schema": 2, "models": 3}', '{"schema": 2, "study": "x"}', "\xff"],
 )
 def test_what_is_no_key(tmp_path: Path, text: str) -> None:
     path = tmp_path / "key.json"
@@ -313,7 +343,7 @@ def test_what_is_no_key(tmp_path: Path, text: str) -> None:
 
 
 def test_the_page_forbids_everything_but_itself(tmp_path: Path) -> None:
-    report = make_page(write_folders(tmp_path), out=tmp_path / "page", n=2)
+    report = make_ranking_page(write_folders(tmp_path), out=tmp_path / "page", n=2)
     elements = Elements(report.page.read_text(encoding="utf-8"))
     (policy,) = [
         str(attributes["content"])
@@ -354,8 +384,8 @@ hostile = st.sampled_from(
 
 
 @settings(max_examples=40)
-@given(caption=st.lists(texts | hostile, min_size=1, max_size=4).map("".join), asked=texts | hostile)
-def test_any_text_survives_and_breaks_nothing(caption: str, asked: str) -> None:
+@given(caption=st.lists(texts | hostile, min_size=1, max_size=4).map("".join), task=texts | hostile)
+def test_any_text_survives_and_breaks_nothing(caption: str, task: str) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         caption = caption.replace("\r", " ").replace("\0", " ")  # which samples.csv does not keep
@@ -363,10 +393,10 @@ def test_any_text_survives_and_breaks_nothing(caption: str, asked: str) -> None:
             write_folder(root / name, (caption,), method=name, side=1, level=level)
             for level, name in enumerate("ab")
         ]
-        report = make_page(folders, out=root / "page", n=1, asked=asked if asked.strip() else "Rank")
+        report = make_ranking_page(folders, out=root / "page", n=1, task=task if task.strip() else "Rank")
         page = content(report.page)
         assert page["questions"][0]["caption"] == caption
-        assert page["question"] == report.study.asked
+        assert page["task"] == report.study.task
         assert read_key(report.key) == report.study
         elements = Elements(report.page.read_text(encoding="utf-8"))
         assert [tag for tag, _ in elements.tags] == [tag for tag, _ in Elements(TEMPLATE).tags]

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from gancli.human.page import PageReport, make_page
-from gancli.human.tally import read_answers, tally
+from gancli.human.page import PageReport, make_ranking_page
+from gancli.human.tally import read_answers, tally_rankings
 from tests.human.pages import CAPTIONS, MODELS, write_folder
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -54,7 +54,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture
 def report(folders: list[Path], tmp_path: Path) -> PageReport:
     """A new study for each test, of which the browser keeps nothing yet."""
-    return make_page(folders, out=tmp_path / "page", n=4, seed=next(seeds))
+    return make_ranking_page(folders, out=tmp_path / "page", n=4, seed=next(seeds))
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +123,8 @@ class Judge:
     @property
     def models(self) -> list[str]:
         """Models of the images, from left to right."""
-        places = {id: place for question in self.study.questions for id, place in question.images.items()}
-        return [MODELS[places[image.get_attribute("data-id")]] for image in self.images]
+        indices = {id: index for question in self.study.questions for id, index in question.images.items()}
+        return [MODELS[indices[image.get_attribute("data-id")]] for image in self.images]
 
     @property
     def ranks(self) -> dict[str, str]:
@@ -209,7 +209,7 @@ def test_from_the_page_to_the_table(judge: Judge, report: PageReport, tmp_path: 
     file = judge.save("Änna O'Neill", "#save-all")
     assert file.name == "answers-A-nna-O-Neill.csv"
     # Its answers are what was clicked
-    report_of = tally([file], key=report.key, out=tmp_path / "tables")
+    report_of = tally_rankings([file], key=report.key, out=tmp_path / "tables")
     assert report_of.tally.judges == {"Änna O'Neill": 4}
     assert [model.mean_rank for model in report_of.tally.models] == [1, 2.5, 2.5]
     assert report_of.tally.models[0].first_places == 1

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from scipy.stats import friedmanchisquare
 
 from gancli.errors import DataError
-from gancli.human.page import Study, make_page
-from gancli.human.tally import COLUMNS, kendall_w, tally
+from gancli.human.page import make_ranking_page
+from gancli.human.study import Study
+from gancli.human.tally import COLUMNS, kendall_w, tally_rankings
 from gancli.scores.results import append_row, read_rows
 from gancli.scores.tables import table
 from tests.human.pages import MODELS, answer_row, write_answers, write_folders
@@ -24,7 +25,7 @@ from tests.human.pages import MODELS, answer_row, write_answers, write_folders
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Study]:
     root = tmp_path_factory.mktemp("human")
-    report = make_page(write_folders(root), out=root / "page", n=4)
+    report = make_ranking_page(write_folders(root), out=root / "page", n=4)
     return report.key, report.study
 
 
@@ -50,7 +51,7 @@ def test_mean_rank_error_and_first_places(page: tuple[Path, Study], tmp_path: Pa
         )
         for judge, each in given_ranks.items()
     ]
-    report = tally(files, key=key, out=tmp_path / "tables")
+    report = tally_rankings(files, key=key, out=tmp_path / "tables")
     found = report.tally
     assert (found.judges, found.questions, found.rankings) == ({"Anna": 4, "Ben": 4}, 4, 8)
     assert report.warnings == ()
@@ -73,6 +74,15 @@ def test_mean_rank_error_and_first_places(page: tuple[Path, Study], tmp_path: Pa
     assert (found.agreement.chance, found.agreement.questions) == (0.5, 4)
 
 
+def test_one_file_of_answers_as_text(page: tuple[Path, Study], tmp_path: Path) -> None:
+    key, study = page
+    file = write_answers(tmp_path / "answers.csv", [answer_row(study, 0, ABC)])
+    expected = tally_rankings([file], key=key, out=tmp_path / "first")
+    found = tally_rankings(str(file), key=str(key.parent), out=str(tmp_path / "second"))
+    assert (found.tally, found.markdown) == (expected.tally, expected.markdown)
+    assert [path.parent for path in found.files] == [tmp_path / "second"] * 2
+
+
 @given(st.data())
 def test_kendalls_w_is_the_friedman_statistic(data: st.DataObject) -> None:
     k = data.draw(st.integers(3, 6))
@@ -93,7 +103,7 @@ def test_rows_say_among_how_many_models_and_find_their_table(
 ) -> None:
     key, study = page
     file = write_answers(tmp_path / "answers.csv", [answer_row(study, n, ABC) for n in range(4)])
-    report = tally([file], key=key, out=tmp_path / "tables")
+    report = tally_rankings([file], key=key, out=tmp_path / "tables")
     for row in report.rows:
         append_row(tmp_path / "results.csv", row)
     assert tuple(read_rows(tmp_path / "results.csv")) == report.rows
@@ -118,7 +128,7 @@ def test_rows_say_among_how_many_models_and_find_their_table(
 def test_the_table_as_csv_and_markdown(page: tuple[Path, Study], tmp_path: Path) -> None:
     key, study = page
     rows = [answer_row(study, 0, ABC), answer_row(study, 1, ABC), answer_row(study, 2, BAC)]
-    report = tally([write_answers(tmp_path / "a.csv", rows)], key=key, out=tmp_path / "tables")
+    report = tally_rankings([write_answers(tmp_path / "a.csv", rows)], key=key, out=tmp_path / "tables")
     assert report.files == (tmp_path / "tables/human-cub.csv", tmp_path / "tables/human-cub.md")
     lines = list(csv.DictReader(report.files[0].open(encoding="utf-8")))
     assert [line["method"] for line in lines] == list(MODELS)
@@ -133,7 +143,9 @@ def test_the_table_as_csv_and_markdown(page: tuple[Path, Study], tmp_path: Path)
 
 def test_one_ranking_has_no_error(page: tuple[Path, Study], tmp_path: Path) -> None:
     key, study = page
-    report = tally([write_answers(tmp_path / "a.csv", [answer_row(study, 0, ABC)])], key=key, out=tmp_path)
+    report = tally_rankings(
+        [write_answers(tmp_path / "a.csv", [answer_row(study, 0, ABC)])], key=key, out=tmp_path
+    )
     assert report.tally.models[0].standard_error is None
     assert report.tally.agreement is None
     assert report.rows[0].std is None
@@ -148,11 +160,11 @@ def test_the_last_answer_counts_by_date_not_by_file(page: tuple[Path, Study], tm
     first = write_answers(
         tmp_path / "answers-Anna.csv", [answer_row(study, 0, ABC, date=early), answer_row(study, 1, ABC)]
     )
-    report = tally([second, first], key=key, out=tmp_path)
+    report = tally_rankings([second, first], key=key, out=tmp_path)
     assert report.tally.rankings == 2
     assert report.tally.models[2].mean_rank == 2  # charlie: first where Anna changed her mind, last elsewhere
     assert "1 answers are there again from the same judge, 1 of them with other ranks" in report.warnings[0]
-    assert tally([first, first], key=key, out=tmp_path).tally.rankings == 2
+    assert tally_rankings([first, first], key=key, out=tmp_path).tally.rankings == 2
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t"])
@@ -161,16 +173,18 @@ def test_a_spreadsheet_may_have_saved_it_anew(
 ) -> None:
     key, study = page
     rows = [answer_row(study, 0, ABC, "Ängström, Éva")]
-    report = tally([write_answers(tmp_path / "a.csv", rows, delimiter)], key=key, out=tmp_path)
+    report = tally_rankings([write_answers(tmp_path / "a.csv", rows, delimiter)], key=key, out=tmp_path)
     assert report.tally.judges == {"Ängström, Éva": 1}
 
 
 def test_formulas_stay_text(tmp_path: Path) -> None:
     folders = write_folders(tmp_path, MODELS[:2])
     names = ["=cmd()", "+1"]
-    made = make_page(folders, out=tmp_path / "page", n=1, names=names)
+    made = make_ranking_page(folders, out=tmp_path / "page", n=1, names=names)
     row = answer_row(made.study, 0, {"=cmd()": 1, "+1": 2}, judge="'=Anna")
-    report = tally([write_answers(tmp_path / "a.csv", [row])], key=tmp_path / "page", out=tmp_path / "tables")
+    report = tally_rankings(
+        [write_answers(tmp_path / "a.csv", [row])], key=tmp_path / "page", out=tmp_path / "tables"
+    )
     assert report.tally.judges == {"=Anna": 1}
     cells = [cell for line in csv.reader(report.files[0].open(encoding="utf-8")) for cell in line]
     assert "'=cmd()" in cells
@@ -185,7 +199,7 @@ def refused(page: tuple[Path, Study], tmp_path: Path, **changes: str) -> str:
     rows = [answer_row(study, 0, ABC), {**answer_row(study, 1, ABC), **changes}]
     path = write_answers(tmp_path / "answers-x.csv", rows)
     with pytest.raises(DataError) as caught:
-        tally([path], key=key, out=tmp_path / "tables")
+        tally_rankings([path], key=key, out=tmp_path / "tables")
     assert not (tmp_path / "tables").exists()
     message = str(caught.value)
     assert message.startswith(f"{path}: line 3: ")
@@ -226,7 +240,7 @@ def test_files_that_are_no_answers(page: tuple[Path, Study], tmp_path: Path) -> 
         if content is not None:
             path.write_bytes(content)
         with pytest.raises(DataError) as caught:
-            tally([path], key=key, out=tmp_path / "tables")
+            tally_rankings([path], key=key, out=tmp_path / "tables")
         assert str(path) in str(caught.value)
         return str(caught.value)
 
@@ -240,4 +254,4 @@ def test_files_that_are_no_answers(page: tuple[Path, Study], tmp_path: Path) -> 
 
 def test_a_missing_key(page: tuple[Path, Study], tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"key\.json: no such file"):
-        tally([], key=tmp_path / "key.json", out=tmp_path)
+        tally_rankings([], key=tmp_path / "key.json", out=tmp_path)

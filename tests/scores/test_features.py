@@ -144,7 +144,7 @@ def test_a_classifier_gives_features_and_logits(classifier):
 
 
 def test_only_a_classifier_gives_logits(tiny_encoder):
-    with pytest.raises(DataError, match="of kind 'damsm', asked for was 'classifier'"):
+    with pytest.raises(DataError, match="of kind 'damsm', not 'classifier'"):
         load_logits(f"encoder:{tiny_encoder}")
     with pytest.raises(UsageError, match="tells classes apart"):
         load_logits("resnet18")

@@ -25,6 +25,7 @@ from gancli.engine.events import Events
 from gancli.errors import DataError
 from gancli.training import pretrain_encoder
 from gancli.training.char_cnn_rnn import ClassPairs, class_retrieval, count_captions
+from tests.defaults import make_model
 
 CPU = torch.device("cpu")
 
@@ -106,7 +107,7 @@ def test_class_retrieval_is_the_definition(split, tmp_path):
     features = VectorFile(tmp_path / "features.npy")
     split.class_ids[:] = np.arange(len(split)) % 5  # classes of unequal size
     torch.manual_seed(0)
-    model = CharCnnRnnPretraining(CharCnnRnn(dim=3, width=12), torch.nn.Linear(4, 3))
+    model = make_model(CharCnnRnnPretraining, CharCnnRnn(dim=3, width=12), torch.nn.Linear(4, 3))
     with torch.no_grad():
         for parameter in model.text.parameters():
             parameter.mul_(5)
