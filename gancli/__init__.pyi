@@ -11,8 +11,13 @@ from .encoders.embeddings import export_embeddings as export_embeddings
 from .inpainting.inpaint import inpaint as inpaint
 from .inpainting.inpaint import preview_holes as preview_holes
 from .inpainting.inpaint_split import inpaint_split as inpaint_split
-from .sampling.attributes import sample_attributes as sample_attributes
+from .sampling.attributes import Attributes as Attributes
+from .sampling.attributes import DatasetAttributes as DatasetAttributes
+from .sampling.captions import DatasetCaptions as DatasetCaptions
 from .sampling.sample import sample as sample
+from .sampling.sentences import Interpolation as Interpolation
+from .sampling.sentences import Sentences as Sentences
+from .sampling.speech import Speech as Speech
 from .scores.agreement import agreement_rows as agreement_rows
 from .scores.cost import score_cost as score_cost
 from .scores.fid import score_fid as score_fid

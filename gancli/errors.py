@@ -39,3 +39,14 @@ class DataError(GancliError):
     """Missing or broken data. Exit code 3."""
 
     exit_code = 3
+
+
+def check_least(**numbers: tuple[int | None, int]) -> None:
+    """Refuse numbers below the least value that is given with each.
+
+    Raises:
+        UsageError: A number is too small.
+    """
+    for name, (number, least) in numbers.items():
+        if number is not None and number < least:
+            raise UsageError(f"{name} has to be at least {least}. Received: {number}")

@@ -1,7 +1,7 @@
 """Figures from images: grids, stages side by side, word attention maps. Pillow and NumPy only.
 
-Generators give images in [-1, 1]; everything here is uint8. The rounding rule of every image gancli writes is
-`round((x + 1) * 127.5)`, clipped to [0, 255] (AttnGAN's code truncates instead, which darkens by half a level).
+Generators return images in [-1, 1]; everything here is uint8. All images that gancli writes are rounded by
+`round((x + 1) * 127.5)` and clipped to [0, 255]. (AttnGAN's code truncates, which darkens by half a level.)
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ INK = (20, 20, 20)
 MARGIN = 3  # pixels between an image and its label
 SMALLEST_PANEL = 64  # side in figures of many images; smaller ones are enlarged
 SMALLEST_FILLING = 128  # side of a filled image beside its attention
-COLUMN_LINES = 12  # of the attributes that a column has in common
+COLUMN_LINES = 12  # most lines of a column's attributes
 PANELS = 6  # most images in a row of a figure of several texts
-HOLE = (128, 128, 128)  # what the network sees in a hole
-# Dark violet over red to pale yellow at even steps of attention 0, 0.25, 0.5, 0.75, 1: brightness rises throughout,
-# so the map still reads in grey.
+HOLE = (128, 128, 128)  # colour of a hole, which is grey to the network too
+# Dark violet over red to pale yellow for attention 0, 0.25, 0.5, 0.75, 1. Brightness rises throughout, so the map
+# still reads in grey.
 HEAT = np.array([(12, 8, 38), (101, 21, 110), (203, 65, 73), (249, 155, 21), (252, 255, 164)], np.float32)
 
 
 def to_uint8(images: Tensor) -> Pixels:
-    """Images (B, 3, H, W) in [-1, 1] to (B, H, W, 3) uint8 by the rounding rule above; NaN becomes 0."""
+    """Return images (B, 3, H, W) in [-1, 1] as (B, H, W, 3) uint8, rounded as above; NaN becomes 0."""
     levels = images.detach().float().add(1).mul(127.5).nan_to_num(0.0).round().clamp(0, 255)
     result: Pixels = levels.permute(0, 2, 3, 1).cpu().numpy().astype(np.uint8)
     return result
@@ -44,18 +44,18 @@ def grid(
     labels: Sequence[str] | None = None,
     label_lines: int = 3,
 ) -> Image.Image:
-    """Images in rows and columns, in reading order.
+    """Return images in rows and columns, in reading order.
 
     Args:
-        images: (B, 3, H, W) in [-1, 1], or uint8 arrays (H, W, 3) of any sizes; a cell is as large as the largest,
-            smaller images are centred.
-        columns: Images in a row; None: as square as it goes.
+        images: (B, 3, H, W) in [-1, 1], or uint8 arrays (H, W, 3) of any sizes. Cells have the size of the largest
+            image, with smaller images in the centre.
+        columns: Images in a row; None for a shape close to a square.
         pad: Pixels between cells and around them.
-        labels: One text below each image, wrapped to the cell's width.
-        label_lines: Lines of a label at most; a longer one ends in "…".
+        labels: Text below each image, wrapped to the cell's width.
+        label_lines: Most lines of a label; a longer one ends in "…".
 
     Raises:
-        ValueError: No images, or not one label for each.
+        ValueError: There are no images, or not one label for each.
     """
     cells = list(to_uint8(images)) if isinstance(images, Tensor) else list(images)
     if not cells:
@@ -88,13 +88,13 @@ def grid(
 def stages_figure(
     images: Sequence[Pixels], caption: str, *, names: Sequence[str], size: int | None = None
 ) -> Image.Image:
-    """One image at every stage, side by side and enlarged to one size, with its caption (FF-GAN Fig. 5, StackGAN).
+    """Return the stages of an image side by side, enlarged to one size, with its caption (FF-GAN Fig. 5, StackGAN).
 
     Args:
         images: (S, S, 3) per stage, smallest first.
-        caption: What was asked for.
-        names: Of the stages.
-        size: Side of every panel in pixels; None: the last stage's, but not below 128.
+        caption: Text of the image.
+        names: Names of the stages.
+        size: Side of every panel in pixels; None for the last stage's, but at least 128.
     """
     side = size or max(128, images[-1].shape[0])
     panels = [_enlarge(image, side) for image in images]
@@ -110,16 +110,16 @@ def attention_figure(
     *,
     size: int = 128,
 ) -> Image.Image:
-    """Where each refinement stage looks for each word: one row per stage (FF-GAN Fig. 6).
+    """Return the attention of each refinement stage to each word, one row per stage (FF-GAN Fig. 6).
 
-    A row starts with the image the stage made; each panel after it lays one word's attention over that image,
-    scaled so that the stage's strongest attention over all words is the brightest.
+    A row starts with the stage's image. Each panel after it shows one word's attention over that image; the stage's
+    strongest attention to any word is the brightest.
 
     Args:
-        images: (S, S, 3) per stage, smallest first; the first has no attention of its own.
+        images: (S, S, 3) per stage, smallest first; the first has no attention.
         attention: (L, H, W) per refinement stage; each pixel's weights sum to 1 over the L words.
         words: The L words, without padding.
-        caption: What was asked for.
+        caption: Text of the image.
         size: Side of a panel in pixels.
     """
     panels: list[Pixels] = []
@@ -137,11 +137,11 @@ def attention_figure(
 
 
 def variants_figure(rows: Sequence[Sequence[Pixels]], captions: Sequence[str]) -> Image.Image:
-    """Variants of a caption along a row, captions below each other (StackGAN, conditioning augmentation).
+    """Return one row of variants per caption (StackGAN, conditioning augmentation).
 
     Args:
         rows: Images (S, S, 3) of each caption.
-        captions: One above each row.
+        captions: Text above each row.
     """
     side = max(SMALLEST_PANEL, rows[0][0].shape[0])
     return _stacked(
@@ -158,12 +158,12 @@ def shapes_figure(
     columns: Sequence[str] | None = None,
     lines: Sequence[str] | None = None,
 ) -> Image.Image:
-    """Silhouettes and what is painted on them (attr2image Figs. 4 and 5).
+    """Return silhouettes and the images painted on them (attr2image Figs. 4 and 5).
 
     Args:
         rows: Images (S, S, 3) of any sizes; the smaller ones are enlarged.
-        columns: A text below each image of the first row: what the column has in common.
-        lines: A text above each row.
+        columns: Text below each image of the first row, for its column.
+        lines: Text above each row.
     """
     side = max(SMALLEST_FILLING, *(image.shape[0] for row in rows for image in row))
     strips = []
@@ -176,7 +176,7 @@ def shapes_figure(
 
 
 def _stacked(strips: Sequence[Image.Image]) -> Image.Image:
-    """Figures of one width, one below the other."""
+    """Return figures of one width, one below the other."""
     sheet = Image.new("RGB", (strips[0].width, sum(strip.height for strip in strips)), BACKGROUND)
     top = 0
     for strip in strips:
@@ -188,13 +188,13 @@ def _stacked(strips: Sequence[Image.Image]) -> Image.Image:
 def interpolation_figure(
     rows: Sequence[Sequence[Pixels]], weights: Sequence[float], first: str, second: str
 ) -> Image.Image:
-    """Images on the way from one sentence to another, from left to right.
+    """Return images on the way from one sentence to another, from left to right.
 
     Args:
         rows: Images (S, S, 3); each row has noise of its own.
-        weights: Of the second sentence in each column.
-        first: The sentence of the first column.
-        second: The sentence of the last column.
+        weights: Weight of the second sentence in each column.
+        first: Sentence of the first column.
+        second: Sentence of the last column.
     """
     side = max(SMALLEST_PANEL, rows[0][0].shape[0])
     labels = [f"{weight:.2f}" for weight in weights] * len(rows)
@@ -211,13 +211,13 @@ def texts_figure(
     *,
     size: int = 256,
 ) -> Image.Image:
-    """An image with its hole in grey, then what several texts make of it, side by side (CSF-GAN Fig. 1).
+    """Return an image with its hole in grey, and its fillings for several texts (CSF-GAN Fig. 1).
 
     Args:
         image: (H, W, 3).
-        hole: (H, W).
+        hole: (H, W), True in the hole.
         results: (H, W, 3) per text.
-        texts: One below each result.
+        texts: Text below each result.
         size: Longer side of a panel in pixels.
     """
     empty = image.copy()
@@ -237,18 +237,18 @@ def filling_figure(
     *,
     most: int = 4,
 ) -> Image.Image:
-    """A filled image, and where each of its most attended words is looked for (CSF-GAN Fig. 8).
+    """Return a filled image and the attention to its most attended words (CSF-GAN Fig. 8).
 
-    A word's number is its mean weight over the hole; each map is stretched from its smallest to its largest weight, so
-    it says where a word counts more, not how much it counts.
+    The number of a word is its mean weight over the hole. Each map is stretched from its smallest to its largest
+    weight: it shows where a word counts more, not how much it counts.
 
     Args:
         image: (S, S, 3), filled.
-        hole: (S, S).
-        attention: (L, H, W), H and W divide S; each place's weights sum to 1 over the L words.
+        hole: (S, S), True in the hole.
+        attention: (L, H, W), H and W divide S; each position's weights sum to 1 over the L words.
         words: The L words, without padding.
-        caption: What was asked for.
-        most: Words to show.
+        caption: Text of the image.
+        most: Number of words to show.
     """
     side = max(SMALLEST_FILLING, image.shape[0])
     large = _enlarge(image, side)
@@ -263,11 +263,11 @@ def filling_figure(
 
 
 def attention_in_hole(attention: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The mean weight of each word over the hole; a place counts by its share that is hole.
+    """Return the mean weight of each word over the hole; a position counts by the share of it that is hole.
 
     Args:
         attention: (L, H, W).
-        hole: (S, S), not empty; H and W divide S.
+        hole: (S, S), True in the hole, which is not empty; H and W divide S.
 
     Returns:
         (L,).
@@ -280,11 +280,11 @@ def attention_in_hole(attention: NDArray[np.float32], hole: NDArray[np.bool_]) -
 
 
 def heat_overlay(image: Pixels, weights: NDArray[np.float32]) -> Pixels:
-    """An image darkened to grey where nothing is attended to and coloured where something is.
+    """Return an image in grey, coloured by attention.
 
     Args:
         image: (H, W, 3).
-        weights: (h, w) in [0, 1], enlarged bilinearly to the image.
+        weights: (h, w) in [0, 1]; enlarged bilinearly to the image.
     """
     height, width = image.shape[:2]
     small = Image.fromarray(np.ascontiguousarray(weights, dtype=np.float32))
@@ -297,7 +297,7 @@ def heat_overlay(image: Pixels, weights: NDArray[np.float32]) -> Pixels:
 
 
 def _enlarge(image: Pixels, side: int) -> Pixels:
-    # Nearest: a small stage shall look as coarse as it is
+    # Nearest neighbour, so that a small stage looks as coarse as it is
     return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.NEAREST))
 
 
@@ -323,7 +323,7 @@ def _line_height(font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
 
 
 def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int, most: int) -> list[str]:
-    """Lines no wider than `width` pixels, at most `most` of them; a word wider than a line is cut."""
+    """Return at most `most` lines of at most `width` pixels; a word wider than a line is cut."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

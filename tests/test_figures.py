@@ -1,4 +1,4 @@
-"""Figures: the rounding rule, where each image of a grid lies, labels that stay in their cell."""
+"""Figures: the rounding rule, the positions of images in a grid, labels inside their cells."""
 
 import numpy as np
 import pytest

@@ -100,8 +100,9 @@ app = _group(
       $ gancli prepare demo --out data/demo
       $ gancli pretrain-encoder damsm data=data/demo --out encoders/demo
       $ gancli train ffgan data=data/demo encoder=encoders/demo
-      $ gancli sample runs/0001-ffgan-demo --text "a small red bird with blue wings"
-      $ gancli score fid data/demo:test images --features encoder:encoders/demo
+      $ gancli sample latest --text "a small red bird with blue wings"
+      $ gancli sample latest --data data/demo --out images/test
+      $ gancli score fid data/demo:test images/test --features encoder:encoders/demo
     """,
     Root,
 )

@@ -357,7 +357,7 @@ class RunFolder:
 
         def make() -> Path:
             try:
-                return _make_numbered(Path(root), label)
+                return make_numbered(Path(root), label)
             except OSError as error:
                 raise UsageError(f"{root}: no run folder can be made here ({error.strerror})") from error
 
@@ -467,8 +467,8 @@ class RunFolder:
             yield
 
 
-def _make_numbered(root: Path, label: str) -> Path:
-    """Claim the next number with a lock folder, which mkdir creates atomically, then make the run's folder."""
+def make_numbered(root: Path, label: str) -> Path:
+    """Claim the next number with a lock folder, which mkdir creates atomically, then make the folder."""
     root.mkdir(parents=True, exist_ok=True)
     number = _last_number(root) + 1
     while True:

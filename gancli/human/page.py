@@ -19,7 +19,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,14 +26,16 @@ from PIL import Image
 
 from gancli.atomic import atomic_file
 from gancli.data.images import load_image
-from gancli.engine.device import pick_device
 from gancli.errors import DataError, UsageError
 from gancli.human.study import KEY, Study, StudyModel, StudyQuestion, read_key, write_key
 from gancli.progress import Progress, reporting
 from gancli.registry import DRAWING
 from gancli.run_paths import weights_folder_of
+from gancli.sampling.captions import DatasetCaptions
+from gancli.sampling.conditions import Source
 from gancli.sampling.sample import SampleReport, sample
 from gancli.sampling.samples_folder import SAMPLES, SAMPLING, GeneratedImage, read_samples
+from gancli.sampling.sentences import Sentences
 from gancli.scores.image_sets import FileImages, open_images, origin_of
 from gancli.version import __version__
 
@@ -139,9 +140,8 @@ def make_ranking_page(
             folder = model
             if source is not None:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gancli-human-")))
-                drawing = {"seed": seed, "batch": batch, "device": pick_device(device)}
                 with reporting(progress, "drawing", "images") as report:
-                    drawn = _draw(model, folder, {**source, **drawing}, report)
+                    drawn = _draw(model, source, folder, report, seed=seed, batch=batch, device=device)
                 warnings |= dict.fromkeys(f"{model}: {warning}" for warning in drawn.warnings)
             samples.append(_open_samples(folder))
         samples = _named(samples, folders, names)
@@ -176,10 +176,8 @@ def _is_samples(folder: Path) -> bool:
     return (folder / SAMPLES).is_file() or (folder / SAMPLING).is_file()
 
 
-def _caption_source(
-    model: Path, data: str | None, captions_file: str | Path | None, n: int
-) -> dict[str, Any]:
-    """Return the arguments of `sample` for the captions that a model folder draws.
+def _caption_source(model: Path, data: str | None, captions_file: str | Path | None, n: int) -> Source:
+    """Return the captions that a model folder draws.
 
     Raises:
         DataError: The folder does not exist.
@@ -190,7 +188,7 @@ def _caption_source(
     if data is not None and captions_file is not None:
         raise UsageError("captions come either from a dataset or from a file, not from both")
     if captions_file is not None:
-        return {"captions_file": Path(captions_file)}
+        return Sentences(file=captions_file)
     if data is None:
         raise UsageError(
             f"{model}: has no {SAMPLES}, so it has to draw images first, and no captions are given",
@@ -199,12 +197,29 @@ def _caption_source(
     folder, colon, split = data.rpartition(":")
     if not colon or not folder or not split:
         raise UsageError(f"{data}: say the dataset's split, too", f"For example {data.rstrip(':')}:test.")
-    return {"data": Path(folder), "split": split, "n": n}
+    return DatasetCaptions(folder, split, n)
 
 
-def _draw(model: Path, folder: Path, arguments: dict[str, Any], progress: Progress | None) -> SampleReport:
+def _draw(
+    model: Path,
+    source: Source,
+    folder: Path,
+    progress: Progress | None,
+    *,
+    seed: int,
+    batch: int,
+    device: str | torch.device,
+) -> SampleReport:
     try:
-        return sample(model, out=folder, **arguments, progress=progress)
+        return sample(
+            model,
+            source=source,
+            out=folder,
+            seed=seed,
+            batch=batch,
+            device=device,
+            progress=progress or False,
+        )
     except UsageError as error:  # its hint would name options of `gancli sample`
         hint = "Draw the images with gancli sample, then give their folder instead of the model."
         raise UsageError(str(error), hint) from error

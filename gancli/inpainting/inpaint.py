@@ -17,7 +17,7 @@ import torch
 
 from gancli.data.holes import Hole, preview
 from gancli.data.images import load_image
-from gancli.errors import DataError
+from gancli.errors import DataError, check_least
 from gancli.figures import Pixels, texts_figure
 from gancli.inference.csfgan import Inpainter, load_inpainter
 from gancli.inpainting.filling import (
@@ -34,7 +34,6 @@ from gancli.inpainting.match_files import (
     Task,
     beside,
     check_inputs,
-    check_least,
     find_tasks,
     some,
     to_do,

@@ -22,16 +22,14 @@ from gancli.data.hole_settings import HoleSettings
 from gancli.data.holes import Hole, Holes, holes_from_folder
 from gancli.data.loader import evaluation_batches
 from gancli.data.shards import Dataset, Split
-from gancli.errors import DataError, UsageError
+from gancli.errors import DataError, UsageError, check_least
 from gancli.figures import to_uint8
 from gancli.inference.csfgan import Inpainter, load_inpainter
 from gancli.inpainting.filling import CENTER, InpaintReport, check_attention, fill, save_attention
-from gancli.inpainting.match_files import check_least
 from gancli.progress import Progress, reporting
-from gancli.sampling.requests import Request, captions_hash, file_names, in_turn
-from gancli.sampling.samples_folder import GeneratedImage, Sampling, write_samples
-from gancli.sampling.samples_writer import open_folder, save_image, save_pixels
-from gancli.version import __version__
+from gancli.sampling.requests import Request, file_names, in_turn
+from gancli.sampling.samples_folder import GeneratedImage, write_samples
+from gancli.sampling.samples_writer import open_folder, save_image, save_pixels, settings_of
 
 HoleRule = Literal["center", "irregular", "mix"]
 
@@ -150,8 +148,8 @@ def inpaint_split(
             "holes.kind=irregular or mix for holes of other shapes"
         )
     sampling = replace(
-        _sampling(inpainter, dataset, opened, requests, seed),
-        model=str(model),
+        settings_of(inpainter, requests, dataset, opened, seed),
+        stages=(inpainter.size,),
         figures=(ATTENTION,) if attention else (),
         holes=cut.settings,
         hole_seed=None if cut.kind == "center" else asked.seed,
@@ -186,29 +184,6 @@ def _open_split(data: str | Path, name: str, inpainter: Inpainter) -> tuple[Data
             f"Prepare the data with --image-size {inpainter.size}.",
         )
     return dataset, split
-
-
-def _sampling(
-    inpainter: Inpainter, dataset: Dataset, split: Split, requests: Sequence[Request], seed: int
-) -> Sampling:
-    """Return the settings of the folder, without those that only filled images have."""
-    return Sampling(
-        model=str(inpainter.folder),
-        model_hash=inpainter.hash,
-        encoder_hash=str(inpainter.settings.get("encoder_hash", "")),
-        method=inpainter.method,
-        data=str(dataset.path),
-        dataset=dataset.name,
-        split=split.name,
-        images=len(requests),
-        variants=1,
-        seed=seed,
-        words=inpainter.words,
-        stages=(inpainter.size,),
-        captions_sha256=captions_hash(requests),
-        figures=(),
-        gancli_version=__version__,
-    )
 
 
 @dataclass(frozen=True)

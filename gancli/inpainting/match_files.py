@@ -20,7 +20,7 @@ from gancli.data.holes import (
     unmarked,
 )
 from gancli.data.sources.image_folder import captions_of, list_images
-from gancli.errors import DataError, UsageError
+from gancli.errors import DataError, UsageError, check_least
 from gancli.inpainting.photo import FORMATS, Header, check_format, read_header
 
 Existing = Literal["refuse", "skip", "overwrite"]  # treatment of results that are there already
@@ -85,17 +85,6 @@ class Task:
     key: str
     caption: str
     out: Path
-
-
-def check_least(**numbers: tuple[int | None, int]) -> None:
-    """Refuse numbers below the least value that is given with each.
-
-    Raises:
-        UsageError: A number is too small.
-    """
-    for name, (number, least) in numbers.items():
-        if number is not None and number < least:
-            raise UsageError(f"{name} has to be at least {least}. Received: {number}")
 
 
 def find_tasks(

@@ -1,6 +1,6 @@
-"""The noise of an image: drawn from (seed, caption, key, variant) alone.
+"""Noise of an image, drawn from (seed, caption, key, variant) alone.
 
-So the same seed gives the same image whatever else is sampled with it, in whatever order and batch size.
+So the same seed gives the same image whatever else is sampled with it, in any order and batch size.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from gancli.sampling.samples_folder import Vary
 def image_noise(
     requests: Sequence[Request], dims: Mapping[str, int], seed: int, vary: Vary = Vary.ALL
 ) -> dict[str, Tensor]:
-    """Standard normal noise for each request, from what identifies it and nothing else.
+    """Return standard normal noise for each request, drawn from its identity and the seed alone.
 
-    An image's numbers are drawn in one go and dealt to the noises in their order.
+    All numbers of an image are drawn in one go and split over the noises in their order.
 
     Args:
-        requests: B of them.
-        dims: Length of each noise, z under the name "noise".
-        seed: Of the sampling.
-        vary: Which noises are a variant's own; the others are those of the variant that it holds on to.
+        requests: B requests.
+        dims: Length of each noise; z has the name "noise".
+        seed: Seed of the sampling.
+        vary: Noises that are a variant's own; the others are those of the variant that it holds on to.
 
     Returns:
         (B, dim) float32 for each noise.
@@ -50,7 +50,7 @@ def image_noise(
 
 
 def _draw(requests: Sequence[Request], variants: Sequence[int], seed: int, total: int) -> NDArray[np.float32]:
-    """(B, total)."""
+    """Return (B, total) standard normal numbers."""
     rows = np.empty((len(requests), total), np.float32)
     for row, request, variant in zip(rows, requests, variants, strict=True):
         text = f"{seed}\0{identity(request, variant)}"

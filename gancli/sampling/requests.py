@@ -1,4 +1,4 @@
-"""Which images to draw: sentences of one's own, the captions of a dataset, or the way between two sentences."""
+"""Images to draw: their captions, and the order in which those of a dataset are taken."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gancli.data.shards import Split
-from gancli.errors import DataError, UsageError
+from gancli.errors import DataError
 
-_SLUG = re.compile(r"[^A-Za-z0-9]+")
+_UNSAFE = re.compile(r"[^A-Za-z0-9]+")
 
 
 @dataclass(frozen=True)
 class Request:
-    """An image to be drawn, and where its caption comes from.
+    """An image to be drawn, and the origin of its caption.
 
     Attributes:
-        caption: What is asked for.
-        key: The image the caption belongs to; empty for a text of one's own.
-        class_id: That image's class.
-        variant: Counts the images of one caption, or the passes over a split, from 0.
-        held: The variant whose noise this one keeps where not all of it varies.
-        index: That image's place in its split.
-        position: The caption's place among the image's captions, or the utterance's among its utterances.
-        second_caption: Where the image lies between two sentences: the other one; else empty.
-        weight: Of the second sentence against the first, in [0, 1].
-        audio: The audio file it is drawn from, as it was given; else empty.
-        audio_sha256: Of that file, or of the samples of a text that was spoken; else empty.
-        voice: Who spoke the caption for it; else empty.
-        heard: Where it is drawn from the speech of another image: that image's place, and the utterance's.
+        caption: Text that is asked for.
+        key: Image the caption belongs to; empty for a text that is no dataset's.
+        class_id: Class of that image.
+        variant: Number of the image among those of one caption, or of the pass over a split, from 0.
+        held: Variant whose noise this one keeps where not all of it varies.
+        index: Index of that image in its split.
+        position: Index of the caption among the image's captions, or of the utterance among its utterances.
+        second_caption: Second sentence of an image between two; else empty.
+        weight: Weight of the second sentence against the first, in [0, 1].
+        audio: Audio file it is drawn from, as it was given; else empty.
+        audio_sha256: Hash of that file, or of the samples of a spoken text; else empty.
+        voice: Voice that spoke the caption for it; else empty.
+        heard: Index of the other image whose speech it is drawn from, and of the utterance; else None.
     """
 
     caption: str
@@ -53,86 +53,25 @@ class Request:
 
     @property
     def label(self) -> str:
-        """What to call it: its caption, or its file where nobody has written down what is said."""
+        """The caption, or the name of the audio file where its words are not known."""
         return self.caption or Path(self.audio).name
 
 
-def given(texts: Sequence[str], captions_file: Path | None) -> list[Request]:
-    """Sentences, then those of a UTF-8 text file with one a line; empty lines are skipped.
-
-    Raises:
-        DataError: The file is missing, not UTF-8, or empty.
-        UsageError: There are none.
-    """
-    captions = [text.strip() for text in texts]
-    if captions_file is not None:
-        try:
-            lines = captions_file.read_text(encoding="utf-8-sig").splitlines()
-        except FileNotFoundError:
-            raise DataError(f"{captions_file}: no such file") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{captions_file}: cannot be read as UTF-8 text ({error})") from error
-        lines = [line.strip() for line in lines if line.strip()]
-        if not lines:
-            raise DataError(f"{captions_file}: holds no caption", "Write one sentence per line.")
-        captions += lines
-    if not captions:
-        raise UsageError(
-            "nothing to draw", 'Say --text "a small red bird", --captions FILE, or --data DIR --split test.'
-        )
-    return [Request(caption) for caption in captions]
-
-
-def first_of_classes(split: Split, count: int) -> NDArray[np.int64]:
-    """The first `count` images of each class by name (all of a class that has fewer): their places, in order."""
-    order = np.lexsort((np.array(split.keys), split.class_ids))  # class by class, names in order
-    in_order = split.class_ids[order]
-    number = np.arange(len(order)) - np.searchsorted(in_order, in_order)  # of each image in its class
-    first: NDArray[np.int64] = np.sort(order[number < count])
-    return first
-
-
-def of_dataset(
-    split: Split,
-    *,
-    n: int | None,
-    seed: int,
-    images_per_class: int | None,
-    captions_per_image: int | None,
-    spoken: bool = False,
-) -> list[Request]:
-    """Captions of a split: random ones of images in random order, or the first ones of each image in turn.
-
-    Args:
-        split: Where they are.
-        n: How many random ones; None: one of each image.
-        seed: Of order and captions.
-        images_per_class: Take only the first images of each class by name; None: all.
-        captions_per_image: Take the first captions of each image, in order; None: random ones.
-        spoken: Only captions that are spoken; where several voices speak one, in turn its first.
-
-    Raises:
-        DataError: The split is empty, or an image has no caption of that kind.
-    """
-    if len(split) == 0:
-        raise DataError(f"{split.folder}: the split {split.name!r} is empty")
-    images = np.arange(len(split)) if images_per_class is None else first_of_classes(split, images_per_class)
-    captions = _spoken if spoken else _written
-    if captions_per_image is None:
-        return walk(split, images, n, seed, captions)
-    return in_turn(split, images, captions_per_image, captions)
-
-
-# The captions that an image of a split can be drawn from, each with its number among all captions of the image
+# Captions that an image of a split can be drawn from, each with its number among all captions of the image
 Captions = Callable[[Split, int], list[tuple[int, str]]]
 
 
-def _written(split: Split, index: int) -> list[tuple[int, str]]:
+def written_captions(split: Split, index: int) -> list[tuple[int, str]]:
+    """Return the captions of an image, numbered."""
     return list(enumerate(split.captions(index)))
 
 
-def _spoken(split: Split, index: int) -> list[tuple[int, str]]:
-    """One for each utterance."""
+def spoken_captions(split: Split, index: int) -> list[tuple[int, str]]:
+    """Return the caption of each utterance of an image, with its number.
+
+    Raises:
+        DataError: No caption of the image is spoken.
+    """
     captions = split.captions(index)
     spoken = [(number, captions[number]) for number in split.speech_captions(index).tolist()]
     if not spoken:
@@ -140,21 +79,30 @@ def _spoken(split: Split, index: int) -> list[tuple[int, str]]:
     return spoken
 
 
+def first_of_classes(split: Split, count: int) -> NDArray[np.int64]:
+    """Return the indices of the first `count` images of each class by name, in order."""
+    order = np.lexsort((np.array(split.keys), split.class_ids))  # class by class, names in order
+    in_order = split.class_ids[order]
+    number = np.arange(len(order)) - np.searchsorted(in_order, in_order)  # of each image in its class
+    first: NDArray[np.int64] = np.sort(order[number < count])
+    return first
+
+
 def walk(
     split: Split,
     images: NDArray[np.int64],
     n: int | None,
     seed: int,
-    captions_of: Captions = _written,
+    captions_of: Captions = written_captions,
 ) -> list[Request]:
-    """`n` captions: pass by pass over images of a split in random order, one random caption each time.
+    """Return `n` requests: pass by pass over images in random order, one random caption of each.
 
     Args:
-        split: Where the images are.
-        images: At least one place in it.
-        n: How many; None: one of each image.
-        seed: Of order and captions.
-        captions_of: What an image of the split can be drawn from.
+        split: Split of the images.
+        images: Indices of at least one image.
+        n: Number of requests; None for one of each image.
+        seed: Seed of order and captions.
+        captions_of: Captions that an image can be drawn from.
     """
     n = len(images) if n is None else n
     keys, class_ids = split.keys, split.class_ids
@@ -166,20 +114,19 @@ def walk(
         for index, chance in zip(order.tolist(), rng.random(len(order)), strict=True):
             captions = captions_of(split, index)
             position = int(chance * len(captions))
+            caption = captions[position][1]
             requests.append(
-                Request(
-                    captions[position][1], keys[index], int(class_ids[index]), number, number, index, position
-                )
+                Request(caption, keys[index], int(class_ids[index]), number, number, index, position)
             )
     return requests
 
 
 def in_turn(
-    split: Split, images: NDArray[np.int64], captions_each: int, captions_of: Captions = _written
+    split: Split, images: NDArray[np.int64], captions_each: int, captions_of: Captions = written_captions
 ) -> list[Request]:
-    """The first captions of each image of a split, image by image; all where an image has fewer.
+    """Return the first captions of each image, image by image; all where an image has fewer.
 
-    An image that has a sentence twice gets two different images of it; one that several voices speak counts once.
+    A sentence that an image has twice gives two different images. One that several voices speak counts once.
     """
     requests = []
     for index in images.tolist():
@@ -189,34 +136,16 @@ def in_turn(
             first.setdefault(number, (position, caption))
         chosen = list(first.values())[:captions_each]
         texts = [caption for _, caption in chosen]
-        for place, (position, caption) in enumerate(chosen):
-            earlier = texts[:place].count(caption)
+        for rank, (position, caption) in enumerate(chosen):
+            earlier = texts[:rank].count(caption)
             requests.append(Request(caption, key, class_id, earlier, earlier, index, position))
     return requests
 
 
-def between(first: str, second: str, steps: int, variants: int) -> list[Request]:
-    """The way from one sentence to another in even steps, both ends included, once for each variant.
-
-    All images of a variant share the noise of the first sentence's.
-
-    Raises:
-        UsageError: A sentence is empty.
-    """
-    first, second = first.strip(), second.strip()
-    if not first or not second:
-        raise UsageError("an interpolation needs two sentences, one of them is empty")
-    return [
-        Request(first, variant=variant, second_caption=second, weight=step / (steps - 1))
-        for variant in range(variants)
-        for step in range(steps)
-    ]
-
-
 def with_variants(requests: Sequence[Request], variants: int) -> list[Request]:
-    """Each request `variants` times in a row.
+    """Return each request `variants` times in a row.
 
-    A dataset's request carries its pass as variant already; further variants are numbered on from there.
+    The variant of a dataset's request is its pass over the split; further variants are numbered on from there.
     """
     passes = 1 + max(request.variant for request in requests)
     return [
@@ -227,7 +156,7 @@ def with_variants(requests: Sequence[Request], variants: int) -> list[Request]:
 
 
 def captions_hash(requests: Sequence[Request]) -> str:
-    """sha256 of all captions in order, and of how the spoken ones sound."""
+    """Return the sha256 of all captions in order, and of the sound of the spoken ones."""
     digest = hashlib.sha256()
     for request in requests:
         sound = f"\0{request.audio_sha256}" if request.voice else ""
@@ -236,22 +165,23 @@ def captions_hash(requests: Sequence[Request]) -> str:
 
 
 def identity(request: Request, variant: int) -> str:
-    """What tells an image's noise from that of others."""
-    return f"{request.caption}\0{request.key}\0{variant}{_of_audio(request)}"
-
-
-def _of_audio(request: Request) -> str:
-    """The file an image is drawn from; nothing for a spoken text, which its words tell from others."""
-    return f"\0{request.audio_sha256}" if request.audio else ""
+    """Return the text from which an image's noise is drawn."""
+    # A spoken text is told from others by its words, a recording by its sound
+    audio = f"\0{request.audio_sha256}" if request.audio else ""
+    return f"{request.caption}\0{request.key}\0{variant}{audio}"
 
 
 def file_names(requests: Sequence[Request]) -> list[str]:
-    """Numbered, so that no two are the same, with the key or the caption's first words to recognise them by."""
+    """Return a numbered file name for each image, with its key or the first words of its caption."""
     digits = max(4, len(str(len(requests) - 1)))
     names = []
     for number, request in enumerate(requests):
         text = f"between {request.weight:.3f}" if request.second_caption else request.caption
-        text = text or Path(request.audio).stem
-        slug = _SLUG.sub("-", request.key.rpartition("/")[2] or text).strip("-")[:48]
-        names.append(f"{number:0{digits}d}-{slug or 'image'}.png")
+        text = request.key.rpartition("/")[2] or text or Path(request.audio).stem
+        names.append(f"{number:0{digits}d}-{slug(text) or 'image'}.png")
     return names
+
+
+def slug(text: str, most: int = 48) -> str:
+    """Return the first letters and digits of a text with hyphens between, as part of a file name."""
+    return _UNSAFE.sub("-", text).strip("-")[:most]

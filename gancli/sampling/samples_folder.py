@@ -1,8 +1,7 @@
-"""The samples folder: what `gancli sample` hands to `gancli score`.
+"""The samples folder, which `gancli sample` and `gancli inpaint` write and `gancli score` reads.
 
-PNG files, `samples.csv` with one row per file (which caption, of which image, which seed), and `sampling.json`, which
-says what model made them. `sampling.json` is written first and `samples.csv` last: a folder without the latter
-was interrupted. Inpainting writes the same folder; beside each image lies the hole that was filled.
+It holds PNG files, `samples.csv` with one row per file, and `sampling.json` with the settings that made them.
+`sampling.json` is written first and `samples.csv` last: a folder without the latter was interrupted.
 """
 
 from __future__ import annotations
@@ -11,10 +10,12 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Sequence
+import typing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from gancli.atomic import atomic_file
 from gancli.data.hole_settings import HoleSettings
@@ -25,44 +26,55 @@ SAMPLING = "sampling.json"
 
 
 class Vary(StrEnum):
-    """Which noise tells the variants of a caption apart; the rest of it is the first variant's."""
+    """Noise that differs between the variants of a caption; the rest is the first variant's."""
 
     ALL = "all"  # noise and conditioning augmentation
     CONDITION = "condition"  # the conditioning augmentation alone (StackGAN's figure)
     NOISE = "noise"  # z alone
 
 
-class Grid(StrEnum):
-    """One figure of many images."""
+class Figure(StrEnum):
+    """Figures beside the images."""
 
+    STAGES = "stages"  # one per image: all stages side by side
+    ATTENTION = "attention"  # one per image: word attention of each refinement stage (FF-GAN Fig. 6)
     VARIANTS = "variants"  # a row per caption, its variants along it
-    SAME_SHAPE = "same-shape"  # the silhouette of the first attributes, under all of them (attr2image Fig. 4)
-    SAME_ATTRIBUTES = "same-attributes"  # each set of attributes on several silhouettes (Fig. 5)
+    SAME_SHAPE = "same-shape"  # the silhouette of the first attributes under all of them (attr2image Fig. 4)
+    SAME_ATTRIBUTES = "same-attributes"  # each set of attributes on several silhouettes (attr2image Fig. 5)
+    INTERPOLATION = "interpolation"  # from one sentence to another; every interpolation has it
+
+
+class Silhouettes(StrEnum):
+    """Origin of the silhouettes that images were painted on."""
+
+    DRAWN = "drawn"  # by a model
+    DATASET = "dataset"  # of the dataset's images
+    FILES = "files"  # of the user
 
 
 @dataclass(frozen=True)
 class GeneratedImage:
-    """A row of samples.csv.
+    """A row of samples.csv. The columns without default have to be there.
 
     Attributes:
         file: Path below the folder.
-        caption: What was asked for.
-        key: The image the caption belongs to; empty for a text of one's own.
-        class_id: That image's class; None for a text of one's own.
-        seed: Of the sampling. With caption, key and variant it determines the image.
-        variant: Counts the images of one caption, or the passes over a split, from 0.
-        stage: Side of the image in pixels.
-        second_caption: Where the image lies between two sentences: the other one; else empty.
-        weight: Of the second caption's sentence vector against the first one's, in [0, 1]; else None.
-        audio: The audio file it was drawn from, as it was given; else empty. What it says is not known.
-        audio_sha256: Of that file, or of the samples of a text that was spoken; else empty.
-        voice: Who spoke the caption for it; else empty.
-        utterance: Number of the spoken caption of a dataset that was heard, among those of its image; else None.
-        heard_key: The image that was heard where it is another one than `key`; else empty.
+        caption: Text that was asked for.
+        key: Image the caption belongs to; empty for a text that is no dataset's.
+        class_id: Class of that image; None for a text that is no dataset's.
+        seed: Seed of the sampling. With caption, key and variant it determines the image.
+        variant: Number of the image among those of one caption, or of the pass over a split, from 0.
+        size: Side of the image in pixels.
+        second_caption: Second sentence of an image between two; else empty.
+        weight: Weight of the second sentence's vector against the first one's, in [0, 1]; else None.
+        audio: Audio file it was drawn from, as it was given; else empty. Its words are not known.
+        audio_sha256: Hash of that file, or of the samples of a spoken text; else empty.
+        voice: Voice that spoke the caption for it; else empty.
+        utterance: Number of the dataset's utterance that was heard, among those of its image; else None.
+        heard_key: Image whose speech was heard where it is not `key`; else empty.
         hole: Path below the folder of a PNG of the image's size, white where the image was filled; empty where the
             whole image was drawn.
-        shape: Path below the folder of a PNG of the silhouette that the image was painted on, white on the bird; the
-            image itself where it is one; empty where there was none.
+        silhouette: Path below the folder of a PNG of the silhouette that the image was painted on, white on the bird;
+            the image itself where it is a silhouette; empty where there was none.
     """
 
     file: str
@@ -71,7 +83,7 @@ class GeneratedImage:
     class_id: int | None
     seed: int
     variant: int
-    stage: int
+    size: int
     second_caption: str = ""
     weight: float | None = None
     audio: str = ""
@@ -80,42 +92,47 @@ class GeneratedImage:
     utterance: int | None = None
     heard_key: str = ""
     hole: str = ""
-    shape: str = ""
+    silhouette: str = ""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """sampling.json: what made the images of the folder. Equal settings give equal images.
+    """Content of sampling.json: the settings that made the images of the folder. Equal settings give equal images.
 
     Attributes:
-        model: The model folder, as it was given.
+        model: Model folder, as it was given.
         model_hash: sha256 of its weights.
         encoder_hash: sha256 of the encoder it was trained with; empty where the model does not say.
-        method: What the paper's tables call the model and its ablations.
-        data: The dataset folder the captions come from, as it was given; None for texts of one's own.
-        dataset: Its name.
-        split: Its split.
-        images: How many.
+        method: Name of the model and its ablation in the paper's tables.
+        data: Dataset folder of the captions, as it was given; None for texts that are no dataset's.
+        dataset: Name of that dataset.
+        split: Split of that dataset.
+        images: Number of images.
         variants: Images per caption.
-        seed: Of captions, order and noise.
-        words: Words of a caption that are used, counted from the first; None where the model does not read words.
+        seed: Seed of captions, order and noise.
+        words: Words of a caption that are read, counted from the first; None where the model does not read words.
         stages: Sides in pixels, the last one the images'.
-        captions_sha256: Of all captions in order.
-        figures: Which figures go with the images ("stages", "attention", "variants", "interpolation").
-        gancli_version: That made them.
-        vary: Which noise tells the variants of a caption apart.
+        captions_sha256: Hash of all captions in order.
+        figures: Figures beside the images (`Figure`).
+        gancli_version: Version that made them.
+        vary: Noise that differs between the variants of a caption.
         interpolation: The two sentences between which the images lie; None for images of single sentences.
         steps: Images from the first sentence to the second; None without interpolation.
-        embeddings: The file of sentence vectors, as it was given; None where the model reads the captions itself.
+        embeddings: File of sentence vectors, as it was given; None where the model reads the captions itself.
         embeddings_hash: sha256 of that file.
-        images_per_class: Only the first images of each class by name; None: all of the split.
-        captions_per_image: The first captions of each image; None: random ones.
-        synthesizer: What spoke the texts, with its version; None where nothing was.
+        images_per_class: First images of each class that were taken; None for all of the split.
+        captions_per_image: First captions of each image that were taken; None for random ones.
+        synthesizer: Program that spoke the texts, with its version; None where none was spoken.
         mismatched: Whether each image was drawn from the speech of another image.
         holes: Settings of the holes that were cut and filled; None where whole images were drawn.
         hole_seed: Seed of the holes; None where they are not random.
-        shapes: Where the silhouettes come from that images were painted on: a model that drew them, "data" for the
-            dataset's own, or files; empty where there were none.
+        silhouettes: Origin of the silhouettes that images were painted on; None where there were none.
+        silhouette_source: Model that drew them, or their file or folder; None where there is no such thing.
+        kind: Model ("ffgan").
+        differences: Keys in which the model's recipe differs from the paper's, each with the values `paper` and `here`.
+        release: Release of the dataset ("CUB-200-2011").
+        split_rule: Rule that split it ("zero-shot 150/50").
+        crop_rule: Rule that cropped its images ("box 1.5x").
     """
 
     model: str
@@ -144,26 +161,37 @@ class Sampling:
     mismatched: bool = False
     holes: HoleSettings | None = None
     hole_seed: int | None = None
-    shapes: str = ""
+    silhouettes: Silhouettes | None = None
+    silhouette_source: str | None = None
+    kind: str = ""
+    differences: tuple[Mapping[str, object], ...] = ()
+    release: str | None = None
+    split_rule: str | None = None
+    crop_rule: str | None = None
+
+    @property
+    def described_method(self) -> str:
+        """The method, with a note where each image was drawn from the speech of another one."""
+        return f"{self.method}, speech of other images" if self.mismatched else self.method
 
 
-_COLUMNS = tuple(column.name for column in dataclasses.fields(GeneratedImage))
-# Columns that files of gancli before StackGAN, speech, inpainting and attributes do not have
-_LATER = (
-    "second_caption",
-    "weight",
-    "audio",
-    "audio_sha256",
-    "voice",
-    "utterance",
-    "heard_key",
-    "hole",
-    "shape",
-)
+_COLUMNS = {column.name: column for column in dataclasses.fields(GeneratedImage)}
+_REQUIRED = {name for name, column in _COLUMNS.items() if column.default is dataclasses.MISSING}
+_KINDS = typing.get_type_hints(GeneratedImage)
+_JSON_KINDS: dict[str, Callable[[Any], object]] = {
+    "stages": tuple,
+    "figures": tuple,
+    "interpolation": tuple,
+    "differences": tuple,
+    "vary": Vary,
+    "holes": HoleSettings.from_dict,
+    "silhouettes": Silhouettes,
+}
+_AGAIN = "Run gancli sample or gancli inpaint again; the same command continues where it stopped."
 
 
 def write_samples(folder: Path, images: Sequence[GeneratedImage]) -> None:
-    """Writes samples.csv, whole or not at all."""
+    """Write samples.csv, whole or not at all."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(_COLUMNS)
@@ -174,70 +202,65 @@ def write_samples(folder: Path, images: Sequence[GeneratedImage]) -> None:
         temporary.write_text(buffer.getvalue(), encoding="utf-8")
 
 
-def read_samples(folder: Path) -> list[GeneratedImage]:
-    """The generated images of a folder, in order; where there are several stages, those of the last.
+def read_samples(folder: str | Path) -> list[GeneratedImage]:
+    """Return the generated images of a folder, in order; where there are several sizes, those of the largest.
 
     Raises:
-        DataError: There is no samples.csv, it is not one, it lists nothing, or an image, hole or shape that it lists
-            is not there.
+        DataError: samples.csv is missing, broken or empty, or a file that it lists is missing.
     """
     path = Path(folder) / SAMPLES
-    again = "Run gancli sample or gancli inpaint again; the same command continues where it stopped."
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
-            missing = set(_COLUMNS) - set(_LATER) - set(reader.fieldnames or ())
+            missing = _REQUIRED - set(reader.fieldnames or ())
             if missing:
-                raise DataError(f"{path}: the column {', '.join(sorted(missing))} is missing", again)
-            images = [
-                GeneratedImage(
-                    row["file"],
-                    row["caption"],
-                    row["key"],
-                    int(row["class_id"]) if row["class_id"] else None,
-                    int(row["seed"]),
-                    int(row["variant"]),
-                    int(row["stage"]),
-                    row.get("second_caption") or "",
-                    float(row["weight"]) if row.get("weight") else None,
-                    row.get("audio") or "",
-                    row.get("audio_sha256") or "",
-                    row.get("voice") or "",
-                    int(row["utterance"]) if row.get("utterance") else None,
-                    row.get("heard_key") or "",
-                    row.get("hole") or "",
-                    row.get("shape") or "",
-                )
-                for row in reader
-            ]
+                raise DataError(f"{path}: the column {', '.join(sorted(missing))} is missing", _AGAIN)
+            images = [_read_row(row) for row in reader]
     except FileNotFoundError:
         raise DataError(
-            f"{path}: no such file; {folder} is not a finished folder of gancli sample", again
+            f"{path}: no such file; {folder} is not a finished folder of gancli sample", _AGAIN
         ) from None
     except (UnicodeDecodeError, csv.Error, ValueError, TypeError) as error:
-        raise DataError(f"{path}: cannot be read ({error})", again) from error
+        raise DataError(f"{path}: cannot be read ({error})", _AGAIN) from error
     if not images:
-        raise DataError(f"{path}: lists no images", again)
-    last = max(image.stage for image in images)
-    images = [image for image in images if image.stage == last]
-    listed = [file for image in images for file in (image.file, image.hole, image.shape) if file]
+        raise DataError(f"{path}: lists no images", _AGAIN)
+    largest = max(image.size for image in images)
+    images = [image for image in images if image.size == largest]
+    listed = [file for image in images for file in (image.file, image.hole, image.silhouette) if file]
     absent = [file for file in listed if not (path.parent / file).is_file()]
     if absent:
         raise DataError(
-            f"{path}: lists {len(absent)} files that are not there, the first is {absent[0]}", again
+            f"{path}: lists {len(absent)} files that are not there, the first is {absent[0]}", _AGAIN
         )
     return images
 
 
+def _read_row(row: Mapping[str, str | None]) -> GeneratedImage:
+    values: dict[str, Any] = {
+        name: _read_cell(row[name], kind) for name, kind in _KINDS.items() if name in row
+    }
+    return GeneratedImage(**values)
+
+
+def _read_cell(text: str | None, kind: object) -> object:
+    if text is None:
+        raise ValueError("a row is too short")
+    if kind is str:
+        return text
+    if not text and kind is not int:
+        return None
+    return float(text) if kind == float | None else int(text)
+
+
 def write_sampling(folder: Path, sampling: Sampling) -> None:
-    """Writes sampling.json, whole or not at all."""
+    """Write sampling.json, whole or not at all."""
     with atomic_file(folder / SAMPLING) as temporary:
         text = json.dumps(dataclasses.asdict(sampling), indent=1, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_sampling(folder: Path) -> Sampling | None:
-    """What made the images of a folder; None where no sampling.json says so.
+def read_sampling(folder: str | Path) -> Sampling | None:
+    """Return the settings that made the images of a folder; None where there is no sampling.json.
 
     Raises:
         DataError: It cannot be read.
@@ -245,12 +268,10 @@ def read_sampling(folder: Path) -> Sampling | None:
     path = Path(folder) / SAMPLING
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        for name in ("stages", "figures", "interpolation"):
+        for name, kind in _JSON_KINDS.items():
             if content.get(name) is not None:
-                content[name] = tuple(content[name])
-        if content.get("holes") is not None:
-            content["holes"] = HoleSettings.from_dict(content["holes"])
-        return Sampling(**{**content, "vary": Vary(content.get("vary", Vary.ALL))})
+                content[name] = kind(content[name])
+        return Sampling(**content)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, AttributeError) as error:

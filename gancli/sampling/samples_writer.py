@@ -7,16 +7,66 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Protocol
 
 from PIL import Image
 
-from gancli.errors import RunError, UsageError
+from gancli.data.shards import Dataset, Split
+from gancli.engine.checkpoint import make_numbered
+from gancli.errors import DataError, RunError, UsageError
 from gancli.figures import Pixels
+from gancli.progress import Progress
+from gancli.sampling.requests import Request, captions_hash
 from gancli.sampling.samples_folder import SAMPLES, Sampling, read_sampling, write_sampling
+from gancli.version import __version__
 
 
-def open_folder(out: Path, sampling: Sampling, overwrite: bool) -> None:
-    """Makes the folder, or finds in it what an interrupted call with the same settings left.
+class Described(Protocol):
+    """A loaded model, as sampling.json describes it."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def settings(self) -> Mapping[str, Any]: ...
+    @property
+    def hash(self) -> str: ...
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def words(self) -> int | None: ...
+
+
+def settings_of(
+    model: Described, requests: Sequence[Request], dataset: Dataset | None, split: Split | None, seed: int
+) -> Sampling:
+    """Return sampling.json as far as model, captions and dataset determine it: one image for each request."""
+    manifest = None if dataset is None else dataset.manifest
+    return Sampling(
+        model=str(model.folder),
+        model_hash=model.hash,
+        encoder_hash=str(model.settings.get("encoder_hash", "")),
+        method=model.method,
+        data=None if dataset is None else str(dataset.path),
+        dataset=None if dataset is None else dataset.name,
+        split=None if split is None else split.name,
+        images=len(requests),
+        variants=1,
+        seed=seed,
+        words=model.words,
+        stages=(),
+        captions_sha256=captions_hash(requests),
+        figures=(),
+        gancli_version=__version__,
+        kind=str(model.settings["kind"]),
+        differences=tuple(model.settings.get("differences", ())),
+        release=None if manifest is None else manifest.release,
+        split_rule=None if manifest is None else manifest.split_rule,
+        crop_rule=None if manifest is None else manifest.crop_rule,
+    )
+
+
+def open_folder(out: Path, sampling: Sampling, overwrite: bool) -> Path:
+    """Make the folder, or find in it what an interrupted call with the same settings left.
 
     Raises:
         UsageError: It holds something else, or images that are not to be replaced.
@@ -36,6 +86,33 @@ def open_folder(out: Path, sampling: Sampling, overwrite: bool) -> None:
             )
     out.mkdir(parents=True, exist_ok=True)
     write_sampling(out, sampling)
+    return out
+
+
+def new_folder(root: Path, label: str, sampling: Sampling) -> Path:
+    """Make the next numbered folder below `root`, or find that of an interrupted call with the same settings.
+
+    Raises:
+        UsageError: No folder can be made there.
+    """
+    for folder in sorted(root.glob("[0-9]*-*/"), reverse=True):
+        if not (folder / SAMPLES).exists() and _settings_in(folder) == sampling:
+            return folder
+    try:
+        folder = make_numbered(root, label)
+    except OSError as error:
+        raise UsageError(
+            f"{root}: no folder can be made here ({error.strerror})", "Say --out DIR."
+        ) from error
+    write_sampling(folder, sampling)
+    return folder
+
+
+def _settings_in(folder: Path) -> Sampling | None:
+    try:
+        return read_sampling(folder)
+    except DataError:
+        return None
 
 
 def write_missing(
@@ -44,17 +121,17 @@ def write_missing(
     folders: Sequence[str],
     batch: int,
     draw: Callable[[Sequence[int]], Sequence[Mapping[str, Image.Image]]],
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> int:
-    """Draws what an interrupted call has not drawn yet, and writes it; how many images that was.
+    """Draw and write the images that are not there yet; return their number.
 
     Args:
-        out: The folder.
+        out: Folder to write.
         files: Names of all images.
-        folders: Below `out`, in which each image has something of the same name beside it.
+        folders: Folders below `out` with a file of the same name for each image.
         batch: Images to draw at a time.
-        draw: From places among `files` to what is written of each: by folder, under "" the image itself.
-        progress: Called with the images that are there and all of them.
+        draw: Function from indices of `files` to the images to write for each, by folder; "" is the image itself.
+        progress: Callback with the number of images there and in all.
 
     Raises:
         RunError: The system refuses to write.
@@ -78,14 +155,14 @@ def write_missing(
 
 
 def save_pixels(pixels: Pixels, path: Path) -> None:
-    """Writes an image (H, W, 3) as PNG, as `save_image` does."""
+    """Write an image (H, W, 3) as PNG, whole or not at all."""
     save_image(Image.fromarray(pixels), path)
 
 
 def save_image(image: Image.Image, path: Path) -> None:
-    """Writes a PNG whole or not at all.
+    """Write a PNG, whole or not at all.
 
-    Not synced to the disk: of many thousand files one lost to a power cut is made again.
+    It is not synced to the disk: a file that a power cut loses is drawn again.
 
     Raises:
         RunError: The system refuses to write.

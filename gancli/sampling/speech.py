@@ -1,7 +1,7 @@
-"""What a model of spoken captions hears: audio files, texts that are spoken for it, utterances of a dataset.
+"""Speech as a source: recordings, texts that are spoken by a machine, utterances of a dataset.
 
-Files and texts are heard before the first image is drawn, so that one bad file does not end a long run; of each only
-its vector is kept.
+Files and texts are heard before the first image is drawn, so that one bad file does not end a long run. Only the vector
+of each is kept.
 """
 
 from __future__ import annotations
@@ -19,16 +19,23 @@ from torch import Tensor
 
 from gancli.data.audio import UnusableSpeech, load_audio, log_mel
 from gancli.data.shards import Split, file_hash
-from gancli.data.text_to_speech import Synthesizer, Voice
+from gancli.data.text_to_speech import Synthesizer, Voice, choose_voices, find_synthesizer
 from gancli.encoders.speech import encode_mels
 from gancli.errors import DataError, UsageError
 from gancli.inference.load import LoadedFusionS2iGan
-from gancli.sampling.requests import Request
+from gancli.inference.loaded import LoadedModel
+from gancli.sampling.conditions import (
+    Conditions,
+    DrawSettings,
+    hears,
+    nothing_to_draw,
+    one_or_many,
+    refuse_attributes,
+)
+from gancli.sampling.requests import Request, with_variants
+from gancli.sampling.sentences import drawn_from, variants_sheet
 
 T = TypeVar("T")
-Sentences = Callable[
-    [Sequence[Request]], Tensor
-]  # B requests to the vectors that condition their images, (B, E)
 
 EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 LONG_SECONDS = 60.0  # a warning beyond it: spoken captions last some seconds
@@ -36,13 +43,69 @@ _LISTED = 10  # unusable clips named in the message
 
 
 @dataclass(frozen=True)
+class Speech:
+    """Recordings, then texts that are spoken, for a model of spoken captions.
+
+    Attributes:
+        wavs: Audio files, or folders of them.
+        texts: Sentences for a synthesizer to speak.
+        voice: Voice by the synthesizer's name; None for its default.
+        speed: Speed in words per minute; None for the default.
+        command: Program that speaks, as `gancli prepare --tts-cmd` takes it; None for eSpeak NG.
+    """
+
+    wavs: str | Path | Sequence[str | Path] = ()
+    texts: str | Sequence[str] = ()
+    voice: str | None = None
+    speed: int | None = None
+    command: str | None = None
+
+    def open(self, model: LoadedModel, settings: DrawSettings) -> Conditions:
+        listener = need_listener(model)
+        wavs = [Path(path) for path in one_or_many(self.wavs)]
+        texts = [text.strip() for text in one_or_many(self.texts)]
+        if not wavs and not texts:
+            raise nothing_to_draw(model)
+        if not all(texts):
+            raise UsageError("a text to be spoken is empty")
+        if not texts and (self.voice, self.speed, self.command) != (None, None, None):
+            raise UsageError(
+                "a voice, a speed and a command go with a text to be spoken",
+                'Say --speak "a small red bird".',
+            )
+        clips = hear_files(wavs, listener)
+        spoken_by: str | None = None
+        if texts:
+            synthesizer = find_synthesizer(self.command)
+            (voice,) = choose_voices(
+                synthesizer,
+                [] if self.voice is None else [self.voice],
+                [] if self.speed is None else [self.speed],
+            )
+            clips += hear_texts(texts, listener, synthesizer, voice)
+            spoken_by = f"{synthesizer.backend} {synthesizer.version}"
+        return Conditions(
+            listener,
+            with_variants([clip.request for clip in clips], settings.variants),
+            drawn_from(listener, _heard(clips)),
+            [
+                f"{clip.request.label}: lasts {clip.seconds:,.0f} s, spoken captions some seconds"
+                for clip in clips
+                if clip.seconds > LONG_SECONDS
+            ],
+            sheet=variants_sheet(settings),
+            record={"synthesizer": spoken_by},
+        )
+
+
+@dataclass(frozen=True)
 class Clip:
-    """Something that was heard.
+    """A recording or spoken text, heard.
 
     Attributes:
         request: The image to be drawn of it.
         vector: (1, E).
-        seconds: How long it lasts.
+        seconds: Its duration.
     """
 
     request: Request
@@ -50,8 +113,24 @@ class Clip:
     seconds: float
 
 
+def need_listener(model: LoadedModel) -> LoadedFusionS2iGan:
+    """Return a model that hears captions.
+
+    Raises:
+        UsageError: It reads them, or draws attributes.
+    """
+    refuse_attributes(model)
+    listener = hears(model)
+    if listener is None:
+        raise UsageError(
+            f"{model.folder}: reads captions and hears none: it was trained on text",
+            'Say --text "a small red bird", --captions FILE, or --data DIR.',
+        )
+    return listener
+
+
 def hear_files(paths: Sequence[Path], model: LoadedFusionS2iGan) -> list[Clip]:
-    """Audio files, and those of folders by name.
+    """Return audio files as clips, those of a folder by name.
 
     Raises:
         DataError: Files are missing, no audio, empty, cut short or silent (all are named), or a folder has none.
@@ -61,15 +140,14 @@ def hear_files(paths: Sequence[Path], model: LoadedFusionS2iGan) -> list[Clip]:
         waveform, rate = load_audio(path)
         return _clip(model, waveform, rate, Request("", audio=str(path), audio_sha256=file_hash(path)))
 
-    return _each(
-        _expand(paths), hear, "Write it as plain wav (ffmpeg -i FILE.any FILE.wav), or leave it out."
-    )
+    hint = "Write it as plain wav (ffmpeg -i FILE.any FILE.wav), or leave it out."
+    return _each(_expand(paths), hear, hint)
 
 
 def hear_texts(
     texts: Sequence[str], model: LoadedFusionS2iGan, synthesizer: Synthesizer, voice: Voice
 ) -> list[Clip]:
-    """Texts, each spoken by a machine.
+    """Return texts as clips, each spoken by a machine.
 
     Raises:
         DataError: There is nothing in a text to be spoken; all such texts are named.
@@ -81,27 +159,11 @@ def hear_texts(
         digest = hashlib.sha256(waveform.tobytes()).hexdigest()
         return _clip(model, waveform, rate, Request(text, audio_sha256=digest, voice=str(voice)))
 
-    return _each([text.strip() for text in texts], hear, "Write a sentence.")
+    return _each(texts, hear, "Write a sentence.")
 
 
-def warn_of(clips: Sequence[Clip]) -> list[str]:
-    """Clips that are longer than any caption of a training."""
-    return [
-        f"{clip.request.label}: lasts {clip.seconds:,.0f} s, spoken captions some seconds"
-        for clip in clips
-        if clip.seconds > LONG_SECONDS
-    ]
-
-
-def heard(clips: Sequence[Clip]) -> Sentences:
-    """The vectors of clips."""
-    rows = {clip.request.audio_sha256: row for row, clip in enumerate(clips)}
-    vectors = torch.cat([clip.vector for clip in clips])
-    return lambda requests: vectors[[rows[request.audio_sha256] for request in requests]]
-
-
-def utterances(split: Split, model: LoadedFusionS2iGan) -> Sentences:
-    """The vectors of a dataset's spoken captions, read as they are asked for: the own one, or that of another image."""
+def utterances(split: Split, model: LoadedFusionS2iGan) -> Callable[[Sequence[Request]], Tensor]:
+    """Return the vectors of a dataset's spoken captions: the own one of each request, or that of another image."""
     assert model.speech is not None
     network = model.speech
 
@@ -118,7 +180,7 @@ def utterances(split: Split, model: LoadedFusionS2iGan) -> Sentences:
 
 
 def mismatched_speech(requests: Sequence[Request], split: Split, seed: int) -> list[Request]:
-    """Requests that are drawn from the speech of another image, of another class where there is one.
+    """Return the requests to be drawn from the speech of another image, of another class where there is one.
 
     Raises:
         UsageError: There is one image only.
@@ -147,6 +209,12 @@ def _clip(model: LoadedFusionS2iGan, waveform: NDArray[np.float32], rate: int, r
     return Clip(request, vector, len(waveform) / rate)
 
 
+def _heard(clips: Sequence[Clip]) -> Callable[[Sequence[Request]], Tensor]:
+    rows = {clip.request.audio_sha256: row for row, clip in enumerate(clips)}
+    vectors = torch.cat([clip.vector for clip in clips])
+    return lambda requests: vectors[[rows[request.audio_sha256] for request in requests]]
+
+
 def _each(items: Sequence[T], hear: Callable[[T], Clip], hint: str) -> list[Clip]:
     clips, problems = [], []
     for item in items:
@@ -162,7 +230,7 @@ def _each(items: Sequence[T], hear: Callable[[T], Clip], hint: str) -> list[Clip
 
 def _expand(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
-    for path in map(Path, paths):
+    for path in paths:
         if not path.is_dir():
             files.append(path)
             continue

@@ -238,7 +238,7 @@ def open_samples(samples: str, data: str | None) -> tuple[FileImages, list[Gener
     real = open_images(data)
     if not isinstance(real, SplitImages):
         raise UsageError(f"{data}: is not a split of a dataset", "Say it as DIR:split.")
-    return fake, records, real.at(min(records[0].stage, real.side))
+    return fake, records, real.at(min(records[0].size, real.side))
 
 
 def _file_images(name: str, folder: Path) -> FileImages:
@@ -251,7 +251,7 @@ def _file_images(name: str, folder: Path) -> FileImages:
                 "Score images of captions: gancli sample … --data DIR --split SPLIT.",
             )
         files = tuple(folder / sample.file for sample in samples)
-        side = samples[0].stage
+        side = samples[0].size
     else:
         files = tuple(
             sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
@@ -296,7 +296,9 @@ def origin_of(images: SplitImages | FileImages) -> Origin:
     sampling = images.sampling
     if sampling is None:
         return Origin(images.folder.name, images.name, images.fingerprint, images.side)
-    return Origin(sampling.method, sampling.model, sampling.model_hash, sampling.stages[-1], sampling.seed)
+    return Origin(
+        sampling.described_method, sampling.model, sampling.model_hash, sampling.stages[-1], sampling.seed
+    )
 
 
 def holes_of(images: SplitImages | FileImages) -> str:

@@ -30,6 +30,29 @@ def test_own_sentences_with_figures(gancli: Gancli, run: Path, tmp_path: Path) -
     assert len(list((tmp_path / "out/attention").iterdir())) == 4
 
 
+def test_the_newest_run_and_a_new_folder_for_each_call(
+    gancli: Gancli, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runs").symlink_to(run.parent)
+    monkeypatch.chdir(tmp_path)
+    made = []
+    for number in (1, 2):
+        answer = gancli("sample", "latest", "--text", "a small black bird", "--device", "cpu", "--json")
+        assert answer.code == 0, answer.stderr
+        assert answer.json["out"] == f"images/000{number}-ffgan-a-small-black-bird"
+        made.append(Path(answer.json["files"][0]).read_bytes())
+    assert made[0] == made[1]
+    refused = gancli("sample", "latest", "--text", "a small black bird", "--overwrite")
+    assert refused.code == 2
+    assert "--out" in refused.stderr
+
+
+@pytest.mark.parametrize("path", [".", "model", "model/config.yaml"])
+def test_any_path_of_a_run(gancli: Gancli, run: Path, tmp_path: Path, path: str) -> None:
+    answer = gancli("sample", run / path, "--text", "a small black bird", "--out", tmp_path / "out", "-q")
+    assert answer.code == 0, answer.stderr
+
+
 def test_variants_of_the_condition_on_one_sheet(gancli: Gancli, run: Path, tmp_path: Path) -> None:
     answer = gancli(
         "sample", run, "--text", "a small black bird", "--text", "a white bird", "--variants", "3",
@@ -143,7 +166,7 @@ def test_the_same_seed_gives_the_same_images_in_any_batch(gancli: Gancli, run: P
     ("arguments", "code", "words"),
     [
         ((), 2, "nothing to draw"),
-        (("--text", "a bird", "--data", "DATA"), 2, "not from both"),
+        (("--text", "a bird", "--data", "DATA"), 2, "--data, --text: captions come from one place"),
         (("--text", "xylophone"), 3, "xylophone"),
         (("--captions", "nothing.txt"), 3, "nothing.txt"),
         (("--data", "DATA", "--split", "validation"), 3, "validation"),
@@ -156,10 +179,11 @@ def test_the_same_seed_gives_the_same_images_in_any_batch(gancli: Gancli, run: P
         (("--interpolate", "a bird", "--stages"), 2, "--stages is an option"),
         (("--interpolate", "a bird", "a black bird"), 2, "attends to the words"),
         (("--text", "a bird", "--embeddings", "vectors.npz"), 2, "--data"),
-        (("--text", "a bird", "--images-per-class", "2"), 2, "dataset's captions"),
+        (("--text", "a bird", "--images-per-class", "2"), 2, "--images-per-class: goes with the captions"),
         (("--data", "DATA", "-n", "3", "--captions-per-image", "2"), 2, "Say -n or --captions-per-image"),
         (("--speak", "a bird"), 2, '--text "a small red bird"'),
         (("--data", "DATA", "--mismatched"), 2, "hears none"),
+        (("--interpolate", "a bird", "a black bird", "-n", "3"), 2, "-n: goes with the captions"),
         (("--data", "DATA", "--embeddings", "vectors.npz"), 2, "is not needed"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -15,6 +15,7 @@ from gancli.data.preparation.prepare import prepare
 from gancli.data.sources.demo import dataset as demo
 from gancli.encoders.damsm import load_damsm
 from gancli.errors import DataError
+from gancli.sampling.captions import DatasetCaptions
 from gancli.sampling.sample import sample
 from gancli.scores.across_ranks import by_parts, own_part
 from gancli.scores.agreement import agreement_rows, score_agreement
@@ -54,7 +55,7 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def samples(tiny_dataset: Path, tiny_model: Path, tmp_path: Path) -> Path:
-    sample(tiny_model, out=tmp_path / "samples", data=tiny_dataset, n=20, seed=5)
+    sample(tiny_model, out=tmp_path / "samples", source=DatasetCaptions(tiny_dataset, n=20), seed=5)
     return tmp_path / "samples"
 
 

@@ -15,6 +15,7 @@ from gancli.data.preparation.options import PrepareOptions
 from gancli.data.preparation.prepare import prepare
 from gancli.data.sources.demo import dataset as demo
 from gancli.engine.events import Event, Events
+from gancli.sampling.captions import DatasetCaptions
 from gancli.sampling.sample import sample
 from gancli.scores.agreement import score_agreement
 from gancli.scores.features import FeatureNetwork
@@ -68,7 +69,7 @@ def measured(
     Returns:
         Minutes and steps of the training, agreement of primary and belly colour in per cent, FID before and after.
     """
-    draw = draw or (lambda model, out: sample(model, data=data, out=out))
+    draw = draw or (lambda model, out: sample(model, source=DatasetCaptions(data), out=out))
     result = {"minutes": run.loop.seconds / 60, "steps": float(run.loop.step)}
     for name, weights in (("before", run.run / "initial"), ("after", run.output)):
         draw(weights, run.run / name)

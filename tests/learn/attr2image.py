@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gancli.sampling.attributes import sample_attributes
+from gancli.sampling.attributes import DatasetAttributes
+from gancli.sampling.sample import sample
 from gancli.scores.agreement import agreement_rows
 from gancli.scores.shapes import load_mask_features, score_shapes
 from tests.learn import _demo
@@ -28,12 +29,12 @@ def prove(shape: str, image: str, folder: Path) -> dict[str, float]:
     first = _demo.model(shape, folder, f"data={data}")
     result = {"shape_minutes": first.loop.seconds / 60, "shape_steps": float(first.loop.step)}
     for name, weights in (("before", first.run / "initial"), ("after", first.output)):
-        sample_attributes(weights, out=first.run / name, data=data)
+        sample(weights, source=DatasetAttributes(data), out=first.run / name)
         rows = score_shapes(str(first.run / name), features)
         result |= {f"{row.metric}_{name}": row.value for row in rows if row.method != "real"}
     second = _demo.model(image, folder, f"data={data}", f"init.shape={first.run}")
     result |= {"image_minutes": second.loop.seconds / 60, "image_steps": float(second.loop.step)}
-    sample_attributes(second.output, out=second.run / "given", data=data, shape="data")
+    sample(second.output, source=DatasetAttributes(data, silhouettes="data"), out=second.run / "given")
     rows = agreement_rows(str(second.run / "given"))
     return result | {row.metric: row.value for row in rows if row.method != "real"}
 

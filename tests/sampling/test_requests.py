@@ -5,7 +5,8 @@ import pytest
 
 from gancli.data.shards import Dataset
 from gancli.errors import DataError, UsageError
-from gancli.sampling.requests import first_of_classes, in_turn, of_dataset
+from gancli.sampling.captions import DatasetCaptions
+from gancli.sampling.requests import first_of_classes, in_turn
 from gancli.sampling.sample import sample
 from gancli.sampling.samples_folder import read_sampling
 
@@ -43,8 +44,8 @@ def test_a_sentence_that_an_image_has_twice_gets_two_images():
     ]
 
 
-def test_random_captions_of_the_first_images(split):
-    requests = of_dataset(split, n=9, seed=1, images_per_class=1, captions_per_image=None)
+def test_random_captions_of_the_first_images(split, tiny_dataset):
+    requests = DatasetCaptions(tiny_dataset, n=9, images_per_class=1).choose(Dataset.open(tiny_dataset), 1)
     assert len(requests) == 9
     first = first_of_classes(split, 1).tolist()
     assert {request.index for request in requests} == set(first)
@@ -52,21 +53,20 @@ def test_random_captions_of_the_first_images(split):
         assert sorted(request.index for request in requests[start : start + len(first)]) == first
 
 
-def test_random_captions_of_all_images_are_those_they_always_were(split):
+def test_random_captions_of_all_images_are_those_they_always_were(split, tiny_dataset):
     rng = np.random.default_rng([4, 0])
     order, chances = rng.permutation(len(split)), rng.random(len(split))
     expected = [
         split.captions(place)[int(chance * len(split.captions(place)))]
         for place, chance in zip(order, chances, strict=True)
     ]
-    requests = of_dataset(split, n=None, seed=4, images_per_class=None, captions_per_image=None)
+    requests = DatasetCaptions(tiny_dataset).choose(Dataset.open(tiny_dataset), 4)
     assert [request.caption for request in requests] == expected
 
 
 def test_the_choice_is_kept_with_the_images(tiny_model, tiny_dataset, split, tmp_path):
-    report = sample(
-        tiny_model, out=tmp_path / "out", data=tiny_dataset, images_per_class=1, captions_per_image=2
-    )
+    source = DatasetCaptions(tiny_dataset, images_per_class=1, captions_per_image=2)
+    report = sample(tiny_model, source=source, out=tmp_path / "out")
     classes = len(set(split.class_ids.tolist()))
     assert len(report.files) == 2 * classes
     sampling = read_sampling(tmp_path / "out")
@@ -75,15 +75,12 @@ def test_the_choice_is_kept_with_the_images(tiny_model, tiny_dataset, split, tmp
 
 def test_choices_that_do_not_go_together(tiny_model, tiny_dataset, tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="two ways to choose"):
-        sample(tiny_model, out=tmp_path / "out", data=tiny_dataset, n=3, captions_per_image=2)
-    for choice in ({"images_per_class": 1}, {"captions_per_image": 1}):
-        with pytest.raises(UsageError, match="dataset's captions"):
-            sample(tiny_model, out=tmp_path / "out", texts=["a bird"], **choice)
+        DatasetCaptions(tiny_dataset, n=3, captions_per_image=2)
     with pytest.raises(UsageError, match="images_per_class has to be at least 1"):
-        sample(tiny_model, out=tmp_path / "out", data=tiny_dataset, images_per_class=0)
+        DatasetCaptions(tiny_dataset, images_per_class=0)
     monkeypatch.setattr(Dataset, "split", lambda self, name: Empty())
     with pytest.raises(DataError, match="is empty"):
-        sample(tiny_model, out=tmp_path / "out", data=tiny_dataset)
+        sample(tiny_model, out=tmp_path / "out", source=DatasetCaptions(tiny_dataset))
     assert not (tmp_path / "out").exists()
 
 

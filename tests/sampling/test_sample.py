@@ -2,9 +2,11 @@
 
 import itertools
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from PIL import Image
 
@@ -14,10 +16,13 @@ from gancli.encoders.sentence import load_sentence_encoder
 from gancli.errors import DataError, UsageError
 from gancli.figures import to_uint8
 from gancli.inference.load import load_model
+from gancli.sampling.captions import DatasetCaptions
 from gancli.sampling.noise import image_noise
 from gancli.sampling.requests import Request
 from gancli.sampling.sample import sample
-from gancli.sampling.samples_folder import Sampling, read_samples, read_sampling
+from gancli.sampling.samples_folder import read_samples, read_sampling
+from gancli.sampling.sentences import Interpolation, Sentences
+from gancli.sampling.speech import Speech
 from gancli.scores.image_sets import open_images
 from tests.conftest import build_stackgan
 
@@ -71,7 +76,7 @@ def test_csv_json_and_files_agree(tiny_model, tmp_path):
     report = sample(tiny_model, out=tmp_path / "out", texts=[TEXTS[0]], variants=3, seed=7)
     rows = read_samples(tmp_path / "out")
     assert [tmp_path / "out" / row.file for row in rows] == list(report.files)
-    assert [(row.caption, row.key, row.class_id, row.seed, row.variant, row.stage) for row in rows] == [
+    assert [(row.caption, row.key, row.class_id, row.seed, row.variant, row.size) for row in rows] == [
         (TEXTS[0], "", None, 7, variant, 32) for variant in range(3)
     ]
     assert {Image.open(file).format for file in report.files} == {"PNG"}
@@ -84,7 +89,7 @@ def test_csv_json_and_files_agree(tiny_model, tmp_path):
 
 @pytest.mark.parametrize("n", [5, 12, 31])
 def test_walk_takes_each_image_once_a_pass(any_model, tiny_dataset, tmp_path, n):
-    sample(any_model, out=tmp_path / "out", data=tiny_dataset, n=n, seed=1)
+    sample(any_model, out=tmp_path / "out", source=DatasetCaptions(tiny_dataset, n=n), seed=1)
     rows = read_samples(tmp_path / "out")
     split = Dataset.open(tiny_dataset).split("test")
     assert len(rows) == n
@@ -101,8 +106,10 @@ def test_walk_takes_each_image_once_a_pass(any_model, tiny_dataset, tmp_path, n)
 
 
 def test_walk_without_a_number_and_with_variants(tiny_model, tiny_dataset, tmp_path):
-    assert len(sample(tiny_model, out=tmp_path / "all", data=tiny_dataset).files) == 12
-    report = sample(tiny_model, out=tmp_path / "twice", data=tiny_dataset, n=14, variants=2)
+    assert len(sample(tiny_model, out=tmp_path / "all", source=DatasetCaptions(tiny_dataset)).files) == 12
+    report = sample(
+        tiny_model, out=tmp_path / "twice", source=DatasetCaptions(tiny_dataset, n=14), variants=2
+    )
     rows = read_samples(tmp_path / "twice")
     assert len(report.files) == 28
     assert len({(row.caption, row.key, row.variant) for row in rows}) == 28
@@ -110,13 +117,13 @@ def test_walk_without_a_number_and_with_variants(tiny_model, tiny_dataset, tmp_p
 
 def test_walk_repeats_with_its_seed(tiny_model, tiny_dataset, tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        sample(tiny_model, out=tmp_path / name, data=tiny_dataset, n=6, seed=seed)
+        sample(tiny_model, out=tmp_path / name, source=DatasetCaptions(tiny_dataset, n=6), seed=seed)
     rows = {name: [(r.key, r.caption) for r in read_samples(tmp_path / name)] for name in "abc"}
     assert rows["a"] == rows["b"] != rows["c"]
 
 
 def test_figures_lie_apart_from_the_images(tiny_model, tmp_path):
-    report = sample(tiny_model, out=tmp_path / "out", texts=TEXTS[:1], stages=True, attention=True)
+    report = sample(tiny_model, out=tmp_path / "out", texts=TEXTS[:1], figures=["attention", "stages"])
     assert len(report.figures) == 2
     for figure in report.figures:
         assert figure.parent.name in ("stages", "attention")
@@ -127,7 +134,7 @@ def test_figures_lie_apart_from_the_images(tiny_model, tmp_path):
 def test_captions_file(tiny_model, tmp_path):
     path = tmp_path / "captions.txt"
     path.write_bytes("\ufeffa white bird\r\n\r\n  a black bird  \n".encode())
-    sample(tiny_model, out=tmp_path / "out", captions_file=path, texts=["a brown bird"])
+    sample(tiny_model, out=tmp_path / "out", source=Sentences("a brown bird", path))
     assert [row.caption for row in read_samples(tmp_path / "out")] == [
         "a brown bird",
         "a white bird",
@@ -157,13 +164,13 @@ def test_captions_without_any_known_word(tiny_model, tmp_path):
 
 def test_interrupted_sampling_continues(any_model, tmp_path):
     out = tmp_path / "out"
-    whole = sample(any_model, out=tmp_path / "whole", texts=TEXTS, variants=2, batch=2, stages=True)
+    whole = sample(any_model, out=tmp_path / "whole", texts=TEXTS, variants=2, batch=2, figures="stages")
 
     def stop(done, total):
         if done == 4:
             raise KeyboardInterrupt
 
-    arguments = {"out": out, "texts": TEXTS, "variants": 2, "batch": 2, "stages": True}
+    arguments = {"out": out, "texts": TEXTS, "variants": 2, "batch": 2, "figures": "stages"}
     with pytest.raises(KeyboardInterrupt):
         sample(any_model, **arguments, progress=stop)
     assert not (out / "samples.csv").exists()
@@ -217,73 +224,120 @@ def test_full_disk_keeps_what_was_drawn(tiny_model, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("make", "message"),
     [
-        ({}, "nothing to draw"),
-        ({"texts": ["a bird"], "data": "DATA"}, "not from both"),
-        ({"texts": ["a bird"], "n": 3}, "goes with a dataset"),
-        ({"texts": ["a bird"], "variants": 0}, "variants has to be at least 1"),
-        ({"texts": ["a bird"], "batch": 0}, "batch"),
-        ({"texts": ["a bird"], "seed": -1}, "seed"),
-        ({"data": "DATA", "n": 0}, "n has to be"),
-        ({"texts": ["a bird"], "grid": True}, "nothing to compare"),
-        ({"texts": ["a bird"], "vary": "noise"}, "nothing to compare"),
-        ({"texts": ["a bird"], "variants": 2, "vary": "everything"}, "all, condition, noise"),
-        ({"texts": ["a bird"], "steps": 4}, "steps are those"),
-        ({"interpolate": ("a bird", "a bird"), "steps": 1}, "steps has to be at least 2"),
-        ({"interpolate": ("a bird", " ")}, "two sentences"),
-        ({"interpolate": ("a bird", "a bird"), "texts": ["a bird"]}, "brings its own"),
-        ({"interpolate": ("a bird", "a bird"), "data": "DATA"}, "brings its own"),
-        ({"interpolate": ("a bird", "a bird"), "n": 3}, "goes with a dataset"),
+        (lambda _: {}, "nothing to draw"),
+        (lambda _: {"texts": []}, "nothing to draw"),
+        (lambda data: {"texts": "a bird", "source": DatasetCaptions(data)}, "one source"),
+        (lambda _: {"texts": "a bird", "variants": 0}, "variants has to be at least 1"),
+        (lambda _: {"texts": "a bird", "batch": 0}, "batch"),
+        (lambda _: {"texts": "a bird", "seed": -1}, "seed"),
+        (lambda data: {"source": DatasetCaptions(data, n=0)}, "n has to be"),
+        (lambda _: {"texts": "a bird", "figures": "variants"}, "nothing to compare"),
+        (lambda _: {"texts": "a bird", "figures": "same-shape", "variants": 2}, "not for captions"),
+        (lambda _: {"texts": "a bird", "figures": "heat"}, "a figure has to be one of stages, attention"),
+        (
+            lambda _: {"texts": "a bird", "figures": ["variants", "same-shape"], "variants": 2},
+            "one figure of many",
+        ),
+        (lambda _: {"texts": "a bird", "vary": "noise"}, "nothing to compare"),
+        (lambda _: {"texts": "a bird", "variants": 2, "vary": "everything"}, "all, condition, noise"),
+        (lambda _: {"source": Interpolation("a bird", "a bird", steps=1)}, "steps has to be at least 2"),
+        (lambda _: {"source": Interpolation("a bird", " ")}, "two sentences"),
+        (lambda _: {"texts": "a bird", "out": None, "overwrite": True}, "what to replace"),
     ],
 )
-def test_wrong_requests(tiny_model, tiny_dataset, tmp_path, arguments, message):
-    arguments = {key: tiny_dataset if value == "DATA" else value for key, value in arguments.items()}
+def test_wrong_requests(tiny_model, tiny_dataset, tmp_path, make, message):
     with pytest.raises(UsageError, match=message):
-        sample(tiny_model, out=tmp_path / "out", **arguments)
+        sample(tiny_model, **{"out": tmp_path / "out", **make(tiny_dataset)})
+
+
+@pytest.mark.parametrize(
+    "model", ["tiny_model", "tiny_stackgan", "tiny_dfgan", "tiny_fusion_s2igan", "tiny_attr2image"]
+)
+def test_one_sentence_is_one_image_and_paths_may_be_text(request, tmp_path, monkeypatch, model):
+    """A str was once drawn letter by letter, and a path had to be a Path."""
+    monkeypatch.chdir(tmp_path)
+    folder = str(request.getfixturevalue(model))
+    if model == "tiny_fusion_s2igan":
+        soundfile.write("clip.wav", 0.3 * np.sin(np.arange(6000)), 8000)
+        report = sample(folder, source=Speech("clip.wav"), out="out")
+    else:
+        report = sample(
+            folder, "primary_color=black" if model == "tiny_attr2image" else "a white bird", out="out"
+        )
+    assert len(report.files) == 1
+    assert len(read_samples("out")) == 1
+    assert read_sampling("out").kind == report.sampling.kind != ""
+
+
+def test_the_default_folder_is_a_new_one_unless_a_call_was_interrupted(tiny_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    first = sample(tiny_model, TEXTS[0])
+    assert first.out == Path("images/0001-ffgan-this-is-a-small-white-bird")
+    assert sample(tiny_model, TEXTS[0]).out == Path("images/0002-ffgan-this-is-a-small-white-bird")
+    with pytest.raises(KeyboardInterrupt):
+        sample(tiny_model, TEXTS, batch=1, progress=stop)
+    other = sample(tiny_model, TEXTS, seed=1)  # not what was interrupted
+    assert (other.out.name[:4], other.made) == ("0004", 3)
+    again = sample(tiny_model, TEXTS)
+    assert (again.out.name[:4], again.made) == ("0003", 2)
+
+
+def test_no_default_folder_can_be_made(tiny_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("images").write_text("a file")
+    with pytest.raises(UsageError, match="images: no folder can be made") as error:
+        sample(tiny_model, TEXTS)
+    assert "--out" in error.value.hint
+
+
+def test_a_dataset_names_the_default_folder(tiny_model, tiny_dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report = sample(tiny_model, source=DatasetCaptions(str(tiny_dataset), n=2))
+    assert report.out == Path("images/0001-ffgan-cub-test")
+
+
+def test_progress_counts_the_images(tiny_model, tmp_path):
+    seen = []
+    sample(tiny_model, TEXTS, out=tmp_path / "out", batch=2, progress=lambda *counts: seen.append(counts))
+    assert seen == [(2, 3), (3, 3)]
 
 
 def test_missing_and_broken_inputs(tiny_model, tiny_dataset, tmp_path):
     with pytest.raises(DataError, match="absent"):
         sample(tmp_path / "absent", out=tmp_path / "out", texts=TEXTS)
     with pytest.raises(DataError, match="no such file"):
-        sample(tiny_model, out=tmp_path / "out", captions_file=tmp_path / "absent.txt")
+        sample(tiny_model, out=tmp_path / "out", source=Sentences(file=str(tmp_path / "absent.txt")))
     (tmp_path / "empty.txt").write_text("\n\n")
     with pytest.raises(DataError, match="no caption"):
-        sample(tiny_model, out=tmp_path / "out", captions_file=tmp_path / "empty.txt")
+        sample(tiny_model, out=tmp_path / "out", source=Sentences(file=tmp_path / "empty.txt"))
     (tmp_path / "latin.txt").write_bytes("a näive bird".encode("latin-1"))
     with pytest.raises(DataError, match="UTF-8"):
-        sample(tiny_model, out=tmp_path / "out", captions_file=tmp_path / "latin.txt")
+        sample(tiny_model, out=tmp_path / "out", source=Sentences(file=tmp_path / "latin.txt"))
     with pytest.raises(DataError, match="validation"):
-        sample(tiny_model, out=tmp_path / "out", data=tiny_dataset, split="validation")
+        sample(tiny_model, out=tmp_path / "out", source=DatasetCaptions(tiny_dataset, "validation"))
 
 
 def test_sampling_json_holds_no_surprises(tiny_model, tiny_dataset, tmp_path):
-    sample(tiny_model, out=tmp_path / "out", data=tiny_dataset, n=3)
+    sample(tiny_model, out=tmp_path / "out", source=DatasetCaptions(tiny_dataset, n=3))
     content = json.loads((tmp_path / "out" / "sampling.json").read_text())
     assert content["dataset"] == "cub"
     assert content["split"] == "test"
+    manifest = Dataset.open(tiny_dataset).manifest
+    for field in ("release", "split_rule", "crop_rule"):
+        assert content[field] == getattr(manifest, field) != ""
+    model = load_model(tiny_model)
+    assert (content["kind"], content["method"], content["words"]) == ("ffgan", "FF-GAN", model.words)
+    assert content["differences"] == list(model.settings.get("differences", []))
+    assert (content["captions_per_image"], content["mismatched"], content["holes"]) == (None, False, None)
     (tmp_path / "out" / "sampling.json").write_text("{}")
     with pytest.raises(DataError, match="sampling.json"):  # noqa: RUF043
         read_sampling(tmp_path / "out")
-
-
-# --- what older folders say -------------------------------------------------------------------------------------
-
-
-def test_folders_of_older_versions_are_read(tiny_model, tmp_path):
-    out = tmp_path / "out"
-    sample(tiny_model, out=out, texts=TEXTS)
-    content = json.loads((out / "sampling.json").read_text())
-    for later in ("vary", "interpolation", "steps", "embeddings", "embeddings_hash"):
-        del content[later]
-    (out / "sampling.json").write_text(json.dumps(content))
-    lines = (out / "samples.csv").read_text().splitlines()
-    (out / "samples.csv").write_text("\n".join(line.rsplit(",", 2)[0] for line in lines) + "\n")
-    made = read_sampling(out)
-    assert isinstance(made, Sampling)
-    assert (made.vary, made.interpolation) == ("all", None)
-    assert [(row.second_caption, row.weight) for row in read_samples(out)] == [("", None)] * 3
 
 
 def test_damaged_sampling_json(tiny_model, tmp_path):
@@ -334,7 +388,14 @@ def test_the_model_is_given_the_same_noise_where_it_is_fixed(
         return draw(self, captions, noises)
 
     monkeypatch.setattr(kind, "draw", spy)
-    sample(any_model, out=tmp_path / "out", data=tiny_dataset, n=14, variants=2, vary=vary, batch=5)
+    sample(
+        any_model,
+        out=tmp_path / "out",
+        source=DatasetCaptions(tiny_dataset, n=14),
+        variants=2,
+        vary=vary,
+        batch=5,
+    )
     assert len(given) == 28
     if "second_condition_noise" in given[0][1] and vary == "noise":
         fixed = [*fixed, "second_condition_noise"]
@@ -347,7 +408,9 @@ def test_the_model_is_given_the_same_noise_where_it_is_fixed(
 
 
 def test_the_sheet_shows_the_images(any_model, tmp_path):
-    report = sample(any_model, out=tmp_path / "out", texts=TEXTS, variants=4, grid=True, stages=True, batch=5)
+    report = sample(
+        any_model, out=tmp_path / "out", texts=TEXTS, variants=4, figures=["variants", "stages"], batch=5
+    )
     assert report.sampling.figures == ("stages", "variants")
     assert report.figures[-1] == tmp_path / "out" / "figures" / "variants.png"
     assert len(report.figures) == 13
@@ -363,7 +426,7 @@ def test_the_sheet_shows_the_images(any_model, tmp_path):
 
 def test_a_large_sheet_says_what_it_leaves_out(tiny_model, tmp_path):
     texts = [f"a white bird {'small ' * (i % 7)} bird {'black ' * (i // 7)}" for i in range(33)]
-    report = sample(tiny_model, out=tmp_path / "out", texts=texts, variants=2, grid=True)
+    report = sample(tiny_model, out=tmp_path / "out", texts=texts, variants=2, figures="variants")
     assert any("shows 32 of 33 rows" in warning for warning in report.warnings)
 
 
@@ -373,14 +436,14 @@ ENDS = ("a white bird with a long bill", "a small black bird")
 
 
 def test_stages_stand_side_by_side(tiny_stackgan, tiny_sentence_encoder, tmp_path):
-    both = sample(tiny_stackgan, out=tmp_path / "both", texts=TEXTS[:1], stages=True)
+    both = sample(tiny_stackgan, out=tmp_path / "both", texts=TEXTS[:1], figures="stages")
     assert Image.open(both.figures[0]).width == 2 * (128 + 6) + 6
     assert both.sampling.method == "StackGAN"
     assert both.sampling.stages == (16, 32)
     assert both.sampling.words is None
     encoder = load_sentence_encoder(tiny_sentence_encoder)
     small = build_stackgan(encoder, tmp_path / "model", stage=1)
-    one = sample(small, out=tmp_path / "one", texts=TEXTS[:1], stages=True)
+    one = sample(small, out=tmp_path / "one", texts=TEXTS[:1], figures="stages")
     assert one.sampling.method == "StackGAN Stage-I"
     figure = np.asarray(Image.open(one.figures[0]))
     assert figure.shape[1] == 128 + 6 + 6
@@ -392,7 +455,7 @@ def test_stages_stand_side_by_side(tiny_stackgan, tiny_sentence_encoder, tmp_pat
 
 
 def test_interpolation_ends_in_the_images_of_both_sentences(tiny_stackgan, tmp_path):
-    report = sample(tiny_stackgan, out=tmp_path / "way", interpolate=ENDS, steps=5, seed=2)
+    report = sample(tiny_stackgan, out=tmp_path / "way", source=Interpolation(*ENDS, steps=5), seed=2)
     plain = sample(tiny_stackgan, out=tmp_path / "plain", texts=ENDS, seed=2)
     frames = [pixels(file) for file in report.files]
     assert len(frames) == 5
@@ -409,7 +472,11 @@ def test_interpolation_ends_in_the_images_of_both_sentences(tiny_stackgan, tmp_p
 
 def test_interpolation_says_where_each_image_lies(tiny_stackgan, tmp_path):
     report = sample(
-        tiny_stackgan, out=tmp_path / "way", interpolate=ENDS, steps=3, variants=2, vary="condition"
+        tiny_stackgan,
+        out=tmp_path / "way",
+        source=Interpolation(*ENDS, steps=3),
+        variants=2,
+        vary="condition",
     )
     rows = read_samples(tmp_path / "way")
     assert [(row.caption, row.second_caption, row.variant, row.weight) for row in rows] == [
@@ -424,17 +491,17 @@ def test_interpolation_says_where_each_image_lies(tiny_stackgan, tmp_path):
 
 
 def test_interrupted_interpolation_continues(tiny_stackgan, tmp_path):
-    whole = sample(tiny_stackgan, out=tmp_path / "whole", interpolate=ENDS)
+    whole = sample(tiny_stackgan, out=tmp_path / "whole", source=Interpolation(*ENDS))
     assert len(whole.files) == 8
 
     def stop(done, total):
         raise KeyboardInterrupt
 
-    arguments = {"out": tmp_path / "out", "interpolate": ENDS, "batch": 3}
+    arguments = {"out": tmp_path / "out", "source": Interpolation(*ENDS), "batch": 3}
     with pytest.raises(KeyboardInterrupt):
         sample(tiny_stackgan, **arguments, progress=stop)
     with pytest.raises(UsageError, match="holds images already"):
-        sample(tiny_stackgan, **{**arguments, "interpolate": ENDS[::-1]})
+        sample(tiny_stackgan, **{**arguments, "source": Interpolation(*ENDS[::-1])})
     report = sample(tiny_stackgan, **arguments)
     assert report.made == 5
     for file, again in zip(whole.files, report.files, strict=True):
@@ -444,9 +511,9 @@ def test_interrupted_interpolation_continues(tiny_stackgan, tmp_path):
 
 def test_what_a_model_cannot_do(tiny_model, tiny_stackgan, tmp_path):
     with pytest.raises(UsageError, match="attends to the words"):
-        sample(tiny_model, out=tmp_path / "out", interpolate=ENDS)
+        sample(tiny_model, out=tmp_path / "out", source=Interpolation(*ENDS))
     with pytest.raises(UsageError, match="no word attention"):
-        sample(tiny_stackgan, out=tmp_path / "out", texts=TEXTS, attention=True)
+        sample(tiny_stackgan, out=tmp_path / "out", texts=TEXTS, figures="attention")
     with pytest.raises(DataError, match="'\u4f60\u597d'"):
         sample(tiny_stackgan, out=tmp_path / "out", texts=["\u4f60\u597d"])
     assert not (tmp_path / "out").exists()
@@ -477,8 +544,14 @@ def exported(tiny_dataset, tiny_sentence_encoder, tmp_path):
 
 def test_each_caption_is_drawn_from_its_own_vector(exported, tiny_dataset, tmp_path):
     path, blind, reads = exported
-    report = sample(blind, out=tmp_path / "a", data=tiny_dataset, n=15, embeddings=path, batch=4, seed=3)
-    sample(reads, out=tmp_path / "b", data=tiny_dataset, n=15, seed=3)
+    report = sample(
+        blind,
+        out=tmp_path / "a",
+        source=DatasetCaptions(tiny_dataset, n=15, embeddings=path),
+        batch=4,
+        seed=3,
+    )
+    sample(reads, out=tmp_path / "b", source=DatasetCaptions(tiny_dataset, n=15), seed=3)
     assert report.warnings == ()
     looked_up, encoded = by_request(tmp_path / "a"), by_request(tmp_path / "b")
     assert looked_up.keys() == encoded.keys()
@@ -491,14 +564,12 @@ def test_each_caption_is_drawn_from_its_own_vector(exported, tiny_dataset, tmp_p
 
 def test_a_model_without_text_encoder_reads_no_sentences(exported, tiny_dataset, tmp_path):
     path, blind, reads = exported
-    for arguments in ({"texts": TEXTS}, {"interpolate": ENDS}, {"data": tiny_dataset}):
+    for source in (Sentences(TEXTS), Interpolation(*ENDS), DatasetCaptions(tiny_dataset)):
         with pytest.raises(UsageError, match="cannot read sentences") as caught:
-            sample(blind, out=tmp_path / "out", **arguments)
+            sample(blind, out=tmp_path / "out", source=source)
         assert "--embeddings FILE.npz" in caught.value.hint
-    with pytest.raises(UsageError, match="captions of a dataset"):
-        sample(blind, out=tmp_path / "out", texts=TEXTS, embeddings=path)
     with pytest.raises(UsageError, match="is not needed"):
-        sample(reads, out=tmp_path / "out", data=tiny_dataset, embeddings=path)
+        sample(reads, out=tmp_path / "out", source=DatasetCaptions(tiny_dataset, embeddings=path))
 
 
 def test_vectors_of_another_file_or_width(exported, tiny_dataset, tmp_path):
@@ -507,11 +578,15 @@ def test_vectors_of_another_file_or_width(exported, tiny_dataset, tmp_path):
         arrays = dict(file)
     other = tmp_path / "other.npz"
     np.savez(other, **{**arrays, "embeddings": arrays["embeddings"] * 2})
-    report = sample(blind, out=tmp_path / "out", data=tiny_dataset, embeddings=other)
+    report = sample(blind, out=tmp_path / "out", source=DatasetCaptions(tiny_dataset, embeddings=other))
     assert "another file" in report.warnings[0]
     np.savez(other, **{**arrays, "embeddings": arrays["embeddings"][:, :7]})
     with pytest.raises(DataError, match="have 7 numbers") as caught:
-        sample(blind, out=tmp_path / "narrow", data=tiny_dataset, embeddings=other)
+        sample(blind, out=tmp_path / "narrow", source=DatasetCaptions(tiny_dataset, embeddings=other))
     assert "12" in str(caught.value)
     with pytest.raises(DataError, match="no such file"):
-        sample(blind, out=tmp_path / "narrow", data=tiny_dataset, embeddings=tmp_path / "absent.npz")
+        sample(
+            blind,
+            out=tmp_path / "narrow",
+            source=DatasetCaptions(tiny_dataset, embeddings=tmp_path / "absent.npz"),
+        )

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,11 +15,13 @@ from gancli.encoders.speech import encode_mels
 from gancli.errors import DataError, UsageError
 from gancli.figures import to_uint8
 from gancli.inference.load import load_model
+from gancli.sampling.captions import DatasetCaptions
 from gancli.sampling.noise import image_noise
-from gancli.sampling.requests import Request, of_dataset
+from gancli.sampling.requests import Request
 from gancli.sampling.sample import sample
 from gancli.sampling.samples_folder import SAMPLES, read_samples, read_sampling
-from gancli.sampling.speech import hear_files, mismatched_speech
+from gancli.sampling.sentences import Interpolation, Sentences
+from gancli.sampling.speech import Speech, hear_files, mismatched_speech
 from gancli.scores.image_sets import open_images
 from gancli.scores.tables import PAPERS
 from tests.conftest import write_spoken
@@ -78,7 +79,7 @@ def assert_alike(found, expected):
 
 def test_a_image_of_each_file_and_where_it_comes_from(tiny_fusion_s2igan, wavs, tmp_path):
     out = tmp_path / "out"
-    report = sample(tiny_fusion_s2igan, out=out, wavs=wavs, seed=3)
+    report = sample(tiny_fusion_s2igan, source=Speech(wavs), out=out, seed=3)
     assert [file.name for file in report.files] == [f"000{n}-clip{n}.png" for n in range(3)]
     rows = records(out)
     assert [row["audio"] for row in rows] == [str(path) for path in wavs]
@@ -92,7 +93,7 @@ def test_a_image_of_each_file_and_where_it_comes_from(tiny_fusion_s2igan, wavs, 
 
 
 def test_the_images_are_those_of_the_networks(tiny_fusion_s2igan, wavs, tmp_path):
-    sample(tiny_fusion_s2igan, out=tmp_path / "out", wavs=wavs, seed=3, batch=2)
+    sample(tiny_fusion_s2igan, source=Speech(wavs), out=tmp_path / "out", seed=3, batch=2)
     model = load_model(tiny_fusion_s2igan)
     requests = [clip.request for clip in hear_files(wavs, model)]
     mels = [read_mel(path, MelSettings(bands=8)) for path in wavs]
@@ -105,22 +106,22 @@ def test_the_images_are_those_of_the_networks(tiny_fusion_s2igan, wavs, tmp_path
 
 
 def test_a_file_gives_the_same_image_whatever_it_is_called_and_drawn_with(tiny_fusion_s2igan, wavs, tmp_path):
-    sample(tiny_fusion_s2igan, out=tmp_path / "all", wavs=wavs)
+    sample(tiny_fusion_s2igan, source=Speech(wavs), out=tmp_path / "all")
     moved = wavs[2].rename(tmp_path / "moved.wav")
-    sample(tiny_fusion_s2igan, out=tmp_path / "one", wavs=[moved], batch=1)
+    sample(tiny_fusion_s2igan, source=Speech([moved]), out=tmp_path / "one", batch=1)
     assert_alike(pixels(tmp_path / "one"), pixels(tmp_path / "all")[2:])
 
 
 def test_a_folder_of_files_and_variants(tiny_fusion_s2igan, wavs, tmp_path):
     (tmp_path / "notes.txt").write_text("not audio")
     out = tmp_path / "images"
-    report = sample(tiny_fusion_s2igan, out=out, wavs=[tmp_path], variants=2, grid=True)
+    report = sample(tiny_fusion_s2igan, source=Speech([tmp_path]), out=out, variants=2, figures="variants")
     assert [row["audio"] for row in records(out)] == [str(path) for path in wavs for _ in range(2)]
     assert report.figure_names == ("figures/variants.png",)
     assert len({image.tobytes() for image in pixels(out)}) == 6
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no audio file in it"):
-        sample(tiny_fusion_s2igan, out=tmp_path / "none", wavs=[tmp_path / "empty"])
+        sample(tiny_fusion_s2igan, source=Speech([tmp_path / "empty"]), out=tmp_path / "none")
 
 
 def test_any_rate_width_and_number_of_channels(tiny_fusion_s2igan, tmp_path):
@@ -129,15 +130,14 @@ def test_any_rate_width_and_number_of_channels(tiny_fusion_s2igan, tmp_path):
     waveform, rate = read_audio(write_wav(tmp_path / "mono.wav", 1))
     soundfile.write(tmp_path / "stereo.wav", np.stack([waveform, waveform], axis=1), rate, subtype="PCM_24")
     names = ("low", "high", "mono", "stereo")
-    report = sample(
-        tiny_fusion_s2igan, out=tmp_path / "out", wavs=[tmp_path / f"{name}.wav" for name in names]
-    )
+    source = Speech([tmp_path / f"{name}.wav" for name in names])
+    report = sample(tiny_fusion_s2igan, source=source, out=tmp_path / "out")
     assert len(report.files) == 4
 
 
 def test_a_long_file_is_drawn_with_a_warning(tiny_fusion_s2igan, tmp_path):
     long = write_wav(tmp_path / "long.wav", 1, seconds=62)
-    report = sample(tiny_fusion_s2igan, out=tmp_path / "out", wavs=[long])
+    report = sample(tiny_fusion_s2igan, source=Speech([long]), out=tmp_path / "out")
     assert any("long.wav: lasts 62 s" in warning for warning in report.warnings)
 
 
@@ -157,7 +157,7 @@ def test_every_unusable_file_is_named_before_anything_is_drawn(tiny_fusion_s2iga
     soundfile.write(tmp_path / "nothing.wav", np.zeros(0), RATE)
     files += [tmp_path / "silent.wav", tmp_path / "nothing.wav"]
     with pytest.raises(DataError) as error:
-        sample(tiny_fusion_s2igan, out=tmp_path / "out", wavs=[wavs[0], *files])
+        sample(tiny_fusion_s2igan, source=Speech([wavs[0], *files]), out=tmp_path / "out")
     lines = str(error.value).splitlines()
     assert [line.partition(": ")[0] for line in lines] == [str(path) for path in files]
     for line, words in zip(
@@ -167,7 +167,7 @@ def test_every_unusable_file_is_named_before_anything_is_drawn(tiny_fusion_s2iga
     assert "ffmpeg" in str(error.value.hint)
     assert not (tmp_path / "out").exists()
     with pytest.raises(DataError, match="and 2 more"):
-        sample(tiny_fusion_s2igan, out=tmp_path / "out", wavs=files * 2)
+        sample(tiny_fusion_s2igan, out=tmp_path / "out", source=Speech(files * 2))
 
 
 # --- texts that are spoken ------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ def test_every_unusable_file_is_named_before_anything_is_drawn(tiny_fusion_s2iga
 def test_a_text_is_spoken_and_drawn(tiny_fusion_s2igan, wavs, tts_command, tmp_path):
     out = tmp_path / "out"
     texts = ["a small red bird", " the bird is blue "]
-    report = sample(tiny_fusion_s2igan, out=out, wavs=wavs[:1], speak=texts, tts_command=tts_command)
+    report = sample(tiny_fusion_s2igan, source=Speech(wavs[:1], texts, command=tts_command), out=out)
     assert [file.name for file in report.files[1:]] == [
         "0001-a-small-red-bird.png",
         "0002-the-bird-is-blue.png",
@@ -194,13 +194,8 @@ def test_an_interrupted_call_is_not_continued_in_another_voice(tiny_fusion_s2iga
     (tmp_path / "speak.py").write_text(PROGRAM.replace("200 + ", "20 * len(sys.argv[3]) + "))
 
     def draw(voice):
-        return sample(
-            tiny_fusion_s2igan,
-            out=tmp_path / "out",
-            speak=["a bird", "a red bird"],
-            voice=voice,
-            tts_command=command,
-        )
+        source = Speech(texts=["a bird", "a red bird"], voice=voice, command=command)
+        return sample(tiny_fusion_s2igan, source=source, out=tmp_path / "out")
 
     files = draw("low").files
     (tmp_path / "out" / SAMPLES).unlink()
@@ -212,7 +207,8 @@ def test_an_interrupted_call_is_not_continued_in_another_voice(tiny_fusion_s2iga
 
 def test_texts_that_cannot_be_spoken(tiny_fusion_s2igan, tts_command, tmp_path):
     def draw(*texts, **options):
-        sample(tiny_fusion_s2igan, out=tmp_path / "out", speak=texts, tts_command=tts_command, **options)
+        source = Speech(texts=texts, command=tts_command, **options)
+        sample(tiny_fusion_s2igan, source=source, out=tmp_path / "out")
 
     with pytest.raises(DataError, match=r"^\.\.\.: is silent"):
         draw("a bird", "...")
@@ -228,7 +224,7 @@ def test_texts_that_cannot_be_spoken(tiny_fusion_s2igan, tts_command, tmp_path):
 
 def test_the_utterances_of_a_dataset(tiny_fusion_s2igan, tiny_spoken, tmp_path):
     out = tmp_path / "out"
-    sample(tiny_fusion_s2igan, out=out, data=tiny_spoken, seed=1)
+    sample(tiny_fusion_s2igan, out=out, source=DatasetCaptions(tiny_spoken), seed=1)
     split = Dataset.open(tiny_spoken).split("test")
     rows = records(out)
     assert sorted(row["key"] for row in rows) == sorted(split.keys)
@@ -247,8 +243,9 @@ def test_each_image_is_of_the_speech_of_its_own_image_or_of_another(
     images = {}
     for mismatched in (False, True):
         out = tmp_path / str(mismatched)
-        sample(tiny_fusion_s2igan, out=out, data=tiny_spoken, captions_per_image=2, mismatched=mismatched)
-        requests = of_dataset(split, n=None, seed=0, images_per_class=None, captions_per_image=2, spoken=True)
+        source = DatasetCaptions(tiny_spoken, captions_per_image=2, mismatched=mismatched)
+        sample(tiny_fusion_s2igan, source=source, out=out)
+        requests = source.choose(Dataset.open(tiny_spoken), 0, spoken=True)
         rows = records(out)
         heard = [row["heard_key"] or row["key"] for row in rows]
         mels = [
@@ -267,7 +264,8 @@ def test_each_image_is_of_the_speech_of_its_own_image_or_of_another(
     assert (images[False] != images[True]).any(axis=(1, 2, 3)).all()
     sampling = read_sampling(tmp_path / "True")
     assert sampling.mismatched
-    assert sampling.method == "Fusion-S2iGan, speech of other images"
+    assert (sampling.method, sampling.captions_per_image) == ("Fusion-S2iGan", 2)
+    assert sampling.described_method == "Fusion-S2iGan, speech of other images"
 
 
 class OneClass:
@@ -305,9 +303,12 @@ def test_several_voices_of_one_caption_count_once_in_turn_and_may_all_be_drawn_a
         def speech_captions(self, index):
             return np.array([0, 0, 1, 1])
 
+    class Spoken:
+        def split(self, name):
+            return TwoVoices()
+
     def requests(**options):
-        choice = {"n": None, "seed": 0, "images_per_class": None, "captions_per_image": None, **options}
-        return of_dataset(TwoVoices(), spoken=True, **choice)
+        return DatasetCaptions("data", **options).choose(Spoken(), 0, spoken=True)
 
     assert [(r.caption, r.position) for r in requests(captions_per_image=5)] == [("first", 0), ("second", 2)]
     assert {(r.caption, r.position) for r in requests(n=60)} == {
@@ -321,48 +322,51 @@ def test_several_voices_of_one_caption_count_once_in_turn_and_may_all_be_drawn_a
 def test_datasets_that_cannot_be_heard(tiny_fusion_s2igan, tiny_dataset, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(DataError, match="its captions are not spoken"):
-        sample(tiny_fusion_s2igan, out=out, data=tiny_dataset)
+        sample(tiny_fusion_s2igan, out=out, source=DatasetCaptions(tiny_dataset))
     other = write_spoken(tiny_dataset, tmp_path / "other", MelSettings(bands=8, hop_ms=20))
     with pytest.raises(DataError, match="hop_ms 20 instead of 10"):
-        sample(tiny_fusion_s2igan, out=out, data=other)
+        sample(tiny_fusion_s2igan, out=out, source=DatasetCaptions(other))
     assert not out.exists()
 
 
 # --- models that read and models that hear --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("given", [{"texts": ["a bird"]}, {"interpolate": ("a bird", "a red bird")}])
-def test_a_model_that_hears_reads_no_text(tiny_fusion_s2igan, tmp_path, given):
+@pytest.mark.parametrize("source", [Sentences("a bird"), Interpolation("a bird", "a red bird")])
+def test_a_model_that_hears_reads_no_text(tiny_fusion_s2igan, tmp_path, source):
     with pytest.raises(UsageError, match="hears captions and reads none") as error:
-        sample(tiny_fusion_s2igan, out=tmp_path / "out", **given)
+        sample(tiny_fusion_s2igan, source=source, out=tmp_path / "out")
     assert "--speak" in error.value.hint
 
 
-@pytest.mark.parametrize("given", [{"speak": ["a bird"]}, {"wavs": [Path("a.wav")]}, {"mismatched": True}])
+@pytest.mark.parametrize(
+    "source", [Speech(texts="a bird"), Speech("a.wav"), DatasetCaptions("data", mismatched=True)]
+)
 @pytest.mark.parametrize("model", ["tiny_model", "tiny_stackgan", "tiny_dfgan"])
-def test_a_model_that_reads_hears_nothing(model, tmp_path, given, request):
+def test_a_model_that_reads_hears_nothing(model, tmp_path, source, request):
     with pytest.raises(UsageError, match="reads captions and hears none") as error:
-        sample(request.getfixturevalue(model), out=tmp_path / "out", **given)
+        sample(request.getfixturevalue(model), source=source, out=tmp_path / "out")
     assert "--text" in error.value.hint
 
 
 def test_what_does_not_go_together(tiny_fusion_s2igan, tiny_spoken, tmp_path):
-    def refused(**given):
+    def refused(source=None, **given):
         with pytest.raises(UsageError) as error:
-            sample(tiny_fusion_s2igan, out=tmp_path / "out", **given)
+            sample(tiny_fusion_s2igan, source=source, out=tmp_path / "out", **given)
         return str(error.value)
 
     assert "nothing to draw" in refused()
-    assert "not from both" in refused(data=tiny_spoken, speak=["a bird"])
-    assert "with a text to be spoken" in refused(data=tiny_spoken, voice="en-us")
-    assert "that of a dataset" in refused(wavs=[tmp_path / "a.wav"], mismatched=True)
-    assert "no word attention" in refused(data=tiny_spoken, attention=True)
-    assert "is not needed" in refused(data=tiny_spoken, embeddings=tmp_path / "a.npz")
+    assert "nothing to draw" in refused(Speech())
+    assert "with a text to be spoken" in refused(Speech("a.wav", voice="en-us"))
+    assert "no word attention" in refused(DatasetCaptions(tiny_spoken), figures="attention")
+    assert "is not needed" in refused(DatasetCaptions(tiny_spoken, embeddings="a.npz"))
     assert not (tmp_path / "out").exists()
 
 
 def test_dfgan_reads_captions_and_varies_in_its_noise(tiny_dfgan, tiny_dataset, tmp_path):
-    report = sample(tiny_dfgan, out=tmp_path / "out", data=tiny_dataset, variants=2, vary="noise")
+    report = sample(
+        tiny_dfgan, out=tmp_path / "out", source=DatasetCaptions(tiny_dataset), variants=2, vary="noise"
+    )
     assert len(report.files) == 24
     assert len({image.tobytes() for image in pixels(tmp_path / "out")}) == 24
     with pytest.raises(UsageError, match="no conditioning augmentation"):
@@ -370,7 +374,8 @@ def test_dfgan_reads_captions_and_varies_in_its_noise(tiny_dfgan, tiny_dataset, 
 
 
 def test_dfgan_goes_from_one_sentence_to_another(tiny_dfgan, tmp_path):
-    report = sample(tiny_dfgan, out=tmp_path / "out", interpolate=("a white bird", "a black bird"), steps=3)
+    source = Interpolation("a white bird", "a black bird", steps=3)
+    report = sample(tiny_dfgan, source=source, out=tmp_path / "out")
     assert len(report.files) == 3
     assert report.sampling.method == "DF-GAN"
 

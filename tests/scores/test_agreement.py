@@ -307,7 +307,7 @@ def painted(folder: Path, dataset: Path | None, masks: NDArray[np.bool_], name: 
         Image.fromarray(mask).save(folder / f"shapes/{number}.png")
         caption = f"size=small, primary_color={birds(64, False)[1][number]['primary']}"
         rows.append(
-            GeneratedImage(f"{number}.png", caption, "", None, 0, 0, 64, shape=f"shapes/{number}.png")
+            GeneratedImage(f"{number}.png", caption, "", None, 0, 0, 64, silhouette=f"shapes/{number}.png")
         )
     sampling = Sampling(
         "runs/1", "a" * 64, "", "attr2image", str(dataset) if dataset else None, name, "test", len(rows), 1, 0, None,
@@ -358,7 +358,7 @@ def test_silhouettes_have_no_colours(tmp_path: Path) -> None:
     write_samples(
         folder,
         [
-            GeneratedImage(f"{n}.png", "primary_color=red", "", None, 0, 0, 64, shape=f"{n}.png")
+            GeneratedImage(f"{n}.png", "primary_color=red", "", None, 0, 0, 64, silhouette=f"{n}.png")
             for n in range(2)
         ],
     )

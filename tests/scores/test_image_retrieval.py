@@ -9,6 +9,7 @@ from PIL import Image
 
 from gancli.data.shards import Dataset
 from gancli.errors import DataError, UsageError
+from gancli.sampling.captions import DatasetCaptions
 from gancli.sampling.sample import sample
 from gancli.sampling.samples_folder import SAMPLES, GeneratedImage, write_samples
 from gancli.scores.features import FeatureNetwork
@@ -65,7 +66,11 @@ def first_two(split):
 
 def test_map_of_the_protocols_samples(tiny_model, tiny_dataset, split, network, tmp_path):
     folder = str(tmp_path / "samples")
-    sample(tiny_model, out=tmp_path / "samples", data=tiny_dataset, images_per_class=2, captions_per_image=3)
+    sample(
+        tiny_model,
+        out=tmp_path / "samples",
+        source=DatasetCaptions(tiny_dataset, images_per_class=2, captions_per_image=3),
+    )
     generated, real = score_map(folder, network)
     classes = len(set(split.class_ids.tolist()))
     assert (generated.n_real, generated.n_fake) == (2 * classes, 6 * classes)
@@ -175,7 +180,7 @@ def test_an_encoder_that_the_generator_learned_from_is_noted(
 ):
     from gancli.scores.features import load_features
 
-    sample(tiny_model, out=tmp_path / "samples", data=tiny_dataset)
+    sample(tiny_model, out=tmp_path / "samples", source=DatasetCaptions(tiny_dataset))
     row = score_recall(str(tmp_path / "samples"), load_features(f"encoder:{tiny_encoder}"))[0]
     assert "this very encoder" in row.note
 
@@ -212,7 +217,9 @@ def without_classes(opened):
 
 
 def test_samples_csv_lists_captions_in_turn(tiny_model, tiny_dataset, split, tmp_path):
-    sample(tiny_model, out=tmp_path, data=tiny_dataset, captions_per_image=2, overwrite=True)
+    sample(
+        tiny_model, out=tmp_path, source=DatasetCaptions(tiny_dataset, captions_per_image=2), overwrite=True
+    )
     rows = list(csv.DictReader((tmp_path / SAMPLES).open()))
     assert [(row["key"], row["caption"]) for row in rows] == [
         (key, caption) for place, key in enumerate(split.keys) for caption in split.captions(place)[:2]

@@ -159,10 +159,10 @@ def test_folders_of_before_inpainting_still_read(tmp_path):
     save(tmp_path / "a.png")
     write_samples(tmp_path, [GeneratedImage("a.png", "a bird", "001/Bird", 3, 7, 0, 4)])
     rows = (tmp_path / SAMPLES).read_text().splitlines()
-    assert rows[0].endswith(",hole,shape")
+    assert rows[0].endswith(",hole,silhouette")
     (tmp_path / SAMPLES).write_text("\n".join(row.rsplit(",", 2)[0] for row in rows))
     before = read_samples(tmp_path)[0]
-    assert (before.hole, before.shape) == ("", "")
+    assert (before.hole, before.silhouette) == ("", "")
 
     sampling = Sampling(
         "runs/1", "a", "b", "CSF-GAN", "data/cub", "cub", "test", 1, 1, 0, 16, (4,), "c", (), "0",

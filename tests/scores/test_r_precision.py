@@ -8,6 +8,7 @@ import torch
 from gancli.data.shards import Dataset
 from gancli.encoders.damsm import load_damsm
 from gancli.errors import DataError, UsageError
+from gancli.sampling.captions import DatasetCaptions
 from gancli.sampling.sample import sample
 from gancli.sampling.samples_folder import read_samples
 from gancli.scores.r_precision import score_r_precision, sentence_codes
@@ -20,7 +21,7 @@ def encoder(tiny_encoder):
 
 @pytest.fixture
 def samples(tiny_model, tiny_dataset, tmp_path):
-    sample(tiny_model, out=tmp_path / "samples", data=tiny_dataset, n=20, seed=5)
+    sample(tiny_model, out=tmp_path / "samples", source=DatasetCaptions(tiny_dataset, n=20), seed=5)
     return str(tmp_path / "samples")
 
 

@@ -308,7 +308,7 @@ def test_a_larger_image_than_the_datasets_is_refused(inpainted, tiny_dataset):
     record = read_samples(Path(folder))[0]
     path = Path(folder) / record.file
     Image.open(path).resize((64, 64)).save(path)
-    write_samples(Path(folder), [dataclasses.replace(record, stage=64)])
+    write_samples(Path(folder), [dataclasses.replace(record, size=64)])
     with pytest.raises(DataError, match=r"64 x 64 pixels, its original .*:test .* 32 x 32"):
         score_psnr(folder)
 

@@ -18,7 +18,13 @@ from gancli.data.preparation.prepare import prepare
 from gancli.data.shards import Dataset
 from gancli.data.sources.demo import dataset as demo
 from gancli.errors import DataError, UsageError
-from gancli.sampling.samples_folder import GeneratedImage, Sampling, write_samples, write_sampling
+from gancli.sampling.samples_folder import (
+    GeneratedImage,
+    Sampling,
+    Silhouettes,
+    write_samples,
+    write_sampling,
+)
 from gancli.scores.features import FeatureNetwork
 from gancli.scores.fid import Statistics, frechet_distance
 from gancli.scores.results import ScoreRow
@@ -186,7 +192,11 @@ def real_masks(dataset: Path, split: str) -> Masks:
 
 
 def write_folder(
-    folder: Path, drawn: Masks, data: Path | None, captions: list[str] | None = None, given: str = ""
+    folder: Path,
+    drawn: Masks,
+    data: Path | None,
+    captions: list[str] | None = None,
+    given: Silhouettes | None = None,
 ) -> Path:
     """A folder of `gancli sample` of a model of shapes."""
     folder.mkdir()
@@ -195,12 +205,14 @@ def write_folder(
         Image.fromarray(mask).convert("RGB").save(folder / f"{number}.png")
         caption = captions[number] if captions else "bill_shape=cone"
         rows.append(
-            GeneratedImage(f"{number}.png", caption, "", None, 5, number, len(mask), shape=f"{number}.png")
+            GeneratedImage(
+                f"{number}.png", caption, "", None, 5, number, len(mask), silhouette=f"{number}.png"
+            )
         )
     method, count, side = "attribute2shape", len(drawn), len(drawn[0])
     sampling = Sampling(
         "runs/1", "a" * 64, "", method, str(data) if data else None, "demo" if data else None,
-        "test" if data else None, count, 1, 5, None, (side,), "c", (), "0", shapes=given,
+        "test" if data else None, count, 1, 5, None, (side,), "c", (), "0", silhouettes=given,
     )  # fmt: skip
     write_sampling(folder, sampling)
     write_samples(folder, rows)
@@ -309,10 +321,12 @@ def test_the_side_is_that_of_the_silhouettes(dataset: Path, tmp_path: Path) -> N
 
 def test_given_and_repeated_silhouettes_are_told(dataset: Path, tmp_path: Path) -> None:
     drawn = masks(2, 32)[[0, 1, 0, 0]]
-    note = score(write_folder(tmp_path / "a", drawn, dataset, given="data"))["mask_pieces", False].note
-    assert "were given (data)" in note
+    note = score(write_folder(tmp_path / "a", drawn, dataset, given=Silhouettes.DATASET))[
+        "mask_pieces", False
+    ].note
+    assert "were given (dataset)" in note
     assert "2 of the 4 silhouettes are different" in note
-    drawn_by = write_folder(tmp_path / "b", drawn[:2], dataset, given="drawn by runs/1")
+    drawn_by = write_folder(tmp_path / "b", drawn[:2], dataset, given=Silhouettes.DRAWN)
     assert "were given" not in score(drawn_by)["mask_pieces", False].note
 
 
@@ -340,7 +354,7 @@ def test_folders_without_silhouettes_are_refused(dataset: Path, tmp_path: Path) 
     write_samples(folder, [row])
     with pytest.raises(DataError, match="names no silhouettes"):
         score(folder)
-    write_samples(folder, [row, GeneratedImage("1.png", "a bird", "", None, 0, 0, 32, shape="1.png")])
+    write_samples(folder, [row, GeneratedImage("1.png", "a bird", "", None, 0, 0, 32, silhouette="1.png")])
     with pytest.raises(DataError, match="of some images only"):
         score(folder)
 
