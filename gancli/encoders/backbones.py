@@ -253,7 +253,7 @@ def build_backbone(name: BackboneName, *, size: int, width: int = 32) -> Backbon
     return SmallBackbone(size, width)
 
 
-def load_imagenet(backbone: Backbone, weights: Path | None = None) -> Path:
+def load_imagenet(backbone: Backbone, weights: str | Path | None = None) -> Path:
     """Load ImageNet weights into a backbone, in place.
 
     Args:
@@ -279,7 +279,7 @@ def load_imagenet(backbone: Backbone, weights: Path | None = None) -> Path:
     return path
 
 
-def load_places365(backbone: Backbone, weights: Path | None = None) -> Path:
+def load_places365(backbone: Backbone, weights: str | Path | None = None) -> Path:
     """Load weights trained on the scenes of Places365 into a ResNet-50, in place.
 
     Args:

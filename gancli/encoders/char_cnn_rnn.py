@@ -307,7 +307,7 @@ class CharCnnRnnEncoder:
 
 
 def save_char_cnn_rnn(
-    folder: Path, network: nn.Module, settings: Mapping[str, Any], image: nn.Module | None = None
+    folder: str | Path, network: nn.Module, settings: Mapping[str, object], image: nn.Module | None = None
 ) -> None:
     """Write an encoder folder.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -72,7 +73,7 @@ class ClassifierTraining:
     def __init__(
         self,
         network: Classifier,
-        class_ids: NDArray[Any],
+        class_ids: NDArray[np.int64],
         *,
         lr: float,
         weight_decay: float,
@@ -129,7 +130,7 @@ class ClassifierFolder:
 
 
 def save_classifier(
-    folder: Path, network: nn.Module, class_names: Sequence[str], settings: Mapping[str, Any]
+    folder: str | Path, network: nn.Module, class_names: Sequence[str], settings: Mapping[str, object]
 ) -> None:
     """Write a classifier's folder.
 

@@ -224,7 +224,11 @@ class Damsm:
 
 
 def save_damsm(
-    folder: Path, text: nn.Module, image: nn.Module, vocabulary: Vocabulary, settings: Mapping[str, Any]
+    folder: str | Path,
+    text: nn.Module,
+    image: nn.Module,
+    vocabulary: Vocabulary,
+    settings: Mapping[str, object],
 ) -> None:
     """Write an encoder folder.
 

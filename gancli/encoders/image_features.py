@@ -64,7 +64,7 @@ class FrozenNetwork:
 
 
 def frozen_imagenet(
-    backbone: BackboneName, device: torch.device, weights: Path | None = None
+    backbone: BackboneName, device: torch.device, weights: str | Path | None = None
 ) -> FrozenNetwork:
     """Return the network of a backbone's pooled features, with ImageNet weights.
 

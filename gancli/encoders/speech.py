@@ -391,7 +391,7 @@ def refuse_other_features(mel: MelSettings, split: Split, folder: Path) -> None:
 
 
 def save_speech(
-    folder: Path, speech: nn.Module, image: nn.Module, mel: MelSettings, settings: Mapping[str, Any]
+    folder: str | Path, speech: nn.Module, image: nn.Module, mel: MelSettings, settings: Mapping[str, object]
 ) -> None:
     """Write an encoder folder.
 

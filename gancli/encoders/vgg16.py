@@ -113,7 +113,7 @@ def follow(layer: nn.Module, whole: Tensor, part: Tensor, box: Box) -> tuple[Ten
     return cut(layer(paste(cut(whole, read), part, box.within(read))), changed.within(read)), changed
 
 
-def load_vgg16(weights: Path | None = None, *, normalise: bool = True) -> Vgg16:
+def load_vgg16(weights: str | Path | None = None, *, normalise: bool = True) -> Vgg16:
     """Load VGG-16 with its ImageNet weights, frozen and in eval mode.
 
     Args:

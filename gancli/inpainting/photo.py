@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, JpegImagePlugin
@@ -69,8 +68,8 @@ class Photo:
     """
 
     pixels: Pixels
-    metadata: Mapping[str, Any]
-    jpeg: Mapping[str, Any]
+    metadata: Mapping[str, object]
+    jpeg: Mapping[str, object]
     compression: str | None
 
     @property
