@@ -150,6 +150,7 @@ def inpaint_split(
     sampling = replace(
         settings_of(inpainter, requests, dataset, opened, seed),
         stages=(inpainter.size,),
+        captions_per_image=1,
         figures=(ATTENTION,) if attention else (),
         holes=cut.settings,
         hole_seed=None if cut.kind == "center" else asked.seed,

@@ -57,6 +57,9 @@ def test_sampling_says_what_was_cut(tiny_csfgan, tiny_dataset, tmp_path):
     made = read_sampling(tmp_path / "a")
     assert made == report.sampling
     assert (made.holes, made.hole_seed, made.seed, made.images) == (HoleSettings("center", 0.5), None, 5, 3)
+    assert (made.release, made.split_rule, made.crop_rule, made.captions_per_image, made.differences) == (
+        "CUB-200-2011", "zero-shot 150/50", "box 1.5×", 1, (),
+    )  # fmt: skip
     assert (made.model_hash, made.stages, made.words, made.figures) == (model.hash, (32,), 16, ())
     inpaint_split(
         tiny_csfgan,
