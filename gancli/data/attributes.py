@@ -1,8 +1,7 @@
-"""Binary attributes of an image: their names, which of them a silhouette shows, and what users write for them.
+"""Attributes of an image: their names, those that a silhouette shows, and the way users write them.
 
-Names are those of CUB-200-2011's attributes.txt, `has_<group>::<value>`. What is known of each group stands in
-attribute_groups.csv: whether the silhouette or the inside of the image shows it, and whether a bird has one of its
-values or any number of them.
+Names are those of CUB-200-2011's attributes.txt, `has_<group>::<value>`. attribute_groups.csv says of each group if the
+silhouette or the inside of the image shows it, and if a bird has one of its values or any number of them.
 """
 
 from __future__ import annotations
@@ -25,22 +24,22 @@ GROUPS_FILE = Path(__file__).with_name("attribute_groups.csv")
 """A row per group, in CUB's order: `group`, `part` (shape or appearance), `values` (one or any)."""
 
 PRESENT = 0.5
-"""The least number that counts as present where an attribute is more than yes or no."""
+"""Least number of a present attribute, where attributes are more than yes or no."""
 
 _CREST = ("head_pattern", "crested")
-_YES = "yes"  # the one value of a name that has none
+_YES = "yes"  # value of a name without one
 
 
 @dataclass(frozen=True)
 class AttributeSplit:
-    """Columns of the attributes that a silhouette shows and of the others, each ascending."""
+    """Columns of the attributes that a silhouette shows, and of the others, each in ascending order."""
 
     shape: tuple[int, ...]
     appearance: tuple[int, ...]
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Group and value of an attribute's name.
+    """Split an attribute's name into group and value.
 
     `has_size::small_(5_-_9_in)` is ("size", "small_(5_-_9_in)"). A name without `::` is a group of its own, with
     "yes" as its only value: `has_long_legs` is ("long_legs", "yes").
@@ -56,14 +55,14 @@ def split_attributes(
     drop_size: bool = False,
     shape_groups: Sequence[str] | None = None,
 ) -> AttributeSplit:
-    """Which attributes the stage of shapes reads, and which the stage of images.
+    """Divide attributes into those for the stage of shapes and those for the stage of images.
 
     Args:
-        names: Of all attributes, in the order of their columns.
-        crest_is_shape: Move `head_pattern::crested` to the shape, where there is such an attribute.
+        names: Names of all attributes, in the order of their columns.
+        crest_is_shape: Move `head_pattern::crested` to the shape, if there is such an attribute.
         drop_size: Leave out the group `size`, which an image cropped to the bird no longer shows.
-        shape_groups: Groups that a silhouette shows, in place of those of attribute_groups.csv: 42 of CUB's 312
-            attributes. A group that the file does not know is appearance.
+        shape_groups: Groups that a silhouette shows; None for those of attribute_groups.csv, 42 of CUB's 312
+            attributes. Groups that the file does not list are appearance.
 
     Raises:
         DataError: No shape attribute is left.
@@ -94,34 +93,35 @@ def split_attributes(
 
 
 def attributes_text(values: NDArray[np.float32], names: Sequence[str]) -> str:
-    """What `parse_attributes` reads back: "bill_shape=cone, size=small_(5_-_9_in)".
+    """Return attributes as text that `parse_attributes` reads back: "bill_shape=cone, size=small_(5_-_9_in)".
 
     Args:
         values: (A,) in [0, 1]; from 0.5 on an attribute is present.
-        names: The A names, without commas.
+        names: Names of the A attributes, without commas.
 
     Returns:
-        The present attributes in the order of `names`; "" where there are none.
+        The present attributes in the order of `names`; "" if none is present.
     """
     pairs = (split_name(name) for name, value in zip(names, values, strict=True) if value >= PRESENT)
     return ", ".join(f"{group}={value}" for group, value in pairs)
 
 
-def parse_attributes(requests: Sequence[str], names: Sequence[str]) -> NDArray[np.float32]:
-    """The attributes that a user asks for.
+def parse_attributes(requests: str | Sequence[str], names: Sequence[str]) -> NDArray[np.float32]:
+    """Parse the attributes that a user asks for.
 
     Args:
-        requests: Each `group=value`, or several with commas between. Case, a leading `has_`, British or American
-            spelling and the choice of blank, `-` or `_` do not matter. A value may be cut short as long as it stays
-            unambiguous, and one such as `small_(5_-_9_in)` may go without its brackets.
-        names: Of all A attributes.
+        requests: One or many texts, each `group=value` or several of them separated by commas. Case, a leading `has_`,
+            British or American spelling and the choice of blank, `-` or `_` do not matter. A value may be shortened as
+            long as it stays unambiguous, and one such as `small_(5_-_9_in)` may omit its brackets.
+        names: Names of all A attributes.
 
     Returns:
-        (A,) 1 for what is asked for, 0 for all others.
+        (A,) float32, 1 for the requested attributes, 0 for all others.
 
     Raises:
-        UsageError: A request is not of that form, or names a group or a value that there is not.
+        UsageError: A request is not of that form, or names a group or value that does not exist.
     """
+    requests = [requests] if isinstance(requests, str) else requests
     columns = _columns_of(names)
     values = np.zeros(len(names), np.float32)
     for request in (part.strip() for text in requests for part in text.split(",")):
@@ -131,14 +131,14 @@ def parse_attributes(requests: Sequence[str], names: Sequence[str]) -> NDArray[n
 
 
 def contradictions(values: NDArray[np.float32], names: Sequence[str]) -> list[str]:
-    """Values that no bird has together: "size: small_(5_-_9_in) and large_(16_-_32_in)".
+    """Return the values that no bird has together: "size: small_(5_-_9_in) and large_(16_-_32_in)".
 
     Args:
         values: (A,) in [0, 1]; from 0.5 on an attribute is present.
-        names: The A names.
+        names: Names of the A attributes.
 
     Returns:
-        A line for each group with several values present of which a bird has one; a bird may well have two colours.
+        A line for each group of which a bird has one value, but several are present. Two colours are no contradiction.
     """
     present: dict[str, list[str]] = {}
     for name, value in zip(names, values, strict=True):
@@ -153,14 +153,14 @@ def contradictions(values: NDArray[np.float32], names: Sequence[str]) -> list[st
 
 
 def contradictory_groups(values: NDArray[np.float32], names: Sequence[str]) -> dict[str, int]:
-    """How many of many images contradict themselves, as `contradictions` tells of one.
+    """Count the images with contradictions in each group.
 
     Args:
         values: (N, A) in [0, 1].
-        names: The A names.
+        names: Names of the A attributes.
 
     Returns:
-        {group: images with several of its values}, in the order of `names`; only groups with such images.
+        {group: number of images with several of its values}, in the order of `names`; only groups with such images.
     """
     counts = {}
     for group, columns in _columns_of(names).items():
@@ -170,19 +170,20 @@ def contradictory_groups(values: NDArray[np.float32], names: Sequence[str]) -> d
     return {group: count for group, count in counts.items() if count}
 
 
-def read_attribute_file(path: Path, names: Sequence[str]) -> list[NDArray[np.float32]]:
-    """The attributes of one image a line, as `parse_attributes` reads them: "primary_color=red, size=small".
+def read_attribute_file(path: str | Path, names: Sequence[str]) -> list[NDArray[np.float32]]:
+    """Read the attributes of one image per line, as `parse_attributes` reads them: "primary_color=red, size=small".
 
     Args:
-        path: UTF-8 text. Blank lines and those that start with # are passed over.
-        names: Of all A attributes.
+        path: UTF-8 text file. Blank lines and lines that start with # are skipped.
+        names: Names of all A attributes.
 
     Returns:
-        (A,) of each image, in file order; at least one.
+        (A,) float32 for each image, in file order; at least one.
 
     Raises:
-        DataError: The file cannot be read, a line is wrong, or none is left.
+        DataError: The file cannot be read, a line is wrong, or there are no lines.
     """
+    path = Path(path)
     images = []
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip() or line.lstrip().startswith("#"):
@@ -201,13 +202,13 @@ def read_attribute_file(path: Path, names: Sequence[str]) -> list[NDArray[np.flo
 
 @cache
 def _groups() -> Mapping[str, tuple[str, str]]:
-    """{group: (part, values)} of `GROUPS_FILE`."""
+    """Return {group: (part, values)} of `GROUPS_FILE`."""
     with GROUPS_FILE.open(encoding="utf-8", newline="") as stream:
         return {row["group"]: (row["part"], row["values"]) for row in csv.DictReader(stream)}
 
 
 def _columns_of(names: Sequence[str]) -> dict[str, dict[str, int]]:
-    """{group: {value: column}}, in the order of `names`."""
+    """Return {group: {value: column}}, in the order of `names`."""
     columns: dict[str, dict[str, int]] = {}
     for column, name in enumerate(names):
         group, value = split_name(name)
@@ -216,13 +217,13 @@ def _columns_of(names: Sequence[str]) -> dict[str, dict[str, int]]:
 
 
 def _plain(text: str) -> str:
-    """`text` without the differences in spelling that do not matter."""
+    """Return text without the differences in spelling that do not matter."""
     text = re.sub(r"[-_\s]+", "_", text.strip().casefold())
     return text.replace("colour", "color").replace("gray", "grey")
 
 
 def _find_column(request: str, columns: Mapping[str, Mapping[str, int]]) -> int:
-    """The column that `request` ("size=small") means."""
+    """Return the column that `request` ("size=small") means."""
     group, equals, value = (part.strip() for part in request.partition("="))
     if not equals:
         raise _without_value(request, columns)
@@ -252,7 +253,7 @@ def _find_column(request: str, columns: Mapping[str, Mapping[str, int]]) -> int:
 
 
 def _find_group(asked: str, known: Sequence[str], what: str) -> str:
-    """The one of `known` groups that `asked` means; `what` begins the message where there is none."""
+    """Return the one of the `known` groups that `asked` means; `what` opens the message if there is none."""
     if asked in known:
         return asked
     plain = {group: _plain(group) for group in known}
@@ -268,7 +269,7 @@ def _find_group(asked: str, known: Sequence[str], what: str) -> str:
 
 
 def _without_value(request: str, columns: Mapping[str, Mapping[str, int]]) -> UsageError:
-    """The error for a request without "=": what could stand on its other side."""
+    """Return the error for a request without "=", with suggestions for its other side."""
     message = f"the attribute {request!r} has no '='"
     asked = _plain(request).removeprefix("has_")
     for group, values in columns.items():
@@ -282,6 +283,6 @@ def _without_value(request: str, columns: Mapping[str, Mapping[str, int]]) -> Us
 
 
 def _nearest(asked: str, plain: Mapping[str, str]) -> str | None:
-    """The key of `plain` whose spelling is nearest to `asked`, None where none is near."""
+    """Return the key of `plain` whose spelling is nearest to `asked`; None if none is near."""
     close = difflib.get_close_matches(asked, list(plain.values()), n=1)
     return next((known for known, text in plain.items() if text in close), None)

@@ -1,4 +1,4 @@
-"""`dataset.json`: what it says of a dataset folder, written last and read first."""
+"""`dataset.json`, the manifest of a dataset folder: written last and read first."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ Filled = Annotated[str, StringConstraints(min_length=1)]
 
 
 def stored_side(image_size: int) -> int:
-    """Pixels of the stored shorter side: 76/64 of the training size, which is room for random crops."""
+    """Return the shorter side of a stored image in pixels: 76/64 of the training size, room for random crops."""
     return image_size * 76 // 64
 
 
 class StrictModel(BaseModel):
-    """Knows its fields and no others, and does not change."""
+    """Immutable model that refuses unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ShardEntry(StrictModel):
-    """One shard of a split; `sha256` is of the whole file."""
+    """A shard of a split; `sha256` is the hash of its file."""
 
     file: str
     images: int
@@ -41,7 +41,7 @@ class ShardEntry(StrictModel):
 
 
 class SplitEntry(StrictModel):
-    """What a split holds, and its shards in order."""
+    """Counts of a split, and its shards in order."""
 
     images: int
     captions: int
@@ -49,7 +49,7 @@ class SplitEntry(StrictModel):
 
 
 class TokenizerEntry(StrictModel):
-    """How captions became numbers; `words` counts the vocabulary's entries with index 0."""
+    """Tokenizer of the captions; `words` is the number of entries of the vocabulary, with index 0."""
 
     rule: str
     vocabulary_hash: str
@@ -60,13 +60,13 @@ class SpeechEntry(StrictModel):
     """The spoken captions of a dataset.
 
     Attributes:
-        mel: How waveforms became features.
-        backend: What spoke: "espeak-ng library", "espeak-ng program", "command", or "recorded" for people.
-        version: Of the backend; of a command its line, of recordings nothing.
-        voices: What was asked of the backend, in order; empty for recordings.
+        mel: Settings of the features.
+        backend: Speaker: "espeak-ng library", "espeak-ng program", "command", or "recorded" for people.
+        version: Version of the backend; the command line of a command, empty for recordings.
+        voices: Voices of the backend, in order; empty for recordings.
         speeds: Words per minute, in order. Every caption is spoken by every voice at every speed.
-        audio: Whether the waveforms are kept.
-        utterances: Of each split.
+        audio: True where the waveforms are kept.
+        utterances: Number of utterances per split.
     """
 
     mel: MelSettings
@@ -79,7 +79,7 @@ class SpeechEntry(StrictModel):
 
     @property
     def speaker(self) -> str:
-        """Who speaks, in words."""
+        """Description of the speaker."""
         if self.backend == "recorded":
             return "recorded"
         voices = f", voices {', '.join(self.voices)}" if self.voices else ""
@@ -91,9 +91,9 @@ class SilhouetteEntry(StrictModel):
     """The silhouettes of a dataset.
 
     Attributes:
-        method: "official" for the dataset's own, or how they were estimated.
-        usable: Of each split, those without a fault.
-        faults: Of each split, how often each fault occurs, by its name; a silhouette may have several.
+        method: "official" for the dataset's own, or the name of the estimate.
+        usable: Number of silhouettes without a fault per split.
+        faults: Number of silhouettes with each fault, by its name, per split; a silhouette may have several faults.
     """
 
     method: str
@@ -102,7 +102,7 @@ class SilhouetteEntry(StrictModel):
 
 
 class Manifest(StrictModel):
-    """`dataset.json`: everything about a dataset folder that is not pixels. No dates and no absolute paths.
+    """Manifest of a dataset folder: everything but the images. No dates and no absolute paths.
 
     Attributes:
         name: Short name of the dataset, which also selects its recipes.
@@ -110,14 +110,13 @@ class Manifest(StrictModel):
         split_rule: Rule that divides the images into splits, see `Source.split_rule`.
         crop_rule: Crop around the bounding boxes: "box 1.5×", "ratio75", or "none" in a dataset without boxes.
         image_size: Side of the largest crop in pixels; the stored shorter side is `stored_side(image_size)`.
-        class_names: None where the dataset has no classes; class ids then are a running index.
-        rejected: Images left out because they could not be used (rejected.csv lists them).
+        class_names: Names of the classes; None in a dataset without classes, whose class ids are a running index.
+        rejected: Number of images left out because they could not be used (rejected.csv lists them).
         source: Hashes of the files that define the raw dataset, {relative path: sha256}.
         plan: sha256 of everything that went into the shards; the same plan gives the same bytes.
-        speech: None where the captions are not spoken; such a manifest does not mention it.
-        attribute_encoding: What an attribute's number means: "binary", "soft" or "class"; None where there are none,
-            and in datasets of earlier versions, which are binary.
-        silhouettes: None where there are none.
+        speech: Spoken captions; None, and absent from the file, without speech.
+        attribute_encoding: Meaning of an attribute's number: "binary", "soft" or "class"; None without attributes.
+        silhouettes: Silhouettes; None, and absent from the file, without them.
     """
 
     schema_version: int
@@ -141,19 +140,19 @@ class Manifest(StrictModel):
     silhouettes: SilhouetteEntry | None = None
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `dataset.json`, the last file of a dataset folder: where it stands, the folder is complete."""
-    with atomic_file(folder / MANIFEST) as temporary:
+def write_manifest(folder: str | Path, manifest: Manifest) -> None:
+    """Write `dataset.json`, the last file of a dataset folder: where it exists, the folder is complete."""
+    with atomic_file(Path(folder) / MANIFEST) as temporary:
         optional = ("speech", "attribute_encoding", "silhouettes")
         absent = {name for name in optional if getattr(manifest, name) is None}
         temporary.write_text(manifest.model_dump_json(indent=1, exclude=absent) + "\n", encoding="utf-8")
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: str | Path) -> Manifest:
     """Read and check `dataset.json`.
 
     Raises:
-        DataError: It is missing, of another schema version, or not a manifest.
+        DataError: The file is missing, of another schema version, or not a manifest.
     """
     path = Path(folder) / MANIFEST
     try:

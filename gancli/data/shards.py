@@ -1,7 +1,7 @@
-"""The shards of a dataset folder, HDF5 files that the manifest names: writer and reader.
+"""Writer and reader of shards, the HDF5 files of a dataset folder that the manifest lists.
 
-A shard holds a run of images of one split. Whatever differs in length from image to image is a flat array
-with offsets: row i is `data[offsets[i]:offsets[i + 1]]`. Strings are UTF-8 bytes, stored the same way.
+A shard holds consecutive images of one split. Data whose length differs from image to image is a flat array with
+offsets: row i is `data[offsets[i]:offsets[i + 1]]`. Strings are UTF-8 bytes, stored the same way.
 
     images/data        uint8   pixels (H, W, 3) of one image after the other ("raw"), or JPEG files ("jpeg")
     images/offsets     int64   (N + 1,)
@@ -12,8 +12,8 @@ with offsets: row i is `data[offsets[i]:offsets[i + 1]]`. Strings are UTF-8 byte
     tokens/data, tokens/offsets           int32 word indices of the M captions
     class_ids          int64   (N,)
     attributes         float32 (N, A) in [0, 1], only where the dataset has attributes
-    silhouettes/data   uint8   probabilities (H, W) of the object, a map as large as its image after the other; only
-                               where the dataset has silhouettes
+    silhouettes/data   uint8   probabilities (H, W) of the object, one image after the other, only where the dataset
+                               has silhouettes
     silhouettes/faults uint8  (N,) bits of `gancli.data.silhouettes.Fault`; 0: shapes may be learned from it
     speech/data        float16 log-mel features (T, bands) of U utterances, only where the dataset has speech
     speech/offsets     int64   (U + 1,)
@@ -61,30 +61,30 @@ from gancli.data.source import BadSample
 from gancli.data.text import Vocabulary
 from gancli.errors import DataError
 
-FOREGROUND = 128  # of a silhouette's 255: from one half on, a pixel is the object's
+FOREGROUND = 128  # least value of the object's pixels in a silhouette, one half of 255
 BLOCK = 2**16  # values written at a time, where rows are shorter
 OPEN_SHARDS = 64  # per process and split; each costs a file handle and some 100 kB of offsets
 
 
-def file_hash(path: Path) -> str:
-    """sha256 (hex) of a file's bytes."""
+def file_hash(path: str | Path) -> str:
+    """Return the hexadecimal sha256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class ShardWriter:
-    """Collects the images of one shard in memory and writes them in one go: `add` each, then `write`.
+    """Collects the images of a shard in memory and writes them at once: `add` each, then `write`.
 
-    A shard is a few hundred MB at most (`prepare` chooses its length), which buys contiguous storage: the
-    pixels lie in the file in order, and a reader takes a window of rows with one read.
+    A shard is a few hundred MB at most (`prepare` chooses its length). It is stored contiguously: the pixels lie in
+    the file in order, and a reader takes a window of rows with one read.
 
     Args:
-        codec: What `add` gets: (H, W, 3) pixels ("raw") or JPEG bytes ("jpeg").
-        plan: Hash of all that determines the shard's content, stored to recognise the shard later.
-        attributes: A, the number of attributes of each image; 0 for none.
-        speech: Whether captions are spoken.
-        audio: Whether utterances come with their waveforms.
-        silhouettes: Whether images come with the silhouette of their object.
+        codec: Form of the images: pixels ("raw") or JPEG files ("jpeg").
+        plan: Hash of everything that determines the shard's content, stored to recognize the shard later.
+        attributes: Number of attributes of each image; 0 for none.
+        speech: True where captions are spoken.
+        audio: True where utterances have waveforms.
+        silhouettes: True where images have silhouettes.
     """
 
     def __init__(
@@ -132,16 +132,18 @@ class ShardWriter:
         utterances: Sequence[Utterance] = (),
         silhouette: tuple[NDArray[np.uint8], int] | None = None,
     ) -> None:
-        """Append one image.
+        """Append an image.
 
         Args:
-            image: The stored bytes as a flat uint8 array: H * W * 3 pixels, or a JPEG file.
-            shape: (H, W).
-            captions: The sentences, as many as `tokens`.
-            tokens: Per caption (T,) int32.
-            attributes: (A,) float32 in [0, 1] where the shard has attributes.
-            utterances: Of its captions, where the shard has speech.
-            silhouette: Probabilities (H, W) and their faults, where the shard has silhouettes.
+            key: Name of the image.
+            image: Stored bytes as a flat uint8 array: H * W * 3 pixels, or a JPEG file.
+            shape: Height and width in pixels.
+            captions: Sentences, as many as `tokens`.
+            tokens: Word indices of each caption, (T,) int32.
+            class_id: Index of the class.
+            attributes: (A,) float32 in [0, 1], where the shard has attributes.
+            utterances: Spoken captions, where the shard has speech.
+            silhouette: Probabilities (H, W) and bits of `Fault`, where the shard has silhouettes.
         """
         self._keys.append(key.encode())
         self._images.append(image)
@@ -161,12 +163,12 @@ class ShardWriter:
             self._faults.append(silhouette[1])
 
     def write(self, path: Path) -> ShardSummary:
-        """Write the shard under its name, whole or not at all.
+        """Write the shard atomically.
 
         Raises:
             RunError: The disk is full or not writable.
         """
-        buffer = io.BytesIO()  # libhdf5 crashes when the disk fills up under it (seen with 2.0): it gets none
+        buffer = io.BytesIO()  # not a file: libhdf5 2.0 crashes when the disk is full
         with h5py.File(buffer, "w", libver=("v110", "v110")) as file:
             self._fill(file)
         content = buffer.getbuffer()
@@ -229,13 +231,13 @@ def _write_ragged(group: h5py.Group, rows: Sequence[NDArray[Any]], dtype: type[n
 
 @dataclass(frozen=True)
 class ShardSummary:
-    """What `prepare` has to know of a shard once it is written.
+    """Summary of a written shard.
 
     Attributes:
-        entry: As the manifest lists it.
-        utterances: Spoken captions.
-        faults: Those of each silhouette; empty where the shard has none.
-        rejected: Images of its run that could not be used.
+        entry: Entry of the manifest.
+        utterances: Number of spoken captions.
+        faults: Bits of `Fault` of each silhouette; empty without silhouettes.
+        rejected: Planned images of the shard that could not be used.
     """
 
     entry: ShardEntry
@@ -245,7 +247,7 @@ class ShardSummary:
 
 
 def shard_summary(path: Path, plan: str) -> ShardSummary | None:
-    """The summary of a finished shard; None if it is absent or of another plan."""
+    """Return the summary of a finished shard; None if it is missing, damaged or of another plan."""
     try:
         with h5py.File(path, "r") as file:
             if file.attrs.get("plan") != plan or file.attrs.get("schema_version") != SCHEMA_VERSION:
@@ -254,14 +256,14 @@ def shard_summary(path: Path, plan: str) -> ShardSummary | None:
             utterances = len(file["speech/captions"]) if "speech" in file else 0
             faults = file["silhouettes/faults"][()].tolist() if "silhouettes" in file else []
             rejected = [BadSample(key, reason) for key, reason in json.loads(file["rejected"][()].tobytes())]
-    except (OSError, KeyError, ValueError):  # absent or damaged: it is written again
+    except (OSError, KeyError, ValueError):  # missing or damaged: `prepare` writes it again
         return None
     entry = ShardEntry(file=path.name, images=images, captions=captions, sha256=file_hash(path))
     return ShardSummary(entry, utterances, faults, rejected)
 
 
 def shard_fault(path: Path, plan: str) -> str:
-    """Why `shard_summary` takes nothing of a file."""
+    """Return the reason why `shard_summary` returns None for a file."""
     if not path.exists():
         return "missing"
     try:
@@ -273,7 +275,7 @@ def shard_fault(path: Path, plan: str) -> str:
 
 
 class _OpenShard:
-    """An open shard file and the offsets of its rows, which are small and asked for all the time."""
+    """An open shard file and the offsets of its rows, which are small and often needed."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -301,27 +303,27 @@ class _OpenShard:
         return data
 
     def captions_of(self, row: int, name: str) -> list[NDArray[Any]]:
-        """The `name` rows (captions, tokens) of an image."""
+        """Return the rows of an image in `name` (captions, tokens)."""
         return self.rows(name, *self.caption_ranges[row : row + 2])
 
     def utterances_of(self, row: int, name: str) -> list[NDArray[Any]]:
-        """The `name` rows (speech, audio) of an image."""
+        """Return the rows of an image in `name` (speech, audio)."""
         return self.rows(name, *self.utterance_range(row))
 
     def utterance_range(self, row: int) -> tuple[int, int]:
-        """The utterances of an image: first, and one behind the last."""
+        """Return the range of an image's utterances: the first, and one past the last."""
         assert self.utterance_ranges is not None
         first, last = self.utterance_ranges[row : row + 2]
         return int(first), int(last)
 
     def ragged(self, name: str) -> tuple[NDArray[np.int64], h5py.Dataset]:
-        """A ragged array: offsets, and the data that lies in the file."""
+        """Return the offsets of a ragged array, and its data in the file."""
         if name not in self._ragged:
             self._ragged[name] = self.file[f"{name}/offsets"][()], self.file[f"{name}/data"]
         return self._ragged[name]
 
     def rows(self, name: str, first: int, last: int) -> list[NDArray[Any]]:
-        """Rows `first` to `last` of a ragged array, in one read whatever their number."""
+        """Return rows `first` to `last` (exclusive) of a ragged array in one read."""
         all_offsets, data = self.ragged(name)
         offsets = all_offsets[first : last + 1]
         flat = data[offsets[0] : offsets[-1]]
@@ -332,7 +334,7 @@ class _OpenShard:
 def _window(
     data: h5py.Dataset, start: int, shape: tuple[int, ...], top: int, left: int, size: int
 ) -> NDArray[np.uint8]:
-    """A square window of an image (H, W, …) whose pixels begin at `start` in flat data; only its rows are read."""
+    """Read a square window of an image (H, W, …) whose pixels begin at `start` in flat data; only its rows are read."""
     stride = math.prod(shape[1:])
     first = start + top * stride
     rows = data[first : first + size * stride].reshape(size, *shape[1:])
@@ -341,19 +343,20 @@ def _window(
 
 
 class Split:
-    """The images of one split, by index; made by `Dataset.split`.
+    """Images of a dataset split, by index; made by `Dataset.split`.
 
-    Files are opened when they are first needed, separately in every process, and at most `OPEN_SHARDS` at a
-    time, so a split can be pickled to loader workers and memory stays the same however large the dataset is
-    (only names and class ids, some bytes an image, are read at once, when they are asked for).
+    Files are opened when they are first needed, separately in every process, at most `OPEN_SHARDS` at a time. So a
+    split can be pickled to loader workers, and memory does not grow with the dataset. Only names and class ids, some
+    bytes per image, are read all at once, when first used.
 
     Attributes:
-        folder: The dataset folder.
-        name: Of the split.
-        image_size: Side of the largest crop, pixels.
-        mel: How speech became features; None where captions are not spoken.
-        has_audio: Whether the waveforms of the speech are kept.
-        has_silhouettes: Whether it says where on each image the object is.
+        folder: Dataset folder.
+        name: Name of the split.
+        image_size: Side of the largest crop in pixels.
+        codec: Form of the stored images.
+        mel: Settings of the speech features; None without speech.
+        has_audio: True where the waveforms of the speech are kept.
+        has_silhouettes: True where images have silhouettes.
     """
 
     def __init__(self, folder: Path, name: str, manifest: Manifest) -> None:
@@ -397,12 +400,12 @@ class Split:
         return self._shard(number), index - int(self._starts[number])
 
     def _collect(self, name: str) -> list[NDArray[Any]]:
-        """A whole dataset of every shard, one array a shard."""
+        """Return an array of every shard, whole."""
         return [self._shard(number).file[name][()] for number in range(len(self._files))]
 
     @cached_property
     def keys(self) -> list[str]:
-        """The images' names, in order."""
+        """Names of the images, in order."""
         return [
             row.tobytes().decode()
             for data, offsets in zip(self._collect("keys/data"), self._collect("keys/offsets"), strict=True)
@@ -411,22 +414,22 @@ class Split:
 
     @cached_property
     def class_ids(self) -> NDArray[np.int64]:
-        """(N,) class of each image; a running index where the dataset has no classes."""
+        """Classes of the images, (N,) int64; a running index where the dataset has no classes."""
         return np.concatenate(self._collect("class_ids"))
 
     @property
     def attributes(self) -> NDArray[np.float32] | None:
-        """(N, A) in [0, 1], in the order of `Dataset.attribute_names`; None where there are none."""
+        """Attributes (N, A) in [0, 1], in the order of `Dataset.attribute_names`; None without attributes."""
         if not self._has_attributes:
             return None
         return np.concatenate(self._collect("attributes")).astype(np.float32, copy=False)
 
     @cached_property
     def silhouette_faults(self) -> NDArray[np.uint8]:
-        """(N,) bits of `gancli.data.silhouettes.Fault`; shapes may be learned from a silhouette without any.
+        """Faults of the silhouettes, (N,) bits of `Fault`; shapes may be learned from those without any.
 
         Raises:
-            DataError: The dataset has no silhouettes; so do the other methods about them.
+            DataError: The dataset has no silhouettes. The other members about silhouettes raise the same.
         """
         self.need_silhouettes()
         return np.concatenate(self._collect("silhouettes/faults"))
@@ -436,13 +439,13 @@ class Split:
         return {key: index for index, key in enumerate(self.keys)}
 
     def caption_counts(self) -> tuple[NDArray[np.int64], int]:
-        """Captions of each image (N,), and the words of all of them together."""
+        """Return the number of captions of each image (N,), and the number of words of all captions."""
         ranges = self._collect("captions/ranges")
         words = sum(int(offsets[-1]) for offsets in self._collect("tokens/offsets"))
         return np.concatenate([np.diff(row) for row in ranges]), words
 
     def find(self, key: str) -> int:
-        """Index of the image of that name.
+        """Return the index of the image of that name.
 
         Raises:
             DataError: The split has no such image.
@@ -453,13 +456,13 @@ class Split:
             raise DataError(f"{self.folder}: split {self.name!r} has no image {key!r}") from None
 
     def shape(self, index: int) -> tuple[int, int]:
-        """Height and width of the stored image."""
+        """Return height and width of the stored image in pixels."""
         shard, row = self._locate(index)
         height, width = shard.shapes[row]
         return int(height), int(width)
 
     def image(self, index: int) -> NDArray[np.uint8]:
-        """The stored image, (H, W, 3) uint8 RGB; its shorter side is `stored_side(image_size)`."""
+        """Return the stored image, (H, W, 3) uint8 RGB; its shorter side is `stored_side(image_size)`."""
         shard, row = self._locate(index)
         data = shard.image_bytes(row)
         if self.codec == "raw":
@@ -474,7 +477,7 @@ class Split:
             ) from error
 
     def crop(self, index: int, top: int, left: int, size: int) -> NDArray[np.uint8]:
-        """A square window of the stored image, (size, size, 3) uint8; of raw shards only its rows are read.
+        """Return a square window of the stored image, (size, size, 3) uint8; raw shards read only its rows.
 
         Raises:
             ValueError: The window leaves the image.
@@ -489,14 +492,14 @@ class Split:
         return _window(shard.pixels, start, (height, width, 3), top, left, size)
 
     def silhouette(self, index: int) -> NDArray[np.uint8]:
-        """Where the object is: the probability of each pixel of the stored image, (H, W) uint8, 255 for certain."""
+        """Return the silhouette of the stored image: probabilities (H, W) uint8, 255 for certain."""
         self.need_silhouettes()
         shard, row = self._locate(index)
         (probabilities,) = shard.rows("silhouettes", row, row + 1)
         return probabilities.reshape(shard.shapes[row])
 
     def silhouette_crop(self, index: int, top: int, left: int, size: int) -> NDArray[np.uint8]:
-        """The part of `silhouette` that belongs to the window `crop` takes, (size, size) uint8."""
+        """Return the silhouette in a square window, (size, size) uint8."""
         self.need_silhouettes()
         shard, row = self._locate(index)
         height, width = map(int, shard.shapes[row])
@@ -504,10 +507,10 @@ class Split:
         return _window(data, int(offsets[row]), (height, width), top, left, size)
 
     def need_silhouettes(self) -> None:
-        """Refuses a dataset without silhouettes.
+        """Raise an error in a dataset without silhouettes.
 
         Raises:
-            DataError: There are none.
+            DataError: There are no silhouettes.
         """
         if not self.has_silhouettes:
             raise DataError(
@@ -516,45 +519,45 @@ class Split:
             )
 
     def captions(self, index: int) -> list[str]:
-        """The image's captions, in file order."""
+        """Return the captions of an image, in file order."""
         shard, row = self._locate(index)
         return [caption.tobytes().decode() for caption in shard.captions_of(row, "captions")]
 
     def tokens(self, index: int) -> list[NDArray[np.int32]]:
-        """Word indices of each caption, (T,) int32 with T >= 1."""
+        """Return the word indices of each caption of an image, (T,) int32 with T >= 1."""
         shard, row = self._locate(index)
         return shard.captions_of(row, "tokens")
 
     @property
     def has_speech(self) -> bool:
-        """Whether the captions are spoken."""
+        """True where the captions are spoken."""
         return self.mel is not None
 
     def speech_counts(self) -> NDArray[np.int64]:
-        """(N,) utterances of each image.
+        """Return the number of utterances of each image, (N,).
 
         Raises:
-            DataError: The dataset has no speech; so do the other methods about it.
+            DataError: The dataset has no speech. The other methods about speech raise the same.
         """
         self.need_speech()
         return np.concatenate([np.diff(row) for row in self._collect("speech/ranges")])
 
     def speech_lengths(self) -> NDArray[np.int64]:
-        """(U,) frames of each utterance of the split, image by image."""
+        """Return the frames of each utterance of the split (U,), image by image."""
         bands = self.need_speech().bands
         return np.concatenate([np.diff(row) for row in self._collect("speech/offsets")]) // bands
 
     def speech(self, index: int) -> list[NDArray[np.float16]]:
-        """Log-mel features of each utterance of an image, (T, bands) float16 with T >= 16.
+        """Return the log-mel features of each utterance of an image, (T, bands) float16 with T >= 16.
 
-        Utterances are in the order of the captions they speak.
+        Utterances are in the order of their captions.
         """
         bands = self.need_speech().bands
         shard, row = self._locate(index)
         return [mel.reshape(-1, bands) for mel in shard.utterances_of(row, "speech")]
 
     def utterance(self, index: int, number: int) -> NDArray[np.float16]:
-        """Log-mel features (T, bands) of one utterance of an image, counted as in `speech`; nothing else is read."""
+        """Return the log-mel features (T, bands) of a single utterance of an image, counted as in `speech`."""
         bands = self.need_speech().bands
         shard, row = self._locate(index)
         first, last = shard.utterance_range(row)
@@ -564,7 +567,7 @@ class Split:
         return mel.reshape(-1, bands)
 
     def speech_captions(self, index: int) -> NDArray[np.int32]:
-        """(U,) the number of the caption that each utterance of an image speaks."""
+        """Return the number of the caption that each utterance of an image speaks, (U,)."""
         self.need_speech()
         shard, row = self._locate(index)
         first, last = shard.utterance_range(row)
@@ -572,7 +575,7 @@ class Split:
         return captions
 
     def audio(self, index: int) -> list[tuple[NDArray[np.float32], int]]:
-        """Waveform (L,) in [-1, 1] and rate in Hz of each utterance of an image.
+        """Return waveform (L,) in [-1, 1] and rate in Hz of each utterance of an image.
 
         Raises:
             DataError: The dataset has no speech, or its waveforms were not kept.
@@ -593,7 +596,7 @@ class Split:
         ]
 
     def need_speech(self) -> MelSettings:
-        """The settings of the speech features.
+        """Return the settings of the speech features.
 
         Raises:
             DataError: The dataset has no speech.
@@ -610,9 +613,9 @@ class Dataset:
     """A prepared dataset folder, opened for reading.
 
     Attributes:
-        path: The folder.
-        manifest: What `dataset.json` says.
-        vocabulary: What the stored tokens index.
+        path: Dataset folder.
+        manifest: Content of `dataset.json`.
+        vocabulary: Vocabulary of the stored tokens.
     """
 
     def __init__(self, path: Path, manifest: Manifest, vocabulary: Vocabulary) -> None:
@@ -630,8 +633,8 @@ class Dataset:
         """Open a dataset folder; shards are opened later, when images are asked for.
 
         Raises:
-            DataError: It is no finished dataset folder, is of another schema version, or its vocabulary is
-                not the one its captions were encoded with.
+            DataError: The folder is no finished dataset, is of another schema version, or its vocabulary is not the
+                one that its captions were encoded with.
         """
         path = Path(path)
         manifest = read_manifest(path)
@@ -648,7 +651,7 @@ class Dataset:
         return f"Dataset({str(self.path)!r})"
 
     def split(self, name: str) -> Split:
-        """The split of that name.
+        """Return the split of that name.
 
         Raises:
             DataError: There is none; the message names those there are.
@@ -660,7 +663,7 @@ class Dataset:
         return Split(self.path, name, self.manifest)
 
     def whole(self) -> Split:
-        """All splits one after the other, as one split named "all"."""
+        """Return all splits, one after the other, as one split named "all"."""
         splits = self.manifest.splits.values()
         everything = SplitEntry(
             images=sum(split.images for split in splits),

@@ -1,8 +1,8 @@
-"""Silhouettes of birds, estimated from their boxes and the places of their parts by GrabCut."""
+"""Silhouettes of birds, estimated from their boxes and the locations of their parts by GrabCut."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,9 @@ from skimage.draw import line
 
 from gancli.data.source import BoundingBox
 
-METHOD = "estimated from box and parts, version 1"  # in manifests: to be counted up with every change of an outline
+METHOD = "estimated from box and parts, version 1"  # in manifests; raise it with every change of the result
 
-# Lengths are shares of the box's size, the square root of its area, where nothing else is said
+# Lengths are shares of the box's size (the square root of its area) unless stated otherwise
 _SIDE = 96  # pixels of the box's longer side at which the work is done
 _MOST_ENLARGED = 4  # times; a smaller box holds nothing that more pixels would show
 _MARGIN = 0.2  # of the longer side: what around the box shows what the background looks like
@@ -54,33 +54,33 @@ _SOFT = 0.7  # pixels of blur of the finished outline
 def estimate_silhouette(
     image: NDArray[np.uint8], box: BoundingBox, points: Sequence[tuple[float, float]]
 ) -> NDArray[np.uint8]:
-    """Estimates where the bird is from its box and the places of its visible parts.
+    """Estimate the silhouette of a bird from its box and the locations of its visible parts.
 
     GrabCut (Rother et al. 2004) that starts from the parts. In an image scaled to a box of 96 pixels, two
-    mixtures of Gaussians in Lab say how well each pixel's colour fits the bird and what surrounds it; place adds
-    its share, the nearer to the lines that join neighbouring parts (their minimum spanning tree) the better. A
-    minimum cut draws the outline that fits both and follows edges; outside the box all is background, the parts are
-    bird. Mixtures and cut take turns three times. A bird touches all sides of its box (Lempitsky et al. 2009):
-    where the outline does not, the pixels towards that side count more in the next turn. If the parts end in
-    several pieces, as behind a branch, all is done again with the lines between them as bird. At last the largest
-    piece with a part is kept, its holes are filled and its outline is softened.
+    mixtures of Gaussians in Lab rate how well each pixel's colour fits the bird and its surroundings. Pixels near the
+    lines that join neighbouring parts (their minimum spanning tree) are more likely bird. A minimum cut finds the
+    outline that fits both and follows edges; everything outside the box is background, the parts are bird. Mixtures
+    and cut alternate three times. A bird touches all sides of its box (Lempitsky et al. 2009): where the outline does
+    not, the pixels towards that side count more in the next round. If the parts end up in several pieces, as behind a
+    branch, the whole is repeated with the lines between the parts as bird. Finally the largest piece with a part is
+    kept, its holes are filled and its outline is softened.
 
-    Why so, in mean IoU on 12 photographs of CUB outlined by hand: 0.87; with a random walker for the cut and all
-    else the same 0.80 (best of three smoothnesses), without the pull towards the box's sides 0.79. First tries,
-    whose settings were not sought as these were: random walker from the seeds alone 0.49, superpixels with
-    densities of their colours 0.70, this cut with the convex hull of the parts as place 0.73. The settings were
-    chosen on these 12, so 0.87 flatters; the demo birds, which decided nothing, give 0.94.
+    Mean IoU on 12 photographs of CUB outlined by hand: 0.87; with a random walker in place of the cut 0.80 (best of
+    three smoothnesses), without the pull towards the box's sides 0.79. First attempts with less tuning: a random walker
+    from the seeds alone 0.49, superpixels with densities of their colours 0.70, this cut with the convex hull of the
+    parts 0.73. The settings were chosen on these 12 photographs, so 0.87 is optimistic; the demo birds, which had no
+    influence on the settings, give 0.94.
 
-    It fails where bird and background have one colour, and behind branches; `faults` notices few of these outlines.
+    The estimate fails where bird and background share a colour, and behind branches; `faults` finds few of these cases.
 
     Args:
-        image: (H, W, 3) RGB, the whole image.
-        box: In its pixels; what lies outside the image does not count.
-        points: (x, y) of the visible parts; those outside the box are ignored. Without any, the bird is looked
-            for in the middle of the box.
+        image: (H, W, 3) uint8 RGB, the whole image.
+        box: Bounding box in pixels; its part outside the image is ignored.
+        points: (x, y) of the visible parts; those outside the box are ignored. Without any, the middle of the box
+            takes their place.
 
     Returns:
-        (H, W), probability from 0 to 255; 0 outside the box, and everywhere where no pixel is inside it.
+        (H, W) uint8 probability from 0 to 255; 0 outside the box, and everywhere if the box holds no pixel.
     """
     height, width = image.shape[:2]
     left, right = _pixels(box.x, box.width, width)
@@ -103,23 +103,23 @@ def estimate_silhouette(
 
 
 def _pixels(first: float, length: float, end: int) -> tuple[int, int]:
-    """The pixels in [0, end) that a stretch touches."""
+    """Return the range of pixels in [0, end) that an interval touches."""
     return int(np.floor(max(0.0, min(first, end)))), int(np.ceil(max(0.0, min(first + length, end))))
 
 
 @dataclass(frozen=True)
 class _Scene:
-    """Box, its surroundings and its parts at the size at which the work is done, (h, w) pixels.
+    """A box, its surroundings and its parts at the working size of (h, w) pixels.
 
     Attributes:
-        window: What it shows of the image: left, top, right, bottom.
-        lab: (h, w, 3), Lab.
-        inside: (h, w), the box.
-        sides: Of the box: left, top, right, bottom, in the scene.
-        parts: (n, 2), x and y in whole pixels of the scene; the box's middle where there are none.
-        distance: (h, w), from the lines between the parts.
-        size: The box's.
-        place: (h, w), log odds of the bird by place.
+        window: Part of the image that the scene shows: left, top, right, bottom.
+        lab: (h, w, 3) colours in Lab.
+        inside: (h, w) True inside the box.
+        sides: Sides of the box in the scene: left, top, right, bottom.
+        parts: (n, 2) x and y in whole pixels of the scene; the middle of the box where there are no parts.
+        distance: (h, w) distance from the lines between the parts.
+        size: Size of the box, the square root of its area.
+        place: (h, w) log odds of the bird by location.
     """
 
     window: tuple[int, int, int, int]
@@ -180,29 +180,30 @@ class _Scene:
         )
 
     def parts_within(self, radius: float) -> NDArray[np.bool_]:
-        """(h, w): discs around the parts."""
+        """Return discs around the parts, (h, w)."""
         apart = np.ones(self.inside.shape, np.bool_)
         apart[self.parts[:, 1], self.parts[:, 0]] = False
         near: NDArray[np.bool_] = ndimage.distance_transform_edt(apart) <= radius * self.size
         return near & self.inside
 
     def share(self, piece: NDArray[np.bool_]) -> float:
-        """Of the parts in a piece."""
+        """Return the share of the parts that lie in a piece."""
         return float(piece[self.parts[:, 1], self.parts[:, 0]].mean())
 
 
 def _lines(parts: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """The minimum spanning tree of the parts, drawn."""
+    """Draw the minimum spanning tree of the parts."""
     drawn = np.zeros(shape, np.bool_)
     drawn[parts[:, 1], parts[:, 0]] = True
+    draw_line: Callable[..., tuple[NDArray[np.int_], NDArray[np.int_]]] = line
     tree = minimum_spanning_tree(cdist(parts, parts)).tocoo()  # parts in one pixel are no edge, and need none
     for one, other in zip(tree.row, tree.col, strict=True):
-        drawn[line(*parts[one, ::-1], *parts[other, ::-1])] = True
+        drawn[draw_line(*parts[one, ::-1], *parts[other, ::-1])] = True
     return drawn
 
 
 def _cut_out(scene: _Scene, seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(h, w): the bird, by mixtures of colours and minimum cuts in turn."""
+    """Return the bird (h, w) by alternating mixtures of colours and minimum cuts."""
     colours = scene.lab.reshape(-1, 3)
     weights = np.where(scene.inside, 1 / (1 + np.exp(-2 * scene.place)), 0).ravel()
     place = scene.place.copy()
@@ -219,7 +220,7 @@ def _cut_out(scene: _Scene, seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _main_piece(bird: NDArray[np.bool_], scene: _Scene) -> NDArray[np.bool_]:
-    """(h, w): the largest piece that holds a part, holes filled."""
+    """Return the largest piece that holds a part, with its holes filled, (h, w)."""
     pieces, _ = ndimage.label(bird)
     sizes = np.bincount(pieces.ravel())
     held = np.unique(pieces[scene.parts[:, 1], scene.parts[:, 0]])
@@ -229,7 +230,7 @@ def _main_piece(bird: NDArray[np.bool_], scene: _Scene) -> NDArray[np.bool_]:
 
 
 def _towards_sides(bird: NDArray[np.bool_], sides: tuple[int, int, int, int]) -> NDArray[np.float64]:
-    """(h, w): between the bird and each side of the box that it does not reach, 1; where two meet, 2."""
+    """Return 1 between the bird and each side of the box that it does not reach, 2 where two meet, (h, w)."""
     left, top, right, bottom = sides
     rows, columns = np.flatnonzero(bird.any(axis=1)), np.flatnonzero(bird.any(axis=0))
     beyond = np.zeros(bird.shape)
@@ -246,9 +247,9 @@ def _towards_sides(bird: NDArray[np.bool_], sides: tuple[int, int, int, int]) ->
 
 
 def _log_density(colours: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Log density (n,) of colours (n, 3) in the mixture of Gaussians that fits the weighted ones best.
+    """Return the log density (n,) of colours (n, 3) in the mixture of Gaussians that fits the weighted ones best.
 
-    EM on every other pixel, from slices along the direction in which they vary most: the same every time.
+    EM uses every other pixel and starts from slices along the direction of greatest variance, so it is deterministic.
     """
     sample, weight = colours[::2], weights[::2] + 1e-6
     mean = np.average(sample, axis=0, weights=weight)
@@ -281,7 +282,7 @@ def _log_density(colours: NDArray[np.float64], weights: NDArray[np.float64]) -> 
 def _terms(
     colours: NDArray[np.float64], mixture: list[tuple[float, NDArray[np.float64], NDArray[np.float64]]]
 ) -> NDArray[np.float64]:
-    """(n, k): log of each Gaussian's share in the density, but for what is common to all mixtures."""
+    """Return the log of each Gaussian's share in the density (n, k), up to a constant common to all mixtures."""
     return np.stack(
         [
             total + np.log(np.diag(inverse)).sum() - 0.5 * (((colours - mean) @ inverse.T) ** 2).sum(axis=1)
@@ -293,12 +294,12 @@ def _terms(
 
 @dataclass(frozen=True)
 class _Edges:
-    """Neighbouring pixels inside the box, and what an outline between them costs.
+    """Pairs of neighbouring pixels inside the box, and the cost of an outline between them.
 
     Attributes:
-        one, other: (e,), numbers of the box's pixels.
-        cost: (e,).
-        outer: (n,), for each pixel of the box: the cost of an outline along the box.
+        one, other: (e,) numbers of the box's pixels.
+        cost: (e,) cost of each pair.
+        outer: (n,) cost of an outline along the box, for each pixel of the box.
     """
 
     one: NDArray[np.int64]
@@ -308,7 +309,7 @@ class _Edges:
 
 
 def _edges(scene: _Scene) -> _Edges:
-    """Of eight neighbours each; the costs fall with the contrast between them, relative to the image's."""
+    """Return the pairs of 8-neighbours; the cost falls with their contrast, relative to that of the image."""
     height, width = scene.inside.shape
     number = np.arange(height * width).reshape(height, width)
     ones, others, lengths = [], [], []
@@ -338,7 +339,7 @@ def _edges(scene: _Scene) -> _Edges:
 
 
 def _minimum_cut(odds: NDArray[np.float64], inside: NDArray[np.bool_], edges: _Edges) -> NDArray[np.bool_]:
-    """(h, w): the bird that costs least, by log odds (h, w) of the box's pixels and the edges between them."""
+    """Return the bird of least cost (h, w), by the log odds (h, w) of the box's pixels and the edges between them."""
     value = np.rint((odds[inside] - edges.outer) * _FLOW_UNIT).astype(np.int32)
     cost = np.rint(edges.cost * _FLOW_UNIT).astype(np.int32)
     count = len(value)

@@ -1,8 +1,8 @@
-"""Silhouettes of birds: read from files of probabilities, checked for faults. `silhouette_estimate` estimates them."""
+"""Silhouettes of birds, read from files of probabilities and checked for faults."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import IntFlag
 from pathlib import Path
 from types import MappingProxyType
@@ -14,16 +14,16 @@ from PIL import Image, ImageOps
 
 from gancli.data.images import UnusableImage, eight_bit, opened
 
-LEAST_SHARE = 0.08  # of the crop that the bird has to cover
+LEAST_SHARE = 0.08  # share of the crop that the bird has to cover
 MOST_SHARE = 0.80
-LARGEST_PIECE = 0.95  # least share of the bird that its largest piece has
-MOST_BORDER = 0.02  # of the crop's outermost pixels
+LARGEST_PIECE = 0.95  # least share of the largest piece in the bird
+MOST_BORDER = 0.02  # share of the crop's outermost pixels
 
-_HALF = 128  # grey level from which on a pixel is bird
+_HALF = 128  # least grey level of a bird pixel
 
 
 class Fault(IntFlag):
-    """What is wrong with a silhouette; 0 where shapes may be learned from it."""
+    """Faults of a silhouette; 0 for one that shapes may be learned from."""
 
     MISSING = 1
     EMPTY = 2
@@ -48,11 +48,12 @@ REASONS: Mapping[Fault, str] = MappingProxyType(
 
 
 def faults(probability: NDArray[np.uint8]) -> Fault:
-    """What is wrong with the silhouette in a crop: EMPTY alone, or any of SMALL, LARGE, PIECES and BORDER.
+    """Return the faults of the silhouette in a crop: EMPTY alone, or any of SMALL, LARGE, PIECES and BORDER.
+
+    Pixels that touch at a corner belong to one piece.
 
     Args:
-        probability: (H, W) of the bird, 0 to 255; it is where that is one half or more. Pixels that touch at
-            a corner belong to one piece.
+        probability: (H, W) uint8 probability of the bird, 0 to 255; the bird is where it is one half or more.
     """
     bird = probability >= _HALF
     area = np.count_nonzero(bird)
@@ -63,8 +64,9 @@ def faults(probability: NDArray[np.uint8]) -> Fault:
         found |= Fault.SMALL
     if area > MOST_SHARE * bird.size:
         found |= Fault.LARGE
-    from skimage.measure import label  # brings scipy with it, half a second that no other worker needs
+    from skimage import measure  # imports scipy, half a second that other workers save
 
+    label: Callable[[NDArray[np.bool_]], NDArray[np.int_]] = measure.label
     if np.bincount(label(bird)[bird]).max() < LARGEST_PIECE * area:
         found |= Fault.PIECES
     edge = np.ones_like(bird)
@@ -74,22 +76,23 @@ def faults(probability: NDArray[np.uint8]) -> Fault:
     return found
 
 
-def read_silhouette(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The probabilities in an image file of any mode, as CUB's segmentations.tgz has them.
+def read_silhouette(path: str | Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Read the probabilities from an image file of any mode, such as those of CUB's segmentations.tgz.
 
-    Of several channels their luminance counts, which is the channel itself where all are equal. Transparency
-    counts only where nothing else varies. 16 bits become 8; where only 0 and 1 occur, 1 is certain.
+    Several channels become their luminance, which is the channel itself where all are equal. Transparency counts only
+    if nothing else varies. 16 bits become 8. If only 0 and 1 occur, 1 means certain.
 
     Args:
-        path: An image file.
-        size: Width and height of its image, upright.
+        path: Image file of the silhouette.
+        size: Width and height of the image that it belongs to, upright.
 
     Returns:
-        (H, W), 0 to 255.
+        (H, W) uint8, 0 to 255.
 
     Raises:
-        UnusableImage: The file is missing or broken, has pixels of unknown range or another size than its image.
+        UnusableImage: The file is missing or broken, or has pixels of unknown range or another size than its image.
     """
+    path = Path(path)
     with opened(path) as file:
         upright = ImageOps.exif_transpose(file)
         if upright.size != size:
@@ -107,7 +110,7 @@ def read_silhouette(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def _one_channel(image: Image.Image) -> Image.Image:
-    """Mode L of an image with 8 bits a channel."""
+    """Return mode L of an image with 8 bits a channel."""
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         colours = rgba.convert("RGB")

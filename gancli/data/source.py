@@ -1,4 +1,4 @@
-"""What one image brings, as every reader of a raw layout hands it over: plain Python and NumPy, no HDF5, no torch."""
+"""Raw datasets as their readers hand them over: plain Python and NumPy, no HDF5, no torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Recording:
 
     Attributes:
         caption: Number of the caption among those of its image, from 0.
-        path: The file; like images it is decoded by `prepare`.
+        path: Audio file; `prepare` decodes it.
     """
 
     caption: int
@@ -35,10 +35,10 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class PartLocations:
-    """Where the visible parts of an object lie, from which its outline is estimated.
+    """Locations of the visible parts of an object, from which its silhouette is estimated.
 
     Attributes:
-        points: (x, y) of each in pixels of the original image; there may be none.
+        points: (x, y) of each part in pixels of the original image; may be empty.
     """
 
     points: tuple[tuple[float, float], ...]
@@ -46,20 +46,20 @@ class PartLocations:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image with everything its dataset says about it.
+    """An image with everything that its dataset says about it.
 
     Attributes:
-        key: Name unique in the dataset, without extension ("002.Laysan_Albatross/Laysan_Albatross_0002_1027").
-        split: The part it belongs to, "train" or "test".
-        image: The file; it is decoded by `prepare`, never by the reader.
+        key: Unique name in the dataset, without extension ("002.Laysan_Albatross/Laysan_Albatross_0002_1027").
+        split: Split of the image, "train", "test" or "val".
+        image: Image file; `prepare` decodes it, never the reader.
         captions: At least one sentence, in file order.
-        class_id: Index into `Source.class_names`, None where the dataset has no classes.
-        box: The object, None to keep the whole image.
+        class_id: Index into `Source.class_names`; None where the dataset has no classes.
+        box: Bounding box of the object; None to keep the whole image.
         attributes: (A,) float32 in [0, 1], in the order of `Source.attribute_names`.
-        silhouette: An image of the same size whose grey levels are the probability of the object, or what an
-            outline is estimated from; None where neither is wanted.
-        recordings: Of the captions, in their order, several of a caption one after the other; empty where nobody
-            recorded them.
+        silhouette: Image of the same size whose grey levels are the probability of the object, or the locations from
+            which a silhouette is estimated; None for no silhouette.
+        recordings: Recordings in the order of the captions, several of one caption one after the other; empty without
+            recordings.
     """
 
     key: str
@@ -75,7 +75,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class BadSample:
-    """An image that cannot be used, and why; `prepare` lists all of them."""
+    """An image that cannot be used, with the reason; `prepare` lists all of them."""
 
     key: str
     reason: str
@@ -83,7 +83,7 @@ class BadSample:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A raw dataset, opened: what holds for all of it, and its samples one by one in a fixed order.
+    """An opened raw dataset: facts about all of it, and its samples one by one in a fixed order.
 
     Attributes:
         name: The dataset's short name, which also selects its recipes ("cub").
@@ -91,10 +91,10 @@ class Source:
         release: Published dataset ("CUB-200-2011"), or "own images". Scores of different releases do not compare.
         split_rule: Rule that divides the images into splits ("zero-shot 150/50"). Scores of different rules do not
             compare.
-        class_names: Empty where there are no classes.
-        attribute_names: Empty where there are no attributes.
-        attribute_encoding: What an attribute's number means: "binary", "soft" or "class"; "" where there are none.
-        fingerprint: Hashes of the files that define the dataset, for the manifest: {relative path: sha256}.
+        class_names: Names of the classes; empty without classes.
+        attribute_names: Names of the attributes; empty without attributes.
+        attribute_encoding: Meaning of an attribute's number: "binary", "soft" or "class"; "" without attributes.
+        fingerprint: Hashes of the files that define the dataset, {relative path: sha256}.
     """
 
     name: str

@@ -176,13 +176,8 @@ def make_plan(source: Source, options: PrepareOptions | None = None, *, fewest_s
     vocabulary = options.vocabulary
     if vocabulary is None:
         vocabulary = Vocabulary.build(caption for sample in samples for caption in sample.captions)
-    by_split: dict[str, list[Record]] = {}
-    for index, sample in enumerate(samples):
-        record = _encode(sample, vocabulary, index, options)
-        if isinstance(record, BadSample):
-            bad.append(record)
-        else:
-            by_split.setdefault(sample.split, []).append(record)
+    by_split, mute = _encode_all(samples, vocabulary, options)
+    bad += mute
     records = [record for block in by_split.values() for record in block]
     if not records:
         first = f"; the first: {bad[0].key}: {bad[0].reason}" if bad else ""
@@ -191,24 +186,16 @@ def make_plan(source: Source, options: PrepareOptions | None = None, *, fewest_s
             hint="name the folder of recordings with --speech-root" if _needs_recordings(options) else None,
         )
     silhouettes = _silhouette_method(samples)
-    if options.silhouette_list is not None:
-        _check_silhouette_list(source.name, silhouettes, records)
+    _check_silhouette_list(source.name, silhouettes, records, options)
     shard_images = options.shard_images or _usual_length(records, options)
     shard_images = _shorter(shard_images, fewest_shards, [len(block) for block in by_split.values()])
-    boxed = any(record.sample.box is not None for record in records)
-    crop_rule = CROP_RULES[options.crop] if boxed else NO_CROP
-    common: list[object] = [
-        SCHEMA_VERSION,
-        options.image_size,
-        options.codec,
-        crop_rule,
-        vocabulary.hash,
+    crop_rule = _crop_rule(records, options)
+    common = [
+        *(SCHEMA_VERSION, options.image_size, options.codec, crop_rule, vocabulary.hash),
         list(source.attribute_names),
+        *([options.speech.entry({}).model_dump(mode="json")] if options.speech else []),
+        *([silhouettes] if silhouettes else []),
     ]
-    if options.speech is not None:
-        common.append(options.speech.entry({}).model_dump(mode="json"))
-    if silhouettes is not None:
-        common.append(silhouettes)
     return Plan(
         source,
         options,
@@ -252,6 +239,21 @@ def _fault(sample: Sample, source: Source, keys: set[str]) -> str | None:
     if count != len(source.attribute_names):
         return f"{count} attributes, the dataset has {len(source.attribute_names)}"
     return None
+
+
+def _encode_all(
+    samples: Sequence[Sample], vocabulary: Vocabulary, options: PrepareOptions
+) -> tuple[dict[str, list[Record]], list[BadSample]]:
+    """Return the records of each split, and the samples whose captions cannot be used."""
+    by_split: dict[str, list[Record]] = {}
+    bad: list[BadSample] = []
+    for index, sample in enumerate(samples):
+        record = _encode(sample, vocabulary, index, options)
+        if isinstance(record, BadSample):
+            bad.append(record)
+        else:
+            by_split.setdefault(sample.split, []).append(record)
+    return by_split, bad
 
 
 def _needs_recordings(options: PrepareOptions) -> bool:
@@ -298,7 +300,11 @@ def _silhouette_method(samples: Sequence[Sample]) -> str | None:
     return "official"
 
 
-def _check_silhouette_list(name: str, silhouettes: str | None, records: Sequence[Record]) -> None:
+def _check_silhouette_list(
+    name: str, silhouettes: str | None, records: Sequence[Record], options: PrepareOptions
+) -> None:
+    if options.silhouette_list is None:
+        return
     if not any(record.listed for record in records):
         raise DataError(
             f"{name}: the silhouette list names none of its images",
@@ -309,6 +315,11 @@ def _check_silhouette_list(name: str, silhouettes: str | None, records: Sequence
             f"{name}: there is a silhouette list, but no silhouettes are asked for",
             hint="say --silhouettes official or --silhouettes estimate beside --silhouette-list",
         )
+
+
+def _crop_rule(records: Sequence[Record], options: PrepareOptions) -> str:
+    boxed = any(record.sample.box is not None for record in records)
+    return CROP_RULES[options.crop] if boxed else NO_CROP
 
 
 def _usual_length(records: Sequence[Record], options: PrepareOptions) -> int:

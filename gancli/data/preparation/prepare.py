@@ -141,6 +141,13 @@ def _write_shards(
     total = sum(len(shard.records) for shard in planned)
     found = [shard_summary(out / shard.file, shard.plan) for shard in planned]
     missing = [shard for shard, summary in zip(planned, found, strict=True) if summary is None]
+
+    def advance(images: int) -> None:
+        nonlocal done
+        done += images
+        if progress:
+            progress(done, total)
+
     written: list[ShardSummary | Future[ShardSummary]] = []
     with Renderer(plan.options, jobs) as renderer, ThreadPoolExecutor(1) as disk:
         # One stream for all shards: the workers go on while a shard is written
@@ -149,16 +156,12 @@ def _write_shards(
         for shard, summary in zip(planned, found, strict=True):
             if summary is not None:
                 written.append(summary)
-                done += len(shard.records)
-                if progress:
-                    progress(done, total)
+                advance(len(shard.records))
                 continue
             writer = _writer(plan, shard)
             for record in shard.records:
                 _add(writer, record, next(results))
-                done += 1
-                if progress:
-                    progress(done, total)
+                advance(1)
             if pending:
                 pending.result()  # so that no more than two shards are in memory
             pending = disk.submit(writer.write, out / shard.file)
