@@ -1,1 +1,1 @@
-"""Losses as functions of tensors, each with its equation; they know no network and no configuration."""
+"""Losses as functions of tensors, each with its equation, independent of networks and configuration."""

@@ -1,1 +1,1 @@
-"""One file per paper, top to bottom in the paper's order."""
+"""Networks and objectives of the papers, one file per paper in the paper's order."""

@@ -139,9 +139,7 @@ class EncoderBlock(nn.Module):
         self.down = StridedDilatedConv2d(in_channels, out_channels)
         self.norm1 = nn.BatchNorm2d(out_channels)
         self.conv = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        self.norm2 = nn.BatchNorm2d(
-            out_channels, affine=fusion is None
-        )  # otherwise the fusion scales (eq. 2)
+        self.norm2 = nn.BatchNorm2d(out_channels, affine=fusion is None)  # a fusion scales and shifts itself
         self.fusion = fusion
         self.activation = leaky()
 
@@ -236,14 +234,14 @@ class Generator(nn.Module):
         depth = doublings(1, size)
         width = generator_width
         channels = [width * min(2**level, MAX_MULTIPLE) for level in range(depth + 1)]  # 0: first convolution
-        condition = condition_dim + noise_dim
+        joined_dim = condition_dim + noise_dim  # length of c-bar of eq. 1
         word_layers = [doublings(side, size) for side in WORD_SIDES]
 
-        def fuses(level: int) -> SentenceFusion | WordFusion | None:
+        def fusion_of(level: int) -> SentenceFusion | WordFusion | None:
             if level in word_layers:
                 return WordFusion(channels[level], text_dim) if fusion in ("both", "word") else None
             if level in SENTENCE_LAYERS and fusion in ("both", "sentence"):
-                return SentenceFusion(channels[level], condition)
+                return SentenceFusion(channels[level], joined_dim)
             return None
 
         self.augmentation = ConditioningAugmentation(text_dim, condition_dim) if fusion != "word" else None
@@ -251,14 +249,14 @@ class Generator(nn.Module):
             start_with_little_noise(self.augmentation)
         self.first = nn.Conv2d(3 + hole_channel, width, 3, padding=1)
         self.encoder = nn.ModuleList(
-            EncoderBlock(channels[level - 1], channels[level], fuses(level)) for level in range(1, depth)
+            EncoderBlock(channels[level - 1], channels[level], fusion_of(level)) for level in range(1, depth)
         )
         self.innermost = nn.Sequential(
             UnfoldConv2d(channels[depth - 1], channels[depth], 4, stride=2, padding=1), leaky()
         )
         self.condition_at_bottleneck = fusion == "none"
-        beside = condition if self.condition_at_bottleneck else 0
-        self.outermost = nn.Sequential(*deconv_norm(channels[depth] + beside, channels[depth - 1]))
+        inner = channels[depth] + (joined_dim if self.condition_at_bottleneck else 0)
+        self.outermost = nn.Sequential(*deconv_norm(inner, channels[depth - 1]))
         self.decoder = nn.ModuleList(
             DecoderBlock(2 * channels[level], channels[level - 1]) for level in range(depth - 1, 0, -1)
         )
@@ -311,13 +309,13 @@ class Generator(nn.Module):
         h = self.outermost(h)
         whole = Box.of(images)
         parts = decoded_parts(window or whole, whole, len(skips))
-        has = Box.of(h)
+        decoded = Box.of(h)
         for block in self.decoder:
             skip, part = skips.pop(), parts.pop()
-            h = block(torch.cat([cut(h, part.within(has)), cut(skip, part)], dim=1))
-            has = part.doubled()
+            h = block(torch.cat([cut(h, part.within(decoded)), cut(skip, part)], dim=1))
+            decoded = part.doubled()
         skip, part = skips.pop(), parts.pop()
-        h = self.last(torch.cat([cut(h, part.within(has)), cut(skip, part)], dim=1))
+        h = self.last(torch.cat([cut(h, part.within(decoded)), cut(skip, part)], dim=1))
         raw = torch.tanh(h).float()
         if part != whole:
             raw = F.pad(raw, (part.left, whole.right - part.right, part.top, whole.bottom - part.bottom))
