@@ -1,4 +1,4 @@
-"""Images looked at in parts, one for each process that torchrun started; a process by itself looks at all of them."""
+"""Images split into parts, one for each process of torchrun. A single process takes all of them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 def own_part(count: int, batch: int) -> slice:
-    """The images of this process: one part after the other, all about as long.
+    """Return the images of this process. The parts follow each other and are about equally long.
 
-    They are whole batches, so that a batch holds the same images however many processes there are: what a network
-    says of an image depends in its last digit on how many it sees at a time.
+    They consist of whole batches, so a batch holds the same images however many processes there are: the last digits of
+    a network's output depend on the batch.
     """
     batches = math.ceil(count / batch)
     rank = distributed.rank()
@@ -28,20 +28,19 @@ def own_part(count: int, batch: int) -> slice:
 def by_parts(
     count: int, batch: int, work: Callable[[slice], Iterable[T]], progress: Progress | None = None
 ) -> list[T]:
-    """What the processes find in their parts, put together in the order of the images.
+    """Collect the results of all processes for their parts, in the order of the images.
 
     Args:
-        count: Images in all, the same in every process.
+        count: Number of all images, the same in every process.
         batch: Images at a time.
-        work: Takes a part and gives something for each batch of it.
-        progress: Called after each batch with images done and in all, as if the other processes were as far.
+        work: Function from a part to one result for each of its batches.
+        progress: Callback after each batch with images done and in all, as if the other processes were as far.
 
     Returns:
-        One of each batch of all images, the same in every process.
+        One result for each batch of all images, the same in every process.
 
     Raises:
-        GancliError: What `work` raised in any process, in every one of them; where several raised it, with all their
-            messages.
+        GancliError: `work` failed in any process. Every process raises it, with the messages of all that failed.
     """
     part = own_part(count, batch)
     own = part.stop - part.start
@@ -62,7 +61,7 @@ def by_parts(
 
 
 def _joined(failures: list[Exception]) -> Exception:
-    """One error for those of several processes."""
+    """Merge the errors of several processes into one."""
     first = failures[0]
     same = [error for error in failures if type(error) is type(first)]
     if not isinstance(first, GancliError) or len(same) == 1:

@@ -1,17 +1,17 @@
-"""The agreement oracle of the demo dataset: does an image show the colours that its caption asks for, and does its
-bird have the silhouette that it was painted on?
+"""The agreement oracle of the demo dataset: do images show the colours of their captions, and the silhouettes that they
+were painted on?
 
-No neural network. Every point of an image is given the nearest tone in CIELAB among the birds' colours and the
-scenery's tones; the coloured points say where the bird is and how large; and there each point votes for the primary
-colour or the belly's as much as birds of the dataset have that part at this place, and against it as much as they
-have another. The places are counted on birds that are drawn anew from the same outlines. The bird itself is whatever is
-darker, lighter or more colourful than any scenery.
+It needs no neural network. Every point of an image is assigned the nearest tone in CIELAB among the birds' colours and
+the scenery's tones. The coloured points locate the bird. Each of them votes for the primary or the belly colour as
+often as birds of the dataset have that part at this position, and against it as often as they have another part there.
+These frequencies are counted on newly drawn birds. The foreground is everything darker, lighter or more colourful than
+any scenery.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
@@ -26,40 +26,43 @@ from gancli.data.shards import FOREGROUND, Split
 from gancli.data.sources.demo.dataset import asked_colors, species
 from gancli.data.sources.demo.drawing import BACKGROUNDS, COLORS, PALETTE, SCENERY, SKIES, draw_bird
 from gancli.errors import DataError
-from gancli.progress import Progress
+from gancli.progress import Progress, reporting
 from gancli.sampling.samples_folder import GeneratedImage, read_samples
 from gancli.scores.across_ranks import by_parts
-from gancli.scores.image_sets import FileImages, Pixels, SplitImages, open_images, origin_of
-from gancli.scores.results import ScoreRow
+from gancli.scores.image_sets import FileImages, Pixels, SplitImages, open_images, open_split, origin_of
+from gancli.scores.results import RealData, ScoreRow
 
 CHANCE = 1 / len(COLORS)
-NONE = "none"  # measured where no bird is found
+NONE = "none"  # colour where no bird is found
 
-_GRID = 32  # images are averaged to this side, so the measure is the same at every resolution
+_GRID = 32  # side that images are averaged to, so the measure is the same at every resolution
 _RADIUS = 28.0  # CIELAB distance beyond which a point is neither plumage nor scenery
-_SHADES = (1.05, 0.97, 0.88)  # of a colour in the light from above
-_LEAST_BIRD = 0.03  # of the image: birds cover 0.1 to 0.2
-_BINS = 14  # of the place relative to the bird, for each half of [-_REACH, _REACH]
+_SHADES = (1.05, 0.97, 0.88)  # brightness of a colour in light from above
+_LEAST_BIRD = 0.03  # share of the image; birds cover 0.1 to 0.2
+_BINS = 14  # bins of the position relative to the bird, for each half of [-_REACH, _REACH]
 _REACH = 1.4  # in units of the square root of the bird's area
 _CHUNK = 128  # images measured at once
 
-# CIELAB lightness of the scenery goes from 38.8 to 72, its chroma to 17. What lies beyond is the bird: plumage, its
-# dark outline, bill and legs. A point that is half bird and half scenery has about 30 of a colour's chroma. These
-# limits give the highest intersection over union on 500 training images of the demo dataset at 64 pixels.
+# CIELAB lightness of the scenery ranges from 38.8 to 72, its chroma to 17. Everything beyond is the bird: plumage, dark
+# outline, bill and legs. A point that is half bird and half scenery has a chroma of about 30. These limits give the
+# highest intersection over union on 500 training images of the demo dataset at 64 pixels.
 _DARK, _LIGHT, _COLOURFUL = 38.0, 73.0, 30.0
-_GAP_SIDE = 64  # gaps of one pixel are closed at this side, wider ones in larger images
+_GAP_SIDE = 64  # side at which gaps of one pixel are closed; wider ones in larger images
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How often the measured colour is the one asked for.
+    """Share of images whose measured colour is the one asked for.
 
     Attributes:
-        primary, belly: Share of the images whose caption names that colour, in [0, 1]; None where none does.
-        primary_n, belly_n: How many captions name it.
-        primary_shuffled, belly_shuffled: The share expected when the captions are dealt to the images at random.
-        without_bird: Images in which no bird was found; they count as wrong.
-        chance: The share of an image of one colour chosen blindly, 1/8.
+        primary: Share of the images whose caption names a primary colour, in [0, 1]; None where none does.
+        primary_n: Number of captions that name it.
+        primary_shuffled: Expected share when the captions are dealt to the images at random.
+        belly: Share of the images whose caption names the belly's colour.
+        belly_n: Number of captions that name it.
+        belly_shuffled: Expected share when the captions are dealt to the images at random.
+        without_bird: Images in which no bird was found, which count as wrong.
+        chance: Expected share of images of one random colour, 1/8.
     """
 
     primary: float | None
@@ -72,29 +75,29 @@ class Agreement:
     chance: float = CHANCE
 
 
-def score_agreement(
+def measure_agreement(
     images: SplitImages | FileImages, *, batch: int = _CHUNK, progress: Progress | None = None
 ) -> Agreement:
-    """The agreement of generated images with their captions, or of a split with the first caption of each image.
+    """Measure the agreement of generated images with their captions, or of a split with each image's first caption.
 
     Args:
-        images: From `images.open_images`: a folder of `gancli sample`, or a split of the demo dataset.
+        images: A folder of `gancli sample`, or a split of the demo dataset.
         batch: Images held in memory at once.
-        progress: Called after each batch with images done and in all.
+        progress: Callback after each batch with images done and in all.
 
     Raises:
-        DataError: The folder has no samples.csv or holds silhouettes, the captions are of another dataset, or none of
-            them names a colour of the demo's birds.
+        DataError: The folder has no samples.csv or holds silhouettes, or the captions are of another dataset or name no
+            colour of the demo's birds.
     """
     _check_dataset(images)
     if isinstance(images, SplitImages):
         captions = [images.split.captions(index)[0] for index in range(len(images))]
     else:
         records = read_samples(images.folder)
-        if all(record.silhouette == record.file for record in records):
+        if all(record.shape == record.file for record in records):
             raise DataError(
                 f"{images.name}: holds silhouettes, which have no colours",
-                f"Say gancli score shapes {images.name}.",
+                f"Use gancli score shapes {images.name}.",
             )
         captions = [record.caption for record in records]
     asked = [_asked(caption) for caption in captions]
@@ -111,53 +114,57 @@ def score_agreement(
 
 
 def _check_dataset(images: SplitImages | FileImages) -> None:
-    """Refuses images of another dataset, whose captions may name the same colours."""
-    if isinstance(images, SplitImages):
-        dataset: str | None = images.dataset
-    else:
-        dataset = None if images.sampling is None else images.sampling.dataset
-    if dataset not in (None, "demo"):
+    """Refuse images of another dataset, whose captions may name the same colours."""
+    if images.data is not None and images.data.dataset != "demo":
         raise DataError(
-            f"{images.name}: its captions are of {dataset}",
-            "Agreement knows what birds of the demo dataset look like, and no others.",
+            f"{images.name}: its captions are of {images.data.dataset}",
+            "Agreement knows the birds of the demo dataset only.",
         )
 
 
-def agreement_rows(name: str, *, data: str | None = None, progress: Progress | None = None) -> list[ScoreRow]:
-    """Agreement as score rows, and that of the real images beside it, which is the oracle's own accuracy.
+def score_agreement(
+    samples: str | Path, *, data: str | Path | None = None, progress: Progress | bool = True
+) -> tuple[ScoreRow, ...]:
+    """Measure the agreement of images with their captions, and that of the real images: the oracle's own accuracy.
 
-    Where images were painted on silhouettes, the agreement with these is there too, `silhouette_iou`; where a split
-    has masks, that of its images with their own.
+    Where images were painted on silhouettes, their agreement with these is `silhouette_iou`; where a split has
+    silhouettes, that of its images with their own.
 
     Args:
-        name: A folder of `gancli sample` with captions of the demo dataset, or "DIR:split" of that dataset.
-        data: "DIR:split" of the real images; None: where the folder's sampling.json says, else none.
-        progress: Called with images done and in all, for each set of images.
+        samples: Folder of `gancli sample` with captions of the demo dataset, or "DIR:split" of that dataset.
+        data: Real images as "DIR:split"; None for the split in sampling.json, if that dataset is still there.
+        progress: Callback with images done and in all for each set of images, or True for a progress bar.
 
     Returns:
-        Up to three rows (primary colour, belly colour, silhouette; those that there are) for each set of images.
+        Up to three rows for each set of images: primary colour, belly colour, silhouette.
 
     Raises:
-        DataError: As `score_agreement`.
+        DataError: The images cannot be scored, see `measure_agreement`.
+        UsageError: A dataset is named without its split.
     """
-    images = open_images(name)
+    images = open_images(samples)
     if data is None and isinstance(images, FileImages):
         sampling = images.sampling
         if sampling is not None and sampling.data is not None and Path(sampling.data).is_dir():
             data = f"{sampling.data}:{sampling.split}"
-    rows = _rows(images, data, progress)
-    rows += _silhouette_rows(images, data, progress)
-    if data is not None and isinstance(images, FileImages):
-        real = open_images(data)
-        painted = any(row.metric == "silhouette_iou" for row in rows)
-        rows += _rows(real, data, progress)
-        if painted:
-            rows += _silhouette_rows(real, data, progress)
-    return rows
+    real = None if data is None else open_split(data)
+    about = images.data if real is None else real.data
+    about = about or RealData(dataset="demo")
+    with reporting(progress, "measuring", "images") as report:
+        rows = _color_rows(images, about, report)
+        rows += _silhouette_rows(images, about, report)
+        if real is not None and isinstance(images, FileImages):
+            painted = any(row.metric == "silhouette_iou" for row in rows)
+            rows += _color_rows(real, about, report)
+            if painted:
+                rows += _silhouette_rows(real, about, report)
+    return tuple(rows)
 
 
-def _rows(images: SplitImages | FileImages, data: str | None, progress: Progress | None) -> list[ScoreRow]:
-    result = score_agreement(images, progress=progress)
+def _color_rows(
+    images: SplitImages | FileImages, data: RealData, progress: Progress | None
+) -> list[ScoreRow]:
+    result = measure_agreement(images, progress=progress)
     real = isinstance(images, SplitImages)
     rows = []
     for part, value, count, shuffled in (
@@ -168,30 +175,28 @@ def _rows(images: SplitImages | FileImages, data: str | None, progress: Progress
             continue
         rows.append(
             ScoreRow(
-                dataset="demo",
-                split=data.rpartition(":")[2] if data else "",
+                **vars(data),
+                **vars(origin_of(images)),
                 metric=f"agreement_{part}_colour",
                 value=100 * value,
                 n_real=count if real else 0,
                 n_fake=0 if real else count,
+                chance=100 * CHANCE,
                 protocol=f"share of images whose {part} colour, one of {len(COLORS)} by the nearest tone in "
                 f"CIELAB, is the one that the caption names, per cent; chance {100 * CHANCE:.3g}",
-                network="",
-                network_sha256="",
                 resize=f"area to {_GRID}x{_GRID}",
                 note=("the oracle's own accuracy; " if real else "")
                 + f"{100 * shuffled:.1f} with the captions dealt at random; "
                 f"{result.without_bird} images without a bird",
-                **asdict(origin_of(images)),
             )
         )
     return rows
 
 
 def _silhouette_rows(
-    image_set: SplitImages | FileImages, data: str | None, progress: Progress | None
+    image_set: SplitImages | FileImages, data: RealData, progress: Progress | None
 ) -> list[ScoreRow]:
-    """How well the birds fill their silhouettes; nothing where there are none beside the images."""
+    """Measure how well the birds fill their silhouettes; no row where there are no silhouettes."""
     silhouettes: Callable[[slice], Iterator[list[NDArray[np.bool_]]]]
     if isinstance(image_set, SplitImages):
         if not image_set.split.has_silhouettes:
@@ -201,7 +206,7 @@ def _silhouette_rows(
         silhouettes = partial(_split_silhouettes, image_set.split, kept, image_set.side)
     else:
         records = read_samples(image_set.folder)
-        if not all(record.silhouette and record.silhouette != record.file for record in records):
+        if not all(record.shape and record.shape != record.file for record in records):
             return []
         silhouettes = partial(_silhouettes, image_set, records)
     if not len(image_set):
@@ -211,27 +216,24 @@ def _silhouette_rows(
     def work(rows: slice) -> Iterator[list[float]]:
         for images, given in zip(painted.part(rows).batches(_CHUNK), silhouettes(rows), strict=True):
             found = measure_foreground(images)
-            yield [_iou(bird, _at_size(mask, *bird.shape)) for bird, mask in zip(found, given, strict=True)]
+            yield [_iou(bird, _at_size(shape, *bird.shape)) for bird, shape in zip(found, given, strict=True)]
 
     values = list(chain.from_iterable(by_parts(len(image_set), _CHUNK, work, progress)))
     real = isinstance(image_set, SplitImages)
     return [
         ScoreRow(
-            dataset="demo",
-            split=data.rpartition(":")[2] if data else "",
+            **vars(data),
+            **vars(origin_of(image_set)),
             metric="silhouette_iou",
             value=100 * float(np.mean(values)),
             std=100 * float(np.std(values)),
             n_real=len(values) if real else 0,
             n_fake=0 if real else len(values),
-            protocol="intersection over union of the silhouette that was given with the bird that is found in the "
-            "image: what is darker, lighter or more colourful than any scenery, gaps closed, the largest piece; "
-            "per cent, mean and std over images",
-            network="",
-            network_sha256="",
+            protocol="intersection over union of the given silhouette with the bird that is found in the image: all "
+            "that is darker, lighter or more colourful than any scenery, gaps closed, the largest piece; per cent, "
+            "mean and std over images",
             resize="the silhouette bilinear to the image's side",
-            note="the oracle's own accuracy: real images and their masks" if real else "",
-            **asdict(origin_of(image_set)),
+            note="the oracle's own accuracy: real images and their silhouettes" if real else "",
         )
     ]
 
@@ -239,7 +241,7 @@ def _silhouette_rows(
 def _split_silhouettes(
     split: Split, images: NDArray[np.int64], side: int, rows: slice
 ) -> Iterator[list[NDArray[np.bool_]]]:
-    """The masks of some images of a split, in the batches of their images; each (side, side)."""
+    """Yield the silhouettes of some images of a split, (side, side) each, in the batches of their images."""
     for batch in evaluation_batches(
         split, sizes=(), batch=_CHUNK, words=0, images=images[rows], silhouette_sizes=(side,)
     ):
@@ -249,16 +251,18 @@ def _split_silhouettes(
 def _silhouettes(
     images: FileImages, records: Sequence[GeneratedImage], rows: slice
 ) -> Iterator[list[NDArray[np.bool_]]]:
-    """The silhouettes that images were painted on, in the batches of the images; each (s, s)."""
-    shapes = replace(images, files=tuple(images.folder / record.silhouette for record in records[rows]))
+    """Yield the silhouettes that images were painted on, (s, s) each, in the batches of the images."""
+    shapes = replace(images, files=tuple(images.folder / record.shape for record in records[rows]))
     for batch in shapes.batches(_CHUNK):
         yield [shape.mean(-1) >= FOREGROUND for shape in batch]
 
 
-def _at_size(mask: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
-    if mask.shape == (height, width):
-        return mask
-    resized = Image.fromarray(mask.astype(np.uint8) * 255).resize((width, height), Image.Resampling.BILINEAR)
+def _at_size(silhouette: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
+    if silhouette.shape == (height, width):
+        return silhouette
+    resized = Image.fromarray(silhouette.astype(np.uint8) * 255).resize(
+        (width, height), Image.Resampling.BILINEAR
+    )
     return np.asarray(resized) >= FOREGROUND
 
 
@@ -268,9 +272,9 @@ def _iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
 
 
 def _asked(caption: str) -> dict[str, str]:
-    """The colours by part that a sentence names, or a text of attributes: "primary_color=red, belly_color=blue".
+    """Return the colours by part that a sentence or a text of attributes names ("primary_color=red, belly_color=blue").
 
-    Of attributes only those parts count that have one colour.
+    In attributes, a part counts only if it has one colour.
     """
     if "=" not in caption:
         return asked_colors(caption)
@@ -283,11 +287,11 @@ def _asked(caption: str) -> dict[str, str]:
 
 
 def agreement(images: Sequence[Pixels], asked: Sequence[dict[str, str]]) -> Agreement:
-    """The agreement of images with what was asked for.
+    """Measure the agreement of images with the colours asked for.
 
     Args:
-        images: (N, H, W, 3) uint8 RGB or a list of (H, W, 3), as the loader crops them.
-        asked: Per image the colour names by part, as `asked_colors` finds them.
+        images: Images (N, H, W, 3) uint8 RGB or a list of (H, W, 3), as the loader crops them.
+        asked: Colour names by part for each image, as `asked_colors` finds them.
     """
     return _compare(measure_colors(images), asked)
 
@@ -298,7 +302,7 @@ def _compare(measured: dict[str, list[str]], asked: Sequence[dict[str, str]]) ->
         if not pairs:
             return None, 0, None
         found, named = np.array(pairs).T
-        # the mean over all permutations, as the expected agreement of Cohen's kappa
+        # The mean over all permutations, like the expected agreement of Cohen's kappa
         shuffled = sum(float((found == color).mean() * (named == color).mean()) for color in COLORS)
         return float((found == named).mean()), len(pairs), shuffled
 
@@ -306,50 +310,51 @@ def _compare(measured: dict[str, list[str]], asked: Sequence[dict[str, str]]) ->
 
 
 def measure_colors(images: Sequence[Pixels]) -> dict[str, list[str]]:
-    """The primary and the belly colour of each image.
+    """Measure the primary and the belly colour of each image.
 
     Args:
-        images: (N, H, W, 3) uint8 RGB or a list of (H, W, 3): the bird in the middle two thirds or so, facing either
-            way, at any resolution.
+        images: Images (N, H, W, 3) uint8 RGB or a list of (H, W, 3), at any resolution, with the bird in about the
+            middle two thirds, facing either way.
 
     Returns:
-        {"primary": N names, "belly": N names}: keys of `demo_drawing.PALETTE`, or "none" where no bird is found.
+        {"primary": N names, "belly": N names}: keys of the demo's `PALETTE`, or "none" where no bird is found.
     """
     weights = _vote_weights()  # (2, 2 * _BINS, _BINS)
     result: dict[str, list[str]] = {"primary": [], "belly": []}
     for start in range(0, len(images), _CHUNK):
         plumage = _plumage(_shrink(images[start : start + _CHUNK]))  # (N, G, G, 8)
         found = plumage.any(-1).mean((1, 2)) >= _LEAST_BIRD  # (N,)
-        place = _places(plumage)
+        position = _positions(plumage)
         for part, table in zip(("primary", "belly"), weights, strict=True):
-            votes = np.einsum("nhw,nhwc->nc", table[place], plumage)  # (N, 8)
+            votes = np.einsum("nhw,nhwc->nc", table[position], plumage)  # (N, 8)
             names = np.array(COLORS)[votes.argmax(1)]
             result[part] += np.where(found & (votes.max(1) > 0), names, NONE).tolist()
     return result
 
 
 def measure_foreground(images: Sequence[Pixels]) -> list[NDArray[np.bool_]]:
-    """Where the bird of each image is, at full resolution.
+    """Find the bird of each image, at full resolution.
+
+    On the demo's real images at 64 pixels, the mean intersection over union with their silhouettes is 0.95.
 
     Args:
-        images: As `measure_colors`; at 64 pixels the real images' own masks are met with a mean intersection over
-            union of 0.95.
+        images: Images (N, H, W, 3) uint8 RGB or a list of (H, W, 3).
 
     Returns:
-        Per image (H, W), one piece without gaps; all False where nothing differs from scenery.
+        One (H, W) for each image, a single piece without gaps; all False where nothing differs from scenery.
     """
     return [_largest(_differing(image), max(1, round(min(image.shape[:2]) / _GAP_SIDE))) for image in images]
 
 
 def _differing(image: Pixels) -> NDArray[np.bool_]:
-    """What is darker, lighter or more colourful than any scenery. (H, W, 3) -> (H, W)."""
+    """Return the points that are darker, lighter or more colourful than any scenery. (H, W, 3) -> (H, W)."""
     lightness, a, b = np.moveaxis(_lab(image.astype(np.float32)), -1, 0)
     differing: NDArray[np.bool_] = (lightness < _DARK) | (lightness > _LIGHT) | (np.hypot(a, b) > _COLOURFUL)
     return differing
 
 
 def _largest(points: NDArray[np.bool_], gap: int) -> NDArray[np.bool_]:
-    """The largest connected piece after gaps of `gap` pixels are closed and holes are filled. (H, W) -> (H, W)."""
+    """Return the largest connected piece after gaps of `gap` pixels are closed and holes filled. (H, W) -> (H, W)."""
     around = np.ones((3, 3), bool)  # corners connect, so legs do not come off
     closed = ndimage.binary_closing(np.pad(points, 2 * gap), around, iterations=gap)
     filled = ndimage.binary_fill_holes(closed[2 * gap : -2 * gap, 2 * gap : -2 * gap])
@@ -372,11 +377,12 @@ def _shrink(images: Sequence[Pixels]) -> NDArray[np.float32]:
 
 
 def _averaging(side: int) -> NDArray[np.float32]:
-    """(G, side): row g holds the share of each pixel in the g-th of G equal stretches."""
+    """Return (G, side), whose row g holds the share of each pixel in the g-th of G equal stretches."""
     edges = np.linspace(0, side, _GRID + 1)
     pixels = np.arange(side)
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    return (np.clip(overlap, 0, None) * _GRID / side).astype(np.float32)
+    shares: NDArray[np.float32] = (np.clip(overlap, 0, None) * _GRID / side).astype(np.float32)
+    return shares
 
 
 def _lab(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -398,7 +404,7 @@ def _lab(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @lru_cache(1)
 def _tones() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """CIELAB tones (T, 3), and which colour each is of (T,): an index into COLORS, or len(COLORS) for scenery."""
+    """Return CIELAB tones (T, 3) and the colour of each (T,): an index into COLORS, or len(COLORS) for scenery."""
     colors = [np.array(color) * shade for color in PALETTE.values() for shade in _SHADES]
     scenery = [np.array(tone) * shade for tone in SCENERY for shade in (1.0, 1.1)]
     scenery += [np.array(a) * (1 - t) + np.array(b) * t for a, b in SKIES for t in (0.25, 0.5, 0.75)]
@@ -407,7 +413,7 @@ def _tones() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 
 
 def _plumage(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Which of the eight colours each point has: one-hot, all zero for scenery and for no known tone.
+    """Return the colour of each point, one-hot among eight, all zero for scenery and unknown tones.
 
     (N, H, W, 3) in [0, 255] -> (N, H, W, 8).
     """
@@ -416,12 +422,15 @@ def _plumage(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     distance = (lab**2).sum(-1)[..., None] - 2 * lab @ tones.T + (tones**2).sum(-1)  # (N, H, W, T)
     nearest = labels[distance.argmin(-1)]  # (N, H, W)
     nearest[distance.min(-1) > _RADIUS**2] = len(COLORS)
-    return np.eye(len(COLORS) + 1, len(COLORS), dtype=np.float32)[nearest]
+    one_hot: NDArray[np.float32] = np.eye(len(COLORS) + 1, len(COLORS), dtype=np.float32)[nearest]
+    return one_hot
 
 
-def _places(plumage: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where each point lies on the bird: bins of height and of sideways distance from the middle of the coloured
-    points, in units of the square root of their area. Both (N, H, W); left and right are the same.
+def _positions(plumage: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the position of each point on the bird, both (N, H, W); left and right are the same.
+
+    Positions are bins of height and of sideways distance from the middle of the coloured points, in units of the square
+    root of their area.
     """
     bird = plumage.any(-1).astype(np.float32)  # (N, H, W)
     area = np.maximum(bird.sum((1, 2)), 1)  # (N,)
@@ -439,9 +448,9 @@ def _places(plumage: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np
 
 @lru_cache(1)
 def _vote_weights(birds: int = 160) -> NDArray[np.float64]:
-    """How much a point at each place votes for the primary and for the belly colour. (2, 2 * _BINS, _BINS)
+    """Return the votes of a point at each position for the primary and the belly colour, (2, 2 * _BINS, _BINS).
 
-    The share of birds that have the part there, less half the share that has another part there.
+    A vote is the share of birds that have the part there, less half the share that has another part there.
     """
     drawn = ("red", "blue", "green", "yellow")  # primary, belly, wing, crown
     looks = dict(zip(("primary", "belly", "wing", "crown"), drawn, strict=True), wing_pattern="solid")
@@ -461,6 +470,6 @@ def _vote_weights(birds: int = 160) -> NDArray[np.float64]:
     parts = plumage_map[..., [COLORS.index(color) for color in drawn]]
     shares = np.concatenate([parts, 1 - parts.sum(-1, keepdims=True)], -1)  # the last is no plumage
     for count, share in zip(counts, np.moveaxis(shares, -1, 0), strict=True):
-        np.add.at(count, _places(plumage_map), share)
+        np.add.at(count, _positions(plumage_map), share)
     primary, belly, wing, _, _ = counts / (counts.sum(0) + 0.05 * birds)
     return np.stack([primary - (belly + wing) / 2, belly - (primary + wing) / 2])

@@ -1,4 +1,4 @@
-"""What a model costs: parameters of its generator, and hours of training, as CSF-GAN's Table 2 has them."""
+"""The cost of a model: parameters of its generator and hours of training, as in CSF-GAN's Table 2."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ from safetensors import safe_open
 
 from gancli.engine.checkpoint import RunFolder
 from gancli.errors import DataError, UsageError
-from gancli.inference.csfgan import Inpainter, load_inpainter
+from gancli.inference.csfgan import load_inpainter
 from gancli.inference.load import load_model
 from gancli.registry import MODELS
 from gancli.run_paths import resume_path_of
-from gancli.scores.results import ScoreRow
+from gancli.scores.image_sets import origin_of_model
+from gancli.scores.results import RealData, ScoreRow
 from gancli.weights_folder import read_settings
 
-# Networks in a model folder that draw, and what of them in its weights is no parameter but batch norm's statistics
+# Networks in a model folder that draw, and the entries of its weights that are batch norm's statistics
 _GENERATORS = ("generator.", "stage1.", "stage2.")
 _STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
 
 
 def score_cost(run: str | Path) -> tuple[ScoreRow, ScoreRow]:
-    """Parameters and training time of a run.
+    """Measure the parameters and the training time of a run.
 
     Args:
         run: Run of `gancli train`, of any model: its folder, the model/ or a checkpoint in it, or `latest`.
 
     Returns:
-        `parameters_million`: trainable parameters of the generator, in millions (of both generators where there are two
-        stages); without discriminators and encoders. `training_hours`: of the training loop, all sessions of the run
-        together, on the machine that the note names.
+        `parameters_million`, the trainable parameters of the generator in millions (of both generators where there are
+        two stages), without discriminators and encoders; and `training_hours`, the hours of the training loop in all
+        sessions of the run, on the machine named in the note.
 
     Raises:
         DataError: The run has no model or no row in log.csv yet, or a file is broken.
-        UsageError: It is no run folder.
+        UsageError: The folder is not a run.
     """
     folder = RunFolder.open(resume_path_of(run, tuple(MODELS)))
     if not folder.model.is_dir():
@@ -46,46 +47,41 @@ def score_cost(run: str | Path) -> tuple[ScoreRow, ScoreRow]:
         )
     fills = read_settings(folder.model)["kind"] == "csfgan"
     model = load_inpainter(folder.model) if fills else load_model(folder.model)
-    shared: dict[str, Any] = {
-        "dataset": str(model.settings.get("dataset", "")),
-        "split": "",
-        "method": model.method,
-        "model": str(folder.path),
-        "model_hash": model.hash,
-        "n_real": 0,
-        "n_fake": 0,
-        "network": "",
-        "network_sha256": "",
-        "resize": "",
-        "image_size": model.size if isinstance(model, Inpainter) else model.stages[-1],
-    }
+    data = RealData(dataset=str(model.settings.get("dataset", "")))
+    origin = origin_of_model(model, str(folder.path))
     step, seconds = _last_row(folder.log)
     return (
         ScoreRow(
+            **vars(data),
+            **vars(origin),
             metric="parameters_million",
             value=generator_parameters(folder.model) / 1e6,
+            n_real=0,
+            n_fake=0,
             protocol=f"trainable parameters of {model.name}'s generator in millions, with its conditioning "
             "augmentation, without discriminators and encoders",
-            **shared,
         ),
         ScoreRow(
+            **vars(data),
+            **vars(origin),
             metric="training_hours",
             value=seconds / 3600,
+            n_real=0,
+            n_fake=0,
             protocol=f"hours of {model.name}'s training loop to step {step:,}, all sessions, with checkpoints and "
-            "sample images; without what was trained before: encoders, an earlier stage, weights to start from",
+            "sample images; without earlier training of encoders, an earlier stage or initial weights",
             note=_machines(folder.path / "environment.json"),
-            **shared,
         ),
     )
 
 
-def generator_parameters(folder: Path) -> int:
-    """Trainable parameters of the generators in a model folder, counted in its weights file.
+def generator_parameters(folder: str | Path) -> int:
+    """Count the trainable parameters of the generators in a model folder, in its weights file.
 
     Raises:
         DataError: The file is missing or broken.
     """
-    path = folder / "weights.safetensors"
+    path = Path(folder) / "weights.safetensors"
     try:
         with safe_open(path, framework="numpy") as file:
             return sum(
@@ -98,7 +94,7 @@ def generator_parameters(folder: Path) -> int:
 
 
 def _last_row(log: Path) -> tuple[int, float]:
-    """Step and seconds of the last whole row of log.csv."""
+    """Return step and seconds of the last whole row of log.csv."""
     try:
         text = log.read_text(encoding="utf-8")
         rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
@@ -110,12 +106,12 @@ def _last_row(log: Path) -> tuple[int, float]:
 
 
 def _machines(path: Path) -> str:
-    """On what a run was trained, as environment.json says."""
+    """Name the machines that a run was trained on, from environment.json."""
     try:
         sessions = json.loads(path.read_text(encoding="utf-8"))["sessions"]
         names = dict.fromkeys(_machine(session) for session in sessions)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return "machine not known: environment.json is missing or broken"
+        return "machine unknown: environment.json is missing or broken"
     again = f", {len(sessions)} sessions" if len(sessions) > 1 else ""
     return f"trained on {' and on '.join(names)}{again}"
 

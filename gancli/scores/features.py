@@ -1,5 +1,4 @@
-"""Networks that look at images, for features or for classes: always with a name, a hash and the rule by which
-images are resized.
+"""Networks that look at images, for features or for classes, each with a name, a hash and its resize rule.
 
 A Fréchet distance or an Inception score means nothing without these three, so no score is computed without them.
 """
@@ -24,6 +23,7 @@ from gancli.errors import DataError, UsageError
 from gancli.progress import Progress
 from gancli.run_paths import weights_folder_of
 from gancli.scores.across_ranks import by_parts
+from gancli.scores.results import NetworkFields
 from gancli.weights import load_weights
 from gancli.weights_folder import read_settings
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gancli.scores.image_sets import Images
 
 Pixels = NDArray[np.uint8]
-_RESIZE = "bilinear to {side}x{side}, antialiased where it shrinks"  # of our own networks
+_RESIZE = "bilinear to {side}x{side}, antialiased where it shrinks"  # for networks trained by gancli
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,19 @@ class FeatureNetwork:
     """A network in eval mode with the preparation of its input.
 
     Attributes:
-        name: As score rows give it ("inception", "encoder:runs/damsm (small)", "classifier:runs/judge (small)").
-        sha256: Of its weights file.
-        dim: F, length of a feature vector, or number of classes.
-        resize: The preparation in words, for the score row.
-        prepare: (B, 3, H, W) float32 in [0, 255] to the network's input, of one side whatever H and W are.
-        network: The input to (B, F).
-        device: Where both run.
-        class_names: Of the classes whose logits the network gives, where it is one of our own classifiers.
+        name: Name in score rows ("inception", "encoder:runs/damsm (small)", "classifier:runs/birds (small)").
+        sha256: sha256 of its weights file.
+        dim: Length F of a feature vector, or number of classes.
+        resize: Preparation of the input in words, for score rows.
+        prepare: Function from (B, 3, H, W) float32 in [0, 255] to the network's input, of one side whatever H and W
+            are.
+        network: Function from that input to (B, F).
+        device: Device of both.
+        class_names: Names of the classes, where it is a classifier of gancli and gives logits.
+        kind: "inception", "imagenet", "damsm", "classifier" or "pixels".
+        output: "features", "logits" or "code".
+        backbone: Architecture.
+        transform: Short name of the preparation.
     """
 
     name: str
@@ -59,6 +64,23 @@ class FeatureNetwork:
     network: Callable[[Tensor], Tensor]
     device: torch.device
     class_names: tuple[str, ...] = ()
+    kind: str = ""
+    output: str = "features"
+    backbone: str = ""
+    transform: str = ""
+
+    @property
+    def fields(self) -> NetworkFields:
+        """The network as a score row names it."""
+        return NetworkFields(
+            network=self.name,
+            network_kind=self.kind,
+            network_output=self.output,
+            backbone=self.backbone,
+            network_sha256=self.sha256,
+            transform=self.transform,
+            resize=self.resize,
+        )
 
     @torch.no_grad()
     def __call__(self, images: Sequence[Pixels]) -> Tensor:
@@ -85,13 +107,13 @@ class FeatureNetwork:
 def all_features(
     images: Images, network: FeatureNetwork, *, batch: int = 50, progress: Progress | None = None
 ) -> Tensor:
-    """Features of all images, (N, F) float32 on the CPU.
+    """Return the features of all images, (N, F) float32 on the CPU.
 
     Args:
-        images: At least one.
-        network: Any.
+        images: At least one image.
+        network: Any feature network.
         batch: Images at a time.
-        progress: Called after each batch with images done and in all.
+        progress: Callback after each batch, with the images done and in all.
     """
     features = by_parts(
         len(images), batch, lambda rows: map(network, images.part(rows).batches(batch)), progress
@@ -100,21 +122,24 @@ def all_features(
 
 
 def load_features(
-    name: str, *, weights: Path | None = None, device: str | torch.device = "cpu"
+    name: FeatureNetwork | str, *, weights: str | Path | None = None, device: str | torch.device = "cpu"
 ) -> FeatureNetwork:
-    """A feature network by name.
+    """Load a feature network by name.
 
     Args:
         name: "inception", the network of published FIDs; "imagenet", torchvision's Inception-v3, whose last average
-            published mAP and R@k are of; or "encoder:DIR", a classifier or the image encoder of a DAMSM, whose
-            distances compare models on one dataset but with no published number.
-        weights: File or folder of the Inception weights; None: where `gancli.weights` looks.
-        device: Where to run.
+            pooling gives the features of published mAP and R@k; or "encoder:DIR", a classifier or the image encoder of
+            a DAMSM, whose distances compare models on one dataset but not with published numbers. A loaded network is
+            returned as it is.
+        weights: File or folder of the Inception weights; None for the places where `gancli.weights` looks.
+        device: Device to run on.
 
     Raises:
         UsageError: There is no such network.
-        DataError: Its weights are not to be had or are broken.
+        DataError: Its weights are missing or broken.
     """
+    if isinstance(name, FeatureNetwork):
+        return name
     kind, _, folder = name.partition(":")
     if name == "inception":
         return _fid_inception(weights, torch.device(device))
@@ -126,25 +151,28 @@ def load_features(
         return encoder_network(load_damsm(Path(folder), device), "features")
     raise UsageError(
         f"{name!r} is not a feature network",
-        "Say inception, imagenet, or encoder:DIR with a folder of gancli pretrain-encoder damsm or classifier.",
+        "Use inception, imagenet, or encoder:DIR with a folder of gancli pretrain-encoder damsm or classifier.",
     )
 
 
 def load_logits(
-    name: str, *, weights: Path | None = None, device: str | torch.device = "cpu"
+    name: FeatureNetwork | str, *, weights: str | Path | None = None, device: str | torch.device = "cpu"
 ) -> FeatureNetwork:
-    """A network that tells classes apart, by name; what it gives are logits.
+    """Load a network that tells classes apart, by name. Its output are logits.
 
     Args:
         name: "classifier:DIR", a classifier of `gancli pretrain-encoder`; "imagenet", torchvision's Inception-v3 with
-            its 1000 classes; "inception", the network of published FIDs with the 1008 outputs of TensorFlow's graph.
-        weights: File or folder of the last two's weights; None: where `gancli.weights` looks.
-        device: Where to run.
+            its 1000 classes; or "inception", the network of published FIDs with the 1008 outputs of TensorFlow's graph.
+            A loaded network is returned as it is.
+        weights: File or folder of the weights of the last two; None for the places where `gancli.weights` looks.
+        device: Device to run on.
 
     Raises:
         UsageError: There is no such network.
-        DataError: Its weights are not to be had or are broken, or the folder holds no classifier.
+        DataError: Its weights are missing or broken, or the folder holds no classifier.
     """
+    if isinstance(name, FeatureNetwork):
+        return name
     kind, _, folder = name.partition(":")
     if name == "inception":
         return _fid_logits(weights, torch.device(device))
@@ -154,15 +182,15 @@ def load_logits(
         return classifier_network(load_classifier(Path(folder), device), "logits")
     raise UsageError(
         f"{name!r} is not a network that tells classes apart",
-        "Say classifier:DIR with a folder of gancli pretrain-encoder classifier, imagenet or inception.",
+        "Use classifier:DIR with a folder of gancli pretrain-encoder classifier, imagenet or inception.",
     )
 
 
-def _fid_weights(weights: Path | None) -> tuple[Inception3, str]:
-    """The FID network as it was published, and the sha256 of its weights."""
+def _fid_weights(weights: str | Path | None) -> tuple[Inception3, str]:
+    """Return the FID network as published, and the sha256 of its weights."""
     from gancli.scores.inception import build_fid_inception
 
-    state, digest = load_weights("fid_inception", weights)
+    state, digest = load_weights("fid_inception", None if weights is None else Path(weights))
     network = build_fid_inception()
     try:
         network.load_state_dict(state)
@@ -171,7 +199,7 @@ def _fid_weights(weights: Path | None) -> tuple[Inception3, str]:
     return network, digest
 
 
-def _fid_inception(weights: Path | None, device: torch.device) -> FeatureNetwork:
+def _fid_inception(weights: str | Path | None, device: torch.device) -> FeatureNetwork:
     from gancli.scores.inception import DIM, SIDE, features_only
 
     network, digest = _fid_weights(weights)
@@ -189,10 +217,13 @@ def _fid_inception(weights: Path | None, device: torch.device) -> FeatureNetwork
         prepare=prepare,
         network=network,
         device=device,
+        kind="inception",
+        backbone="inception_v3",
+        transform="pytorch-fid",
     )
 
 
-def _fid_logits(weights: Path | None, device: torch.device) -> FeatureNetwork:
+def _fid_logits(weights: str | Path | None, device: torch.device) -> FeatureNetwork:
     from gancli.scores.inception import CLASSES, SIDE, tf1_bilinear, without_bias
 
     network, digest = _fid_weights(weights)
@@ -205,17 +236,21 @@ def _fid_logits(weights: Path | None, device: torch.device) -> FeatureNetwork:
         prepare=lambda images: (tf1_bilinear(images, SIDE) - 128) / 128,
         network=network,
         device=device,
+        kind="inception",
+        output="logits",
+        backbone="inception_v3",
+        transform="tensorflow1",
     )
 
 
 def _imagenet(
-    weights: Path | None, device: torch.device, output: Literal["features", "logits"]
+    weights: str | Path | None, device: torch.device, output: Literal["features", "logits"]
 ) -> FeatureNetwork:
     from torchvision.models import inception_v3
 
     from gancli.scores.inception import frozen
 
-    state, digest = load_weights("inception_v3", weights)
+    state, digest = load_weights("inception_v3", None if weights is None else Path(weights))
     network = inception_v3(weights=None, transform_input=False, init_weights=False)
     try:
         network.load_state_dict(state)
@@ -240,21 +275,26 @@ def _imagenet(
         prepare=prepare,
         network=network,
         device=device,
+        kind="imagenet",
+        output=output,
+        backbone="inception_v3",
+        transform="torchvision",
     )
 
 
 def classifier_network(classifier: ClassifierFolder, output: Literal["features", "logits"]) -> FeatureNetwork:
-    """A classifier of our own as a feature network.
+    """Return a classifier of gancli as a feature network.
 
     Args:
-        classifier: In eval mode; it runs where it lies.
+        classifier: Classifier in eval mode, which runs on the device it is on.
         output: "features" for the backbone's pooled features (Fréchet distances), "logits" for its classes.
     """
     network = classifier.network
     side = network.backbone.size
     logits = output == "logits"
+    backbone = str(classifier.settings["classifier"]["backbone"])
     return FeatureNetwork(
-        name=f"classifier:{classifier.folder} ({classifier.settings['classifier']['backbone']})",
+        name=f"classifier:{classifier.folder} ({backbone})",
         sha256=classifier.hash,
         dim=len(classifier.class_names) if logits else network.backbone.global_channels,
         resize=_RESIZE.format(side=side),
@@ -262,36 +302,45 @@ def classifier_network(classifier: ClassifierFolder, output: Literal["features",
         network=network if logits else network.features,
         device=network.head.weight.device,
         class_names=classifier.class_names if logits else (),
+        kind="classifier",
+        output=output,
+        backbone=backbone,
+        transform="antialiased",
     )
 
 
 def encoder_network(encoder: Damsm, output: Literal["features", "code"]) -> FeatureNetwork:
-    """The image encoder of a DAMSM as a feature network.
+    """Return the image encoder of a DAMSM as a feature network.
 
     Args:
-        encoder: In eval mode; it runs where it lies.
-        output: "features" for the backbone's pooled features (Fréchet distances), "code" for the projected
-            global code that shares a space with sentences (R-precision).
+        encoder: DAMSM in eval mode, which runs on the device it is on.
+        output: "features" for the backbone's pooled features (Fréchet distances), "code" for the projected global code
+            that shares a space with sentences (R-precision).
     """
     image = encoder.image
     side = image.backbone.size
+    backbone = str(encoder.settings["image"]["backbone"])
     return FeatureNetwork(
-        name=f"encoder:{encoder.folder} ({encoder.settings['image']['backbone']})",
+        name=f"encoder:{encoder.folder} ({backbone})",
         sha256=encoder.hash,
         dim=image.backbone.global_channels if output == "features" else image.code.out_features,
         resize=_RESIZE.format(side=side),
         prepare=partial(_to_side, side=side),
         network=image.features if output == "features" else lambda images: image(images)[1],
         device=image.code.weight.device,
+        kind="damsm",
+        output=output,
+        backbone=backbone,
+        transform="antialiased",
     )
 
 
 def _to_side(images: Tensor, side: int) -> Tensor:
-    """(B, 3, H, W) in [0, 255] to (B, 3, side, side) in [-1, 1], as our own networks get them in training."""
+    """Resize (B, 3, H, W) in [0, 255] to (B, 3, side, side) in [-1, 1], as gancli's networks see them in training."""
     images = images / 127.5 - 1
     if images.shape[2:] == (side, side):
         return images
-    if min(images.shape[2:]) >= side:  # as the loader makes small images from large ones
+    if min(images.shape[2:]) >= side:  # as the loader shrinks images
         return F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
-    # as the backbone itself enlarges images that are too small
+    # as the backbone itself enlarges small images
     return F.interpolate(images, size=(side, side), mode="bilinear", align_corners=True)

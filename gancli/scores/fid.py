@@ -1,13 +1,12 @@
-"""Fréchet inception distance (Heusel et al., 2017): how far two sets of images are apart in feature space.
+"""Fréchet inception distance (Heusel et al., 2017): the distance of two sets of images in feature space.
 
-Statistics are accumulated in float64 as images stream by, so neither memory nor the result depends on the batch
-size. The distance is computed from roots of both covariances, which can give neither complex numbers nor NaN.
+Statistics are accumulated in float64 batch by batch, so neither memory nor the result depends on the batch size. The
+distance is computed from roots of both covariances, which can be neither complex nor NaN.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import zipfile
 from collections.abc import Iterator
@@ -25,25 +24,24 @@ from gancli.atomic import atomic_file
 from gancli.data.shards import file_hash
 from gancli.engine import distributed
 from gancli.errors import DataError, RunError, UsageError
-from gancli.progress import Progress
+from gancli.progress import Progress, reporting
 from gancli.scores.across_ranks import by_parts
-from gancli.scores.features import FeatureNetwork
+from gancli.scores.features import FeatureNetwork, load_features
 from gancli.scores.image_sets import (
     FileImages,
     Images,
-    Origin,
     SplitImages,
-    holes_of,
+    holes_clause,
     open_images,
     origin_of,
 )
-from gancli.scores.results import ScoreRow
+from gancli.scores.results import Origin, RealData, ScoreRow
 from gancli.weights import home
 
 Float64 = NDArray[np.float64]
 
-_TOLERANCE = 1e-9  # of the traces: what a faster way to their root may cost
-ENOUGH = 2048  # images: below the Inception feature's length the covariance has not full rank
+_TOLERANCE = 1e-9  # error of the faster root as a share of the traces
+ENOUGH = 2048  # images; with fewer than the Inception features' length the covariance lacks full rank
 
 
 @dataclass(frozen=True)
@@ -53,9 +51,9 @@ class Statistics:
     Attributes:
         mean: (F,).
         covariance: (F, F), divided by n - 1.
-        n: Images; None where a file of statistics does not say.
-        network_sha256: Of the network that gave the features; None where a file does not say.
-        resize: How its input was made; None where a file does not say.
+        n: Number of images; None where a file of statistics does not say.
+        network_sha256: sha256 of the network's weights; None where a file does not say.
+        resize: Preparation of the network's input; None where a file does not say.
     """
 
     mean: Float64
@@ -64,18 +62,18 @@ class Statistics:
     network_sha256: str | None = None
     resize: str | None = None
 
-    def save(self, path: Path) -> None:
-        """Writes an .npz with `mu` and `sigma`, the names pytorch-fid uses, and with n and the network beside."""
+    def save(self, path: str | Path) -> None:
+        """Write an .npz with `mu` and `sigma`, the names pytorch-fid uses, and with n and the network."""
         arrays: dict[str, NDArray[Any]] = {"mu": self.mean, "sigma": self.covariance}
         for name in ("n", "network_sha256", "resize"):
             if (value := getattr(self, name)) is not None:
                 arrays[name] = np.array(value)
-        with atomic_file(path) as temporary, temporary.open("wb") as file:
+        with atomic_file(Path(path)) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
 
     @classmethod
-    def load(cls, path: Path) -> Statistics:
-        """Reads an .npz with `mu` and `sigma`, by gancli or by pytorch-fid and its relatives.
+    def load(cls, path: str | Path) -> Statistics:
+        """Read an .npz with `mu` and `sigma`, written by gancli or by pytorch-fid and its relatives.
 
         Raises:
             DataError: The file is missing, broken, or holds no statistics.
@@ -108,7 +106,7 @@ class Statistics:
 
 
 class StatisticsAccumulator:
-    """Mean and covariance of features that come batch by batch (Chan, Golub, LeVeque, 1979)."""
+    """Mean and covariance of features, accumulated batch by batch (Chan, Golub, LeVeque, 1979)."""
 
     def __init__(self, dim: int) -> None:
         self.n = 0
@@ -116,7 +114,7 @@ class StatisticsAccumulator:
         self._scatter: Float64 = np.zeros((dim, dim))  # sum of outer products around the mean
 
     def update(self, features: NDArray[np.floating]) -> None:
-        """Adds features (B, F); B may differ from call to call."""
+        """Add features (B, F). B may differ from call to call."""
         batch = np.asarray(features, np.float64)
         count = len(batch)
         if count == 0:
@@ -131,26 +129,26 @@ class StatisticsAccumulator:
         self.n = total
 
     def combine(self) -> None:
-        """Takes the features of all processes together, in each of them."""
+        """Merge the features of all processes, in each of them."""
         if distributed.world_size() == 1:
             return
         sums = torch.from_numpy(self.n * np.array([1.0, *self._mean]))
         total, *means = distributed.total(sums).tolist()
         mean = np.array(means) / max(total, 1)
-        # Around the common mean before they are summed: of sums around zero, large means would eat the digits
+        # Shifted to the common mean before summing: sums around zero would lose digits to large means
         shift = self._mean - mean
         self._scatter += np.outer(shift, shift) * self.n
         self._scatter = distributed.total(torch.from_numpy(self._scatter)).numpy()
         self._mean, self.n = mean, int(total)
 
     def result(self) -> Statistics:
-        """The statistics so far.
+        """Return the statistics so far.
 
         Raises:
             DataError: Fewer than two images, or features that are not finite.
         """
         if self.n < 2:
-            raise DataError(f"FID needs at least 2 images on each side, here are {self.n}")
+            raise DataError(f"FID needs at least 2 images on each side. Received: {self.n}")
         covariance = self._scatter / (self.n - 1)
         if not np.isfinite(covariance).all():
             raise DataError("the feature network gave NaN or infinite features", "Its weights may be broken.")
@@ -158,14 +156,14 @@ class StatisticsAccumulator:
 
 
 def frechet_distance(first: Statistics, second: Statistics) -> float:
-    """Squared Fréchet distance of two Gaussians: |m1 - m2|^2 + Tr(S1 + S2 - 2 (S1 S2)^(1/2)).
+    """Return the squared Fréchet distance of two Gaussians: |m1 - m2|^2 + Tr(S1 + S2 - 2 (S1 S2)^(1/2)).
 
     With S1 = R1 R1^T and S2 = R2 R2^T, the trace of the root is the sum of the singular values of R1^T R2, so it is
-    neither complex nor NaN. Directions in which a covariance is zero to rounding are left out, so fewer images than
-    features make the computation smaller and no less accurate.
+    neither complex nor NaN. Directions in which a covariance is zero up to rounding are left out. With fewer images
+    than features the computation is therefore smaller and no less accurate.
 
     Raises:
-        ValueError: The statistics are of different length.
+        ValueError: The statistics have different lengths.
     """
     if first.mean.shape != second.mean.shape:
         raise ValueError(f"statistics of {len(first.mean)} and of {len(second.mean)} features")
@@ -177,7 +175,7 @@ def frechet_distance(first: Statistics, second: Statistics) -> float:
 
 
 def _root(covariance: Float64) -> Float64:
-    """A matrix R (F, r) with R R^T the covariance of rank r: its Cholesky factor with pivots, for the rank's sake."""
+    """Return R (F, r) with R R^T the covariance of rank r, by a Cholesky factorisation with pivots."""
     factor, pivots, rank, _ = lapack.dpstrf(covariance, lower=1)
     root: Float64 = np.zeros((len(covariance), rank))
     root[pivots - 1] = np.tril(factor[:, :rank])
@@ -185,10 +183,10 @@ def _root(covariance: Float64) -> Float64:
 
 
 def _singular_sum(matrix: Float64, tolerance: float) -> float:
-    """The sum of the singular values.
+    """Return the sum of the singular values.
 
-    As the roots of the eigenvalues of the matrix's square, which takes half the time, where rounding of these, about
-    that of the largest one, moves the sum by less than the tolerance.
+    The roots of the eigenvalues of the matrix's square take half the time. They are used where rounding, about that of
+    the largest one, moves the sum by less than the tolerance.
     """
     square = matrix.T @ matrix if matrix.shape[0] >= matrix.shape[1] else matrix @ matrix.T
     squares = np.linalg.eigvalsh(square)
@@ -201,13 +199,13 @@ def _singular_sum(matrix: Float64, tolerance: float) -> float:
 def image_statistics(
     images: Images, features: FeatureNetwork, *, batch: int = 50, progress: Progress | None = None
 ) -> Statistics:
-    """Statistics of all images.
+    """Return the statistics of all images.
 
     Args:
-        images: Read once, in order.
-        features: The network.
-        batch: Images at a time; it does not change the result.
-        progress: Called after each batch.
+        images: Images, read once and in order.
+        features: Feature network.
+        batch: Images at a time, which does not change the result.
+        progress: Callback after each batch.
     """
     accumulator = StatisticsAccumulator(features.dim)
 
@@ -223,75 +221,79 @@ def image_statistics(
 
 
 def score_fid(
-    real: str,
-    fake: str,
-    features: FeatureNetwork,
+    real: str | Path,
+    fake: str | Path,
+    features: FeatureNetwork | str = "inception",
     *,
-    batch: int = 50,
+    weights: str | Path | None = None,
     size: int | None = None,
+    save_stats: str | Path | None = None,
     cache: bool = True,
-    save_stats: Path | None = None,
-    progress: Progress | None = None,
+    batch: int = 50,
+    device: str | torch.device = "cpu",
+    progress: Progress | bool = True,
 ) -> ScoreRow:
-    """The FID of generated images.
+    """Measure the FID of generated images.
 
     Args:
         real: Reference: "DIR:split" of a dataset, a folder of images, or an .npz of statistics.
-        fake: The generated images, likewise.
-        features: The network.
-        batch: Images at a time; it does not change the result.
-        size: Side at which the images of a dataset's split are taken; None: the side of the generated images
-            where that is known and not above the dataset's, else the dataset's.
-        cache: Keep the reference's statistics in gancli's own folder for the next time.
-        save_stats: Write the reference's statistics there.
-        progress: Called after each batch with images done and in all.
+        fake: Generated images, in any of the same three forms.
+        features: Feature network or its name, see `load_features`.
+        weights: File or folder of the Inception weights; None for the places where `gancli.weights` looks.
+        size: Side at which the images of a split are taken; None for the side of the generated images where that is
+            known and not above the dataset's, else the dataset's.
+        save_stats: File to write the statistics of the reference to.
+        cache: Keep the statistics of the reference in gancli's own folder for the next time.
+        batch: Images at a time, which does not change the result.
+        device: Device of the network.
+        progress: Callback after each batch with images done and in all, or True for a progress bar.
 
     Raises:
         DataError: Images are missing or broken, or the statistics come from another network.
         UsageError: A dataset is named without its split, or `size` is above the dataset's.
     """
+    network = load_features(features, weights=weights, device=device)
     fake_images = None if _is_statistics(fake) else open_images(fake)
     real_images = None if _is_statistics(real) else open_images(real)
     if isinstance(real_images, SplitImages):
-        largest = real_images.side
-        if size is not None and not 0 < size <= largest:
-            raise UsageError(f"{real}: its images can be taken at 1 to {largest} pixels. Received: {size}")
-        side = size or (fake_images.side if fake_images is not None else None) or largest
-        real_images = real_images.at(min(side, largest))
-    if real_images is None:
-        reference = _load_checked(Path(real), features)
-    else:
-        reference = cached_statistics(real_images, features, batch, cache, progress)
-    if save_stats is not None:
-        distributed.from_main(partial(reference.save, save_stats))
-    if fake_images is None:
-        generated = _load_checked(Path(fake), features)
-        origin = Origin(method=Path(fake).stem, model=fake, model_hash=file_hash(Path(fake)))
-    else:
-        generated = image_statistics(fake_images, features, batch=batch, progress=progress)
-        origin = origin_of(fake_images)
-    dataset, split = real, ""
-    if isinstance(real_images, SplitImages):
-        dataset, split = real_images.dataset, real_images.split.name
+        real_images = real_images.at(_real_side(real_images, size, fake_images))
+    with reporting(progress, "features", "images") as report:
+        if real_images is None:
+            reference = _load_checked(Path(real), network)
+        else:
+            reference = cached_statistics(real_images, network, batch, cache, report)
+        if save_stats is not None:
+            distributed.from_main(partial(reference.save, save_stats))
+        if fake_images is None:
+            generated = _load_checked(Path(fake), network)
+            origin = Origin(method=Path(fake).stem, model=str(fake), model_hash=file_hash(Path(fake)))
+        else:
+            generated = image_statistics(fake_images, network, batch=batch, progress=report)
+            origin = origin_of(fake_images)
+    data = real_images.data if isinstance(real_images, SplitImages) else RealData(dataset=str(real))
     return ScoreRow(
-        dataset=dataset,
-        split=split,
+        **vars(data),
+        **vars(origin),
+        **vars(network.fields),
         metric="fid",
         value=frechet_distance(reference, generated),
         n_real=reference.n,
         n_fake=generated.n,
         protocol="Frechet distance of feature means and covariances (n - 1), float64, every image once"
-        + ("" if fake_images is None else holes_of(fake_images)),
-        network=features.name,
-        network_sha256=features.sha256,
-        resize=features.resize,
-        note=_note(reference, generated, real_images, fake_images),
-        **dataclasses.asdict(origin),
+        + holes_clause(origin),
+        note="; ".join(_notes(reference, generated, real_images, fake_images, origin)),
     )
 
 
-def _is_statistics(name: str) -> bool:
-    return name.lower().endswith(".npz")
+def _real_side(real: SplitImages, size: int | None, fake: SplitImages | FileImages | None) -> int:
+    """Return the side at which the real images are taken."""
+    if size is not None and not 0 < size <= real.side:
+        raise UsageError(f"{real.name}: its images can be taken at 1 to {real.side} pixels. Received: {size}")
+    return min(size or (fake.side if fake is not None else None) or real.side, real.side)
+
+
+def _is_statistics(name: str | Path) -> bool:
+    return str(name).lower().endswith(".npz")
 
 
 def _load_checked(path: Path, features: FeatureNetwork) -> Statistics:
@@ -313,31 +315,31 @@ def _load_checked(path: Path, features: FeatureNetwork) -> Statistics:
 def cached_statistics(
     images: Images, features: FeatureNetwork, batch: int, cache: bool, progress: Progress | None
 ) -> Statistics:
-    """Statistics of images, from gancli's own folder where they were computed before.
+    """Return the statistics of images, from gancli's own folder where they were computed before.
 
     Args:
-        images: Real ones, which are scored against again and again.
-        features: The network.
-        batch: Images at a time; it does not change the result.
-        cache: Whether to look there, and to keep them there.
-        progress: Called after each batch with images done and in all.
+        images: Real images, which many folders are scored against.
+        features: Feature network.
+        batch: Images at a time, which does not change the result.
+        cache: Look in that folder, and keep the statistics there.
+        progress: Callback after each batch with images done and in all.
     """
     key = hashlib.sha256("\0".join((images.fingerprint, features.resize, features.sha256)).encode())
     path = home() / "statistics" / f"{key.hexdigest()}.npz"
 
     def find() -> Statistics | None:
-        # A broken file in the cache is made anew
+        # A broken file in the cache is replaced
         with contextlib.suppress(DataError):
             return _load_checked(path, features) if path.is_file() else None
         return None
 
     def keep() -> None:
-        # A full or read-only home must not cost the score
+        # A full or read-only home must not stop the score
         with contextlib.suppress(OSError, RunError):
             path.parent.mkdir(parents=True, exist_ok=True)
             statistics.save(path)
 
-    # Process 0 looks for all, as they have to agree on whether to go through the images
+    # Process 0 looks for all, because they have to agree on whether to go through the images
     kept = distributed.from_main(find) if cache else None
     if kept is not None:
         return kept
@@ -347,15 +349,19 @@ def cached_statistics(
     return statistics
 
 
-def _note(
+def _notes(
     reference: Statistics,
     generated: Statistics,
     real: Images | None,
     fake: SplitImages | FileImages | None,
-) -> str:
+    origin: Origin,
+) -> list[str]:
     notes = []
-    if fake is not None and holes_of(fake):
-        notes.append("filled images: all but their holes is real, so far below the FID of images drawn whole")
+    if origin.filled:
+        notes.append(
+            "filled images: all pixels but those of their holes are real, so the FID is far below that of images drawn "
+            "whole"
+        )
     for name, statistics in (("real", reference), ("generated", generated)):
         if statistics.n is None:
             notes.append(f"number of {name} images unknown: the statistics file does not say")
@@ -365,4 +371,4 @@ def _note(
             notes.append(f"network of the {name} statistics unknown: the file does not say")
     if real is not None and fake is not None and real.side and fake.side and real.side != fake.side:
         notes.append(f"real images have {real.side} pixels, generated ones {fake.side}")
-    return "; ".join(notes)
+    return notes

@@ -1,195 +1,229 @@
 """Retrieval of generated images by real ones (S2IGAN's protocols): mAP over classes, and recall at k.
 
-A real image ranks the generated ones by the cosine of their features. What it should find is its class (mAP, for
-datasets with classes) or an image that was drawn from its own captions (R@k, for datasets without). The gallery is
-shuffled before it is ranked, so that a generator that draws one image for everything comes out at chance.
+A real image ranks the generated ones by the cosine of their features. A hit is an image of its class (mAP, for datasets
+with classes) or an image drawn from its own captions (R@k, for datasets without). The gallery is shuffled before it is
+ranked, so a generator that draws one image for everything scores at chance.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gancli.data.shards import Dataset
 from gancli.errors import DataError, UsageError
-from gancli.progress import Progress
+from gancli.progress import Progress, reporting
 from gancli.sampling.requests import first_of_classes
 from gancli.sampling.samples_folder import GeneratedImage
-from gancli.scores.features import FeatureNetwork, all_features
-from gancli.scores.image_sets import FileImages, SplitImages, holes_of, note_on, open_samples, origin_of
-from gancli.scores.results import ScoreRow
+from gancli.scores.features import FeatureNetwork, all_features, load_features
+from gancli.scores.image_sets import (
+    FileImages,
+    SplitImages,
+    holes_clause,
+    learned_from,
+    open_samples,
+    origin_of,
+)
+from gancli.scores.results import MetricSettings, ScoreRow
 from gancli.scores.retrieval import average_precisions, chance_precision, chance_recall, first_hits
 
-IMAGES_PER_CLASS = 2  # that query, of CUB's and Oxford-102's test classes
+IMAGES_PER_CLASS = 2  # querying images of CUB's and Oxford-102's test classes
 RANKS = (1, 5, 10, 50)
 
 
 def score_map(
-    samples: str,
-    network: FeatureNetwork,
+    samples: str | Path,
+    features: FeatureNetwork | str = "imagenet",
     *,
-    data: str | None = None,
+    weights: str | Path | None = None,
+    data: str | Path | None = None,
     images_per_class: int = IMAGES_PER_CLASS,
     compat_s2igan: bool = False,
     seed: int = 0,
     batch: int = 50,
-    progress: Progress | None = None,
+    device: str | torch.device = "cpu",
+    progress: Progress | bool = True,
 ) -> tuple[ScoreRow, ...]:
-    """Mean average precision of generated images: do real images find those of their class?
+    """Measure the mean average precision of generated images: do real images find those of their class?
 
-    The first images of each class by name query. The gallery is the generated images of the captions of exactly
-    these images; where one of them has no image, it is all generated images. Real images are taken at the side
-    of the generated ones.
+    The first images of each class by name query. The gallery consists of the generated images of exactly these images'
+    captions, or of all generated images if one of them has none. Real images are taken at the side of the generated
+    ones.
 
     Args:
         samples: Folder of `gancli sample` with captions of a dataset that has classes.
-        network: From `load_features`.
-        data: "DIR:split" the captions come from; None: where sampling.json says.
-        images_per_class: Queries of each class.
-        compat_s2igan: See `as_s2igan`; for the generated images alone.
-        seed: Of the order of equals.
+        features: Feature network or its name, see `load_features`.
+        weights: File or folder of the Inception weights; None for the places where `gancli.weights` looks.
+        data: Split of the captions as "DIR:split"; None for the one in sampling.json.
+        images_per_class: Querying images of each class.
+        compat_s2igan: Prepare the generated images as S2IGAN's code does, see `as_s2igan`.
+        seed: Seed of the gallery's order, which decides among equals.
         batch: Images at a time.
-        progress: Called after each batch with images done and in all, first for the generated ones.
+        device: Device of the network.
+        progress: Callback after each batch with images done and in all, first for the generated ones, or True for a
+            progress bar.
 
     Returns:
         The row of the generated images and, where classes have images that do not query, that of the real ones: the
-        same queries, the other images of the split as gallery.
+        same queries, with the other images of the split as gallery.
 
     Raises:
         DataError: Images, captions and the split do not fit together, or no class of a query was drawn.
-        UsageError: The dataset has no classes, or it is not known which split the captions come from.
+        UsageError: The dataset has no classes, or the split of the captions is unknown.
     """
+    network = load_features(features, weights=weights, device=device)
     fake, records, real = open_samples(samples, data)
-    if not Dataset.open(real.split.folder).class_names:
+    if not real.dataset.class_names:
         raise UsageError(
             f"{real.name}: has no classes, so there is no mAP over classes",
             "gancli score recall is for such datasets.",
         )
-    split = real.split
-    queries = first_of_classes(split, images_per_class)
-    places = _places(records, real)
-    drawn = np.isin(queries, places)
-    chosen = np.flatnonzero(np.isin(places, queries)) if drawn.all() else np.arange(len(places))
-    each = f"{_each(places[chosen])} of each of these images"
-    if not drawn.all():
-        each = f"all {len(places):,}, for {(~drawn).sum():,} of these images have none of their own"
-    asking = queries[np.isin(split.class_ids[queries], split.class_ids[places])]
-    notes = [note_on(fake, network.sha256)]
+    classes = real.split.class_ids
+    queries = first_of_classes(real.split, images_per_class)
+    owners = _owners(records, real)
+    missing = int((~np.isin(queries, owners)).sum())
+    chosen = np.arange(len(owners)) if missing else np.flatnonzero(np.isin(owners, queries))
+    asking = queries[np.isin(classes[queries], classes[owners])]
     if len(asking) == 0:
         raise DataError(f"{samples}: has no image of a class of {real.name}")
+    notes = learned_from(fake, network.sha256)
     if len(asking) < len(queries):
         notes.append(f"{len(queries) - len(asking):,} queries left out: nothing was drawn of their classes")
+    least, most = _images_of_each(owners[chosen])
+    each = f"{_range(least, most)} of each of these images"
+    if missing:
+        least, each = 0, f"all {len(owners):,}, because {missing:,} of these images have none of their own"
+    of = f"mAP of {images_per_class} real images per class"
     drawing = as_s2igan(network) if compat_s2igan else network
-    gallery = all_features(_some(fake, chosen), drawing, batch=batch, progress=progress)
-    features = all_features(real.only(asking.tolist()), network, batch=batch, progress=progress)
-    protocol = f"mAP of {images_per_class} real images per class, gallery of generated images: {each}"
-    rows = [
-        _map_row(
-            (features, split.class_ids[asking]),
-            (gallery, split.class_ids[places[chosen]]),
-            protocol,
-            real,
-            fake,
-            drawing,
-            seed,
-            notes,
+    rest = np.setdiff1d(np.arange(len(classes)), queries)
+    kept = np.isin(classes[asking], classes[rest])
+    with reporting(progress, "features", "images") as report:
+        ranked = all_features(fake.only(chosen.tolist()), drawing, batch=batch, progress=report)
+        asked = all_features(real.only(asking.tolist()), network, batch=batch, progress=report)
+        value, chance = _mean_precision((asked, classes[asking]), (ranked, classes[owners[chosen]]), seed)
+        settings = MetricSettings(
+            queries=len(asking),
+            queries_per_class=images_per_class,
+            gallery=len(chosen),
+            gallery_images="generated",
+            gallery_least=least,
+            gallery_most=most,
+            chance=chance,
+            metric_seed=seed,
         )
-    ]
-    rest = np.setdiff1d(np.arange(len(split)), queries)
-    kept = np.isin(split.class_ids[asking], split.class_ids[rest])
-    if kept.any():
-        others = all_features(real.only(rest.tolist()), network, batch=batch, progress=progress)
-        rows.append(
-            _map_row(
-                (features[kept], split.class_ids[asking[kept]]),
-                (others, split.class_ids[rest]),
-                f"mAP of {images_per_class} real images per class, gallery of the {len(rest):,} other real images",
-                real,
-                real,
-                network,
-                seed,
-                ["ceiling: real images find real ones"],
+        protocol = f"{of}, gallery of generated images: {each}; {_AVERAGE}; chance {chance:.3g} %"
+        counts = len(asking), len(chosen)
+        rows = [_row("map", value, counts, settings, protocol, real, fake, drawing, notes)]
+        if kept.any():
+            ranked = all_features(real.only(rest.tolist()), network, batch=batch, progress=report)
+            value, chance = _mean_precision(
+                (asked[kept], classes[asking[kept]]), (ranked, classes[rest]), seed
             )
-        )
+            settings = MetricSettings(
+                queries=int(kept.sum()),
+                queries_per_class=images_per_class,
+                gallery=len(rest),
+                gallery_images="real",
+                chance=chance,
+                metric_seed=seed,
+            )
+            protocol = (
+                f"{of}, gallery of the {len(rest):,} other real images; {_AVERAGE}; chance {chance:.3g} %"
+            )
+            counts = int(kept.sum()) + len(rest), 0
+            notes = ["ceiling: real images find real ones"]
+            rows.append(_row("map", value, counts, settings, protocol, real, real, network, notes))
     return tuple(rows)
 
 
 def score_recall(
-    samples: str,
-    network: FeatureNetwork,
+    samples: str | Path,
+    features: FeatureNetwork | str = "imagenet",
     *,
     ranks: Sequence[int] = RANKS,
-    data: str | None = None,
+    weights: str | Path | None = None,
+    data: str | Path | None = None,
     compat_s2igan: bool = False,
     seed: int = 0,
     batch: int = 50,
-    progress: Progress | None = None,
+    device: str | torch.device = "cpu",
+    progress: Progress | bool = True,
 ) -> tuple[ScoreRow, ...]:
-    """Recall at k: how many real images have one drawn from their own captions among the k nearest?
+    """Measure recall at k: how many real images have one drawn from their own captions among the k nearest?
 
-    Every image of the split that was drawn queries with its real image, at the side of the generated ones; all
-    generated images are the gallery.
+    Every image of the split that was drawn queries with its real image, at the side of the generated ones. The gallery
+    consists of all generated images.
 
     Args:
         samples: Folder of `gancli sample` with captions of a dataset.
-        network: From `load_features`.
-        ranks: Each k; one that is larger than the gallery is taken as its size, and the row says so.
-        data: "DIR:split" the captions come from; None: where sampling.json says.
-        compat_s2igan: See `as_s2igan`; for the generated images alone.
-        seed: Of the order of equals.
+        features: Feature network or its name, see `load_features`.
+        ranks: Values of k. One larger than the gallery is taken as its size, and the row says so.
+        weights: File or folder of the Inception weights; None for the places where `gancli.weights` looks.
+        data: Split of the captions as "DIR:split"; None for the one in sampling.json.
+        compat_s2igan: Prepare the generated images as S2IGAN's code does, see `as_s2igan`.
+        seed: Seed of the gallery's order, which decides among equals.
         batch: Images at a time.
-        progress: Called after each batch with images done and in all, first for the generated ones.
+        device: Device of the network.
+        progress: Callback after each batch with images done and in all, first for the generated ones, or True for a
+            progress bar.
 
     Returns:
         One row for each k, in rising order.
 
     Raises:
         DataError: Images, captions and the split do not fit together.
-        UsageError: A k is below 1, or it is not known which split the captions come from.
+        UsageError: A k is below 1, or the split of the captions is unknown.
     """
     if not ranks or min(ranks) < 1:
         raise UsageError(f"k has to be at least 1. Received: {', '.join(map(str, ranks)) or 'none'}")
+    network = load_features(features, weights=weights, device=device)
     fake, records, real = open_samples(samples, data)
-    places = _places(records, real)
-    asking = np.unique(places)
-    order = np.random.default_rng(seed).permutation(len(places))
+    owners = _owners(records, real)
+    asking = np.unique(owners)
+    order = np.random.default_rng(seed).permutation(len(owners))
     drawing = as_s2igan(network) if compat_s2igan else network
-    gallery = all_features(fake, drawing, batch=batch, progress=progress)
-    features = all_features(real.only(asking.tolist()), network, batch=batch, progress=progress)
-    hits = first_hits(features, gallery[order], asking, places[order])
-    common = [note_on(fake, network.sha256)]
+    with reporting(progress, "features", "images") as report:
+        ranked = all_features(fake, drawing, batch=batch, progress=report)
+        asked = all_features(real.only(asking.tolist()), network, batch=batch, progress=report)
+    hits = first_hits(asked, ranked[order], asking, owners[order])
+    common = learned_from(fake, network.sha256)
     if len(asking) < len(real):
         common.append(f"{len(real) - len(asking):,} of {len(real):,} images were not drawn and do not query")
+    least, most = _images_of_each(owners)
     rows = []
     for k in sorted(set(ranks)):
-        taken = min(k, len(places))
+        taken = min(k, len(owners))
         notes = list(common)
         if taken < k:
             notes.append(f"k = {k:,} is more than the {taken:,} generated images: taken as {taken:,}")
-        chance = 100 * chance_recall(asking, places, taken)
-        rows.append(
-            _row(
-                f"recall_at_{k}",
-                100 * float((hits <= taken).mean()),
-                f"R@{k} of {len(asking):,} real images, gallery of generated images: {_each(places)} of each of "
-                f"these images; a hit if one of its own is among the {taken:,} nearest, cosine; chance {chance:.3g} %",
-                real,
-                fake,
-                drawing,
-                len(asking),
-                len(places),
-                notes,
-            )
+        chance = 100 * chance_recall(asking, owners, taken)
+        settings = MetricSettings(
+            k=k,
+            queries=len(asking),
+            gallery=len(owners),
+            gallery_images="generated",
+            gallery_least=least,
+            gallery_most=most,
+            chance=chance,
+            metric_seed=seed,
         )
+        protocol = (
+            f"R@{k} of {len(asking):,} real images, gallery of generated images: {_range(least, most)} of each of these"
+            f" images; a hit if one of its own is among the {taken:,} nearest, cosine; chance {chance:.3g} %"
+        )
+        value = 100 * float((hits <= taken).mean())
+        counts = len(asking), len(owners)
+        rows.append(_row(f"recall_at_{k}", value, counts, settings, protocol, real, fake, drawing, notes))
     return tuple(rows)
 
 
 def as_s2igan(network: FeatureNetwork) -> FeatureNetwork:
-    """The network as S2IGAN's code uses it on generated images: it hands them over in [0, 1] instead of [-1, 1]."""
+    """Return the network as S2IGAN's code applies it to generated images, which are in [0, 1] instead of [-1, 1]."""
 
     def prepare(images: Tensor) -> Tensor:
         return (network.prepare(images) + 1) / 2
@@ -197,76 +231,68 @@ def as_s2igan(network: FeatureNetwork) -> FeatureNetwork:
     return dataclasses.replace(
         network,
         prepare=prepare,
+        transform="s2igan",
         resize=f"{network.resize}; generated images in [0, 1] instead of [-1, 1] (S2IGAN's code)",
     )
 
 
-def _map_row(
-    queries: tuple[Tensor, NDArray[np.int64]],
-    gallery: tuple[Tensor, NDArray[np.int64]],
-    protocol: str,
-    real: SplitImages,
-    scored: SplitImages | FileImages,
-    network: FeatureNetwork,
-    seed: int,
-    notes: Sequence[str],
-) -> ScoreRow:
-    """The mAP of queries, each (N, F) features with (N,) classes, in a gallery of the same."""
+_AVERAGE = "relevant = same class, AP over all ranks, cosine"
+
+
+def _mean_precision(
+    queries: tuple[Tensor, NDArray[np.int64]], gallery: tuple[Tensor, NDArray[np.int64]], seed: int
+) -> tuple[float, float]:
+    """Return the mAP of queries in a gallery and its chance level, in per cent.
+
+    Args:
+        queries: Features (N, F) and classes (N,).
+        gallery: Features (M, F) and classes (M,).
+        seed: Seed of the gallery's order.
+    """
     features, classes = gallery
     order = np.random.default_rng(seed).permutation(len(features))
     value = average_precisions(queries[0], features[order], queries[1], classes[order]).mean()
-    chance = 100 * chance_precision(queries[1], classes)
-    return _row(
-        "map",
-        100 * float(value),
-        f"{protocol}; relevant = same class, AP over all ranks, cosine; chance {chance:.3g} %",
-        real,
-        scored,
-        network,
-        len(queries[1]) + (len(classes) if scored is real else 0),
-        0 if scored is real else len(classes),
-        notes,
-    )
+    return 100 * float(value), 100 * chance_precision(queries[1], classes)
 
 
 def _row(
     metric: str,
     value: float,
+    counts: tuple[int, int],
+    settings: MetricSettings,
     protocol: str,
     real: SplitImages,
     scored: SplitImages | FileImages,
     network: FeatureNetwork,
-    n_real: int,
-    n_fake: int,
     notes: Sequence[str],
 ) -> ScoreRow:
+    """Return a row; `counts` are the real and the generated images."""
+    origin = origin_of(scored)
+    n_real, n_fake = counts
     return ScoreRow(
-        dataset=real.dataset,
-        split=real.split.name,
+        **vars(real.data),
+        **vars(origin),
+        **vars(network.fields),
+        **vars(settings),
         metric=metric,
         value=value,
         n_real=n_real,
         n_fake=n_fake,
-        protocol=protocol + holes_of(scored),
-        network=network.name,
-        network_sha256=network.sha256,
-        resize=network.resize,
-        note="; ".join(filter(None, notes)),
-        **dataclasses.asdict(origin_of(scored)),
+        protocol=protocol + holes_clause(origin),
+        note="; ".join(notes),
     )
 
 
-def _places(records: Sequence[GeneratedImage], real: SplitImages) -> NDArray[np.int64]:
-    """(M,) place in the split of the image whose caption each image was drawn from."""
+def _owners(records: Sequence[GeneratedImage], real: SplitImages) -> NDArray[np.int64]:
+    """Return the index in the split of the image whose caption each image was drawn from, (M,)."""
     return np.array([real.split.find(record.key) for record in records])
 
 
-def _some(images: FileImages, chosen: NDArray[np.int64]) -> FileImages:
-    return dataclasses.replace(images, files=tuple(images.files[number] for number in chosen.tolist()))
+def _images_of_each(owners: NDArray[np.int64]) -> tuple[int, int]:
+    """Return the fewest and the most images of one owner."""
+    counts = np.unique(owners, return_counts=True)[1]
+    return int(counts.min()), int(counts.max())
 
 
-def _each(places: NDArray[np.int64]) -> str:
-    """How many images there are of each image, in words: "10" or "9 to 10"."""
-    counts = np.unique(places, return_counts=True)[1]
-    least, most = int(counts.min()), int(counts.max())
+def _range(least: int, most: int) -> str:
     return str(least) if least == most else f"{least} to {most}"

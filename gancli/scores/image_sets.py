@@ -1,8 +1,7 @@
-"""Where the images of a score come from: a split of a prepared dataset, or a folder of files.
+"""Images to score: a split of a prepared dataset, or a folder of files.
 
-Both hand out uint8 images batch by batch, so memory does not grow with their number. Nothing is skipped: a folder
-without images and a file that cannot be decoded are errors, for a score over fewer images than it says would be
-wrong.
+Both yield uint8 images batch by batch, so memory does not grow with their number. Nothing is skipped: a folder without
+images and a file that cannot be decoded are errors, because a score of fewer images than it claims would be wrong.
 """
 
 from __future__ import annotations
@@ -25,6 +24,8 @@ from gancli.data.manifest import MANIFEST
 from gancli.data.shards import Dataset, Split, file_hash
 from gancli.errors import DataError, UsageError
 from gancli.figures import to_uint8
+from gancli.inference.csfgan import Inpainter
+from gancli.inference.loaded import LoadedModel
 from gancli.sampling.samples_folder import (
     SAMPLES,
     SAMPLING,
@@ -33,7 +34,7 @@ from gancli.sampling.samples_folder import (
     read_samples,
     read_sampling,
 )
-from gancli.scores.results import HOLES
+from gancli.scores.results import HoleFields, Origin, RealData
 
 Pixels = NDArray[np.uint8]
 
@@ -45,9 +46,9 @@ class Images(Protocol):
     """A known number of images in a fixed order.
 
     Attributes:
-        name: As the user gave them.
-        fingerprint: sha256 over what they are; the same images have the same one.
-        side: Their side in pixels where all are squares of one size, as far as is known without reading them.
+        name: Name as the user gave it.
+        fingerprint: sha256 over what the images are.
+        side: Side in pixels where all are squares of one size, as far as is known without reading them.
     """
 
     @property
@@ -62,28 +63,30 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def batches(self, size: int) -> Iterator[list[Pixels]]:
-        """All images once, in order, each (H, W, 3) uint8 RGB; the last batch may be smaller."""
-        ...
+        """Yield all images in order as (H, W, 3) uint8 RGB, `size` at a time. The last batch may be smaller.
+
+        Raises:
+            DataError: A file cannot be decoded. The message names every such file, not only the first.
+        """
 
     def part(self, rows: slice) -> Images:
-        """Some of them alone."""
-        ...
+        """Return some of the images alone, in the same order."""
 
 
 @dataclass(frozen=True)
 class SplitImages:
-    """The real images of a split: the centre window of each, as in evaluation, at one side.
+    """The centre windows of a split's images, at one side.
 
     Attributes:
-        name: As the user gave it.
-        dataset: The dataset's name.
+        name: Name as the user gave it.
+        dataset: The dataset.
         split: The split.
-        side: Pixels; the window of the dataset's image size is resized to it where they differ.
-        images: Their places in the split, in order; None for all of it.
+        side: Side in pixels.
+        images: Indices within the split, in order; None for all of it.
     """
 
     name: str
-    dataset: str
+    dataset: Dataset
     split: Split
     side: int
     images: tuple[int, ...] | None = None
@@ -91,12 +94,17 @@ class SplitImages:
     def __len__(self) -> int:
         return len(self.split) if self.images is None else len(self.images)
 
+    @property
+    def data(self) -> RealData:
+        """The dataset and the rules behind the images, for a score row."""
+        return RealData(dataset=self.dataset.name, split=self.split.name, window="center")
+
     def at(self, side: int) -> SplitImages:
-        """The same images at another side."""
+        """Return the same images at another side."""
         return dataclasses.replace(self, side=side)
 
     def only(self, images: Sequence[int]) -> SplitImages:
-        """Those of some images of the split alone, in the order given."""
+        """Return some images of the split alone, in the order given."""
         return dataclasses.replace(self, images=tuple(images))
 
     def part(self, rows: slice) -> SplitImages:
@@ -118,14 +126,15 @@ class SplitImages:
 
 @dataclass(frozen=True)
 class FileImages:
-    """Images in files, decoded as they are asked for; grey and transparent ones become RGB.
+    """Images in files, decoded when they are asked for. Grey and transparent ones become RGB.
 
     Attributes:
-        name: As the user gave it.
+        name: Name as the user gave it.
         fingerprint: sha256 over the files' names, sizes and times.
-        folder: Where they lie.
-        files: In order.
-        sampling: What made them, where the folder says so.
+        folder: Their folder.
+        files: Paths in order.
+        side: Side in pixels, where the folder says so.
+        sampling: The model that made them and its settings, where the folder says so.
     """
 
     name: str
@@ -138,8 +147,20 @@ class FileImages:
     def __len__(self) -> int:
         return len(self.files)
 
+    @property
+    def data(self) -> RealData | None:
+        """The dataset that the images were drawn for; None where the folder does not say."""
+        sampling = self.sampling
+        if sampling is None or sampling.dataset is None:
+            return None
+        return RealData(dataset=sampling.dataset, split=sampling.split or "")
+
     def part(self, rows: slice) -> FileImages:
         return dataclasses.replace(self, files=self.files[rows])
+
+    def only(self, images: Sequence[int]) -> FileImages:
+        """Return some of the images alone, in the order given."""
+        return dataclasses.replace(self, files=tuple(self.files[index] for index in images))
 
     def batches(self, size: int) -> Iterator[list[Pixels]]:
         with ThreadPoolExecutor() as pool:
@@ -150,7 +171,7 @@ class FileImages:
                 ahead = pool.map(_decode, self.files[start + size : start + 2 * size])
                 images = [image for image in results if not isinstance(image, DataError)]
                 if len(images) < len(results):
-                    # One is bad: look at the rest now, so that the user learns of all at once
+                    # Look at the remaining files now, so that the user learns of all bad ones at once
                     rest = pool.map(_decode_only, self.files[start + size :])
                     errors = [each for each in (*results, *rest) if isinstance(each, DataError)]
                     raise _unreadable(self.folder, errors)
@@ -175,30 +196,27 @@ def _unreadable(folder: Path, errors: Sequence[DataError]) -> DataError:
         lines.append(f"  … and {len(errors) - _LISTED} more")
     return DataError(
         f"{folder}: {len(errors)} images cannot be read:\n" + "\n".join(lines),
-        "Mend or remove them, then score again.",
+        "Repair or remove them, then score again.",
     )
 
 
-def open_images(name: str) -> SplitImages | FileImages:
-    """The images that a user names.
+def open_images(name: str | Path) -> SplitImages | FileImages:
+    """Open the images that a user names.
 
     Args:
-        name: "DIR:split" of a prepared dataset, whose images are taken at its image size, or a folder of
-            images (looked through with its subfolders, any case of extension). In a folder of `gancli sample`
-            exactly the files of samples.csv are taken.
+        name: "DIR:split" of a prepared dataset, whose images are taken at its image size, or a folder of images,
+            searched with its subfolders for known extensions in any case. In a folder of `gancli sample`, exactly the
+            files of samples.csv are taken.
 
     Raises:
         DataError: There is no such folder or split, or no image in it.
         UsageError: A prepared dataset is named without a split.
     """
-    folder, colon, split_name = name.rpartition(":")
-    if colon and not Path(name).exists():
-        dataset = Dataset.open(folder)
-        split = dataset.split(split_name)
-        if len(split) == 0:
-            raise DataError(f"{name}: the split is empty")
-        return SplitImages(name, dataset.name, split, dataset.image_size)
+    name = str(name)
+    folder, colon, _ = name.rpartition(":")
     path = Path(name)
+    if colon and folder and not path.exists():
+        return open_split(name)
     if not path.is_dir():
         raise DataError(f"{name}: no such folder", "Name a folder of images, or a dataset as DIR:split.")
     if (path / MANIFEST).is_file():
@@ -209,24 +227,44 @@ def open_images(name: str) -> SplitImages | FileImages:
     return _file_images(name, path)
 
 
-def open_samples(samples: str, data: str | None) -> tuple[FileImages, list[GeneratedImage], SplitImages]:
-    """Generated images, what each is of, and the real images of the split that their captions come from.
+def open_split(name: str | Path) -> SplitImages:
+    """Open a split of a prepared dataset, named "DIR:split".
+
+    Raises:
+        DataError: There is no such dataset or split, or it is empty.
+        UsageError: No split is named.
+    """
+    name = str(name)
+    folder, colon, split_name = name.rpartition(":")
+    if not colon or not folder or Path(name).exists():
+        raise UsageError(f"{name}: is not a split of a dataset", "Name it as DIR:split.")
+    dataset = Dataset.open(Path(folder))
+    split = dataset.split(split_name)
+    if len(split) == 0:
+        raise DataError(f"{name}: the split is empty")
+    return SplitImages(name, dataset, split, dataset.image_size)
+
+
+def open_samples(
+    samples: str | Path, data: str | Path | None
+) -> tuple[FileImages, list[GeneratedImage], SplitImages]:
+    """Open generated images, their records, and the real images whose captions they were drawn from.
 
     Args:
-        samples: A folder of `gancli sample`.
-        data: "DIR:split" of the captions; None: where sampling.json says.
+        samples: Folder of `gancli sample`.
+        data: Split of the captions as "DIR:split"; None for the one in sampling.json.
 
     Returns:
-        The generated images, a record of each in the same order, and the real images at the side of the
-        generated ones or, where the dataset is smaller, its own.
+        The generated images, a record of each in the same order, and the real images at the side of the generated ones
+        or, where the dataset is smaller, its own.
 
     Raises:
         DataError: Images, samples.csv or the split are missing or broken.
-        UsageError: `samples` is a dataset, or it is not known which split the captions come from.
+        UsageError: `samples` is a dataset, or the split of the captions is unknown.
     """
     fake = open_images(samples)
     if not isinstance(fake, FileImages):
-        raise UsageError(f"{samples}: is a dataset; this score is of a folder of gancli sample")
+        raise UsageError(f"{samples}: is a dataset; this score takes a folder of gancli sample")
     records = read_samples(fake.folder)
     if data is None:
         if fake.sampling is None or fake.sampling.data is None:
@@ -235,10 +273,8 @@ def open_samples(samples: str, data: str | None) -> tuple[FileImages, list[Gener
                 "Sample with --data DIR --split SPLIT, or name the split with --data DIR:SPLIT.",
             )
         data = f"{fake.sampling.data}:{fake.sampling.split}"
-    real = open_images(data)
-    if not isinstance(real, SplitImages):
-        raise UsageError(f"{data}: is not a split of a dataset", "Say it as DIR:split.")
-    return fake, records, real.at(min(records[0].size, real.side))
+    real = open_split(data)
+    return fake, records, real.at(min(records[0].stage, real.side))
 
 
 def _file_images(name: str, folder: Path) -> FileImages:
@@ -251,7 +287,7 @@ def _file_images(name: str, folder: Path) -> FileImages:
                 "Score images of captions: gancli sample … --data DIR --split SPLIT.",
             )
         files = tuple(folder / sample.file for sample in samples)
-        side = samples[0].size
+        side = samples[0].stage
     else:
         files = tuple(
             sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
@@ -270,48 +306,59 @@ def _file_images(name: str, folder: Path) -> FileImages:
     return FileImages(name, digest.hexdigest(), folder, files, side, read_sampling(folder))
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Who made the images: the fields of a score row that say so.
-
-    Attributes:
-        method: What the tables call the model; "real" for a dataset's own images.
-        model: The model folder, or the images' name where no model is known.
-        model_hash: sha256 of the model's weights, or the images' fingerprint.
-        image_size: Side in pixels, where it is one.
-        seed: Of the sampling, where it is known.
-    """
-
-    method: str
-    model: str
-    model_hash: str
-    image_size: int | None = None
-    seed: int | None = None
-
-
 def origin_of(images: SplitImages | FileImages) -> Origin:
-    """Who made the images, as far as the folder says."""
+    """Return where images come from, as far as the folder says."""
     if isinstance(images, SplitImages):
-        return Origin("real", images.name, images.fingerprint, images.side)
+        return Origin(
+            images="real",
+            method="real",
+            model=images.name,
+            model_hash=images.fingerprint,
+            image_size=images.side,
+        )
     sampling = images.sampling
     if sampling is None:
-        return Origin(images.folder.name, images.name, images.fingerprint, images.side)
+        return Origin(
+            method=images.folder.name,
+            model=images.name,
+            model_hash=images.fingerprint,
+            image_size=images.side,
+        )
     return Origin(
-        sampling.described_method, sampling.model, sampling.model_hash, sampling.stages[-1], sampling.seed
+        method=sampling.method,
+        model=sampling.model,
+        model_hash=sampling.model_hash,
+        mismatched=sampling.mismatched,
+        caption_words=sampling.words,
+        captions_per_image=sampling.captions_per_image,
+        image_size=sampling.stages[-1],
+        seed=sampling.seed,
     )
 
 
-def holes_of(images: SplitImages | FileImages) -> str:
-    """What a protocol ends with where the images are filled ones: `HOLES` and which; else nothing."""
-    sampling = images.sampling if isinstance(images, FileImages) else None
-    if sampling is None or sampling.holes is None:
-        return ""
-    seed = "" if sampling.hole_seed is None else f", seed {sampling.hole_seed}"
-    return f"{HOLES}{sampling.holes}{seed}"
+def origin_of_model(model: LoadedModel | Inpainter, name: str) -> Origin:
+    """Return a model as the origin of a score without images, such as its cost."""
+    return Origin(
+        images="none",
+        method=model.method,
+        model=name,
+        model_hash=model.hash,
+        image_size=model.size if isinstance(model, Inpainter) else model.stages[-1],
+    )
 
 
-def note_on(images: FileImages, network_sha256: str) -> str:
-    """What to know of generated images that are judged by a network: whether they were trained to please it."""
+def holes_of(images: SplitImages | FileImages) -> HoleFields:
+    """Return the holes that were filled in images, as far as the folder says."""
+    return HoleFields()
+
+
+def holes_clause(origin: Origin) -> str:
+    """Return the end of the protocol of filled images; empty for images drawn whole."""
+    return f"; holes: {origin.holes}" if origin.filled else ""
+
+
+def learned_from(images: FileImages, network_sha256: str) -> list[str]:
+    """Return the note on generated images that are judged by the network they were trained with."""
     if images.sampling is not None and images.sampling.encoder_hash == network_sha256:
-        return "the generator learned from this very encoder: the number is inflated"
-    return ""
+        return ["the generator learned from this very encoder, so the number is inflated"]
+    return []

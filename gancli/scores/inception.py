@@ -1,8 +1,8 @@
 """The Inception network of the Fréchet inception distance: TensorFlow's inception-2015-12-05 in PyTorch.
 
-It is torchvision's Inception-v3 but for its pooling branches and its 1008 outputs. The parameter names are
-torchvision's, so the weight file that pytorch-fid publishes loads as it is. torchvision is imported with this
-module, so import it only where the network is wanted.
+It is torchvision's Inception-v3 except for its pooling branches and its 1008 outputs. The parameter names are
+torchvision's, so the weight file that pytorch-fid publishes loads without changes. The module imports torchvision, so
+import it only where the network is used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CLASSES = 1008  # outputs of TensorFlow's graph: ImageNet's 1000, a background a
 
 
 def _mean_pool(x: Tensor) -> Tensor:
-    # TensorFlow leaves padding out of the mean, torchvision counts it as zeros
+    # TensorFlow excludes padding from the mean, torchvision counts it as zeros
     return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
 
@@ -47,7 +47,7 @@ class BlockE(InceptionE):
     """8x8 block: (B, C, H, W) -> (B, 2048, H, W)."""
 
     def pool(self, x: Tensor) -> Tensor:
-        """What the pooling branch sees."""
+        """Return the input of the pooling branch's convolution."""
         return _mean_pool(x)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,8 +72,9 @@ class LastBlockE(BlockE):
 
 
 def build_fid_inception() -> Inception3:
-    """The network with its classifier, uninitialised; after loading, `features_only` or `without_bias` says what
-    it gives.
+    """Build the network with its classifier, uninitialised.
+
+    After loading, `features_only` or `without_bias` chooses its output.
     """
     network = Inception3(num_classes=CLASSES, aux_logits=False, transform_input=False, init_weights=False)
     network.Mixed_5b = BlockA(192, pool_features=32)
@@ -87,39 +88,39 @@ def build_fid_inception() -> Inception3:
 
 
 def features_only(network: Inception3) -> Inception3:
-    """The same network, frozen, in eval mode: (B, 3, 299, 299) in [-1, 1] to pooled features (B, 2048)."""
+    """Return the network, frozen and in eval mode, from (B, 3, 299, 299) in [-1, 1] to pooled features (B, 2048)."""
     network.fc = nn.Identity()
     return frozen(network)
 
 
 def without_bias(network: Inception3) -> Inception3:
-    """The same network, frozen, in eval mode: (B, 3, 299, 299) in [-1, 1] to logits (B, 1008).
+    """Return the network, frozen and in eval mode, from (B, 3, 299, 299) in [-1, 1] to logits (B, 1008).
 
-    The Inception score takes them without the bias of the last layer, as torch-fidelity and the original code do.
+    The Inception score uses them without the bias of the last layer, like torch-fidelity and the original code.
     """
     torch.nn.init.zeros_(network.fc.bias)
     return frozen(network)
 
 
 def frozen(network: Inception3) -> Inception3:
-    """The same network, frozen, in eval mode, its batch norms folded into its convolutions."""
+    """Return the network, frozen and in eval mode, with batch norms folded into its convolutions."""
     network.eval().requires_grad_(False)
     fold_batch_norms(network)
     return network
 
 
 def tf1_bilinear(images: Tensor, side: int) -> Tensor:
-    """Bilinear resize as TensorFlow 1 does it inside the published graph: output pixel i looks at i * H / side.
+    """Resize bilinearly like TensorFlow 1 inside the published graph: output pixel i samples i * H / side.
 
-    No other library's convention is this one: neither half a pixel is shifted nor are the corners aligned, which moves
+    No other library uses this convention. Neither is half a pixel shifted nor are the corners aligned, which moves
     every image by up to half a pixel.
 
     Args:
-        images: (B, C, H, W) floats.
-        side: S of the output.
+        images: Floats (B, C, H, W).
+        side: Side S of the output.
 
     Returns:
-        (B, C, S, S).
+        Images (B, C, S, S).
     """
     for axis in (2, 3):
         length = images.shape[axis]

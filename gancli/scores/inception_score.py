@@ -1,13 +1,12 @@
-"""Inception score (Salimans et al., 2016): are single images clearly of a class, and all together of many?
+"""Inception score (Salimans et al., 2016): is each image clearly of one class, and are all classes drawn?
 
-The classes are those of some network, and the score is of that network: StackGAN's numbers on birds and flowers come
-from an Inception-v3 fine-tuned on the test classes, others from the 1008 outputs of TensorFlow's graph. So the network
-is named with every number, and numbers of different networks are never compared.
+The classes are those of some network, and so is the scale of the score: StackGAN's numbers on birds and flowers come
+from an Inception-v3 fine-tuned on the test classes, others from the 1008 outputs of TensorFlow's graph. The network is
+therefore named with every number, and numbers of different networks are never compared.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,22 +18,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gancli.data.manifest import MANIFEST
-from gancli.data.shards import Dataset
 from gancli.engine import distributed
 from gancli.errors import DataError, UsageError
-from gancli.progress import Progress
+from gancli.progress import Progress, reporting
 from gancli.scores.across_ranks import by_parts, own_part
-from gancli.scores.features import FeatureNetwork
-from gancli.scores.image_sets import FileImages, SplitImages, holes_of, open_images, origin_of
-from gancli.scores.results import ScoreRow
+from gancli.scores.features import FeatureNetwork, load_logits
+from gancli.scores.image_sets import (
+    FileImages,
+    SplitImages,
+    holes_clause,
+    open_images,
+    open_split,
+    origin_of,
+)
+from gancli.scores.results import RealData, ScoreRow
 
 SPLITS = 10
 ENOUGH = (
-    5  # images of a split per class: with fewer, the mean over images misses classes and the score is too low
+    5  # images of a split per class; with fewer, the mean over images misses classes and the score is too low
 )
 SELF_FINETUNED = (
-    "IS (self-finetuned): by a classifier of our own, so on another scale than published scores, which come from "
-    "StackGAN's fine-tuned Inception; its checkpoint is not to be had"
+    "IS (self-finetuned): measured with a classifier of gancli, so on another scale than published scores, which come "
+    "from StackGAN's fine-tuned Inception, whose checkpoint is not available"
 )
 
 
@@ -54,17 +59,17 @@ class InceptionScore:
 
 
 class InceptionScoreAccumulator:
-    """The Inception score of logits that come batch by batch.
+    """The Inception score of logits, accumulated batch by batch.
 
-    The mean divergence of a split is mean(sum p log p) - sum(q log q) with q the mean of p, so that a split needs no
-    more than two sums, however many images it has. Everything in float64, from the logits on.
+    The mean divergence of a split is mean(sum p log p) - sum(q log q) with q the mean of p, so a split needs only two
+    sums, however many images it has. Everything from the logits on is in float64.
 
     Args:
-        count: N, images in all: the splits are drawn before the first one comes.
-        classes: C.
-        splits: Parts of the shuffled images; part i goes from i * N // splits to (i + 1) * N // splits.
-        seed: Of the shuffle; None leaves the order as it is.
-        first: Which image comes first; of several processes each begins elsewhere.
+        count: Number N of all images: the splits are drawn before the first one is seen.
+        classes: Number C of classes.
+        splits: Parts of the shuffled images. Part i goes from i * N // splits to (i + 1) * N // splits.
+        seed: Seed of the shuffle; None leaves the order as it is.
+        first: Index of the first image; each of several processes begins elsewhere.
 
     Raises:
         DataError: There are fewer images than splits.
@@ -75,7 +80,7 @@ class InceptionScoreAccumulator:
     ) -> None:
         if count < splits:
             raise DataError(
-                f"the Inception score of {splits} splits needs at least {splits} images, here are {count}",
+                f"the Inception score of {splits} splits needs at least {splits} images. Received: {count}",
                 "Draw more images, or ask for fewer splits.",
             )
         order = np.arange(count) if seed is None else np.random.default_rng(seed).permutation(count)
@@ -89,45 +94,46 @@ class InceptionScoreAccumulator:
         self.n = 0
 
     def update(self, logits: Tensor) -> None:
-        """Adds the logits (B, C) of the next B images."""
+        """Add the logits (B, C) of the next B images."""
         log_p = torch.log_softmax(logits.double(), dim=1)
         p = log_p.exp()
-        place = self._first + self.n
-        into = self._split_of[place : place + len(logits)]
+        start = self._first + self.n
+        into = self._split_of[start : start + len(logits)]
         np.add.at(self._probabilities, into, p.cpu().numpy())
         np.add.at(self._negentropy, into, (p * log_p).sum(dim=1).cpu().numpy())
         self.n += len(logits)
 
     def combine(self) -> None:
-        """Takes the images of all processes together, in each of them."""
+        """Merge the images of all processes, in each of them."""
         self._probabilities = distributed.total(torch.from_numpy(self._probabilities)).numpy()
         self._negentropy = distributed.total(torch.from_numpy(self._negentropy)).numpy()
         self.n = int(distributed.total(torch.tensor(self.n)))
 
     def result(self) -> InceptionScore:
-        """The score of all images.
+        """Return the score of all images.
 
         Raises:
             DataError: The logits are not finite.
-            ValueError: Fewer or more images came than were announced.
+            ValueError: Fewer or more images were added than announced.
         """
         if self.n != len(self._split_of):
-            raise ValueError(f"{self.n} images came, {len(self._split_of)} were announced")
+            raise ValueError(f"{self.n} images were added, {len(self._split_of)} were announced")
         q = torch.from_numpy(self._probabilities / self._sizes[:, None])  # (splits, C)
         divergence = self._negentropy / self._sizes - torch.xlogy(q, q).sum(dim=1).numpy()
         if not np.isfinite(divergence).all():
             raise DataError("the network gave NaN or infinite logits", "Its weights may be broken.")
-        # A divergence from a mean lies between 0 and log C; rounding may leave that by some 1e-15
+        # A divergence from a mean lies between 0 and log C, up to rounding of some 1e-15
         scores = np.exp(divergence).clip(1.0, q.shape[1])
         return InceptionScore(float(scores.mean()), float(scores.std()), scores)
 
 
 def inception_score(logits: Tensor, *, splits: int = SPLITS, seed: int | None = 0) -> InceptionScore:
-    """The Inception score of images by their logits.
+    """Return the Inception score of images from their logits.
 
     Args:
-        logits: (N, C).
-        splits, seed: As in `InceptionScoreAccumulator`.
+        logits: Logits (N, C).
+        splits: Parts of the shuffled images.
+        seed: Seed of the shuffle; None leaves the order as it is.
 
     Raises:
         DataError: N is below `splits`, or a logit is not finite.
@@ -138,26 +144,32 @@ def inception_score(logits: Tensor, *, splits: int = SPLITS, seed: int | None = 
 
 
 def score_is(
-    images: str,
-    network: FeatureNetwork,
+    images: str | Path,
+    network: FeatureNetwork | str,
     *,
-    data: str | None = None,
+    weights: str | Path | None = None,
+    data: str | Path | None = None,
     splits: int = SPLITS,
     seed: int = 0,
     batch: int = 50,
-    progress: Progress | None = None,
+    device: str | torch.device = "cpu",
+    progress: Progress | bool = True,
 ) -> tuple[ScoreRow, ...]:
-    """The Inception score of images and, where their dataset is at hand, that of its real images.
+    """Measure the Inception score of images and, where their dataset is available, that of its real images.
 
     Args:
         images: Folder of generated images, or "DIR:split" for the real ones alone.
-        network: From `load_logits`.
-        data: "DIR:split" of the real images, taken at the side of the generated ones; None: where sampling.json
-            says, as long as it is there.
+        network: Classifying network or its name, see `load_logits`.
+        weights: File or folder of the weights of "imagenet" or "inception"; None for the places where `gancli.weights`
+            looks.
+        data: Real images as "DIR:split", taken at the side of the generated ones; None for the split in sampling.json,
+            if that dataset is still there.
         splits: Parts of the shuffled images over which mean and standard deviation are taken.
-        seed: Of the shuffle.
-        batch: Images at a time; it does not change the result.
-        progress: Called after each batch with images done and in all, first for the generated ones.
+        seed: Seed of the shuffle.
+        batch: Images at a time, which does not change the result.
+        device: Device of the network.
+        progress: Callback after each batch with images done and in all, first for the generated ones, or True for a
+            progress bar.
 
     Returns:
         The row of the images and, after it, the row of the real ones, whose method is "real".
@@ -166,57 +178,54 @@ def score_is(
         DataError: Images are missing or broken, fewer than splits, or of classes that the classifier does not know.
         UsageError: A dataset is named without its split.
     """
+    network = load_logits(network, weights=weights, device=device)
     scored = open_images(images)
     real, notes = _real_images(scored, data)
     if real is not None:
         notes += _check_classes(real, network)
-    measure = partial(_measure, network=network, splits=splits, seed=seed, batch=batch, progress=progress)
-    if isinstance(scored, SplitImages):
-        return (measure(scored, real, notes),)
-    generated = measure(scored, real, notes)
-    if real is None:
-        return (generated,)
-    ceiling = "ceiling: the real images"
-    if network.class_names:
-        ceiling += ", which the classifier has learned from if they are its training split"
-    return generated, measure(real.at(min(scored.side or real.side, real.side)), real, [ceiling])
+    with reporting(progress, "classes", "images") as report:
+        measure = partial(_measure, network=network, splits=splits, seed=seed, batch=batch, progress=report)
+        row = measure(scored, real, notes)
+        if isinstance(scored, SplitImages) or real is None:
+            return (row,)
+        ceiling = "ceiling: the real images"
+        if network.class_names:
+            ceiling += ", which the classifier has learned from if they are its training split"
+        return row, measure(real.at(min(scored.side or real.side, real.side)), real, [ceiling])
 
 
-def _real_images(scored: SplitImages | FileImages, data: str | None) -> tuple[SplitImages | None, list[str]]:
-    """The real images that go with the scored ones, and what to note where there are none."""
+def _real_images(
+    scored: SplitImages | FileImages, data: str | Path | None
+) -> tuple[SplitImages | None, list[str]]:
+    """Return the real images that go with the scored ones, and the notes where there are none."""
     if isinstance(scored, SplitImages):
         if data is not None:
             raise UsageError(f"{scored.name}: are real images themselves", "Leave --data out.")
         return scored, []
-    if data is None:
-        sampling = scored.sampling
-        if sampling is None or sampling.data is None:
-            return None, ["the classes of the images are not known"]
-        if not Path(sampling.data, MANIFEST).is_file():
-            return None, [
-                f"the classes of the images are not known: their dataset {sampling.data} is not there"
-            ]
-        data = f"{sampling.data}:{sampling.split}"
-    real = open_images(data)
-    if not isinstance(real, SplitImages):
-        raise UsageError(f"{data}: is not a split of a dataset", "Say it as DIR:split.")
-    return real, []
+    if data is not None:
+        return open_split(data), []
+    sampling = scored.sampling
+    if sampling is None or sampling.data is None:
+        return None, ["the classes of the images are unknown"]
+    if not Path(sampling.data, MANIFEST).is_file():
+        return None, [f"the classes of the images are unknown: their dataset {sampling.data} does not exist"]
+    return open_split(f"{sampling.data}:{sampling.split}"), []
 
 
 def _check_classes(real: SplitImages, network: FeatureNetwork) -> list[str]:
-    """What to note about the classes of the images and those of the network.
+    """Return the notes on the classes of the images and those of the network.
 
     Raises:
-        DataError: The images are of classes that our own classifier was not trained to tell apart.
+        DataError: The images are of classes that a classifier of gancli was not trained to tell apart.
     """
     if not network.class_names:
         return []
-    names = Dataset.open(real.split.folder).class_names
+    names = real.dataset.class_names
     present = [names[number] for number in np.unique(real.split.class_ids)] if names else []
     unknown = [name for name in present if name not in network.class_names]
     if unknown or not present:
         what = (
-            f"it does not know {len(unknown)} of the {len(present)} classes of {real.name}, as {unknown[0]}"
+            f"it does not know {len(unknown)} of the {len(present)} classes of {real.name}, such as {unknown[0]}"
             if present
             else f"{real.name} has no classes"
         )
@@ -241,7 +250,7 @@ def _measure(
     batch: int,
     progress: Progress | None,
 ) -> ScoreRow:
-    """The score of one set of images as a row."""
+    """Return the score of one set of images as a row."""
     count = len(images)
     first = own_part(count, batch).start
     accumulator = InceptionScoreAccumulator(count, network.dim, splits=splits, seed=seed, first=first)
@@ -254,34 +263,27 @@ def _measure(
     by_parts(count, batch, work, progress)
     accumulator.combine()
     result = accumulator.result()
-    every = list(notes)
-    if network.class_names:
-        every.insert(0, SELF_FINETUNED)
+    notes = [SELF_FINETUNED, *notes] if network.class_names else list(notes)
     if count // splits < ENOUGH * network.dim:
-        every.append(
+        notes.append(
             f"only {count // splits} images in a split for {network.dim} classes (< {ENOUGH} each): biased downward"
         )
-    generated = isinstance(images, FileImages)
     over = f"{splits} splits shuffled by seed {seed}, population std" if splits > 1 else "all images at once"
-    sampling = images.sampling if isinstance(images, FileImages) else None
-    dataset, split = images.name, ""
-    if real is not None:
-        dataset, split = real.dataset, real.split.name
-    elif sampling is not None and sampling.dataset is not None:
-        dataset, split = sampling.dataset, sampling.split or ""
+    data = images.data if real is None else real.data
+    origin = origin_of(images)
+    generated = isinstance(images, FileImages)
     return ScoreRow(
-        dataset=dataset,
-        split=split,
+        **vars(data or RealData(dataset=images.name)),
+        **vars(origin),
+        **vars(network.fields),
         metric="inception_score",
         value=result.value,
         std=result.std if splits > 1 else None,
         n_real=0 if generated else count,
         n_fake=count if generated else 0,
+        splits=splits,
+        metric_seed=seed,
         protocol=f"exp of the mean divergence of an image's classes from their mean, over {over}, float64"
-        + holes_of(images),
-        network=network.name,
-        network_sha256=network.sha256,
-        resize=network.resize,
-        note="; ".join(every),
-        **dataclasses.asdict(origin_of(images)),
+        + holes_clause(origin),
+        note="; ".join(notes),
     )

@@ -1,42 +1,50 @@
 """R-precision of images (AttnGAN, section 4): does an image find its own caption among a hundred?
 
-For each generated image the caption it was made from competes with captions of other classes; the image counts
-if its own caption is nearest. How high a number can get depends on the encoder, so the real images' own value is
-always measured beside it.
+The caption that each image was drawn from competes with captions of other classes. The image counts if its own caption
+is nearest. The number depends on the encoder, so the real images' own value is always measured with it.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from gancli.data.shards import Split
 from gancli.data.text import crop_tokens, pad_tokens, tokenize
-from gancli.encoders.damsm import Damsm
+from gancli.encoders.damsm import Damsm, load_damsm
 from gancli.errors import DataError
-from gancli.progress import Progress
+from gancli.progress import Progress, reporting
 from gancli.scores.features import all_features, encoder_network
-from gancli.scores.image_sets import FileImages, SplitImages, holes_of, note_on, open_samples, origin_of
+from gancli.scores.image_sets import (
+    FileImages,
+    SplitImages,
+    holes_clause,
+    learned_from,
+    open_samples,
+    origin_of,
+)
 from gancli.scores.results import ScoreRow
-from gancli.scores.retrieval import CANDIDATES, FOLDS, RPrecision, r_precision
+from gancli.scores.retrieval import CANDIDATES, FOLDS, r_precision
 
 _TEXTS = 256  # captions encoded at a time
 
 
 @torch.no_grad()
 def sentence_codes(captions: Sequence[str], encoder: Damsm, words: int) -> Tensor:
-    """Sentence codes of captions; equal captions are encoded once.
+    """Return the sentence codes of captions. Equal captions are encoded once.
 
     Args:
         captions: N sentences.
-        encoder: Its own vocabulary numbers the words.
+        encoder: DAMSM whose own vocabulary numbers the words.
         words: Words that are used, counted from the first.
 
     Returns:
-        (N, D) on the CPU.
+        Codes (N, D) on the CPU.
 
     Raises:
         DataError: A caption has no word of the vocabulary.
@@ -60,110 +68,89 @@ def sentence_codes(captions: Sequence[str], encoder: Damsm, words: int) -> Tenso
 
 
 def score_r_precision(
-    samples: str,
-    encoder: Damsm,
+    samples: str | Path,
+    encoder: Damsm | str | Path,
     *,
-    data: str | None = None,
+    data: str | Path | None = None,
     candidates: int = CANDIDATES,
     seed: int = 0,
     batch: int = 64,
-    progress: Progress | None = None,
+    device: str | torch.device = "cpu",
+    progress: Progress | bool = True,
 ) -> tuple[ScoreRow, ScoreRow]:
-    """R-precision of a folder of `gancli sample`, and the real images' own value as the ceiling.
+    """Measure the R-precision of a folder of `gancli sample`, and the real images' own value as the ceiling.
 
-    Competitors are captions of the split's images, one drawn by the seed for each image. The real images query
-    with the same captions, at the side of the generated ones.
+    Competitors come from a pool with one random caption of each image of the split. The real images query with the same
+    captions, at the side of the generated ones.
 
     Args:
-        samples: The folder, with captions of a dataset's split.
-        encoder: Best one that the generator did not learn from: its own raises the number.
-        data: "DIR:split" the captions come from; None: where sampling.json says.
-        candidates: Captions in all, the own one among them.
-        seed: Of competitors and folds.
+        samples: Folder of images drawn from captions of a dataset's split.
+        encoder: DAMSM or its folder, best one that the generator did not learn from: its own raises the number.
+        data: Split of the captions as "DIR:split"; None for the one in sampling.json.
+        candidates: Captions an image chooses from, its own included.
+        seed: Seed of competitors and folds.
         batch: Images at a time.
-        progress: Called after each batch with images done and in all, first for the generated ones.
+        device: Device of the encoder.
+        progress: Callback after each batch with images done and in all, first for the generated ones, or True for a
+            progress bar.
 
     Returns:
         The row of the generated images and the row of the real ones, whose method is "real".
 
     Raises:
         DataError: Images, captions or the split do not fit together.
-        UsageError: It is not known which split the captions come from.
+        UsageError: The split of the captions is unknown.
     """
+    if not isinstance(encoder, Damsm):
+        encoder = load_damsm(Path(encoder), device)
     fake, records, real = open_samples(samples, data)
     split = real.split
     words = int(encoder.settings["words"])
-    rows = np.array([split.find(record.key) for record in records])
-
-    draws = np.random.default_rng([seed, len(split)]).random(len(split))
-    pool_captions = []
-    for index, draw in enumerate(draws):
-        captions = split.captions(index)
-        pool_captions.append(captions[int(draw * len(captions))])
-    pool = sentence_codes(pool_captions, encoder, words)
+    pool = sentence_codes(_one_caption_each(split, seed), encoder, words)
     own = sentence_codes([record.caption for record in records], encoder, words)
-    groups = split.class_ids
+    indices = np.array([split.find(record.key) for record in records])
     network = encoder_network(encoder, "code")
 
-    generated = r_precision(
-        all_features(fake, network, batch=batch, progress=progress),
-        own,
-        groups[rows],
-        pool,
-        groups,
-        candidates=candidates,
-        seed=seed,
-    )
-    ceiling = r_precision(
-        all_features(real, network, batch=batch, progress=progress),
-        pool,
-        groups,
-        pool,
-        groups,
-        candidates=candidates,
-        seed=seed,
-    )
-    ceiling_note = "ceiling: the real images with their own captions"
-    return (
-        _row(
-            generated,
-            fake,
-            len(real),
-            len(fake),
-            real,
-            encoder,
-            candidates,
-            note_on(fake, encoder.hash),
-        ),
-        _row(ceiling, real, len(real), 0, real, encoder, candidates, ceiling_note),
-    )
+    def row(
+        scored: SplitImages | FileImages, captions: Tensor, rows: slice | NDArray[np.int64], note: str
+    ) -> ScoreRow:
+        result = r_precision(
+            all_features(scored, network, batch=batch, progress=report),
+            captions,
+            split.class_ids[rows],
+            pool,
+            split.class_ids,
+            candidates=candidates,
+            seed=seed,
+        )
+        origin = origin_of(scored)
+        return ScoreRow(
+            **vars(real.data),
+            **vars(origin),
+            **vars(network.fields),
+            metric="r_precision",
+            value=result.value,
+            std=result.std,
+            n_real=len(real),
+            n_fake=len(scored) if scored is fake else 0,
+            k=1,
+            candidates=candidates,
+            encoder_words=words,
+            metric_seed=seed,
+            protocol=f"R = 1 of {candidates}: own caption against {candidates - 1} of other classes, cosine of global "
+            f"codes, first {words} words, ties shared, std over {FOLDS} folds{holes_clause(origin)}",
+            note=note,
+        )
+
+    with reporting(progress, "codes", "images") as report:
+        return (
+            row(fake, own, indices, "; ".join(learned_from(fake, encoder.hash))),
+            row(real, pool, slice(None), "ceiling: the real images with their own captions"),
+        )
 
 
-def _row(
-    result: RPrecision,
-    scored: SplitImages | FileImages,
-    n_real: int,
-    n_fake: int,
-    real: SplitImages,
-    encoder: Damsm,
-    candidates: int,
-    note: str,
-) -> ScoreRow:
-    network = encoder_network(encoder, "code")
-    words = encoder.settings["words"]
-    return ScoreRow(
-        dataset=real.dataset,
-        split=real.split.name,
-        metric="r_precision",
-        value=result.value,
-        std=result.std,
-        n_real=n_real,
-        n_fake=n_fake,
-        protocol=f"R = 1 of {candidates}: own caption against {candidates - 1} of other classes, cosine of global "
-        f"codes, first {words} words, ties shared, std over {FOLDS} folds{holes_of(scored)}",
-        network=network.name,
-        network_sha256=network.sha256,
-        resize=network.resize,
-        note=note,
-        **dataclasses.asdict(origin_of(scored)),
-    )
+def _one_caption_each(split: Split, seed: int) -> list[str]:
+    """Return a random caption of each image of a split."""
+    draws = np.random.default_rng([seed, len(split)]).random(len(split))
+    everything = (split.captions(index) for index in range(len(split)))
+    return [captions[int(draw * len(captions))] for captions, draw in zip(everything, draws, strict=True)]

@@ -1,9 +1,9 @@
 """PSNR and SSIM of filled images against their originals.
 
-Both compare an image with its original in the whole image and in the hole alone. As the known pixels are the
-original's, they raise a score without any merit of the model: where the hole is a quarter of the image, the whole has
-6.02 dB more than the hole. So a score says little by itself. Beside each stands that of a fill without a model, the
-mean colour of the hole's surroundings.
+Each image is compared with its original as a whole and in the hole alone. Known pixels are the original's, so they
+raise a score without any merit of the model: where the hole is a quarter of the image, the whole has 6.02 dB more than
+the hole. Each score is therefore reported with that of a fill without a model, the mean colour of the hole's
+surroundings.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -23,20 +23,20 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from gancli.data.holes import Hole, check_hole, grow_hole, hole_files_by_image, image_name, read_hole
 from gancli.errors import DataError, UsageError
-from gancli.progress import Progress
+from gancli.progress import Progress, reporting
 from gancli.sampling.samples_folder import SAMPLES, read_samples, read_sampling
 from gancli.scores.across_ranks import by_parts
 from gancli.scores.image_sets import (
     FileImages,
-    Origin,
     Pixels,
     SplitImages,
+    holes_clause,
     holes_of,
     open_images,
     open_samples,
     origin_of,
 )
-from gancli.scores.results import HOLES, ScoreRow
+from gancli.scores.results import HoleFields, MetricSettings, Origin, RealData, ScoreRow
 
 CAP = 100.0  # dB; identical images have no PSNR
 MEAN_FILL = "hole filled with the mean colour of its surroundings"
@@ -45,7 +45,7 @@ _LISTED = 10  # files named in a message
 
 
 class Window(StrEnum):
-    """Over which neighbours SSIM takes its means and variances."""
+    """Neighbourhood over which SSIM takes its means and variances."""
 
     UNIFORM = "uniform"  # 7 x 7, sample variances: the public code of this family of papers
     WANG = "wang"  # 11 x 11 Gaussian, population variances: Wang et al., 2004
@@ -59,12 +59,12 @@ _SETTINGS = {
 
 
 def psnr(image: Pixels, original: Pixels, hole: Hole | None = None) -> float:
-    """Peak signal-to-noise ratio in dB: 10 log10(255² / MSE), all channels together; at most `CAP`.
+    """Return the peak signal-to-noise ratio in dB: 10 log10(255² / MSE) over all channels together, at most `CAP`.
 
     Args:
-        image: (H, W, 3) uint8.
-        original: Likewise.
-        hole: (H, W); the pixels to look at, None: all.
+        image: Image (H, W, 3) uint8.
+        original: Image of the same shape.
+        hole: Pixels to compare (H, W); None for all.
     """
     if hole is not None:
         image, original = image[hole], original[hole]
@@ -74,14 +74,15 @@ def psnr(image: Pixels, original: Pixels, hole: Hole | None = None) -> float:
 
 
 def ssim_map(image: Pixels, original: Pixels, window: Window = Window.UNIFORM) -> NDArray[np.float64]:
-    """Structural similarity around each pixel, (H, W), at most 1, the mean of the channels (Wang et al., 2004).
+    """Return the structural similarity around each pixel, (H, W), at most 1 (Wang et al., 2004).
 
-    K1 0.01, K2 0.03, data range 255; windows that leave the image see it mirrored.
+    It is the mean of the channels, with K1 0.01, K2 0.03 and data range 255. Windows that leave the image see it
+    mirrored.
 
     Args:
-        image: (H, W, 3) uint8, no side shorter than the window.
-        original: Likewise.
-        window: Over which neighbours.
+        image: Image (H, W, 3) uint8, with no side shorter than the window.
+        original: Image of the same shape.
+        window: Neighbourhood of a pixel.
     """
     settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     _, similarity = structural_similarity(
@@ -97,13 +98,13 @@ def ssim_map(image: Pixels, original: Pixels, window: Window = Window.UNIFORM) -
 
 
 def ssim(image: Pixels, original: Pixels, hole: Hole | None = None, window: Window = Window.UNIFORM) -> float:
-    """Mean structural similarity of an image, at most 1.
+    """Return the mean structural similarity of an image, at most 1.
 
     Args:
-        image: As `ssim_map` takes it.
-        original: Likewise.
-        hole: (H, W); the mean is over the windows around its pixels. None: over all windows inside the image.
-        window: Over which neighbours.
+        image: Image (H, W, 3) uint8, with no side shorter than the window.
+        original: Image of the same shape.
+        hole: Pixels (H, W) whose windows are averaged; None for all windows inside the image.
+        window: Neighbourhood of a pixel.
     """
     similarity = ssim_map(image, original, window)
     return _mean_ssim(similarity, hole, window)
@@ -115,14 +116,15 @@ def _mean_ssim(similarity: NDArray[np.float64], hole: Hole | None, window: Windo
 
 
 def mean_fill(original: Pixels, hole: Hole) -> Pixels:
-    """The image with its hole in one colour, the mean of the known pixels around it.
+    """Fill the hole of an image with one colour, the mean of the known pixels around it.
 
-    Around it are the known pixels whose centre is at most max(1, S // 16) pixels from that of one of the hole's, S the
-    image's shorter side: 16 in an image of 256. A hole of several pieces gets one colour.
+    These are the known pixels at most max(1, S // 16) pixels away from one of the hole's, where S is the image's
+    shorter
+    side: 16 in an image of 256. A hole of several pieces gets one colour.
 
     Args:
-        original: (H, W, 3) uint8.
-        hole: (H, W), neither empty nor all of the image.
+        original: Image (H, W, 3) uint8.
+        hole: Hole (H, W), neither empty nor all of the image.
     """
     around = grow_hole(hole, max(1, min(hole.shape) // 16)) & ~hole
     filled = original.copy()
@@ -131,34 +133,34 @@ def mean_fill(original: Pixels, hole: Hole) -> Pixels:
 
 
 def score_psnr(
-    images: str,
+    images: str | Path,
     *,
-    data: str | None = None,
-    real: str | None = None,
-    mask: str | None = None,
+    data: str | Path | None = None,
+    real: str | Path | None = None,
+    mask: str | Path | None = None,
     invert_mask: bool = False,
     batch: int = 50,
-    progress: Progress | None = None,
+    progress: Progress | bool = True,
 ) -> tuple[ScoreRow, ...]:
-    """PSNR of filled images, and that of the mean fill beside it.
+    """Measure the PSNR of filled images, and that of the mean fill.
 
     Args:
-        images: A folder of `gancli inpaint` with images of a dataset, or with `real` any folder of images.
-        data: "DIR:split" the images are of; None: where sampling.json says.
-        real: Folder of the originals: of the same names as the images, whatever both end in.
-        mask: Image of the hole of all, or a folder of one for each, of the same names or these with _mask behind;
-            None: those of samples.csv.
+        images: Folder of `gancli inpaint` with images of a dataset, or with `real` any folder of images.
+        data: Split of the originals as "DIR:split"; None for the one in sampling.json.
+        real: Folder of the originals, whose files have the same names as the images up to their extensions.
+        mask: Image of the hole of all, or a folder with one for each, of the same names or with _mask appended; None
+            for the holes of samples.csv.
         invert_mask: The masks are white where the image is known.
         batch: Images held in memory at once.
-        progress: Called after each batch with images done and in all.
+        progress: Callback after each batch with images done and in all, or True for a progress bar.
 
     Returns:
-        `psnr` of the whole images and, where their holes are known, `psnr_hole` of the holes alone; then both of the
-        mean fill. Each is a mean over the images, with the standard deviation over them (population).
+        `psnr` of the whole images and, where their holes are known, `psnr_hole` of the holes alone; then both for the
+        mean fill. Each is a mean over the images, with the population standard deviation over them.
 
     Raises:
-        DataError: Images, originals or masks are missing, broken, or of different size.
-        UsageError: It is not known what the images are of, or two things say what their holes are.
+        DataError: Images, originals or masks are missing, broken, or of different sizes.
+        UsageError: The originals are unknown, or the holes are given twice.
     """
 
     def measure(image: Pixels, original: Pixels, hole: Hole | None) -> tuple[float, ...]:
@@ -167,40 +169,43 @@ def score_psnr(
 
     pairs = _pair(images, data, real, mask, invert_mask)
     rule = "PSNR of {region} in dB: 10 log10(255^2 / MSE) over its pixels and channels, uint8; at most 100 dB"
-    return _score("psnr", rule, pairs, measure, 1, batch, progress)
+    with reporting(progress, "comparing", "images") as report:
+        return _score(_Metric("psnr", rule, measure), pairs, batch, report)
 
 
 def score_ssim(
-    images: str,
+    images: str | Path,
     *,
     window: Window | str = Window.UNIFORM,
-    data: str | None = None,
-    real: str | None = None,
-    mask: str | None = None,
+    data: str | Path | None = None,
+    real: str | Path | None = None,
+    mask: str | Path | None = None,
     invert_mask: bool = False,
     batch: int = 50,
-    progress: Progress | None = None,
+    progress: Progress | bool = True,
 ) -> tuple[ScoreRow, ...]:
-    """SSIM of filled images, and that of the mean fill beside it.
+    """Measure the SSIM of filled images, and that of the mean fill.
 
     Args:
-        images: As `score_psnr` takes them.
-        window: Over which neighbours; the values of different windows are different quantities.
-        data: As for `score_psnr`, and so are the others.
-        real: Likewise.
-        mask: Likewise.
-        invert_mask: Likewise.
-        batch: Likewise.
-        progress: Likewise.
+        images: Folder of `gancli inpaint` with images of a dataset, or with `real` any folder of images.
+        window: Neighbourhood of a pixel. Values of different windows are different quantities.
+        data: Split of the originals as "DIR:split"; None for the one in sampling.json.
+        real: Folder of the originals, whose files have the same names as the images up to their extensions.
+        mask: Image of the hole of all, or a folder with one for each, of the same names or with _mask appended; None
+            for the holes of samples.csv.
+        invert_mask: The masks are white where the image is known.
+        batch: Images held in memory at once.
+        progress: Callback after each batch with images done and in all, or True for a progress bar.
 
     Returns:
-        `ssim` and, where the holes are known, `ssim_hole`, as `score_psnr` returns its rows.
+        `ssim` and, where the holes are known, `ssim_hole`; then both for the mean fill, as in `score_psnr`.
 
     Raises:
-        DataError: As `score_psnr`, or an image is smaller than the window.
-        UsageError: As `score_psnr`.
-        ValueError: There is no such window.
+        DataError: Images, originals or masks are missing, broken, of different sizes, or smaller than the window.
+        UsageError: The originals are unknown, the holes are given twice, or there is no such window.
     """
+    if window not in list(Window):
+        raise UsageError(f"{window!r} is not a window of SSIM", f"One of: {', '.join(Window)}.")
     window = Window(window)
 
     def measure(image: Pixels, original: Pixels, hole: Hole | None) -> tuple[float, ...]:
@@ -210,10 +215,12 @@ def score_ssim(
 
     pairs = _pair(images, data, real, mask, invert_mask)
     rule = f"SSIM of {{region}}: {_SETTINGS[window]}, K1 0.01, K2 0.03, data range 255, uint8, mean over channels"
-    return _score("ssim", rule, pairs, measure, 2 * _RADIUS[window] + 1, batch, progress)
+    metric = _Metric("ssim", rule, measure, 2 * _RADIUS[window] + 1, MetricSettings(ssim_window=window.value))
+    with reporting(progress, "comparing", "images") as report:
+        return _score(metric, pairs, batch, report)
 
 
-# --- what is compared with what -------------------------------------------------------------------------------
+# --- images and their originals ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -221,15 +228,14 @@ class _Pairs:
     """Images with their originals and holes, all three in the same order.
 
     Attributes:
-        images: The filled ones.
-        originals: As many.
-        names: What messages call each original.
-        holes: File of each image's hole; None where holes are not known.
-        inverted: Whether the holes' files are white where the image is known.
-        cut: What holes were cut, as a protocol ends with it; empty where they are not known.
-        dataset: Of the originals.
-        split: Likewise; empty for a folder.
-        pool: Originals there are, those without an image included.
+        images: Filled images.
+        originals: As many originals.
+        names: Name of each original in messages.
+        holes: File of each image's hole; None where holes are unknown.
+        inverted: The holes' files are white where the image is known.
+        cut: Rule that cut the holes.
+        data: Dataset of the originals, or their folder.
+        pool: Number of all originals, with those that have no image.
     """
 
     images: FileImages
@@ -237,13 +243,18 @@ class _Pairs:
     names: Sequence[str]
     holes: Sequence[Path] | None
     inverted: bool
-    cut: str
-    dataset: str
-    split: str
+    cut: HoleFields
+    data: RealData
     pool: int
 
 
-def _pair(images: str, data: str | None, real: str | None, mask: str | None, inverted: bool) -> _Pairs:
+def _pair(
+    images: str | Path,
+    data: str | Path | None,
+    real: str | Path | None,
+    mask: str | Path | None,
+    inverted: bool,
+) -> _Pairs:
     if real is not None and data is not None:
         raise UsageError("the originals are either those of a dataset or a folder of files: both are named")
     if inverted and mask is None:
@@ -253,52 +264,53 @@ def _pair(images: str, data: str | None, real: str | None, mask: str | None, inv
         filled, files = _open_files(images), _open_files(real)
         matched = _same_name(filled, files)
         originals, pool = dataclasses.replace(files, files=matched), len(files)
-        names, dataset, split = [str(file) for file in matched], real, ""
+        names, of = [str(file) for file in matched], RealData(dataset=str(real))
     else:
         sampling = read_sampling(Path(images))
         if data is None and (sampling is None or sampling.data is None):
             raise UsageError(
-                f"{images}: does not say what its images are of",
+                f"{images}: does not name the originals of its images",
                 "Name the folder of the originals with --real DIR, or the split of a dataset with --data DIR:SPLIT.",
             )
         filled, records, every = open_samples(images, data)
         originals, pool = every.only([every.split.find(record.key) for record in records]), len(every)
-        names = [f"{every.name} {record.key}" for record in records]
-        dataset, split = every.dataset, every.split.name
+        names, of = [f"{every.name} {record.key}" for record in records], every.data
     holes, cut = _holes(filled, mask, inverted)
-    return _Pairs(filled, originals, names, holes, inverted, cut, dataset, split, pool)
+    return _Pairs(filled, originals, names, holes, inverted, cut, of, pool)
 
 
-def _open_files(name: str) -> FileImages:
+def _open_files(name: str | Path) -> FileImages:
     images = open_images(name)
     if isinstance(images, SplitImages):
         raise UsageError(
-            f"{name}: is a dataset, and images in folders belong together by the names of their files",
-            "Name a folder of images; for a folder of gancli inpaint say --data DIR:SPLIT.",
+            f"{name}: is a dataset, but images in folders are matched by the names of their files",
+            "Name a folder of images; for a folder of gancli inpaint use --data DIR:SPLIT.",
         )
     return images
 
 
-def _holes(images: FileImages, mask: str | None, inverted: bool) -> tuple[Sequence[Path] | None, str]:
-    """File of each image's hole, and which they are, as a protocol says it; None where nothing tells."""
+def _holes(
+    images: FileImages, mask: str | Path | None, inverted: bool
+) -> tuple[Sequence[Path] | None, HoleFields]:
+    """Return the file of each image's hole, None where nothing tells, and the rule that cut them."""
     table = images.folder / SAMPLES
     recorded = [record.hole for record in read_samples(images.folder)] if table.is_file() else []
     if mask is None:
         if not any(recorded):
-            return None, ""
+            return None, HoleFields()
         if not all(recorded):
             raise DataError(f"{table}: names the holes of some images only")
         return [images.folder / hole for hole in recorded], holes_of(images)
     if any(recorded):
-        raise UsageError(f"{table}: says already which holes were cut", "Leave --mask out.")
+        raise UsageError(f"{table}: names the holes already", "Leave --mask out.")
     files: Sequence[Path] = [Path(mask)] * len(images)
     if Path(mask).is_dir():
         files = _same_name(images, _open_files(mask), masks=True)
-    return files, f"{HOLES}{mask}{', inverted' if inverted else ''}"
+    return files, HoleFields(hole_kind="files", hole_files=f"{mask}{', inverted' if inverted else ''}")
 
 
 def _same_name(images: FileImages, others: FileImages, *, masks: bool = False) -> tuple[Path, ...]:
-    """The file of the same path as each image, but for its ending; of masks also with _mask behind it."""
+    """Return the file of the same path as each image up to its extension; a mask's may have _mask appended."""
     by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
     if masks:
         by_name |= hole_files_by_image(_path(file, others) for file in others.files)
@@ -316,7 +328,7 @@ def _same_name(images: FileImages, others: FileImages, *, masks: bool = False) -
             raise DataError(
                 f"{others.name}: has {what} for {len(wrong):,} of the {len(names):,} images of {images.name}: "
                 f"{', '.join(wrong[:_LISTED])}{rest}",
-                "It takes one file of the image's name, whatever both end in; a mask may have _mask behind it.",
+                "Each image needs one file of its name, with any extension; a mask may have _mask appended.",
             )
     return tuple(others.folder / path for paths in found for path in paths)
 
@@ -331,14 +343,33 @@ Measure = Callable[[Pixels, Pixels, Hole | None], tuple[float, ...]]
 
 
 @dataclass(frozen=True)
-class _Values:
-    """What an image scores: in the whole image and, where its hole is known, in the hole.
+class _Metric:
+    """A metric of images and their originals.
 
     Attributes:
-        filled: Of the image.
-        mean_fill: Of the original with the mean fill; empty where the hole is not known.
-        share: Of the image that is hole.
-        composite: Whether all known pixels are the original's.
+        name: "psnr" or "ssim".
+        rule: Protocol, with {region} for the part of the image that is compared.
+        measure: Function from image, original and hole to the values of the whole image and, with a hole, of the hole.
+        least: Shortest side that it can measure.
+        settings: Its settings in score rows.
+    """
+
+    name: str
+    rule: str
+    measure: Measure
+    least: int = 1
+    settings: MetricSettings = field(default_factory=MetricSettings)
+
+
+@dataclass(frozen=True)
+class _Values:
+    """The scores of an image as a whole and, where its hole is known, in the hole.
+
+    Attributes:
+        filled: Scores of the filled image.
+        mean_fill: Scores of the original with the mean fill; empty where the hole is unknown.
+        share: Share of the image that is hole.
+        composite: All known pixels are the original's.
     """
 
     filled: tuple[float, ...]
@@ -347,33 +378,11 @@ class _Values:
     composite: bool = True
 
 
-def _score(
-    metric: str,
-    rule: str,
-    pairs: _Pairs,
-    measure: Measure,
-    least: int,
-    batch: int,
-    progress: Progress | None,
-) -> tuple[ScoreRow, ...]:
-    """The rows of a metric; `least` is the shortest side that it can measure."""
+def _score(metric: _Metric, pairs: _Pairs, batch: int, progress: Progress | None) -> tuple[ScoreRow, ...]:
+    """Return the rows of a metric."""
 
     def values(number: int, image: Pixels, original: Pixels) -> _Values:
-        file = pairs.images.files[number]
-        _same_size(f"{file}", image, f"its original {pairs.names[number]}", original)
-        if min(image.shape[:2]) < least:
-            raise DataError(f"{file}: has {_size(image)} pixels, {metric} needs {least} on a side")
-        if pairs.holes is None:
-            return _Values(measure(image, original, None))
-        hole = read_hole(pairs.holes[number], inverted=pairs.inverted)
-        _same_size(f"{file}", image, f"its hole {pairs.holes[number]}", hole)
-        check_hole(hole, str(pairs.holes[number]))
-        return _Values(
-            measure(image, original, hole),
-            measure(mean_fill(original, hole), original, hole),
-            float(hole.mean()),
-            np.array_equal(image[~hole], original[~hole]),
-        )
+        return _measure_pair(metric, pairs, number, image, original)
 
     def work(rows: slice) -> Iterator[list[_Values]]:
         parts = (images.part(rows).batches(batch) for images in (pairs.images, pairs.originals))
@@ -393,45 +402,69 @@ def _score(
     notes = list(common)
     if others := sum(not each.composite for each in done):
         notes.append(
-            f"the known pixels of {others:,} images are not the original's: blended, compressed, or of another one"
+            f"the known pixels of {others:,} images differ from the original's: blended, compressed, or of another one"
         )
-    rows = _rows(metric, rule, pairs, origin_of(pairs.images), [each.filled for each in done], notes)
+    cut = vars(pairs.cut)
+    origin = dataclasses.replace(origin_of(pairs.images), **cut)
+    rows = _rows(metric, pairs, origin, [each.filled for each in done], notes)
     if pairs.holes is not None:
-        fill = Origin(MEAN_FILL, pairs.originals.name, pairs.originals.fingerprint, pairs.images.side)
-        notes = [*common, "no model: what a score is to be compared with"]
-        rows += _rows(metric, rule, pairs, fill, [each.mean_fill for each in done], notes)
+        fill = Origin(
+            images="mean_fill",
+            method=MEAN_FILL,
+            model=pairs.originals.name,
+            model_hash=pairs.originals.fingerprint,
+            image_size=pairs.images.side,
+            **cut,
+        )
+        notes = [*common, "no model: a baseline for the scores of models"]
+        rows += _rows(metric, pairs, fill, [each.mean_fill for each in done], notes)
     return tuple(rows)
 
 
+def _measure_pair(metric: _Metric, pairs: _Pairs, number: int, image: Pixels, original: Pixels) -> _Values:
+    """Compare the image of a number with its original."""
+    file = pairs.images.files[number]
+    _same_size(f"{file}", image, f"its original {pairs.names[number]}", original)
+    if min(image.shape[:2]) < metric.least:
+        raise DataError(f"{file}: has {_size(image)} pixels, {metric.name} needs {metric.least} on a side")
+    if pairs.holes is None:
+        return _Values(metric.measure(image, original, None))
+    hole = read_hole(pairs.holes[number], inverted=pairs.inverted)
+    _same_size(f"{file}", image, f"its hole {pairs.holes[number]}", hole)
+    check_hole(hole, str(pairs.holes[number]))
+    return _Values(
+        metric.measure(image, original, hole),
+        metric.measure(mean_fill(original, hole), original, hole),
+        float(hole.mean()),
+        np.array_equal(image[~hole], original[~hole]),
+    )
+
+
 def _rows(
-    metric: str,
-    rule: str,
+    metric: _Metric,
     pairs: _Pairs,
     origin: Origin,
     values: Sequence[tuple[float, ...]],
     notes: Sequence[str],
 ) -> list[ScoreRow]:
-    """A row for the whole images and, where the values (N, 1 or 2) have it, one for the holes."""
+    """Return a row for the whole images and, where the values (N, 1 or 2) have it, one for the holes."""
     rows = []
-    regions = ((metric, "the whole image"), (f"{metric}_hole", "the hole alone"))
+    regions = ((metric.name, "the whole image"), (f"{metric.name}_hole", "the hole alone"))
     for (name, region), scores in zip(regions, np.array(values).T, strict=False):
-        capped = int((scores == CAP).sum()) if metric == "psnr" else 0
-        cap = [f"{capped:,} at the cap of {CAP:g} dB, which identical images are given"] if capped else []
+        capped = int((scores == CAP).sum()) if metric.name == "psnr" else 0
+        cap = [f"{capped:,} at the cap of {CAP:g} dB, the value of identical images"] if capped else []
         rows.append(
             ScoreRow(
-                dataset=pairs.dataset,
-                split=pairs.split,
+                **vars(pairs.data),
+                **vars(origin),
+                **vars(metric.settings),
                 metric=name,
                 value=float(scores.mean()),
                 std=float(scores.std()),
                 n_real=len(set(pairs.names)),
                 n_fake=len(scores),
-                protocol=f"{rule.format(region=region)}; mean and std over images{pairs.cut}",
-                network="",
-                network_sha256="",
-                resize="",
+                protocol=f"{metric.rule.format(region=region)}; mean and std over images{holes_clause(origin)}",
                 note="; ".join([*notes, *cap]),
-                **dataclasses.asdict(origin),
             )
         )
     return rows
@@ -441,7 +474,7 @@ def _same_size(name: str, image: Pixels, other_name: str, other: Pixels | Hole) 
     if image.shape[:2] != other.shape[:2]:
         raise DataError(
             f"{name}: has {_size(image)} pixels, {other_name} {_size(other)}",
-            "They are compared pixel by pixel, and nothing is resized.",
+            "They are compared pixel by pixel, without resizing.",
         )
 
 

@@ -1,4 +1,8 @@
-"""The score row: one number with everything that says how it was measured, and the results.csv that collects them."""
+"""Score rows, each a number with the fields that say how it was measured, and the results.csv that collects them.
+
+Numbers are compared by these fields. `method`, `protocol` and `note` are prose for a reader: they are made from the
+fields and never read back.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +12,174 @@ import fcntl
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_type_hints
 
 from gancli.atomic import atomic_file
 from gancli.errors import DataError
 from gancli.version import __version__
 
-# In the protocol of a score of filled images, at its end; what follows says which holes were cut
-HOLES = "; holes: "
+# "mean_fill" is a hole filled without a model; "none" where no image is scored, as for the cost of a run
+ScoredImages = Literal["generated", "real", "mean_fill", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealData:
+    """The dataset that real images and captions come from.
+
+    Attributes:
+        dataset: Short name ("cub"), or the folder of images that are not a prepared dataset.
+        release: Published release ("CUB-200-2011"); empty where it is unknown, as the next two.
+        split_rule: Rule that made the splits ("zero-shot 150/50").
+        crop_rule: Rule by which the dataset's images were cropped ("box 1.5×").
+        split: Split of the real images and captions; empty where there is none.
+        window: Part of each stored image that is used ("center"); empty for files, which are used whole.
+    """
+
+    dataset: str
+    release: str = ""
+    split_rule: str = ""
+    crop_rule: str = ""
+    split: str = ""
+    window: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoleFields:
+    """The holes that were filled.
+
+    Attributes:
+        hole_kind: "center", "irregular", "mix", "folder" or "files"; empty for images drawn whole.
+        hole_center: Side of the central hole over the image's.
+        hole_least: Smallest share of the image that irregular holes cover.
+        hole_most: Largest share.
+        hole_files: Files of the holes, for the kinds "folder" and "files".
+        hole_seed: Seed of random holes.
+    """
+
+    hole_kind: str = ""
+    hole_center: float | None = None
+    hole_least: float | None = None
+    hole_most: float | None = None
+    hole_files: str = ""
+    hole_seed: int | None = None
+
+    @property
+    def filled(self) -> bool:
+        """True for filled images, whose scores have nothing in common with those of images drawn whole."""
+        return bool(self.hole_kind)
+
+    @property
+    def holes(self) -> str:
+        """The holes in words: "center 0.5", "irregular 0.1 to 0.5, seed 3"; empty for images drawn whole."""
+        center = f"center {self.hole_center}"
+        irregular = f"irregular {self.hole_least} to {self.hole_most}"
+        kinds = {"center": center, "irregular": irregular, "mix": f"mix of {center} and {irregular}"}
+        seed = "" if self.hole_seed is None else f", seed {self.hole_seed}"
+        return kinds.get(self.hole_kind, self.hole_files) + seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin(HoleFields):
+    """The scored images, and the model that made them.
+
+    Attributes:
+        images: What they are.
+        method: Name in tables ("FF-GAN", "baseline+GSR"); "real" for a dataset's own images.
+        model: Model folder, or the images' name where no model is known.
+        model_hash: sha256 of the model's weights, or of the list of images.
+        kind: Kind of model ("ffgan"); empty where it is unknown.
+        ablation: Settings of the paper's ablations in which the model differs from the paper's own, under their recipe
+            keys ({"model.gsr": False}); empty for the paper's own model.
+        differences: All settings in which its recipe differs from the paper's, each with `key`, `paper` and `here`.
+        steps: Training steps of the model, 0 if it is untrained; None where that is unknown.
+        mismatched: Each image was drawn from the speech of another one.
+        caption_words: Words of a caption that the model reads; None where it reads none.
+        captions_per_image: Captions of each real image that were drawn from; None for random ones.
+        image_size: Side in pixels; None where sides differ.
+        seed: Seed of the sampling; None where it is unknown.
+    """
+
+    images: ScoredImages = "generated"
+    method: str
+    model: str
+    model_hash: str
+    kind: str = ""
+    ablation: Mapping[str, object] = field(default_factory=dict)
+    differences: Sequence[Mapping[str, object]] = ()
+    steps: int | None = None
+    mismatched: bool = False
+    caption_words: int | None = None
+    captions_per_image: int | None = None
+    image_size: int | None = None
+    seed: int | None = None
+
+    @property
+    def as_trained(self) -> bool:
+        """True for a trained model that was given its own conditions."""
+        return self.steps != 0 and not self.mismatched
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricSettings:
+    """Settings of a metric; None or empty where the metric has no such setting.
+
+    Attributes:
+        k: R of R-precision, k of recall at k.
+        candidates: Captions that an image chooses from in R-precision.
+        encoder_words: Words of a caption that the encoder of R-precision reads.
+        splits: Parts of the images over which mean and standard deviation are taken.
+        queries: Real images that query.
+        queries_per_class: Real images of each class that query, where they are chosen by class.
+        gallery: Images that are ranked.
+        gallery_images: "generated" or "real".
+        gallery_least: Fewest images in the gallery of one querying image, where the gallery is generated.
+        gallery_most: Most of them.
+        ssim_window: "uniform" or "wang".
+        chance: Value to be expected of images that have nothing to do with their conditions.
+        metric_seed: Seed of what the metric draws.
+    """
+
+    k: int | None = None
+    candidates: int | None = None
+    encoder_words: int | None = None
+    splits: int | None = None
+    queries: int | None = None
+    queries_per_class: int | None = None
+    gallery: int | None = None
+    gallery_images: str = ""
+    gallery_least: int | None = None
+    gallery_most: int | None = None
+    ssim_window: str = ""
+    chance: float | None = None
+    metric_seed: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkFields:
+    """The network whose features or classes a metric compares; all empty where it uses none.
+
+    Attributes:
+        network: Name for a reader ("encoder:encoders/damsm (small)").
+        network_kind: "inception" (published FIDs), "imagenet", "damsm", "classifier" or "pixels".
+        network_output: "features", "logits" or "code".
+        backbone: Architecture ("inception_v3", "small").
+        network_sha256: sha256 of its weights file.
+        transform: Preparation of its input ("pytorch-fid", "tensorflow1", "torchvision", "antialiased", "area").
+        resize: The same in words.
+    """
+
+    network: str = ""
+    network_kind: str = ""
+    network_output: str = ""
+    backbone: str = ""
+    network_sha256: str = ""
+    transform: str = ""
+    resize: str = ""
 
 
 def _now() -> str:
@@ -28,77 +187,54 @@ def _now() -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreRow:
+class ScoreRow(NetworkFields, MetricSettings, Origin, RealData):
     """One measured number and its provenance.
 
     Attributes:
-        dataset: Short name ("cub"), or the folder where the images are not a prepared dataset.
-        split: Of the real images and captions; empty where there is none.
-        method: What the tables call it ("FF-GAN", "baseline+GSR"); "real" for the real images' own value.
-        model: The model folder, or what the images were given as where no model is known.
-        model_hash: sha256 of the model's weights, or of the list of images where no model is known.
-        metric: "fid", "r_precision", "agreement_primary_colour" …
-        value: In the metric's usual unit: squared feature distance for FID, per cent for the others.
-        std: Over folds or images, in the unit of `value`; None where the metric has none.
+        metric: Name ("fid", "r_precision", "agreement_primary_colour").
+        value: Squared feature distance for FID, dB for PSNR, per cent for shares.
+        std: Standard deviation over folds, splits or images in the unit of `value`; None where the metric has none.
         n_real: Real images used; None where a file of statistics does not say.
-        n_fake: Generated images used, likewise.
-        protocol: The rule of the metric in a line, with its parameters.
-        network: The network that gives features ("inception", "encoder:runs/damsm"); empty where none is used.
-        network_sha256: Of its weights file.
-        resize: How images come to the network's input.
-        image_size: Side of the generated images in pixels; None where they differ.
-        seed: Of the sampling; None where it is not known.
-        note: What a reader has to know before comparing the number with another.
-        gancli_version: Filled in.
-        date: Filled in; UTC, ISO 8601.
+        n_fake: Generated images used; None where a file of statistics does not say.
+        protocol: Rule of the metric in a line.
+        note: Remarks a reader needs before comparing the number with another.
+        gancli_version: Version that measured it.
+        date: UTC, ISO 8601.
     """
 
-    dataset: str
-    split: str
-    method: str
-    model: str
-    model_hash: str
     metric: str
     value: float
     std: float | None = None
     n_real: int | None
     n_fake: int | None
     protocol: str
-    network: str
-    network_sha256: str
-    resize: str
-    image_size: int | None = None
-    seed: int | None = None
     note: str = ""
     gancli_version: str = __version__
     date: str = field(default_factory=_now)
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):
-            raise ValueError(
-                f"{self.metric} of {self.model} is {self.value}: not a number that can be reported"
-            )
+            raise ValueError(f"{self.metric} of {self.model} is {self.value}, which is not a finite number")
         for name in ("model", "model_hash", "metric", "protocol"):
             if not getattr(self, name):
                 raise ValueError(f"a score row needs its {name}")
 
-    def to_json(self) -> dict[str, Any]:
-        """The row as plain JSON values; what is not known is null."""
+    def to_json(self) -> dict[str, object]:
+        """Return the row as plain JSON values, null for what is unknown."""
         return dataclasses.asdict(self)
 
 
 COLUMNS = tuple(column.name for column in dataclasses.fields(ScoreRow))
-_INTEGERS = ("n_real", "n_fake", "image_size", "seed")
 
 
-def append_row(path: Path, row: ScoreRow) -> None:
-    """Adds a row to a results.csv, which is made if need be.
+def append_row(path: str | Path, row: ScoreRow) -> None:
+    """Append a row to a results.csv, which is created if need be.
 
-    The file is replaced as a whole, so a reader never sees half a row; several processes may append at once.
+    The file is replaced as a whole, so a reader never sees half a row. Several processes may append at once.
 
     Raises:
-        DataError: The file there is not a results.csv of this version.
-        RunError: It cannot be written.
+        DataError: The file is not a results.csv of this version.
+        RunError: The file cannot be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,49 +244,86 @@ def append_row(path: Path, row: ScoreRow) -> None:
         writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
         writer.writeheader()
         for each in [*rows, row]:
-            writer.writerow({name: "" if value is None else value for name, value in each.to_json().items()})
+            writer.writerow(cells(each))
         with atomic_file(path) as temporary:
             temporary.write_text(buffer.getvalue(), encoding="utf-8")
 
 
-def read_rows(path: Path) -> list[ScoreRow]:
-    """The rows of a results.csv, in order.
+def read_rows(path: str | Path) -> list[ScoreRow]:
+    """Return the rows of a results.csv, in order.
 
     Raises:
-        DataError: The file is missing, has other columns, or holds a value that is none.
+        DataError: The file is missing, has the columns of another version, or holds a broken value.
     """
     path = Path(path)
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise DataError(
-                    f"{path}: its columns are not those of a results.csv ({', '.join(reader.fieldnames or ())})",
-                    f"Expected: {', '.join(COLUMNS)}. Move the file away, or name another one.",
-                )
+            _check_columns(path, reader.fieldnames or ())
             return [_parse(path, number, record) for number, record in enumerate(reader, start=2)]
     except FileNotFoundError:
         raise DataError(f"{path}: no such file", "gancli score writes it.") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as CSV ({error})") from error
 
 
-def write_json(path: Path, rows: list[ScoreRow]) -> None:
-    """Writes rows as a JSON list, whole or not at all."""
-    with atomic_file(path) as temporary:
+def cells(row: ScoreRow) -> dict[str, str]:
+    """Return a row as the cells of a CSV file, empty for what is unknown; mappings and lists are JSON."""
+    return {name: _cell(getattr(row, name)) for name in COLUMNS}
+
+
+def write_json(path: str | Path, rows: Sequence[ScoreRow]) -> None:
+    """Write rows as a JSON list, whole or not at all."""
+    with atomic_file(Path(path)) as temporary:
         text = json.dumps([row.to_json() for row in rows], indent=1, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def _parse(path: Path, number: int, record: dict[str, str]) -> ScoreRow:
+def _check_columns(path: Path, found: Sequence[str]) -> None:
+    if tuple(found) == COLUMNS:
+        return
+    missing = [name for name in COLUMNS if name not in found]
+    unknown = [name for name in found if name not in COLUMNS]
+    wrong = [
+        f"{what} {', '.join(names)}" for what, names in (("lacks", missing), ("also has", unknown)) if names
+    ]
+    raise DataError(
+        f"{path}: its columns are not those of a results.csv of gancli {__version__}: it "
+        + (" and ".join(wrong) or "has them in another order"),
+        "Move the file away, or name another one.",
+    )
+
+
+def _cell(value: object) -> str:
+    if value is None or (not isinstance(value, (str, bool, int, float)) and not value):
+        return ""
+    if isinstance(value, (str, float)):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _from_json(text: str) -> object:
+    value = json.loads(text)
+    return tuple(value) if isinstance(value, list) else value
+
+
+_READERS: dict[object, Callable[[str], object]] = {int | None: int, float | None: float, float: float}
+
+
+def _parse(path: Path, number: int, record: Mapping[str, str]) -> ScoreRow:
+    types = get_type_hints(ScoreRow)
     try:
-        values: dict[str, Any] = dict(record)
-        for name in _INTEGERS:
-            values[name] = int(record[name]) if record[name] else None
-        values["value"] = float(record["value"])
-        values["std"] = float(record["std"]) if record["std"] else None
+        values: dict[str, Any] = {}
+        for name, text in record.items():
+            kind = types[name]
+            if kind is str or kind == ScoredImages:
+                values[name] = text
+            elif text:
+                values[name] = _READERS.get(kind, _from_json)(text)
+            elif kind in (int | None, float | None):
+                values[name] = None
         return ScoreRow(**values)
-    except (TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: line {number} is not a score row ({error})") from error
 
 

@@ -1,7 +1,7 @@
-"""Measures of retrieval: vectors that look for their kin among other vectors, by cosine.
+"""Retrieval among vectors by cosine.
 
-R-precision (AttnGAN, section 4) and batch accuracy are of pairs; average precision and recall (S2IGAN) are of queries
-that rank a whole gallery. They know vectors and group numbers only; what the vectors are of is their callers' affair.
+R-precision (AttnGAN, section 4) and batch accuracy compare pairs. Average precision and recall (S2IGAN) are of queries
+that rank a whole gallery. These functions see vectors and group numbers only; callers know what they stand for.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from gancli.errors import DataError
 CANDIDATES = 100
 FOLDS = 10
 TIE = 1e-6  # cosines closer than this are equal: float32 rounding in products of different shape
-_CHUNK = 256  # rows at a time: images whose candidates are gathered (256 x 100 x D floats), queries that rank
-_DECIMALS = 10  # of a cosine that count: what is beyond is float64 rounding and would part equal vectors
+_CHUNK = 256  # rows at a time: images with their candidates (256 x 100 x D floats), or queries
+_DECIMALS = 10  # decimals of a cosine that count; float64 rounding beyond them would separate equal vectors
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class RPrecision:
     """The result for one set of images.
 
     Attributes:
-        value: Per cent of images whose own caption ranked first.
+        value: Images whose own caption ranked first, per cent.
         std: Population standard deviation over the folds, in per cent.
-        hits: (N,) per image 1, 0, or 1/k where k captions share the first place.
+        hits: (N,) 1, 0, or 1/k for each image where k captions share the first rank.
     """
 
     value: float
@@ -51,26 +51,26 @@ def r_precision(
     folds: int = FOLDS,
     seed: int = 0,
 ) -> RPrecision:
-    """R-precision with R = 1: the share of images nearest to their own caption.
+    """Measure R-precision with R = 1: the share of images nearest to their own caption.
 
     The competitors of an image are drawn without replacement from the captions of the pool that belong to another
-    group. Captions at the same cosine share the first place: where k captions tie with the own one, it counts
-    1 / (1 + k), the expected value of a fair draw. So codes that are all equal score 1 / candidates and not 100 %
-    (the public code takes the first of equals, which is the image's own), and a competitor with the same words as
-    the own caption costs half.
+    group. Captions at the same cosine share the first rank: where k captions tie with the image's own one, it counts
+    1 / (1 + k), the expected value of a fair draw. Codes that are all equal therefore score 1 / candidates and not 100
+    % (the public code takes the first of equals, which is the image's own), and a competitor with the same words as the
+    own caption costs half.
 
     Args:
-        image_codes: (N, D).
-        caption_codes: (N, D), each image's own caption.
-        groups: (N,) class of each image, or a running number where the dataset has no classes.
-        pool_codes: (M, D) captions to draw competitors from.
-        pool_groups: (M,) their classes.
-        candidates: Captions in all, the own one among them.
-        folds: The hits are shuffled and split into this many parts for the standard deviation; no hit is left out.
-        seed: Of the draw and of the folds.
+        image_codes: Codes of the images (N, D).
+        caption_codes: Codes of each image's own caption (N, D).
+        groups: Class of each image (N,), or a running number where the dataset has no classes.
+        pool_codes: Codes of the captions to draw competitors from (M, D).
+        pool_groups: Their classes (M,).
+        candidates: Captions that an image chooses from, its own included.
+        folds: Parts of the shuffled hits for the standard deviation. No hit is left out.
+        seed: Seed of the draw and of the folds.
 
     Raises:
-        DataError: No images, or the pool has too few captions of other groups for one of them.
+        DataError: There are no images, or the pool has too few captions of other groups for one of them.
     """
     count = len(image_codes)
     if count == 0:
@@ -97,24 +97,21 @@ def r_precision(
 
 
 def batch_accuracy(image_codes: Tensor, caption_codes: Tensor, batch: int) -> tuple[float, float]:
-    """How often the right partner is the nearest one of a batch: what a DAMSM learns to do.
+    """Measure how often the right partner is the nearest one of a batch, which is a DAMSM's training objective.
 
     Args:
-        image_codes: (N, D).
-        caption_codes: (N, D), in the same order.
-        batch: Pairs that compete with each other; a last smaller batch competes among itself.
+        image_codes: Codes of the images (N, D).
+        caption_codes: Codes of the captions (N, D), in the same order.
+        batch: Pairs that compete with each other. A smaller last batch competes among itself.
 
     Returns:
-        Per cent of images that find their caption, and of captions that find their image; ties do not count.
+        Images that find their caption and captions that find their image, in per cent. Ties do not count.
     """
-    pairs = zip(
-        F.normalize(image_codes.float(), dim=1).split(batch),
-        F.normalize(caption_codes.float(), dim=1).split(batch),
-        strict=True,
-    )
+    images, captions = (F.normalize(codes.float(), dim=1) for codes in (image_codes, caption_codes))
     found = torch.zeros(2)
-    for images, captions in pairs:
-        cosines = images @ captions.T  # (b, b), rows are images
+    for start in range(0, len(images), batch):
+        rows = slice(start, start + batch)
+        cosines = images[rows] @ captions[rows].T  # (b, b), rows are images
         own = cosines.diagonal()
         others = cosines.masked_fill(torch.eye(len(own), dtype=torch.bool, device=own.device), -torch.inf)
         best = torch.stack([others.amax(dim=1), others.amax(dim=0)])  # (2, b)
@@ -126,11 +123,11 @@ def batch_accuracy(image_codes: Tensor, caption_codes: Tensor, batch: int) -> tu
 def _draw_rivals(
     groups: NDArray[np.int64], pool_groups: NDArray[np.int64], count: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """For each image `count` different positions of the pool, none of them of its group: (N, count).
+    """Draw for each image `count` different positions of the pool outside its group: (N, count).
 
-    With the pool in order of groups, the members of one group are a block, so the others are numbered by skipping
-    it. The draw is Floyd's: step k takes a number of the first `limit` ones, or number `limit` itself where that
-    one was drawn before; it runs over all images at once.
+    With the pool sorted by group, the members of a group are a block, so the others are numbered by skipping it. The
+    draw is Floyd's: step k takes a number up to `limit`, or `limit` itself where that number was drawn before. It runs
+    over all images at once.
     """
     order = np.argsort(pool_groups, kind="stable")
     in_order = pool_groups[order]
@@ -139,8 +136,8 @@ def _draw_rivals(
     others = len(pool_groups) - block  # (N,)
     if others.min() < count:
         raise DataError(
-            f"R-precision of 1 in {count + 1} needs {count} captions of other classes, here are {others.min()}",
-            "Take a split with more images, or ask for fewer candidates.",
+            f"R-precision of 1 in {count + 1} needs {count} captions of other classes. Received: {others.min()}",
+            "Use a split with more images, or fewer candidates.",
         )
     drawn = np.empty((len(groups), count), np.int64)
     for k in range(count):
@@ -159,19 +156,19 @@ def _draw_rivals(
 def average_precisions(
     queries: Tensor, gallery: Tensor, query_groups: NDArray[np.int64], gallery_groups: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """The average precision of each query: the mean, over the gallery's vectors of its group, of the share of that
-    group down to each of them. The mean over queries is the mAP (S2IGAN code, over all ranks).
+    """Return the average precision of each query (S2IGAN code, over all ranks). Its mean over queries is the mAP.
 
-    Vectors at the same cosine keep the gallery's order.
+    It is the mean, over the gallery's vectors of the query's group, of that group's share of all vectors up to each of
+    them. Vectors at the same cosine keep the gallery's order.
 
     Args:
-        queries: (Q, F).
-        gallery: (M, F).
-        query_groups: (Q,) class of each query.
-        gallery_groups: (M,) class of each vector of the gallery.
+        queries: Vectors (Q, F).
+        gallery: Vectors (M, F).
+        query_groups: Class of each query (Q,).
+        gallery_groups: Class of each vector of the gallery (M,).
 
     Returns:
-        (Q,) in (0, 1].
+        Precisions (Q,) in (0, 1].
 
     Raises:
         DataError: There is no query, or the gallery has nothing of the group of one.
@@ -188,9 +185,9 @@ def average_precisions(
 def first_hits(
     queries: Tensor, gallery: Tensor, query_groups: NDArray[np.int64], gallery_groups: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """The rank, from 1, of the nearest vector of each query's own group: (Q,).
+    """Return the rank, from 1, of the nearest vector of each query's own group: (Q,).
 
-    The share of queries whose rank is at most k is the recall at k (R@k). Arguments, ties and errors as those of
+    The share of queries whose rank is at most k is the recall at k (R@k). Arguments, ties and errors are those of
     `average_precisions`.
     """
     _check_groups(query_groups, gallery_groups)
@@ -202,19 +199,19 @@ def first_hits(
 
 
 def chance_precision(query_groups: NDArray[np.int64], gallery_groups: NDArray[np.int64]) -> float:
-    """The mAP to be expected when the gallery is in random order, in [0, 1]."""
+    """Return the expected mAP of a gallery in random order, in [0, 1]."""
     count = len(gallery_groups)
     if count == 1:
         return 1.0
     harmonic = float((1 / np.arange(1, count + 1)).sum())
     others = (
         _sizes(query_groups, gallery_groups) - 1
-    )  # of a query's group, but for the one at the rank looked at
+    )  # of a query's group, without the one at the rank in question
     return float((harmonic + others / (count - 1) * (count - harmonic)).mean() / count)
 
 
 def chance_recall(query_groups: NDArray[np.int64], gallery_groups: NDArray[np.int64], k: int) -> float:
-    """The recall at k to be expected when the gallery is in random order, in [0, 1]."""
+    """Return the expected recall at k of a gallery in random order, in [0, 1]."""
     count = len(gallery_groups)
     sizes, queries = np.unique(_sizes(query_groups, gallery_groups), return_counts=True)
     missed = [math.comb(count - size, k) / math.comb(count, k) for size in sizes.tolist()]
@@ -224,7 +221,7 @@ def chance_recall(query_groups: NDArray[np.int64], gallery_groups: NDArray[np.in
 def _ranked(
     queries: Tensor, gallery: Tensor, query_groups: NDArray[np.int64], gallery_groups: NDArray[np.int64]
 ) -> Iterator[Tensor]:
-    """Which of the gallery is of a query's group, nearest first: (q, M) bool for one chunk of queries after another."""
+    """Yield which of the gallery is of a query's group, nearest first: (q, M) bool for each chunk of queries."""
     vectors = F.normalize(gallery.double(), dim=1)
     groups = torch.from_numpy(gallery_groups)
     for start in range(0, len(queries), _CHUNK):
@@ -235,7 +232,7 @@ def _ranked(
 
 
 def _sizes(query_groups: NDArray[np.int64], gallery_groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(Q,) how many of the gallery are of each query's group."""
+    """Return how many of the gallery are of each query's group, (Q,)."""
     in_order = np.sort(gallery_groups)
     ends = (np.searchsorted(in_order, query_groups, side=side) for side in ("right", "left"))
     sizes: NDArray[np.int64] = np.subtract(*ends)
@@ -248,6 +245,6 @@ def _check_groups(query_groups: NDArray[np.int64], gallery_groups: NDArray[np.in
     lonely = query_groups[_sizes(query_groups, gallery_groups) == 0]
     if len(lonely):
         raise DataError(
-            f"the gallery has nothing that {len(lonely)} of {len(query_groups)} queries could find, the first is of "
-            f"group {lonely[0]}"
+            f"the gallery has nothing of the group of {len(lonely)} of {len(query_groups)} queries, the first of group "
+            f"{lonely[0]}"
         )

@@ -1,14 +1,12 @@
 """The papers' tables with our numbers beside the published ones, as CSV and Markdown.
 
-A published number and ours stand side by side with what separates them: the difference is only computed where the
-stated protocol is the same, and where it is not, the reason stands in its place. One module per paper says what stands
-in its tables and what has to be the same.
+A difference is computed only where a score agrees with the paper in all fields that the paper's module names. Elsewhere
+the fields that differ are printed as the reason.
 """
 
 from __future__ import annotations
 
 import csv
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +14,12 @@ from pathlib import Path
 from gancli.atomic import atomic_file
 from gancli.config import recipes_folder
 from gancli.errors import DataError, UsageError
-from gancli.scores.results import ScoreRow, read_rows
+from gancli.scores.results import ScoreRow, cells, read_rows
 from gancli.scores.tables import attr2image, csfgan, ffgan, fusion_s2igan, stackgan
 from gancli.scores.tables.paper import Paper, PaperTable
 from gancli.scores.tables.writing import DATASETS, METRICS, TableRow, csv_text, markdown
 
-__all__ = ["DATASETS", "METRICS", "PAPERS", "TableReport", "TableRow", "read_paper", "table"]
+__all__ = ["DATASETS", "METRICS", "PAPERS", "TableReport", "TableRow", "read_paper", "score_table"]
 
 PAPERS = {
     "ffgan": ffgan.PAPER,
@@ -34,12 +32,12 @@ PAPERS = {
 
 @dataclass(frozen=True)
 class TableReport:
-    """What `table` wrote.
+    """The tables that `score_table` wrote.
 
     Attributes:
         files: CSV and Markdown files.
         rows: All lines of all tables.
-        markdown: The text of all Markdown files.
+        markdown: Text of all Markdown files.
     """
 
     files: tuple[Path, ...]
@@ -47,22 +45,23 @@ class TableReport:
     markdown: str
 
 
-def table(paper: str, results: Path, out: Path) -> TableReport:
-    """Writes the tables of a paper with our scores.
+def score_table(paper: str, results: str | Path = "results.csv", out: str | Path = "tables") -> TableReport:
+    """Write the tables of a paper with our scores.
 
     Args:
         paper: A key of `PAPERS`: "ffgan" for its Tables 1 and 2 and the numbers of its Fig. 7, "stackgan" for the
             table of Inception scores and human ranks, "fusion-s2igan" for its six tables, "csfgan" for its four,
-            "attr2image" for our numbers of what its figures show.
-        results: A results.csv; of several scores of the same thing the last one counts.
-        out: Folder for a CSV and a Markdown file of each table; made if need be.
+            "attr2image" for our numbers of its figures.
+        results: A results.csv. Of several scores of the same thing, the last one counts.
+        out: Folder for a CSV and a Markdown file of each table, created if need be.
 
     Raises:
         DataError: results.csv is missing or broken.
         UsageError: There is no such paper.
     """
     if paper not in PAPERS:
-        raise UsageError(f"{paper!r} is no paper whose tables are known", f"One of: {', '.join(PAPERS)}.")
+        raise UsageError(f"{paper!r} is not a paper with tables", f"One of: {', '.join(PAPERS)}.")
+    out = Path(out)
     published = read_paper(paper)
     scores = _latest(read_rows(results))
     out.mkdir(parents=True, exist_ok=True)
@@ -71,11 +70,11 @@ def table(paper: str, results: Path, out: Path) -> TableReport:
     everywhere = {row.dataset for row in published}
     for each in PAPERS[paper].tables:
         lines = [row for row in published if row.table == each.number]
-        elsewhere = everywhere - {row.dataset for row in lines}  # a score of such a dataset has its own table
+        elsewhere = everywhere - {row.dataset for row in lines}  # which have tables of their own
         wanted = [
             score
             for score in filter(PAPERS[paper].takes, scores)
-            if score.metric in each.metrics and each.takes(score.method) and score.dataset not in elsewhere
+            if score.metric in each.metrics and each.takes(score) and score.dataset not in elsewhere
         ]
         lines += [_ours(each, score, lines, PAPERS[paper]) for score in wanted]
         rows += lines
@@ -89,7 +88,7 @@ def table(paper: str, results: Path, out: Path) -> TableReport:
 
 
 def read_paper(name: str) -> list[TableRow]:
-    """The published numbers of a paper, from recipes/tables; none where it reports none.
+    """Return the published numbers of a paper, from recipes/tables; none where it reports none.
 
     Raises:
         DataError: There is no such file for that paper, or the file is broken.
@@ -118,11 +117,12 @@ def read_paper(name: str) -> list[TableRow]:
 
 
 def _latest(scores: Sequence[ScoreRow]) -> list[ScoreRow]:
+    """Return the last of all scores that agree in every field but the number itself."""
     passing = {"value", "std", "date", "note", "gancli_version"}
-    kept: dict[tuple[object, ...], ScoreRow] = {}
+    kept: dict[tuple[str, ...], ScoreRow] = {}
     for score in scores:
-        key = tuple(value for name, value in dataclasses.asdict(score).items() if name not in passing)
-        kept.pop(key, None)  # so that a repeated score stands where its last one does
+        key = tuple(value for name, value in cells(score).items() if name not in passing)
+        kept.pop(key, None)  # so that a repeated score stands at the position of its last one
         kept[key] = score
     return list(kept.values())
 
@@ -131,7 +131,7 @@ def _ours(table: PaperTable, score: ScoreRow, published: Sequence[TableRow], pap
     reason = paper.why_not_comparable(score)
     delta, note = None, score.note
     if not reason:
-        same = (table.names.get(score.method, score.method), score.dataset, score.metric)
+        same = (table.published_name(score), score.dataset, score.metric)
         value = next((row.value for row in published if (row.method, row.dataset, row.metric) == same), None)
         if value is None:
             reason = f"the paper gives no value of {score.method} on {score.dataset}"
@@ -139,15 +139,15 @@ def _ours(table: PaperTable, score: ScoreRow, published: Sequence[TableRow], pap
             delta = score.value - value
             note = "; ".join(filter(None, (note, paper.caveats.get(score.metric))))
     return TableRow(
-        table.number,
-        score.method,
-        score.dataset,
-        score.metric,
-        score.value,
-        score.std,
-        "gancli",
-        delta,
-        reason,
-        note,
+        table=table.number,
+        method=score.method,
+        dataset=score.dataset,
+        metric=score.metric,
+        value=score.value,
+        std=score.std,
+        source="gancli",
+        delta=delta,
+        not_comparable=reason,
+        note=note,
         score=score,
     )

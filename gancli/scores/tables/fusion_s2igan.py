@@ -5,65 +5,63 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gancli.scores.results import ScoreRow
-from gancli.scores.tables.paper import Paper, PaperTable, count, other_classes
+from gancli.scores.tables.paper import MODELS, STACKGAN_INCEPTION, Model, Paper, PaperTable, Protocol
 
-# Fusion-S2iGan, section 5.1: one image per test caption, "30k" for CUB and "10k" for Oxford-102; from and to
+KIND = "fusion-s2igan"
+
+# Fusion-S2iGan, section 5.1: one image per test caption, "30k" for CUB and "10k" for Oxford-102
 IMAGES = {
-    "cub": (29_330, 30_000),
-    "oxford102": (10_000, 11_550),
-    "flickr8k": (4_970, 5_000),
-    "places": (2_779, 2_779),
+    "cub": range(29_330, 30_001),
+    "oxford102": range(10_000, 11_551),
+    "flickr8k": range(4_970, 5_001),
+    "places": 2_779,
 }
-SIDE = 256
+_SHARED: Protocol = {
+    "images": "generated",
+    "dataset": tuple(IMAGES),
+    "split": "test",
+    "image_size": 256,
+}
 # S2IGAN code: images of each querying image
 _MAP_GALLERY = 10
 _RECALL_GALLERY = {"flickr8k": 5, "places": 1}
-_FUSION = "Fusion-S2iGan"
 
 
-def _why_not(score: ScoreRow) -> str:
-    reasons = []
-    if score.method == "real":
-        reasons.append("real images: the ceiling of this network")
-    if score.dataset not in IMAGES:
-        reasons.append(f"dataset {score.dataset}")
-    elif score.split != "test":
-        reasons.append(f"split {score.split or 'unknown'}")
-    if score.image_size != SIDE:
-        reasons.append(f"images of {score.image_size or 'unknown'} pixels, not {SIDE}")
-    least, most = IMAGES.get(score.dataset, (0, 0))
-    many = score.metric in ("fid", "inception_score") and score.method != "real" and most > 0
-    if many and (score.n_fake is None or not least <= score.n_fake <= most):
-        wanted = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-        reasons.append(f"{count(score.n_fake)} images, not {wanted}")
-    if score.metric == "fid":
-        if score.network != "inception":
-            reasons.append(f"features of {score.network}, not of the Inception network")
-    elif score.metric == "inception_score" and score.dataset not in _RECALL_GALLERY:
-        reasons.append(other_classes(score))
-    elif not score.network.startswith("imagenet"):
-        what = "classes" if score.metric == "inception_score" else "features"
-        reasons.append(f"{what} of {score.network}, not of ImageNet's Inception-v3")
+def _protocol(score: ScoreRow) -> Protocol:
+    wanted = dict(_SHARED)
+    scene = score.dataset in _RECALL_GALLERY
+    network = "inception" if score.metric == "fid" else "imagenet"
+    if score.metric == "inception_score" and not scene:
+        network = STACKGAN_INCEPTION
+    wanted["network_kind"] = network
+    if score.metric in ("fid", "inception_score") and score.dataset in IMAGES:
+        wanted["n_fake"] = IMAGES[score.dataset]
     each = _MAP_GALLERY if score.metric == "map" else _RECALL_GALLERY.get(score.dataset)
-    if score.metric in ("map", "recall_at_50") and score.method != "real" and each is not None:
-        gallery = f"gallery of generated images: {each} of each of these images;"
-        if score.metric == "map" and not score.protocol.startswith("mAP of 2 real images per class,"):
-            reasons.append("other queries than 2 real images per class")
-        if gallery not in score.protocol:
-            reasons.append(f"another gallery than {each} generated images of each querying image")
-    return "; ".join(reasons)
+    if score.metric == "map":
+        wanted["queries_per_class"] = 2
+    if score.metric in ("map", "recall_at_50") and each is not None:
+        wanted |= {"gallery_least": each, "gallery_most": each}
+    return wanted
 
 
-def _substitutes(part: str, full: str, **others: str) -> tuple[Callable[[str], bool], dict[str, str]]:
-    """Which methods belong to a table of Fusion-S2iGan's substitutes of a part, and what it calls them."""
-    names = {_FUSION: full, **{f"{_FUSION}, {part} {value}": name for value, name in others.items()}}
-    return lambda method: method == _FUSION or method.startswith(f"{_FUSION}, {part} "), names
+# Parts of the generator that Tables 3 to 6 replace, the first one deciding where several are
+_PARTS = ("model.block", "model.attention", "model.fusion", "model.modules")
 
 
-def _whole(method: str) -> bool:
-    """Whether it is no substitute of Tables 3 to 6."""
-    parts = tuple(f"{_FUSION}, {part} " for part in ("attention", "fusion", "block", "modules"))
-    return not method.startswith(parts)
+def _replaced(score: ScoreRow) -> str:
+    """Return the part that a model replaces; empty for the whole model, for DF-GAN and for other models."""
+    if score.kind != KIND or score.ablation == MODELS["DF-GAN"].ablation:
+        return ""
+    return next((part for part in _PARTS if part in score.ablation), "")
+
+
+def _takes(part: str) -> Callable[[ScoreRow], bool]:
+    return lambda score: _replaced(score) == part or MODELS["Fusion-S2iGan"].made(score)
+
+
+def _models(part: str, full: str, **others: object) -> dict[str, Model]:
+    """Return the names that a table gives to the whole model and to those that replace a part."""
+    return {full: Model(KIND), **{name: Model(KIND, {part: value}) for name, value in others.items()}}
 
 
 _BIRDS_AND_FLOWERS = ("inception_score", "fid", "map")
@@ -71,35 +69,41 @@ _SCENES = ("inception_score", "fid", "recall_at_50")
 
 PAPER = Paper(
     (
-        PaperTable("1", "Table 1: synthesised speech", _BIRDS_AND_FLOWERS, _whole),
-        PaperTable("2", "Table 2: recorded speech", _SCENES, _whole),
+        PaperTable(
+            "1", "Table 1: synthesised speech", _BIRDS_AND_FLOWERS, lambda score: not _replaced(score)
+        ),
+        PaperTable("2", "Table 2: recorded speech", _SCENES, lambda score: not _replaced(score)),
         PaperTable(
             "3",
             "Table 3: substitutes of the pixel attention",
             _BIRDS_AND_FLOWERS,
-            *_substitutes("attention", "PAM", bam="BAM", polarized="PolarizedAttn", cot="CoTAttn"),
+            _takes("model.attention"),
+            _models("model.attention", "PAM", BAM="bam", PolarizedAttn="polarized", CoTAttn="cot"),
         ),
         PaperTable(
             "4",
             "Table 4: substitutes of the weighted fusion",
             ("inception_score", "fid", "map", "recall_at_50"),
-            *_substitutes("fusion", "WFM", add="Addition", mul="Product"),
+            _takes("model.fusion"),
+            _models("model.fusion", "WFM", Addition="add", Product="mul"),
         ),
         PaperTable(
             "5",
             "Table 5: substitutes of the visual+speech fusion module (there is no public code of DTGAN's: "
             "dtgan-approx is not it, and not compared)",
             _BIRDS_AND_FLOWERS,
-            *_substitutes("block", "VSFM", dfgan="DF-GAN"),
+            _takes("model.block"),
+            _models("model.block", "VSFM", **{"DF-GAN": "dfgan"}),
         ),
         PaperTable(
             "6",
             "Table 6: fusion modules in a block",
             _SCENES,
-            *_substitutes("modules", "dual-module", **{"1": "single-module"}),
+            _takes("model.modules"),
+            _models("model.modules", "dual-module", **{"single-module": 1}),
         ),
     ),
-    _why_not,
+    _protocol,
     {
         "fid": "the paper does not say which FID network and which crops of the real images it used",
         "inception_score": "torchvision's Inception-v3, as in S2IGAN's code",

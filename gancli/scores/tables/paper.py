@@ -1,11 +1,38 @@
-"""A paper whose tables can be written: what stands in them, and what keeps a score of ours from being compared."""
+"""A paper's tables, and the fields in which a score of gancli must agree with a published number to be compared."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
-from gancli.scores.results import HOLES, ScoreRow
+from gancli.scores.results import ScoreRow
+
+# The values of score fields that a paper's numbers were measured with: one value, several, or a range of counts
+Protocol = Mapping[str, object]
+# The network of published Inception scores on birds and flowers, whose checkpoint is not available
+STACKGAN_INCEPTION = "stackgan-inception"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as a row of a table: its kind, and the settings in which it differs from the paper's own model."""
+
+    kind: str
+    ablation: Mapping[str, object] = field(default_factory=dict)
+
+    def made(self, score: ScoreRow) -> bool:
+        """Return whether a score is of this model, trained and drawing from its own conditions."""
+        return score.kind == self.kind and dict(score.ablation) == dict(self.ablation) and score.as_trained
+
+
+# Models of gancli under the name that every paper's tables give them
+MODELS = {
+    "FF-GAN": Model("ffgan"),
+    "StackGAN": Model("stackgan"),
+    "DF-GAN": Model("fusion-s2igan", {"condition": "sentence", "model.block": "dfgan"}),
+    "Fusion-S2iGan": Model("fusion-s2igan"),
+    "CSF-GAN": Model("csfgan"),
+}
 
 
 @dataclass(frozen=True)
@@ -14,22 +41,32 @@ class PaperTable:
 
     Attributes:
         number: "1", "2" or "fig7", as in recipes/tables.
-        title: Of the Markdown file.
-        metrics: That stand in it.
-        takes: Whether a method of ours belongs here.
-        names: What the table calls a method of ours, where it is not our name.
+        title: Title of the Markdown file.
+        metrics: Its metrics.
+        takes: Function that selects the scores of gancli that belong here.
+        models: Models under the names that this table gives them, where these are not those of `MODELS`.
     """
 
     number: str
     title: str
     metrics: tuple[str, ...]
-    takes: Callable[[str], bool] = lambda method: True
-    names: Mapping[str, str] = field(default_factory=dict)
+    takes: Callable[[ScoreRow], bool] = lambda score: True
+    models: Mapping[str, Model] = field(default_factory=dict)
 
     @property
     def stem(self) -> str:
-        """Of its files, after the paper's name."""
+        """Name of its files after the paper's name."""
         return self.number if self.number.startswith("fig") else f"table{self.number}"
+
+    def published_name(self, score: ScoreRow) -> str | None:
+        """Return the name that the table gives to the model of a score; None for a model that it does not have.
+
+        Images of unknown models go by the name that the user gave them.
+        """
+        if not score.kind:
+            return score.method
+        every = (*self.models.items(), *MODELS.items())
+        return next((name for name, model in every if model.made(score)), None)
 
 
 @dataclass(frozen=True)
@@ -37,27 +74,97 @@ class Paper:
     """A paper whose tables can be written.
 
     Attributes:
-        tables: In order.
-        why_not_comparable: What keeps a score from being compared with the published one; empty where nothing does.
-        caveats: By metric, what to know of a difference where there is one.
-        takes: Whether a score is of the kind of images it is about: drawn whole, unless said otherwise. FID and the
-            others are measured of filled images, too, and the two have nothing to do with each other.
+        tables: Tables in order.
+        protocol: Function from a score to the fields in which it must agree with the published numbers; a string
+            instead says why there is no number to compare with.
+        caveats: Remarks on a difference by metric.
+        takes: Function that selects scores of the kind of images it is about: images drawn whole, unless set otherwise.
+            FID and others are measured of filled images too, which have nothing in common with these.
     """
 
     tables: tuple[PaperTable, ...]
-    why_not_comparable: Callable[[ScoreRow], str]
+    protocol: Callable[[ScoreRow], Protocol | str]
     caveats: Mapping[str, str] = field(default_factory=dict)
-    takes: Callable[[ScoreRow], bool] = lambda score: HOLES not in score.protocol
+    takes: Callable[[ScoreRow], bool] = lambda score: not score.filled
+
+    def why_not_comparable(self, score: ScoreRow) -> str:
+        """Return what keeps a score from being compared with the published one; empty where nothing does."""
+        wanted = self.protocol(score)
+        return wanted if isinstance(wanted, str) else differences(score, wanted)
 
 
-def other_classes(score: ScoreRow) -> str:
-    """Why the Inception score of another network than StackGAN's own cannot be compared with published ones."""
-    return (
-        f"classes of {score.network}, published scores are of StackGAN's own fine-tuned Inception, "
-        "whose checkpoint is not to be had"
-    )
+def differences(score: ScoreRow, wanted: Protocol) -> str:
+    """Return the fields of a score that are not as wanted, in words; empty where all are."""
+    reasons = [
+        _REASONS[name](score, wanted)
+        for name, allowed in wanted.items()
+        if getattr(score, name) not in _values(allowed)
+        and not (score.images == "real" and name in _OF_GENERATED)
+    ]
+    return "; ".join(dict.fromkeys(reasons))
 
 
 def count(number: int | None) -> str:
-    """How many images, in words."""
+    """Return a number of images in words."""
     return "unknown many" if number is None else f"{number:,}"
+
+
+def _values(allowed: object) -> Collection[object]:
+    return allowed if isinstance(allowed, (tuple, range)) else (allowed,)
+
+
+def _many(allowed: object) -> str:
+    """Return a wanted number, or range of numbers, in words."""
+    if isinstance(allowed, range):
+        return f"{allowed.start:,} to {allowed.stop - 1:,}"
+    return f"{allowed:,}"
+
+
+def _network(score: ScoreRow, wanted: Protocol) -> str:
+    what = "classes" if score.network_output == "logits" else "features"
+    return f"{what} of {score.network or 'no network'}, {_NETWORKS[wanted['network_kind']]}"
+
+
+def _candidates(score: ScoreRow, wanted: Protocol) -> str:
+    return f"R = {score.k} of {score.candidates}, not {wanted['k']} of {wanted['candidates']}"
+
+
+def _gallery(score: ScoreRow, wanted: Protocol) -> str:
+    return f"another gallery than {wanted['gallery_least']} generated images of each querying image"
+
+
+def _holes(score: ScoreRow, wanted: Protocol) -> str:
+    return f"holes {score.holes or 'unknown'}, not {wanted['hole_kind']} {wanted['hole_center']}"
+
+
+_NETWORKS: Mapping[object, str] = {
+    "inception": "not of the Inception network",
+    "imagenet": "not of ImageNet's Inception-v3",
+    STACKGAN_INCEPTION: "published scores are of StackGAN's own fine-tuned Inception, whose checkpoint is not available",
+}
+
+# The reason that each field gives where it is not as wanted
+_REASONS: Mapping[str, Callable[[ScoreRow, Protocol], str]] = {
+    "images": lambda score, wanted: "real images: the ceiling of this network",
+    "dataset": lambda score, wanted: f"dataset {score.dataset}",
+    "split": lambda score, wanted: f"split {score.split or 'unknown'}",
+    "n_fake": lambda score, wanted: f"{count(score.n_fake)} images, not {_many(wanted['n_fake'])}",
+    "image_size": lambda score, wanted: (
+        f"images of {score.image_size or 'unknown'} pixels, not {wanted['image_size']}"
+    ),
+    "network_kind": _network,
+    "backbone": lambda score, wanted: f"{score.network} is not a DAMSM with {wanted['backbone']}",
+    "k": _candidates,
+    "candidates": _candidates,
+    "queries_per_class": lambda score, wanted: (
+        f"other queries than {wanted['queries_per_class']} real images per class"
+    ),
+    "gallery_least": _gallery,
+    "gallery_most": _gallery,
+    "hole_kind": _holes,
+    "hole_center": _holes,
+    "ssim_window": lambda score, wanted: (
+        f"another window than the {wanted['ssim_window']} one of the authors' code"
+    ),
+}
+_OF_GENERATED = ("n_fake", "queries_per_class", "gallery_least", "gallery_most")

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from gancli.scores.results import ScoreRow
-from gancli.scores.tables.paper import Paper, PaperTable, other_classes
+from gancli.scores.tables.paper import STACKGAN_INCEPTION, Paper, PaperTable, Protocol
 
 
-def _why_not(score: ScoreRow) -> str:
+def _protocol(score: ScoreRow) -> Protocol | str:
     if score.metric == "human_rank":
         return "other judges, who ranked other models against each other"
-    reasons = [other_classes(score)]
-    if score.method == "real":
-        reasons.insert(0, "real images: the ceiling of this network")
-    return "; ".join(reasons)
+    return {"images": "generated", "network_kind": STACKGAN_INCEPTION}
 
 
 PAPER = Paper(
@@ -23,5 +20,5 @@ PAPER = Paper(
             ("inception_score", "human_rank"),
         ),
     ),
-    _why_not,
+    _protocol,
 )
