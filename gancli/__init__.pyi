@@ -18,7 +18,7 @@ from .sampling.sample import sample as sample
 from .sampling.sentences import Interpolation as Interpolation
 from .sampling.sentences import Sentences as Sentences
 from .sampling.speech import Speech as Speech
-from .scores.agreement import agreement_rows as agreement_rows
+from .scores.agreement import score_agreement as score_agreement
 from .scores.cost import score_cost as score_cost
 from .scores.fid import score_fid as score_fid
 from .scores.image_retrieval import score_map as score_map
@@ -28,7 +28,7 @@ from .scores.r_precision import score_r_precision as score_r_precision
 from .scores.reconstruction import score_psnr as score_psnr
 from .scores.reconstruction import score_ssim as score_ssim
 from .scores.shapes import score_shapes as score_shapes
-from .scores.tables import table as table
+from .scores.tables import score_table as score_table
 from .training import pretrain_encoder as pretrain_encoder
 from .training import train as train
 from .version import __version__ as __version__

@@ -18,7 +18,7 @@ from gancli.errors import DataError
 from gancli.sampling.captions import DatasetCaptions
 from gancli.sampling.sample import sample
 from gancli.scores.across_ranks import by_parts, own_part
-from gancli.scores.agreement import agreement_rows, score_agreement
+from gancli.scores.agreement import measure_agreement, score_agreement
 from gancli.scores.features import load_features
 from gancli.scores.fid import score_fid
 from gancli.scores.image_retrieval import score_map, score_recall
@@ -27,7 +27,7 @@ from gancli.scores.inception_score import score_is
 from gancli.scores.r_precision import score_r_precision
 from gancli.scores.reconstruction import score_psnr, score_ssim
 from gancli.scores.results import read_rows
-from gancli.scores.shapes import load_mask_features, score_shapes
+from gancli.scores.shapes import load_silhouette_features, score_shapes
 from tests.cli.conftest import call_process
 from tests.cli.test_launch import two
 from tests.distributed.ranks import environment, free_port, on_ranks
@@ -86,12 +86,12 @@ def every_score(places: Places) -> tuple[list[Any], ...]:
         *score_recall(samples, network, ranks=(1, 5), batch=BATCH),
         *score_psnr(samples, batch=BATCH),
         *score_ssim(samples, batch=BATCH),
-        *score_shapes(str(places.silhouettes), load_mask_features("pixels"), batch=BATCH),
-        *agreement_rows(f"{places.birds}:train"),  # a single batch: one process has no image
+        *score_shapes(str(places.silhouettes), load_silhouette_features("pixels"), batch=BATCH),
+        *score_agreement(f"{places.birds}:train"),  # a single batch: one process has no image
     ]
     values = [[row.metric, row.method, row.value, row.std, row.n_real, row.n_fake] for row in rows]
     birds = open_images(f"{places.birds}:train")
-    measured = dataclasses.astuple(score_agreement(birds, batch=BATCH))
+    measured = dataclasses.astuple(measure_agreement(birds, batch=BATCH))
     return values, list(measured), seen
 
 

@@ -18,7 +18,7 @@ from gancli.human.page import make_ranking_page
 from gancli.human.study import Study
 from gancli.human.tally import COLUMNS, kendall_w, tally_rankings
 from gancli.scores.results import append_row, read_rows
-from gancli.scores.tables import table
+from gancli.scores.tables import score_table
 from tests.human.pages import MODELS, answer_row, write_answers, write_folders
 
 
@@ -117,7 +117,7 @@ def test_rows_say_among_how_many_models_and_find_their_table(
     for part in ("3 models (alpha, bravo, charlie)", "1 judge", "4 captions", "s/√N"):
         assert part in ranks["bravo"].protocol
     assert "one judge only" in ranks["bravo"].note
-    lines = table("stackgan", tmp_path / "results.csv", tmp_path / "papers").rows
+    lines = score_table("stackgan", tmp_path / "results.csv", tmp_path / "papers").rows
     assert {line.method: line.value for line in lines if line.source == "gancli"} == {
         "alpha": 1,
         "bravo": 2,

@@ -17,7 +17,7 @@ from gancli.data.sources.demo import dataset as demo
 from gancli.engine.events import Event, Events
 from gancli.sampling.captions import DatasetCaptions
 from gancli.sampling.sample import sample
-from gancli.scores.agreement import score_agreement
+from gancli.scores.agreement import measure_agreement
 from gancli.scores.features import FeatureNetwork
 from gancli.scores.fid import score_fid
 from gancli.scores.image_sets import open_images
@@ -74,7 +74,7 @@ def measured(
     for name, weights in (("before", run.run / "initial"), ("after", run.output)):
         draw(weights, run.run / name)
         result[f"fid_{name}"] = score_fid(f"{data}:test", str(run.run / name), features).value
-    agreement = score_agreement(open_images(str(run.run / "after")))
+    agreement = measure_agreement(open_images(str(run.run / "after")))
     assert agreement.primary is not None
     assert agreement.belly is not None
     return {

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from gancli.sampling.attributes import DatasetAttributes
 from gancli.sampling.sample import sample
-from gancli.scores.agreement import agreement_rows
-from gancli.scores.shapes import load_mask_features, score_shapes
+from gancli.scores.agreement import score_agreement
+from gancli.scores.shapes import load_silhouette_features, score_shapes
 from tests.learn import _demo
 
 
@@ -25,7 +25,7 @@ def prove(shape: str, image: str, folder: Path) -> dict[str, float]:
         agreement and the overlap with the given silhouettes, in per cent.
     """
     data = _demo.drawn_birds(folder)
-    features = load_mask_features("pixels")
+    features = load_silhouette_features("pixels")
     first = _demo.model(shape, folder, f"data={data}")
     result = {"shape_minutes": first.loop.seconds / 60, "shape_steps": float(first.loop.step)}
     for name, weights in (("before", first.run / "initial"), ("after", first.output)):
@@ -35,7 +35,7 @@ def prove(shape: str, image: str, folder: Path) -> dict[str, float]:
     second = _demo.model(image, folder, f"data={data}", f"init.shape={first.run}")
     result |= {"image_minutes": second.loop.seconds / 60, "image_steps": float(second.loop.step)}
     sample(second.output, source=DatasetAttributes(data, silhouettes="data"), out=second.run / "given")
-    rows = agreement_rows(str(second.run / "given"))
+    rows = score_agreement(str(second.run / "given"))
     return result | {row.metric: row.value for row in rows if row.method != "real"}
 
 

@@ -24,7 +24,7 @@ from gancli.scores.agreement import (
     _asked,
     _lab,
     agreement,
-    agreement_rows,
+    measure_agreement,
     measure_colors,
     measure_foreground,
     score_agreement,
@@ -182,7 +182,7 @@ def samples(folder: Path, captions: list[str]) -> Path:
 
 def test_a_split_is_its_own_ceiling(dataset: Path) -> None:
     done: list[tuple[int, int]] = []
-    result = score_agreement(open_images(f"{dataset}:train"), batch=20, progress=lambda *p: done.append(p))
+    result = measure_agreement(open_images(f"{dataset}:train"), batch=20, progress=lambda *p: done.append(p))
     assert result.primary == 1.0
     assert result.primary_n == 45
     assert result.belly is not None
@@ -196,25 +196,25 @@ def test_a_folder_of_samples(tmp_path: Path) -> None:
     right = f"a {asked[0]['primary']} bird with a {asked[0]['belly']} belly"
     wrong = f"a bird that is {asked[2]['belly']}"  # the belly's colour is never the primary one
     folder = samples(tmp_path / "images", [right, "a small bird", wrong])
-    result = score_agreement(open_images(str(folder)))
+    result = measure_agreement(open_images(str(folder)))
     assert (result.primary, result.primary_n, result.belly, result.belly_n) == (0.5, 2, 1.0, 1)
 
 
 def test_captions_without_colours_are_refused(tmp_path: Path) -> None:
     folder = samples(tmp_path / "images", ["a small bird", "a bus on a street"])
     with pytest.raises(DataError, match="no caption names the colour"):
-        score_agreement(open_images(str(folder)))
+        measure_agreement(open_images(str(folder)))
 
 
 def test_a_folder_without_captions_is_refused(tmp_path: Path) -> None:
     Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"samples\.csv"):
-        score_agreement(open_images(str(tmp_path)))
+        measure_agreement(open_images(str(tmp_path)))
 
 
 def test_rows_of_images_and_of_the_real_ones(dataset: Path, tmp_path: Path) -> None:
     folder = samples(tmp_path / "images", [f"a {one['primary']} bird" for one in birds(32, False)[1][:4]])
-    rows = agreement_rows(str(folder), data=f"{dataset}:test")
+    rows = score_agreement(str(folder), data=f"{dataset}:test")
     assert [(row.metric, row.method, row.n_fake, row.n_real) for row in rows[:2]] == [
         ("agreement_primary_colour", "images", 4, 0),
         ("agreement_primary_colour", "real", 0, 15),
@@ -320,7 +320,7 @@ def painted(folder: Path, dataset: Path | None, masks: NDArray[np.bool_], name: 
 
 def test_images_and_the_silhouettes_they_were_painted_on(dataset: Path, tmp_path: Path) -> None:
     images, masks = birds_and_masks(64)
-    rows = agreement_rows(str(painted(tmp_path / "images", dataset, masks[:6])))
+    rows = score_agreement(str(painted(tmp_path / "images", dataset, masks[:6])))
     values = {(row.metric, row.method): row for row in rows}
     fake, real = values["silhouette_iou", "attr2image"], values["silhouette_iou", "real"]
     assert fake.value == pytest.approx(100 * mean_iou(images[:6], masks[:6]))
@@ -328,7 +328,7 @@ def test_images_and_the_silhouettes_they_were_painted_on(dataset: Path, tmp_path
     assert real.value > 93
     assert "own accuracy" in real.note
     assert values["agreement_primary_colour", "attr2image"].value == 100
-    others = agreement_rows(str(painted(tmp_path / "others", None, masks[6:12])))
+    others = score_agreement(str(painted(tmp_path / "others", None, masks[6:12])))
     assert [(row.metric, row.n_fake) for row in others] == [
         ("agreement_primary_colour", 6),
         ("silhouette_iou", 6),
@@ -338,13 +338,13 @@ def test_images_and_the_silhouettes_they_were_painted_on(dataset: Path, tmp_path
 
 
 def test_silhouettes_of_another_side_are_brought_to_the_images(tmp_path: Path) -> None:
-    large = agreement_rows(str(painted(tmp_path / "a", None, birds_and_masks(128)[1][:6])))[1]
-    same = agreement_rows(str(painted(tmp_path / "b", None, birds_and_masks(64)[1][:6])))[1]
+    large = score_agreement(str(painted(tmp_path / "a", None, birds_and_masks(128)[1][:6])))[1]
+    same = score_agreement(str(painted(tmp_path / "b", None, birds_and_masks(64)[1][:6])))[1]
     assert large.value == pytest.approx(same.value, abs=6)
 
 
 def test_a_split_with_masks_is_the_oracles_accuracy(dataset: Path) -> None:
-    rows = agreement_rows(f"{dataset}:train")
+    rows = score_agreement(f"{dataset}:train")
     assert [row.metric for row in rows] == [
         "agreement_primary_colour",
         "agreement_belly_colour",
@@ -363,7 +363,7 @@ def test_silhouettes_have_no_colours(tmp_path: Path) -> None:
         ],
     )
     with pytest.raises(DataError, match="holds silhouettes") as refused:
-        agreement_rows(str(folder))
+        score_agreement(str(folder))
     assert "gancli score shapes" in str(refused.value.hint)
 
 
@@ -371,4 +371,4 @@ def test_birds_of_other_datasets_are_refused(tiny_dataset: Path, tmp_path: Path)
     folder = painted(tmp_path / "images", None, birds_and_masks(64)[1][:2], name="cub")
     for name in (str(folder), f"{tiny_dataset}:test"):
         with pytest.raises(DataError, match="its captions are of cub"):
-            agreement_rows(name)
+            score_agreement(name)

@@ -33,7 +33,7 @@ from gancli.scores.shapes import (
     SIZES,
     Shapes,
     asked_size,
-    load_mask_features,
+    load_silhouette_features,
     nearest_iou,
     pieces,
     rank_correlation,
@@ -114,7 +114,7 @@ def test_pieces_are_what_a_flood_reaches(drawn: Masks) -> None:
 def test_packed_silhouettes_come_back_in_any_batch(drawn: Masks, size: int) -> None:
     shapes = Shapes.of("a", [drawn[:2], drawn[2:]])
     assert (len(shapes), shapes.side) == (5, 6)
-    np.testing.assert_array_equal(np.concatenate(list(shapes.masks(size))), drawn)
+    np.testing.assert_array_equal(np.concatenate(list(shapes.unpacked(size))), drawn)
     images = np.stack([image for batch in shapes.batches(size) for image in batch])
     np.testing.assert_array_equal(images, np.repeat(drawn[..., None], 3, -1) * np.uint8(255))
 
@@ -145,7 +145,7 @@ def test_sizes_are_in_order() -> None:
 
 
 def test_features_without_a_network_are_averages() -> None:
-    network = load_mask_features(PIXELS)
+    network = load_silhouette_features(PIXELS)
     drawn = masks(4, 32)
     (images,) = Shapes.of("a", [drawn]).batches(4)
     averages = drawn.reshape(4, 16, 2, 16, 2).mean((2, 4)).reshape(4, 256)
@@ -155,7 +155,7 @@ def test_features_without_a_network_are_averages() -> None:
 
 def test_unknown_features_are_refused() -> None:
     with pytest.raises(UsageError, match="'vgg' is no features") as refused:
-        load_mask_features("vgg")
+        load_silhouette_features("vgg")
     assert "pixels" in str(refused.value.hint)
 
 
@@ -221,7 +221,7 @@ def write_folder(
 
 def score(folder: Path, **options: str) -> dict[tuple[str, bool], ScoreRow]:
     """{(metric, whether of the real masks): row}"""
-    rows = score_shapes(str(folder), load_mask_features(PIXELS), cache=False, **options)
+    rows = score_shapes(str(folder), load_silhouette_features(PIXELS), cache=False, **options)
     found = {(row.metric, row.method == "real"): row for row in rows}
     assert len(found) == len(rows)
     return found
@@ -261,7 +261,7 @@ def test_values_are_those_of_the_definitions(dataset: Path, tmp_path: Path) -> N
     nearest = [max(max(slow_iou(m, t), slow_iou(m, t[:, ::-1])) for t in train) for m in drawn[:2]]
     first = score(write_folder(tmp_path / "two", drawn[:2], dataset))["mask_nearest_iou", False]
     assert first.value == pytest.approx(100 * np.mean(nearest))
-    network = load_mask_features(PIXELS)
+    network = load_silhouette_features(PIXELS)
     floor, fid = rows["mask_fid", True].value, rows["mask_fid", False].value
     assert floor == pytest.approx(frechet(train, test, network), rel=1e-6)
     assert fid == pytest.approx(frechet(drawn, test, network), rel=1e-6)
@@ -335,9 +335,9 @@ def test_the_statistics_of_real_masks_are_kept(
 ) -> None:
     monkeypatch.setenv("GANCLI_HOME", str(tmp_path / "home"))
     folder = write_folder(tmp_path / "shapes", masks(4, 32), dataset)
-    first = score_shapes(str(folder), load_mask_features(PIXELS))
+    first = score_shapes(str(folder), load_silhouette_features(PIXELS))
     assert len(list((tmp_path / "home").rglob("*.npz"))) == 2  # test and train
-    again = score_shapes(str(folder), load_mask_features(PIXELS))
+    again = score_shapes(str(folder), load_silhouette_features(PIXELS))
     assert [row.value for row in again] == [row.value for row in first]
 
 

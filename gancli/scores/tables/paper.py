@@ -140,7 +140,7 @@ def _holes(score: ScoreRow, wanted: Protocol) -> str:
 _NETWORKS: Mapping[object, str] = {
     "inception": "not of the Inception network",
     "imagenet": "not of ImageNet's Inception-v3",
-    STACKGAN_INCEPTION: "published scores are of StackGAN's own fine-tuned Inception, whose checkpoint is not available",
+    STACKGAN_INCEPTION: "published scores are of StackGAN's own fine-tuned Inception, which is not available",
 }
 
 # The reason that each field gives where it is not as wanted
