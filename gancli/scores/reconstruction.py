@@ -306,7 +306,7 @@ def _holes(
     files: Sequence[Path] = [Path(mask)] * len(images)
     if Path(mask).is_dir():
         files = _same_name(images, _open_files(mask), masks=True)
-    return files, HoleFields(hole_kind="files", hole_files=f"{mask}{', inverted' if inverted else ''}")
+    return files, HoleFields(hole_kind="files", hole_folder=str(mask), hole_inverted=inverted)
 
 
 def _same_name(images: FileImages, others: FileImages, *, masks: bool = False) -> tuple[Path, ...]:

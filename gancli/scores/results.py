@@ -53,11 +53,14 @@ class HoleFields:
     """The holes that were filled.
 
     Attributes:
-        hole_kind: "center", "irregular", "mix", "folder" or "files"; empty for images drawn whole.
+        hole_kind: "center", "irregular", "mix" or "folder", or "files" for mask files named to the score; empty for
+            images drawn whole.
         hole_center: Side of the central hole over the image's.
         hole_least: Smallest share of the image that irregular holes cover.
         hole_most: Largest share.
-        hole_files: Files of the holes, for the kinds "folder" and "files".
+        hole_folder: Mask file or folder, for the kinds "folder" and "files".
+        hole_sha256: Hash of the folder's mask files.
+        hole_inverted: Black is the hole in the mask files.
         hole_seed: Seed of random holes.
     """
 
@@ -65,7 +68,9 @@ class HoleFields:
     hole_center: float | None = None
     hole_least: float | None = None
     hole_most: float | None = None
-    hole_files: str = ""
+    hole_folder: str = ""
+    hole_sha256: str = ""
+    hole_inverted: bool = False
     hole_seed: int | None = None
 
     @property
@@ -76,11 +81,15 @@ class HoleFields:
     @property
     def holes(self) -> str:
         """The holes in words: "center 0.5", "irregular 0.1 to 0.5, seed 3"; empty for images drawn whole."""
-        center = f"center {self.hole_center}"
-        irregular = f"irregular {self.hole_least} to {self.hole_most}"
-        kinds = {"center": center, "irregular": irregular, "mix": f"mix of {center} and {irregular}"}
+        center, irregular = f"center {self.hole_center}", f"irregular {self.hole_least} to {self.hole_most}"
+        kinds = {"": "", "center": center, "irregular": irregular, "mix": f"mix of {center} and {irregular}"}
+        files = f"{self.hole_kind} {self.hole_folder}"
+        if self.hole_sha256:
+            files += f", sha256 {self.hole_sha256}"
+        if self.hole_inverted:
+            files += ", inverted"
         seed = "" if self.hole_seed is None else f", seed {self.hole_seed}"
-        return kinds.get(self.hole_kind, self.hole_files) + seed
+        return kinds.get(self.hole_kind, files) + seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +105,7 @@ class Origin(HoleFields):
         ablation: Settings of the paper's ablations in which the model differs from the paper's own, under their recipe
             keys ({"model.gsr": False}); empty for the paper's own model.
         differences: All settings in which its recipe differs from the paper's, each with `key`, `paper` and `here`.
-        steps: Training steps of the model, 0 if it is untrained; None where that is unknown.
+        trained_steps: Training steps of the model, 0 if it is untrained; None where that is unknown.
         mismatched: Each image was drawn from the speech of another one.
         caption_words: Words of a caption that the model reads; None where it reads none.
         captions_per_image: Captions of each real image that were drawn from; None for random ones.
@@ -111,7 +120,7 @@ class Origin(HoleFields):
     kind: str = ""
     ablation: Mapping[str, object] = field(default_factory=dict)
     differences: Sequence[Mapping[str, object]] = ()
-    steps: int | None = None
+    trained_steps: int | None = None
     mismatched: bool = False
     caption_words: int | None = None
     captions_per_image: int | None = None
@@ -121,7 +130,7 @@ class Origin(HoleFields):
     @property
     def as_trained(self) -> bool:
         """True for a trained model that was given its own conditions."""
-        return self.steps != 0 and not self.mismatched
+        return self.trained_steps != 0 and not self.mismatched
 
 
 @dataclass(frozen=True, kw_only=True)

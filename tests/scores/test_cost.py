@@ -72,7 +72,7 @@ def test_a_run_of_csfgan(tiny_dataset, tiny_encoder, tmp_path):
 
 def test_what_is_missing_is_named(run):
     (run / "environment.json").unlink()
-    assert "machine not known" in score_cost(run)[1].note
+    assert "machine unknown" in score_cost(run)[1].note
     (run / "log.csv").write_text("step,images_seen,seconds\n")
     with pytest.raises(DataError, match=r"log\.csv: has no row yet"):
         score_cost(run)

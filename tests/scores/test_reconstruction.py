@@ -282,7 +282,7 @@ def test_identical_images_are_counted(inpainted, real):
 
 def test_known_pixels_of_another_image_are_noted(inpainted):
     rows = score_psnr(inpainted([0, 1], exact=False)[0])
-    assert "known pixels of 2 images are not the original's" in rows[0].note
+    assert "known pixels of 2 images differ from the original's" in rows[0].note
     assert "not the original's" not in rows[2].note
 
 
@@ -322,7 +322,7 @@ def test_holes_that_are_none(inpainted):
 
 def test_what_the_images_are_of_has_to_be_known(inpainted, tiny_dataset, tmp_path):
     folder, _ = inpainted([0], data=None)
-    with pytest.raises(UsageError, match="does not say what its images are of") as caught:
+    with pytest.raises(UsageError, match="does not name the originals of its images") as caught:
         score_psnr(folder)
     assert "--real DIR" in str(caught.value.hint)
     assert len(score_psnr(folder, data=f"{tiny_dataset}:test")) == 4
@@ -438,7 +438,7 @@ def test_an_inverted_mask_is_the_same_hole(folders):
     assert [row.value for row in straight] == [row.value for row in swapped]
     assert "inverted" in swapped[0].protocol
     wrong = score_psnr(mask=str(folders / "inverted"), **arguments)
-    assert "known pixels of 3 images are not the original's" in wrong[0].note
+    assert "known pixels of 3 images differ from the original's" in wrong[0].note
 
 
 def test_one_mask_for_all_has_to_have_the_size_of_all(folders):

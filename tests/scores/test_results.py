@@ -71,7 +71,7 @@ def test_version_and_date_are_filled_in():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_number_that_is_none_is_not_written(value):
-    with pytest.raises(ValueError, match="not a number"):
+    with pytest.raises(ValueError, match="not a finite number"):
         row(value=value)
 
 
@@ -115,7 +115,7 @@ def test_missing_file(tmp_path):
 def test_json_holds_the_same(tmp_path):
     write_json(tmp_path / "rows.json", [row(), row(seed=None)])
     content = json.loads((tmp_path / "rows.json").read_text())
-    assert [ScoreRow(**each) for each in content] == [
+    assert [ScoreRow(**{**each, "differences": ()}) for each in content] == [
         dataclasses.replace(row(seed=seed), date=each["date"])
         for seed, each in zip((100, None), content, strict=True)
     ]

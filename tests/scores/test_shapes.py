@@ -154,7 +154,7 @@ def test_features_without_a_network_are_averages() -> None:
 
 
 def test_unknown_features_are_refused() -> None:
-    with pytest.raises(UsageError, match="'vgg' is no features") as refused:
+    with pytest.raises(UsageError, match="'vgg' are not features") as refused:
         load_silhouette_features("vgg")
     assert "pixels" in str(refused.value.hint)
 
@@ -244,7 +244,7 @@ def test_real_masks_score_as_the_real_ones_beside_them(dataset: Path, tmp_path: 
     assert (fake.n_fake, fake.n_real) == (14, 14)
     assert (rows["mask_fid", True].n_fake, rows["mask_fid", True].n_real) == (0, 44)
     assert (rows["mask_nearest_iou", False].n_fake, rows["mask_nearest_iou", False].n_real) == (14, 44)
-    assert "44 masks of train that pass the filter" in rows["mask_nearest_iou", False].protocol
+    assert "44 silhouettes of train that pass the filter" in rows["mask_nearest_iou", False].protocol
     assert "14 masks of test that pass the filter" in fake.protocol
     assert (fake.network, fake.network_sha256) == ("pixels 16x16", "")
     assert "without a network" in fake.protocol
@@ -281,7 +281,7 @@ def test_copies_of_training_masks_are_told(dataset: Path, tmp_path: Path) -> Non
     train = real_masks(dataset, "train")
     copies = np.concatenate([train[:3], train[3:4, :, ::-1], masks(1, 32)])
     row = score(write_folder(tmp_path / "shapes", copies, dataset))["mask_nearest_iou", False]
-    assert "the most alike has 100.0; 4 are copies" in row.note
+    assert "the most similar has 100.0; 4 are copies" in row.note
     assert (
         row.value
         > score(write_folder(tmp_path / "others", masks(5, 32), dataset))["mask_nearest_iou", False].value
