@@ -97,7 +97,15 @@ class SplitImages:
     @property
     def data(self) -> RealData:
         """The dataset and the rules behind the images, for a score row."""
-        return RealData(dataset=self.dataset.name, split=self.split.name, window="center")
+        manifest = self.dataset.manifest
+        return RealData(
+            dataset=manifest.name,
+            release=manifest.release,
+            split_rule=manifest.split_rule,
+            crop_rule=manifest.crop_rule,
+            split=self.split.name,
+            window="center",
+        )
 
     def at(self, side: int) -> SplitImages:
         """Return the same images at another side."""

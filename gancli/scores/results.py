@@ -83,7 +83,7 @@ class HoleFields:
         """The holes in words: "center 0.5", "irregular 0.1 to 0.5, seed 3"; empty for images drawn whole."""
         center, irregular = f"center {self.hole_center}", f"irregular {self.hole_least} to {self.hole_most}"
         kinds = {"": "", "center": center, "irregular": irregular, "mix": f"mix of {center} and {irregular}"}
-        files = f"{self.hole_kind} {self.hole_folder}"
+        files = self.hole_folder if self.hole_kind == "files" else f"folder {self.hole_folder}"
         if self.hole_sha256:
             files += f", sha256 {self.hole_sha256}"
         if self.hole_inverted:

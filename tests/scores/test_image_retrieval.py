@@ -77,6 +77,14 @@ def test_map_of_the_protocols_samples(tiny_model, tiny_dataset, split, network, 
     assert generated.protocol.startswith(
         "mAP of 2 real images per class, gallery of generated images: 3 of each of these images;"
     )
+    assert (generated.queries, generated.queries_per_class, generated.gallery) == (
+        2 * classes,
+        2,
+        6 * classes,
+    )
+    assert (generated.gallery_images, generated.gallery_least, generated.gallery_most) == ("generated", 3, 3)
+    assert (real.gallery_images, real.gallery) == ("real", len(split) - 2 * classes)
+    assert (generated.images, real.images, real.release) == ("generated", "real", "CUB-200-2011")
     assert (generated.metric, generated.method, generated.split) == ("map", "FF-GAN", "test")
     assert (generated.network, generated.network_sha256) == ("pixels", "c" * 64)
     assert 0 < generated.value <= 100
@@ -115,7 +123,8 @@ def test_samples_of_another_shape_are_all_taken_and_say_so(copies, split, networ
     others = [place for place in range(len(split)) if place != queries[0]]
     row = score_map(copies(others, others), network, data=f"{tiny_dataset}:test")[0]
     assert row.n_fake == len(others)
-    assert f"all {len(others)}, for 1 of these images have none of their own" in row.protocol
+    assert f"all {len(others)}, because 1 of these images have none of their own" in row.protocol
+    assert (row.gallery, row.gallery_least) == (len(others), 0)
 
 
 def test_classes_that_were_not_drawn_do_not_query(copies, split, network, tiny_dataset):
@@ -130,14 +139,12 @@ def test_a_collapsed_generator_comes_out_at_chance(copies, split, network, tiny_
     of = np.repeat(first_two(split), 10).tolist()
     folder = copies(of, [0] * len(of))
     values = [score_map(folder, network, data=f"{tiny_dataset}:test", seed=seed)[0] for seed in range(40)]
-    chance = float(values[0].protocol.rpartition("chance ")[2].rstrip(" %"))
-    assert np.mean([row.value for row in values]) == pytest.approx(chance, rel=0.1)
+    assert np.mean([row.value for row in values]) == pytest.approx(values[0].chance, rel=0.1)
     recalls = [
         score_recall(folder, network, ranks=[5], data=f"{tiny_dataset}:test", seed=seed)[0]
         for seed in range(40)
     ]
-    chance = float(recalls[0].protocol.rpartition("chance ")[2].rstrip(" %"))
-    assert np.mean([row.value for row in recalls]) == pytest.approx(chance, rel=0.1)
+    assert np.mean([row.value for row in recalls]) == pytest.approx(recalls[0].chance, rel=0.1)
 
 
 def test_recall_of_the_real_images_themselves(copies, split, network, tiny_dataset):

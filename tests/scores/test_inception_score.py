@@ -104,13 +104,13 @@ def test_the_order_of_the_images_is_shuffled_by_the_seed() -> None:
 
 
 def test_too_few_or_broken() -> None:
-    with pytest.raises(DataError, match="at least 10 images, here are 9"):
+    with pytest.raises(DataError, match=r"at least 10 images\. Received: 9"):
         inception_score(torch.randn(9, 3))
     with pytest.raises(DataError, match="NaN or infinite"):
         inception_score(torch.full((10, 3), torch.nan))
     accumulator = InceptionScoreAccumulator(12, 3)
     accumulator.update(torch.randn(4, 3))
-    with pytest.raises(ValueError, match="4 images came, 12 were announced"):
+    with pytest.raises(ValueError, match="4 images were added, 12 were announced"):
         accumulator.result()
 
 
@@ -222,13 +222,13 @@ def test_images_whose_classes_are_not_known(images: Path, own: FeatureNetwork, t
     for file in images.glob("*.png"):
         shutil.copy(file, plain)
     (row,) = score_is(str(plain), own)
-    assert "classes of the images are not known" in row.note
+    assert "classes of the images are unknown" in row.note
     assert row.dataset == str(plain)
 
     sampling = json.loads((images / "sampling.json").read_text())
     (images / "sampling.json").write_text(json.dumps({**sampling, "data": "moved/away"}))
     (row,) = score_is(str(images), own)
-    assert "their dataset moved/away is not there" in row.note
+    assert "their dataset moved/away does not exist" in row.note
     assert (row.dataset, row.split) == ("cub", "test")
 
 

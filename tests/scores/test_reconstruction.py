@@ -332,7 +332,7 @@ def test_what_the_images_are_of_has_to_be_known(inpainted, tiny_dataset, tmp_pat
         score_psnr(folder, data=f"{tiny_dataset}:test", real=str(tmp_path))
     with pytest.raises(UsageError, match="no mask to invert"):
         score_psnr(folder, invert_mask=True)
-    with pytest.raises(UsageError, match="says already"):
+    with pytest.raises(UsageError, match="names the holes already"):
         score_psnr(folder, data=f"{tiny_dataset}:test", mask=folder)
 
 

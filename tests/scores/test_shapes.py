@@ -245,7 +245,7 @@ def test_real_masks_score_as_the_real_ones_beside_them(dataset: Path, tmp_path: 
     assert (rows["mask_fid", True].n_fake, rows["mask_fid", True].n_real) == (0, 44)
     assert (rows["mask_nearest_iou", False].n_fake, rows["mask_nearest_iou", False].n_real) == (14, 44)
     assert "44 silhouettes of train that pass the filter" in rows["mask_nearest_iou", False].protocol
-    assert "14 masks of test that pass the filter" in fake.protocol
+    assert "14 silhouettes of test that pass the filter" in fake.protocol
     assert (fake.network, fake.network_sha256) == ("pixels 16x16", "")
     assert "without a network" in fake.protocol
     assert "biased upward" in fake.note
