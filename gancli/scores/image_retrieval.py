@@ -86,59 +86,51 @@ def score_map(
     classes = real.split.class_ids
     queries = first_of_classes(real.split, images_per_class)
     owners = _owners(records, real)
-    missing = int((~np.isin(queries, owners)).sum())
-    chosen = np.arange(len(owners)) if missing else np.flatnonzero(np.isin(owners, queries))
     asking = queries[np.isin(classes[queries], classes[owners])]
     if len(asking) == 0:
         raise DataError(f"{samples}: has no image of a class of {real.name}")
     notes = learned_from(fake, network.sha256)
     if len(asking) < len(queries):
         notes.append(f"{len(queries) - len(asking):,} queries left out: nothing was drawn of their classes")
-    least, most = _images_of_each(owners[chosen])
-    each = f"{_range(least, most)} of each of these images"
-    if missing:
-        least, each = 0, f"all {len(owners):,}, because {missing:,} of these images have none of their own"
-    of = f"mAP of {images_per_class} real images per class"
+    settings = MetricSettings(queries_per_class=images_per_class, metric_seed=seed)
+    chosen, drawn, words = _drawn_gallery(queries, owners, settings)
     drawing = as_s2igan(network) if compat_s2igan else network
     rest = np.setdiff1d(np.arange(len(classes)), queries)
     kept = np.isin(classes[asking], classes[rest])
     with reporting(progress, "features", "images") as report:
         ranked = all_features(fake.only(chosen.tolist()), drawing, batch=batch, progress=report)
         asked = all_features(real.only(asking.tolist()), network, batch=batch, progress=report)
-        value, chance = _mean_precision((asked, classes[asking]), (ranked, classes[owners[chosen]]), seed)
-        settings = MetricSettings(
-            queries=len(asking),
-            queries_per_class=images_per_class,
-            gallery=len(chosen),
-            gallery_images="generated",
-            gallery_least=least,
-            gallery_most=most,
-            chance=chance,
-            metric_seed=seed,
-        )
-        protocol = f"{of}, gallery of generated images: {each}; {_AVERAGE}; chance {chance:.3g} %"
-        counts = len(asking), len(chosen)
-        rows = [_row("map", value, counts, settings, protocol, real, fake, drawing, notes)]
+        gallery = ranked, owners[chosen]
+        rows = [_map_row(real, fake, drawing, (asked, asking), gallery, drawn, words, notes)]
         if kept.any():
             ranked = all_features(real.only(rest.tolist()), network, batch=batch, progress=report)
-            value, chance = _mean_precision(
-                (asked[kept], classes[asking[kept]]), (ranked, classes[rest]), seed
-            )
-            settings = MetricSettings(
-                queries=int(kept.sum()),
-                queries_per_class=images_per_class,
-                gallery=len(rest),
-                gallery_images="real",
-                chance=chance,
-                metric_seed=seed,
-            )
-            protocol = (
-                f"{of}, gallery of the {len(rest):,} other real images; {_AVERAGE}; chance {chance:.3g} %"
-            )
-            counts = int(kept.sum()) + len(rest), 0
+            settings = dataclasses.replace(settings, gallery_images="real")
+            words = f"gallery of the {len(rest):,} other real images"
             notes = ["ceiling: real images find real ones"]
-            rows.append(_row("map", value, counts, settings, protocol, real, real, network, notes))
+            querying = asked[kept], asking[kept]
+            rows.append(_map_row(real, real, network, querying, (ranked, rest), settings, words, notes))
     return tuple(rows)
+
+
+def _drawn_gallery(
+    queries: NDArray[np.int64], owners: NDArray[np.int64], settings: MetricSettings
+) -> tuple[NDArray[np.int64], MetricSettings, str]:
+    """Choose the generated images of the querying images; all, where one of these has none.
+
+    Returns:
+        Indices of the images, the settings of their score, and the gallery in words.
+    """
+    missing = int((~np.isin(queries, owners)).sum())
+    chosen = np.arange(len(owners)) if missing else np.flatnonzero(np.isin(owners, queries))
+    least, most = _images_of_each(owners[chosen])
+    words = f"{_range(least, most)} of each of these images"
+    if missing:
+        least = 0
+        words = f"all {len(owners):,}, because {missing:,} of these images have none of their own"
+    settings = dataclasses.replace(
+        settings, gallery_images="generated", gallery_least=least, gallery_most=most
+    )
+    return chosen, settings, f"gallery of generated images: {words}"
 
 
 def score_recall(
@@ -236,23 +228,29 @@ def as_s2igan(network: FeatureNetwork) -> FeatureNetwork:
     )
 
 
-_AVERAGE = "relevant = same class, AP over all ranks, cosine"
-
-
-def _mean_precision(
-    queries: tuple[Tensor, NDArray[np.int64]], gallery: tuple[Tensor, NDArray[np.int64]], seed: int
-) -> tuple[float, float]:
-    """Return the mAP of queries in a gallery and its chance level, in per cent.
-
-    Args:
-        queries: Features (N, F) and classes (N,).
-        gallery: Features (M, F) and classes (M,).
-        seed: Seed of the gallery's order.
-    """
-    features, classes = gallery
-    order = np.random.default_rng(seed).permutation(len(features))
-    value = average_precisions(queries[0], features[order], queries[1], classes[order]).mean()
-    return 100 * float(value), 100 * chance_precision(queries[1], classes)
+def _map_row(
+    real: SplitImages,
+    scored: SplitImages | FileImages,
+    network: FeatureNetwork,
+    queries: tuple[Tensor, NDArray[np.int64]],
+    gallery: tuple[Tensor, NDArray[np.int64]],
+    settings: MetricSettings,
+    words: str,
+    notes: Sequence[str],
+) -> ScoreRow:
+    """Return the mAP of queries in a gallery, each of which has features (N, F) and its images' indices (N,)."""
+    asked, ranked = queries[0], gallery[0]
+    wanted, present = (real.split.class_ids[indices] for _, indices in (queries, gallery))
+    order = np.random.default_rng(settings.metric_seed).permutation(len(ranked))
+    value = 100 * float(average_precisions(asked, ranked[order], wanted, present[order]).mean())
+    chance = 100 * chance_precision(wanted, present)
+    counts = (len(wanted) + len(present), 0) if scored is real else (len(wanted), len(present))
+    settings = dataclasses.replace(settings, queries=len(wanted), gallery=len(present), chance=chance)
+    protocol = (
+        f"mAP of {settings.queries_per_class} real images per class, {words}; relevant = same class, AP over all "
+        f"ranks, cosine; chance {chance:.3g} %"
+    )
+    return _row("map", value, counts, settings, protocol, real, scored, network, notes)
 
 
 def _row(
