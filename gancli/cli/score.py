@@ -289,7 +289,7 @@ def r_precision(
     batch: Batch = 64,
     device: Device = "auto",
 ) -> None:
-    """How often an image finds its own caption among 100; the real images' own value is reported with it.
+    """Share of images that find their own caption among 100; the real images' own value is reported with it.
 
     Mean and standard deviation over 10 folds, in per cent; chance is 1 %.
     """

@@ -366,7 +366,7 @@ def holes_clause(origin: Origin) -> str:
 
 
 def learned_from(images: FileImages, network_sha256: str) -> list[str]:
-    """Return the note on generated images that are judged by the network they were trained with."""
+    """Return the note on generated images scored by the network that their model was trained with."""
     if images.sampling is not None and images.sampling.encoder_hash == network_sha256:
         return ["the generator learned from this very encoder, so the number is inflated"]
     return []
