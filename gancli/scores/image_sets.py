@@ -336,6 +336,7 @@ def origin_of(images: SplitImages | FileImages) -> Origin:
         method=sampling.method,
         model=sampling.model,
         model_hash=sampling.model_hash,
+        **vars(holes_of(images)),
         mismatched=sampling.mismatched,
         caption_words=sampling.words,
         captions_per_image=sampling.captions_per_image,
@@ -357,7 +358,20 @@ def origin_of_model(model: LoadedModel | Inpainter, name: str) -> Origin:
 
 def holes_of(images: SplitImages | FileImages) -> HoleFields:
     """Return the holes that were filled in images, as far as the folder says."""
-    return HoleFields()
+    sampling = images.sampling if isinstance(images, FileImages) else None
+    if sampling is None or sampling.holes is None:
+        return HoleFields()
+    holes = sampling.holes
+    return HoleFields(
+        hole_kind=holes.kind,
+        hole_center=holes.center,
+        hole_least=holes.least,
+        hole_most=holes.most,
+        hole_folder=holes.folder or "",
+        hole_sha256=holes.sha256 or "",
+        hole_inverted=bool(holes.inverted),
+        hole_seed=sampling.hole_seed,
+    )
 
 
 def holes_clause(origin: Origin) -> str:

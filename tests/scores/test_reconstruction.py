@@ -349,7 +349,8 @@ def test_every_score_of_filled_images_says_which_holes_were_cut(inpainted, tiny_
     )
     fid = score_fid(f"{tiny_dataset}:test", folder, network, cache=False)
     assert fid.n_fake == 12  # no hole is taken for an image
-    assert "far below the FID of images drawn whole" in fid.note
+    assert "far below that of images drawn whole" in fid.note
+    assert (fid.hole_kind, fid.hole_center, fid.filled) == ("center", 0.5, True)
     rows = [
         (fid,),
         score_is(folder, network, splits=1),
