@@ -1,16 +1,20 @@
-"""Ablations of the papers, as fields of a trained model's config.yaml."""
+"""Ablations of the papers, as fields of a trained model's config.yaml, and the names that the papers give them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+Ablation = dict[str, object]
+
 # The papers' own models
-FUSION_S2IGAN = {"block": "vsfm", "attention": "pam", "fusion": "wfm", "modules": 2}
-CSFGAN_EDGE = 0.5  # lambda_edge
+_FUSION_S2IGAN = {"block": "vsfm", "attention": "pam", "fusion": "wfm", "modules": 2}
+_CSFGAN_EDGE = 0.5  # lambda_edge
+
+DFGAN: Ablation = {"condition": "sentence", "model.block": "dfgan"}  # Fusion-S2iGan's networks as DF-GAN
 
 
-def ablation(settings: Mapping[str, Any]) -> dict[str, object]:
+def ablation_of(settings: Mapping[str, Any]) -> Ablation:
     """Return the settings of the paper's ablations in which a model differs from the paper's own.
 
     Args:
@@ -18,6 +22,9 @@ def ablation(settings: Mapping[str, Any]) -> dict[str, object]:
 
     Returns:
         Values under their recipe keys ({"model.gsr": False}); empty for the paper's own model.
+
+    Raises:
+        KeyError: A setting is missing.
     """
     kind = settings["kind"]
     if kind == "ffgan":
@@ -26,42 +33,102 @@ def ablation(settings: Mapping[str, Any]) -> dict[str, object]:
         return {} if settings["stage"] == 2 else {"stage": settings["stage"]}
     if kind == "fusion-s2igan":
         return _of_fusion_s2igan(settings)
-    if kind == "csfgan":
-        return _of_csfgan(settings)
-    return _of_attr2image(settings)
+    return _of_csfgan(settings) if kind == "csfgan" else _of_attr2image(settings)
 
 
-def _of_fusion_s2igan(settings: Mapping[str, Any]) -> dict[str, object]:
+def method_of(settings: Mapping[str, Any]) -> str:
+    """Return the name of a model in tables: the paper's name of the ablation; untrained models are marked.
+
+    Args:
+        settings: Content of a model's config.yaml.
+
+    Raises:
+        KeyError: A setting is missing.
+    """
+    names = {
+        "ffgan": _name_ffgan,
+        "stackgan": _name_stackgan,
+        "fusion-s2igan": _name_fusion_s2igan,
+        "csfgan": _name_csfgan,
+        "attr2image": _name_attr2image,
+    }
+    name = names[settings["kind"]](ablation_of(settings))
+    return f"{name}, untrained" if settings.get("step") == 0 else name
+
+
+def _name_ffgan(found: Ablation) -> str:
+    parts = [name for key, name in (("model.gsr", "GSR"), ("model.ff_block", "FF-Block")) if key not in found]
+    return "FF-GAN" if len(parts) == 2 else "+".join(["baseline", *parts])
+
+
+def _name_stackgan(found: Ablation) -> str:
+    return "StackGAN Stage-I" if found else "StackGAN"
+
+
+def _of_fusion_s2igan(settings: Mapping[str, Any]) -> Ablation:
     generator = settings["generator"]
     of_sentences = "speech" not in settings
     if of_sentences and generator["block"] == "dfgan":
-        return {"condition": "sentence", "model.block": "dfgan"}  # DF-GAN, a model of its own
+        return dict(DFGAN)
     # Another block has neither the attention nor the fusion of the paper's
-    parts = ("block", "modules") if generator["block"] != FUSION_S2IGAN["block"] else tuple(FUSION_S2IGAN)
-    found = {f"model.{part}": generator[part] for part in parts if generator[part] != FUSION_S2IGAN[part]}
+    parts = tuple(_FUSION_S2IGAN) if generator["block"] == _FUSION_S2IGAN["block"] else ("block", "modules")
+    found = {f"model.{part}": generator[part] for part in parts if generator[part] != _FUSION_S2IGAN[part]}
     return {**found, "condition": "sentence"} if of_sentences else found
 
 
-def _of_csfgan(settings: Mapping[str, Any]) -> dict[str, object]:
-    found: dict[str, object] = {}
+def _name_fusion_s2igan(found: Ablation) -> str:
+    if found == DFGAN:
+        return "DF-GAN"
+    parts = [
+        "text" if key == "condition" else f"{key.removeprefix('model.')} {value}"
+        for key, value in found.items()
+    ]
+    return ", ".join(["Fusion-S2iGan", *parts])
+
+
+def _of_csfgan(settings: Mapping[str, Any]) -> Ablation:
+    found: Ablation = {}
     if settings["generator"]["fusion"] != "both":
         found["model.fusion"] = settings["generator"]["fusion"]
     if not settings["word_discriminator"]:
         found["model.word_discriminator"] = False
-    if settings["edge"] != CSFGAN_EDGE:
+    if settings["edge"] != _CSFGAN_EDGE:
         found["loss.edge"] = float(settings["edge"])
     return found
 
 
-def _of_attr2image(settings: Mapping[str, Any]) -> dict[str, object]:
+def _name_csfgan(found: Ablation) -> str:
+    fusion, local = str(found.get("model.fusion", "both")), "model.word_discriminator" not in found
+    names = {
+        ("both", True): "CSF-GAN",
+        ("both", False): "baseline+SFM",
+        ("none", True): "baseline+WLD",
+        ("none", False): "baseline",
+    }
+    name = names.get((fusion, local), f"CSF-GAN, {fusion} fusion" + ("" if local else ", no WLD"))
+    return f"{name}, lambda_edge {found['loss.edge']:g}" if "loss.edge" in found else name
+
+
+def _of_attr2image(settings: Mapping[str, Any]) -> Ablation:
     if "image" in settings:
-        found: dict[str, object] = {} if "shape" in settings else {"stage": "image"}
+        found: Ablation = {} if "shape" in settings else {"stage": "image"}
         return {**found, "model.d_sees_shape": True} if settings["d_sees_shape"] else found
     found = {"stage": "shape"}
     if not settings["shape"]["conditional"]:
         found["model.conditional"] = False
-    if "local" not in settings["discriminators"]:
-        found["model.local"] = False
     if "global" not in settings["discriminators"]:
         found["loss.global_weight"] = 0.0
+    if "local" not in settings["discriminators"]:
+        found["model.local"] = False
     return found
+
+
+def _name_attr2image(found: Ablation) -> str:
+    if found.get("stage") != "shape":
+        name = "shape2image" if "stage" in found else "attr2image"
+        return f"{name}, D sees the shape" if "model.d_sees_shape" in found else name
+    name = "unconditional shapes" if "model.conditional" in found else "attribute2shape"
+    kept = [
+        name for name, key in (("global", "loss.global_weight"), ("local", "model.local")) if key not in found
+    ]
+    return name if len(kept) == 2 else f"{name}, {' + '.join(kept) or 'no'} D"
