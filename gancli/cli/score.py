@@ -14,21 +14,12 @@ import typer
 from gancli.cli.app import USE, app, command, score_app
 from gancli.cli.console import Output
 from gancli.cli.launch import set_rank
+from gancli.registry import MODELS, resolve
 
 if TYPE_CHECKING:
     from gancli.scores.results import ScoreRow
 
 app.add_typer(score_app, name="score", rich_help_panel=USE)
-
-
-class Paper(StrEnum):
-    """Papers with tables."""
-
-    FFGAN = "ffgan"
-    STACKGAN = "stackgan"
-    FUSION_S2IGAN = "fusion-s2igan"
-    CSFGAN = "csfgan"
-    ATTR2IMAGE = "attr2image"
 
 
 class Window(StrEnum):
@@ -63,7 +54,6 @@ def score_command(
         def run(out: Output, *, results: Path, **options: Any) -> None:
             from gancli.engine.device import pick_device
             from gancli.engine.distributed import process_group
-            from gancli.registry import resolve
 
             set_rank(out)
             arguments = {key: value for key, value in options.items() if value is not None}
@@ -521,7 +511,10 @@ def cost(
 )
 def table(
     out: Output,
-    paper: Annotated[Paper, typer.Argument(help="Paper of the tables.", show_default=False)],
+    paper: Annotated[
+        str,
+        typer.Argument(metavar=f"[{'|'.join(MODELS)}]", help="Model of the paper.", show_default=False),
+    ],
     results: Annotated[Path, typer.Option("--results", help="Our scores.")] = Path("results.csv"),
     folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for CSV and Markdown files.")] = Path(
         "tables"
@@ -533,11 +526,11 @@ def table(
     """
     from gancli.scores.tables import score_table
 
-    report = score_table(paper.value, results, folder)
+    report = score_table(paper, results, folder)
     ours = sum(row.source != "paper" for row in report.rows)
     files = "\n".join(str(file) for file in report.files)
     out.result(
-        {"paper": paper.value, "files": report.files, "rows": len(report.rows), "ours": ours},
+        {"paper": paper, "files": report.files, "rows": len(report.rows), "ours": ours},
         f"{report.markdown}\n{files}",
         quiet=files,
     )

@@ -14,20 +14,14 @@ from pathlib import Path
 from gancli.atomic import atomic_file
 from gancli.config import recipes_folder
 from gancli.errors import DataError, UsageError
+from gancli.registry import MODELS, resolve
 from gancli.scores.results import ScoreRow, cells, read_rows
-from gancli.scores.tables import attr2image, csfgan, ffgan, fusion_s2igan, stackgan
 from gancli.scores.tables.paper import Paper, PaperTable
 from gancli.scores.tables.writing import DATASETS, METRICS, TableRow, csv_text, markdown
 
 __all__ = ["DATASETS", "METRICS", "PAPERS", "TableReport", "TableRow", "read_paper", "score_table"]
 
-PAPERS = {
-    "ffgan": ffgan.PAPER,
-    "stackgan": stackgan.PAPER,
-    "fusion-s2igan": fusion_s2igan.PAPER,
-    "csfgan": csfgan.PAPER,
-    "attr2image": attr2image.PAPER,
-}
+PAPERS: dict[str, Paper] = {name: resolve(row.table) for name, row in MODELS.items() if row.table is not None}
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def _protocol(score: ScoreRow) -> Protocol | str:
         return "hours of another machine: the paper does not name its own, the note names ours"
     if score.metric == "parameters_million":
         return {"image_size": _SHARED["image_size"]}
-    wanted = {**_SHARED, **_METRICS[score.metric]}
+    wanted = {**_SHARED, **_METRICS.get(score.metric, {})}
     if score.dataset in IMAGES:
         wanted["n_fake"] = IMAGES[score.dataset]
     return wanted
