@@ -28,7 +28,11 @@ def ablation_of(settings: Mapping[str, Any]) -> Ablation:
     """
     kind = settings["kind"]
     if kind == "ffgan":
-        return {f"model.{part}": False for part in ("ff_block", "gsr") if not settings["generator"][part]}
+        return {
+            f"model.{part}": False
+            for part in ("ff_block", "gsr")
+            if not settings["generator"].get(part, True)
+        }
     if kind == "stackgan":
         return {} if settings["stage"] == 2 else {"stage": settings["stage"]}
     if kind == "fusion-s2igan":
@@ -66,7 +70,7 @@ def _name_stackgan(found: Ablation) -> str:
 
 
 def _of_fusion_s2igan(settings: Mapping[str, Any]) -> Ablation:
-    generator = settings["generator"]
+    generator = {**_FUSION_S2IGAN, **settings["generator"]}
     of_sentences = "speech" not in settings
     if of_sentences and generator["block"] == "dfgan":
         return dict(DFGAN)
@@ -92,8 +96,8 @@ def _of_csfgan(settings: Mapping[str, Any]) -> Ablation:
         found["model.fusion"] = settings["generator"]["fusion"]
     if not settings["word_discriminator"]:
         found["model.word_discriminator"] = False
-    if settings["edge"] != _CSFGAN_EDGE:
-        found["loss.edge"] = float(settings["edge"])
+    if settings["edge_weight"] != _CSFGAN_EDGE:
+        found["loss.edge"] = float(settings["edge_weight"])
     return found
 
 
@@ -112,13 +116,13 @@ def _name_csfgan(found: Ablation) -> str:
 def _of_attr2image(settings: Mapping[str, Any]) -> Ablation:
     if "image" in settings:
         found: Ablation = {} if "shape" in settings else {"stage": "image"}
-        return {**found, "model.d_sees_shape": True} if settings["d_sees_shape"] else found
+        return {**found, "model.d_sees_shape": True} if settings.get("d_sees_shape") else found
     found = {"stage": "shape"}
-    if not settings["shape"]["conditional"]:
+    if not settings["shape"].get("conditional", True):
         found["model.conditional"] = False
-    if "global" not in settings["discriminators"]:
+    if "global" not in settings.get("discriminators", ()):
         found["loss.global_weight"] = 0.0
-    if "local" not in settings["discriminators"]:
+    if "local" not in settings.get("discriminators", ()):
         found["model.local"] = False
     return found
 

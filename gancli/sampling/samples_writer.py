@@ -15,6 +15,7 @@ from gancli.data.shards import Dataset, Split
 from gancli.engine.checkpoint import make_numbered
 from gancli.errors import DataError, RunError, UsageError
 from gancli.figures import Pixels
+from gancli.inference.ablations import ablation_of
 from gancli.progress import Progress
 from gancli.sampling.requests import Request, captions_hash
 from gancli.sampling.samples_folder import SAMPLES, Sampling, read_sampling, write_sampling
@@ -58,6 +59,8 @@ def settings_of(
         figures=(),
         gancli_version=__version__,
         kind=str(model.settings["kind"]),
+        ablation=ablation_of(model.settings),
+        trained_steps=model.settings.get("step"),
         differences=tuple(model.settings.get("differences", ())),
         release=None if manifest is None else manifest.release,
         split_rule=None if manifest is None else manifest.split_rule,

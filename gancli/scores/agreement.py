@@ -94,7 +94,7 @@ def measure_agreement(
         captions = [images.split.captions(index)[0] for index in range(len(images))]
     else:
         records = read_samples(images.folder)
-        if all(record.shape == record.file for record in records):
+        if all(record.silhouette == record.file for record in records):
             raise DataError(
                 f"{images.name}: holds silhouettes, which have no colours",
                 f"Use gancli score shapes {images.name}.",
@@ -206,7 +206,7 @@ def _silhouette_rows(
         silhouettes = partial(_split_silhouettes, image_set.split, kept, image_set.side)
     else:
         records = read_samples(image_set.folder)
-        if not all(record.shape and record.shape != record.file for record in records):
+        if not all(record.silhouette and record.silhouette != record.file for record in records):
             return []
         silhouettes = partial(_silhouettes, image_set, records)
     if not len(image_set):
@@ -252,7 +252,7 @@ def _silhouettes(
     images: FileImages, records: Sequence[GeneratedImage], rows: slice
 ) -> Iterator[list[NDArray[np.bool_]]]:
     """Yield the silhouettes that images were painted on, (s, s) each, in the batches of the images."""
-    shapes = replace(images, files=tuple(images.folder / record.shape for record in records[rows]))
+    shapes = replace(images, files=tuple(images.folder / record.silhouette for record in records[rows]))
     for batch in shapes.batches(_CHUNK):
         yield [shape.mean(-1) >= FOREGROUND for shape in batch]
 

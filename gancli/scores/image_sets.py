@@ -24,6 +24,7 @@ from gancli.data.manifest import MANIFEST
 from gancli.data.shards import Dataset, Split, file_hash
 from gancli.errors import DataError, UsageError
 from gancli.figures import to_uint8
+from gancli.inference.ablations import ablation_of
 from gancli.inference.csfgan import Inpainter
 from gancli.inference.loaded import LoadedModel
 from gancli.sampling.samples_folder import (
@@ -161,7 +162,13 @@ class FileImages:
         sampling = self.sampling
         if sampling is None or sampling.dataset is None:
             return None
-        return RealData(dataset=sampling.dataset, split=sampling.split or "")
+        return RealData(
+            dataset=sampling.dataset,
+            release=sampling.release or "",
+            split_rule=sampling.split_rule or "",
+            crop_rule=sampling.crop_rule or "",
+            split=sampling.split or "",
+        )
 
     def part(self, rows: slice) -> FileImages:
         return dataclasses.replace(self, files=self.files[rows])
@@ -282,7 +289,7 @@ def open_samples(
             )
         data = f"{fake.sampling.data}:{fake.sampling.split}"
     real = open_split(data)
-    return fake, records, real.at(min(records[0].stage, real.side))
+    return fake, records, real.at(min(records[0].size, real.side))
 
 
 def _file_images(name: str, folder: Path) -> FileImages:
@@ -295,7 +302,7 @@ def _file_images(name: str, folder: Path) -> FileImages:
                 "Score images of captions: gancli sample … --data DIR --split SPLIT.",
             )
         files = tuple(folder / sample.file for sample in samples)
-        side = samples[0].stage
+        side = samples[0].size
     else:
         files = tuple(
             sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
@@ -333,9 +340,13 @@ def origin_of(images: SplitImages | FileImages) -> Origin:
             image_size=images.side,
         )
     return Origin(
-        method=sampling.method,
+        method=sampling.described_method,
         model=sampling.model,
         model_hash=sampling.model_hash,
+        kind=sampling.kind,
+        ablation=sampling.ablation,
+        differences=sampling.differences,
+        trained_steps=sampling.trained_steps,
         **vars(holes_of(images)),
         mismatched=sampling.mismatched,
         caption_words=sampling.words,
@@ -352,6 +363,9 @@ def origin_of_model(model: LoadedModel | Inpainter, name: str) -> Origin:
         method=model.method,
         model=name,
         model_hash=model.hash,
+        kind=model.settings["kind"],
+        ablation=ablation_of(model.settings),
+        trained_steps=model.settings.get("step"),
         image_size=model.size if isinstance(model, Inpainter) else model.stages[-1],
     )
 

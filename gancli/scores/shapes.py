@@ -27,7 +27,7 @@ from gancli.data.loader import evaluation_batches
 from gancli.data.shards import FOREGROUND, Split
 from gancli.errors import DataError, UsageError
 from gancli.progress import Progress, reporting
-from gancli.sampling.samples_folder import GeneratedImage
+from gancli.sampling.samples_folder import GeneratedImage, Silhouettes
 from gancli.scores.across_ranks import by_parts
 from gancli.scores.features import FeatureNetwork, load_features
 from gancli.scores.fid import Statistics, cached_statistics, frechet_distance, image_statistics
@@ -323,13 +323,13 @@ def read_shapes(
             side than the first.
     """
     table = images.folder / "samples.csv"
-    if not all(record.shape for record in records):
-        some = any(record.shape for record in records)
+    if not all(record.silhouette for record in records):
+        some = any(record.silhouette for record in records)
         raise DataError(
             f"{table}: names {'the silhouettes of some images only' if some else 'no silhouettes'}",
             "Models of attributes draw silhouettes: gancli train attr2image, then gancli sample.",
         )
-    files = dataclasses.replace(images, files=tuple(images.folder / record.shape for record in records))
+    files = dataclasses.replace(images, files=tuple(images.folder / record.silhouette for record in records))
 
     def silhouettes(rows: slice) -> Iterator[Bits]:
         part = files.part(rows)
@@ -532,12 +532,9 @@ class _Report:
         """Notes on all scores of these silhouettes."""
         sampling = self.images.sampling
         notes = []
-        if (
-            sampling is not None
-            and sampling.shapes
-            and not sampling.shapes.startswith(("drawn by ", "generated"))
-        ):
-            notes.append(f"the silhouettes were given ({sampling.shapes}), no model drew them")
+        if sampling is not None and sampling.silhouettes not in (None, Silhouettes.DRAWN):
+            source = sampling.silhouette_source or sampling.silhouettes
+            notes.append(f"the silhouettes were given ({source}), no model drew them")
         different = len(np.unique(self.fake.bits, axis=0))
         if different < len(self.fake):
             notes.append(f"{different:,} of the {len(self.fake):,} silhouettes are different")
