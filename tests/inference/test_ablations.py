@@ -17,7 +17,12 @@ def ffgan(ff_block: bool, gsr: bool) -> dict[str, Any]:
 
 
 def csfgan(fusion: str = "both", local: bool = True, edge: float = 0.5) -> dict[str, Any]:
-    return {"kind": "csfgan", "generator": {"fusion": fusion}, "word_discriminator": local, "edge": edge}
+    return {
+        "kind": "csfgan",
+        "generator": {"fusion": fusion},
+        "word_discriminator": local,
+        "edge_weight": edge,
+    }
 
 
 def shape(*discriminators: str, conditional: bool = True) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from gancli.data.shards import Dataset, file_hash
 from gancli.encoders.speech import encode_mels
 from gancli.errors import DataError, UsageError
 from gancli.figures import to_uint8
+from gancli.inference.ablations import ablation_of
 from gancli.inference.load import load_model
 from gancli.sampling.captions import DatasetCaptions
 from gancli.sampling.noise import image_noise
@@ -23,6 +24,7 @@ from gancli.sampling.samples_folder import SAMPLES, read_samples, read_sampling
 from gancli.sampling.sentences import Interpolation, Sentences
 from gancli.sampling.speech import Speech, hear_files, mismatched_speech
 from gancli.scores.image_sets import open_images
+from gancli.scores.results import ScoreRow
 from gancli.scores.tables import PAPERS
 from tests.conftest import write_spoken
 
@@ -398,5 +400,18 @@ def test_a_substitute_has_the_name_that_the_papers_tables_know(
     settings = {**model.settings, "generator": {**model.settings["generator"], **arguments}}
     assert dataclasses.replace(model, settings=settings).method == method
     (each,) = [each for each in PAPERS["fusion-s2igan"].tables if each.number == table]
-    assert each.takes(method)
-    assert each.names.get(method) == name
+    score = ScoreRow(
+        dataset="cub",
+        method=method,
+        model="runs/1",
+        model_hash="a",
+        kind="fusion-s2igan",
+        ablation=ablation_of(settings),
+        metric="fid",
+        value=1.0,
+        n_real=1,
+        n_fake=1,
+        protocol="-",
+    )
+    assert each.takes(score)
+    assert each.published_name(score) == name

@@ -13,6 +13,7 @@ from PIL import Image
 import gancli
 from gancli.data.preparation.prepare import prepare
 from gancli.data.sources.demo import dataset as demo
+from gancli.sampling.captions import DatasetCaptions
 from gancli.sampling.sample import sample
 from gancli.scores.features import FeatureNetwork
 from gancli.scores.results import ScoreRow, append_row, read_rows, write_json
@@ -35,7 +36,7 @@ NETWORK = FeatureNetwork(
 def samples(tiny_model: Path, tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images of every caption of the tiny test split."""
     folder = tmp_path_factory.mktemp("samples")
-    sample(tiny_model, out=folder, data=tiny_dataset)
+    sample(tiny_model, out=folder, source=DatasetCaptions(tiny_dataset))
     return folder
 
 
