@@ -96,8 +96,9 @@ def _of_csfgan(settings: Mapping[str, Any]) -> Ablation:
         found["model.fusion"] = settings["generator"]["fusion"]
     if not settings["word_discriminator"]:
         found["model.word_discriminator"] = False
-    if settings["edge_weight"] != _CSFGAN_EDGE:
-        found["loss.edge"] = float(settings["edge_weight"])
+    edge = float(settings["edge"] if "edge" in settings else settings["edge_weight"])
+    if edge != _CSFGAN_EDGE:
+        found["loss.edge"] = edge
     return found
 
 
