@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import gancli
+from gancli.data.preparation.options import PrepareOptions
 from gancli.data.preparation.prepare import prepare
 from gancli.data.sources.demo import dataset as demo
 from gancli.sampling.captions import DatasetCaptions
@@ -45,7 +46,7 @@ def birds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small demo dataset."""
     folder = tmp_path_factory.mktemp("demo")
     demo.write_demo(folder / "raw", images=16, image_size=32)
-    prepare(demo.read(folder / "raw"), folder / "demo", image_size=32)
+    prepare(demo.read(folder / "raw"), folder / "demo", PrepareOptions(image_size=32))
     return folder / "demo"
 
 
