@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import socket
 import sys
@@ -15,8 +16,9 @@ import torch.multiprocessing
 from gancli.engine import distributed
 
 ENGINE_TESTS = Path(__file__).parents[1] / "engine"
-# A forked process cannot use CUDA, nor autograd once that has threads for CUDA
-METHOD = "forkserver" if torch.cuda.is_available() else "fork"
+# A forked process cannot use CUDA, nor autograd once the parent has threads for it (as after compiling a network)
+METHOD = "forkserver"
+multiprocessing.set_forkserver_preload(["gancli.training"])  # torch is imported once, not by every process
 
 
 def environment(rank: int, world: int, port: int) -> dict[str, str]:
