@@ -53,7 +53,7 @@ def newest_run(
         name = model.get("name") if isinstance(model, dict) else None
         if (
             (name in kinds if kinds else name is not None)
-            and (stage is None or recipe.get("stage") == stage)
+            and (stage is None or str(recipe.get("stage")) == str(stage))
             and (data is None or _same_folder(recipe.get("data"), data))
         ):
             return path
@@ -121,6 +121,7 @@ def resume_path_of(
     *,
     runs: str | Path = "runs",
     data: str | Path | None = None,
+    stage: str | int | None = None,
 ) -> Path:
     """Return the run folder to continue, or the checkpoint folder where one is named.
 
@@ -130,13 +131,14 @@ def resume_path_of(
         kinds: Models or encoders that `latest` may be.
         runs: Folder in which `latest` and the runs of encoder folders are looked up.
         data: Dataset folder that `latest` was trained on.
+        stage: Stage that `latest` was trained for.
 
     Raises:
         DataError: The path names no run.
         UsageError: There is no run that `latest` could mean.
     """
     if str(path) == LATEST:
-        return newest_run(runs, kinds, data=data)
+        return newest_run(runs, kinds, data=data, stage=stage)
     path = Path(path)
     folder = path.parent if path.is_file() else path
     if run := run_folder_of(folder):

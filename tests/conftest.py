@@ -52,6 +52,18 @@ CLASSES = (
 )
 COLORS = ("black", "white", "brown", "blue")
 IMAGES_PER_CLASS = 6
+# Fields of config.yaml that say what a model was trained on
+PROVENANCE = {
+    "dataset": {
+        "name": "cub",
+        "release": "CUB-200-2011",
+        "split_rule": "zero-shot 150/50",
+        "crop_rule": "box 1.5×",
+        "image_size": 32,
+    },
+    "paper_recipe": "ffgan/cub",
+    "differences": [],
+}
 ATTRIBUTES = ("has_primary_color::black", "has_primary_color::white", "has_size::small")
 
 
@@ -196,7 +208,7 @@ def tiny_encoder(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -
     with seeded(0):
         networks = TextEncoder(len(vocabulary), **text), ImageEncoder(**image)
     folder = tmp_path_factory.mktemp("tiny") / "encoder"
-    settings = {"dataset": "cub", "words": 18, "seed": 0, "text": text, "image": image}
+    settings = {**PROVENANCE, "words": 18, "seed": 0, "text": text, "image": image}
     save_damsm(folder, *networks, vocabulary, settings)
     return folder
 
@@ -205,7 +217,7 @@ def tiny_encoder(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -
 def tiny_model(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained FF-GAN of stages 8, 16 and 32 that reads with `tiny_encoder`."""
     from gancli.encoders.damsm import load_damsm
-    from gancli.inference.load import save_model
+    from gancli.inference.ffgan import save_ffgan
     from gancli.models.ffgan import Generator
     from tests.defaults import arguments_with_defaults
 
@@ -226,20 +238,20 @@ def tiny_model(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
             generator(torch.randn(32, 16), words, padding_mask, torch.randn(32, 6), torch.randn(32, 5))
     settings = {
         "kind": "ffgan",
-        "dataset": "cub",
+        **PROVENANCE,
         "words": 18,
         "encoder_hash": encoder.hash,
         "generator": arguments,
         "text": encoder.settings["text"],
     }
     folder = tmp_path_factory.mktemp("tiny") / "model"
-    save_model(folder, generator, encoder.text, encoder.vocabulary, settings)
+    save_ffgan(folder, generator, encoder, settings)
     return folder
 
 
 def build_stackgan(encoder: SentenceEncoder | CaptionEmbeddings, folder: Path, *, stage: int = 2) -> Path:
     """Write an untrained StackGAN of stages 16 and 32 that reads `encoder`'s vectors."""
-    from gancli.inference.load import save_stackgan
+    from gancli.inference.stackgan import save_stackgan
     from gancli.models.stackgan import ConditioningAugmentation, StageOneGenerator, StageTwoGenerator
     from tests.defaults import arguments_with_defaults
 
@@ -261,7 +273,7 @@ def build_stackgan(encoder: SentenceEncoder | CaptionEmbeddings, folder: Path, *
         stage1.layers[-2].weight.mul_(0.5 / stage1(*inputs).images.std())
         inputs = stage1(*inputs).images, sentence, torch.randn(128, 4)
         stage2.up[-2].weight.mul_(0.5 / stage2(*inputs).images.std())
-    settings = {"dataset": "cub", "step": 7, "stage1": first}
+    settings = {**PROVENANCE, "step": 7, "stage1": first}
     if stage == 2:
         save_stackgan(folder, stage1, stage2, encoder, {**settings, "stage2": second})
     else:
@@ -287,9 +299,9 @@ def tiny_attr2image(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory
                 parameter.add_(0.2 * torch.randn_like(parameter))
     folder = tmp_path_factory.mktemp("tiny") / "attr2image"
     settings = {
-        "dataset": "cub",
+        **PROVENANCE,
         "step": 7,
-        "judges": ["global", "local"],
+        "discriminators": ["global", "local"],
         "shape": shape,
         "image": image,
         "attribute_names": list(Dataset.open(tiny_dataset).attribute_names),
@@ -315,7 +327,7 @@ def tiny_sentence_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         network.head.weight.div_(spread[:, None])
         network.head.bias.sub_(mean).div_(spread)
     folder = tmp_path_factory.mktemp("tiny") / "char-cnn-rnn"
-    save_char_cnn_rnn(folder, network, {"dataset": "cub", "text": arguments})
+    save_char_cnn_rnn(folder, network, {**PROVENANCE, "text": arguments})
     return folder
 
 
@@ -342,13 +354,13 @@ def tiny_speech_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for parameter in networks[0].rnn.parameters():
             parameter.mul_(3)
     folder = tmp_path_factory.mktemp("tiny") / "speech"
-    save_speech(folder, *networks, mel, {"dataset": "cub", "speech": speech, "image": image})
+    save_speech(folder, *networks, mel, {**PROVENANCE, "speech": speech, "image": image})
     return folder
 
 
 def build_fusion_s2igan(encoder: SentenceEncoder | Speech, folder: Path, **arguments: object) -> Path:
     """Write an untrained Fusion-S2iGan of 16 pixels for captions or speech, whichever `encoder` takes."""
-    from gancli.inference.load import save_fusion_s2igan
+    from gancli.inference.fusion_s2igan import save_fusion_s2igan
     from gancli.models.fusion_s2igan import Generator
     from tests.defaults import arguments_with_defaults
 
@@ -358,7 +370,7 @@ def build_fusion_s2igan(encoder: SentenceEncoder | Speech, folder: Path, **argum
         generator = Generator(**arguments)
         for parameter in generator.parameters():  # initial ones hardly depend on the condition
             parameter.add_(0.2 * torch.randn_like(parameter))
-    save_fusion_s2igan(folder, generator, encoder, {"dataset": "cub", "step": 7, "generator": arguments})
+    save_fusion_s2igan(folder, generator, encoder, {**PROVENANCE, "step": 7, "generator": arguments})
     return folder
 
 
@@ -405,13 +417,13 @@ def build_csfgan(
             generator(images, hole, torch.randn(8, dim), words, padding_mask, noise[:, :6], noise[:, 6:])
     settings = {
         "kind": "csfgan",
-        "dataset": "cub",
+        **PROVENANCE,
         "words": 16,
         "step": 7,
         "encoder_hash": damsm.hash,
         "holes": (holes or HoleSettings("center", 0.5)).to_dict(),
         "word_discriminator": True,
-        "edge_weight": 0.5,
+        "edge": 0.5,
         "generator": arguments,
         "text": dict(damsm.settings["text"]),
     }

@@ -1,4 +1,4 @@
-"""Completers for the shell: they answer while the user types, so they read names and load no torch."""
+"""Completers for the shell. They answer while the user types, so they read names and load no torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def complete_recipe(incomplete: str) -> list[str]:
-    """Names of shipped recipes."""
+    """Return the names of shipped recipes that begin so."""
     from gancli.config import (
         recipe_names,  # pydantic and YAML: a third of the start-up time of `gancli --help`
     )
@@ -15,7 +15,7 @@ def complete_recipe(incomplete: str) -> list[str]:
 
 
 def recipes_of(kind: str) -> Callable[[str], list[str]]:
-    """A completer of the shipped recipes of one model or encoder."""
+    """Return a completer for the shipped recipes of one model or encoder."""
 
     def complete(incomplete: str) -> list[str]:
         return [name for name in complete_recipe(incomplete) if name.startswith(f"{kind}/")]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch.distributed.elastic.agent.server.api import WorkerSpec
     from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 
-    from gancli.config import ModelRecipe
+    from gancli.config import BaseRecipe
 
 Processes = Annotated[
     int | None,
@@ -58,7 +58,7 @@ def set_rank(out: Output, processes: int | None = None) -> None:
         )
 
 
-def launch(out: Output, recipe: ModelRecipe, processes: int) -> int:
+def launch(out: Output, recipe: BaseRecipe, processes: int) -> int:
     """Run this process's command line on several processes and wait for them.
 
     SIGINT, SIGTERM and SIGUSR1 are passed on to each process once. The processes report for themselves.

@@ -31,7 +31,7 @@ Overrides = Annotated[
 
 @command(recipes_app, "ls", examples=("gancli recipes ls", "gancli recipes ls -q"))
 def ls(out: Output) -> None:
-    """List the shipped recipes, and what each is for."""
+    """List the shipped recipes with their purpose."""
     from gancli.config import recipe_names
 
     rows = [(name, _about(name)) for name in recipe_names()]
@@ -51,27 +51,26 @@ def ls(out: Output) -> None:
     ),
 )
 def show(out: Output, name: Name, overrides: Overrides = None) -> None:
-    """Print the resolved recipe, and how many parameters each of its networks has.
+    """Print the resolved recipe, and the number of parameters of each of its networks.
 
-    What it prints is itself a recipe. The networks are built on the meta device: nothing is allocated.
+    The output is itself a recipe. The networks are built on the meta device: nothing is allocated.
     """
     from gancli.config import dump_recipe, load_recipe
 
     recipe = load_recipe(name, overrides or ())  # before torch is loaded, so that a mistake is told at once
-    from gancli.build import assumptions, parameter_table
+    from gancli.training.parameters import count_parameters
 
-    parameters = parameter_table(recipe)
-    assumed = assumptions(recipe)
-    head = f"# Parameters, counted with {assumed}" if assumed else "# Parameters"
-    width = max(len(network) for network, _ in parameters)
-    counts = "\n".join(f"#   {network:{width}}  {count:>12,}" for network, count in parameters)
+    count = count_parameters(recipe)
+    head = f"# Parameters, counted with {count.assumed}" if count.assumed else "# Parameters"
+    width = max(map(len, count.networks))
+    counts = "\n".join(f"#   {network:{width}}  {number:>12,}" for network, number in count.networks.items())
     text = dump_recipe(recipe)
     out.result(
         {
             "name": name,
             "recipe": recipe.model_dump(mode="json"),
-            "parameters": dict(parameters),
-            "counted_with": assumed,
+            "parameters": count.networks,
+            "counted_with": count.assumed,
         },
         f"{text}\n{head}\n{counts}",
         quiet=text.rstrip(),
@@ -95,18 +94,18 @@ def validate(
         ),
     ] = None,
 ) -> None:
-    """Check recipes: every key and value, and that the networks can be built.
+    """Check recipes: every key and value, and whether the networks can be built.
 
-    Ends with exit code 2 where one is wrong, after all have been checked.
+    Ends with exit code 2 if one is wrong, after all have been checked.
     """
-    from gancli.build import parameter_table
     from gancli.config import load_recipe, recipe_names
+    from gancli.training.parameters import count_parameters
 
     wrong: list[str] = []
     names = names or recipe_names()
     for name in names:
         try:
-            parameter_table(load_recipe(name))
+            count_parameters(load_recipe(name))
         except ConfigError as error:
             wrong.append(f"{name}: {error}" + (f" ({error.hint})" if error.hint else ""))
     if wrong:
@@ -123,7 +122,7 @@ def validate(
     ),
 )
 def diff(out: Output, first: Name, second: Name) -> None:
-    """What differs between two recipes, after inheritance and defaults."""
+    """Show the differences between two recipes, after inheritance and defaults."""
     from gancli.config import diff_recipes, load_recipe
 
     lines = diff_recipes(load_recipe(first), load_recipe(second))
@@ -135,7 +134,7 @@ def diff(out: Output, first: Name, second: Name) -> None:
 
 
 def _about(name: str) -> str:
-    """The first sentence of the comment at a shipped recipe's top, up to its first pause."""
+    """Return the first sentence of the comment at a shipped recipe's top, up to its first pause."""
     from gancli.config import recipes_folder
 
     comment: list[str] = []

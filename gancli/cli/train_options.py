@@ -1,21 +1,26 @@
-"""What the commands that train have in common: finding the recipe, showing the plan, following the run, its end."""
+"""Common parts of the commands that train: their options, finding the recipe, the plan, following the run, its end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gancli.cli.app import command
 from gancli.cli.completion import recipes_of
 from gancli.cli.console import Output
+from gancli.cli.options import options
 from gancli.errors import UsageError
+from gancli.registry import Row
 from gancli.run_paths import resume_path_of, run_folder_of
 
 if TYPE_CHECKING:
-    from gancli.config import Recipe
+    from gancli.config import BaseRecipe
     from gancli.engine.events import Events
     from gancli.training import RunResult
 
@@ -23,135 +28,199 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="KEY=VALUE",
-        help="Values that replace the recipe's, as data=data/demo or loader.batch=16.",
+        help="Values that replace the recipe's, such as data=data/demo or loader.batch=16.",
         show_default=False,
     ),
 ]
 
 
-def recipe_option(kind: str) -> typer.models.OptionInfo:
-    """`--recipe`, completed with the shipped recipes of one kind."""
-    option: typer.models.OptionInfo = typer.Option(
+@options()
+class RunOptions:
+    """Options of every training."""
+
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            "--resume",
+            metavar="RUN",
+            help="Run to continue: its folder, the model/ or a checkpoint in it, or latest.",
+        ),
+    ] = None
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name", help="End of the run folder's name: 0003-NAME.", show_default="model and dataset"
+        ),
+    ] = None
+    runs: Annotated[Path, typer.Option("--runs", help="Folder in which the numbered run folder is made.")] = (
+        Path("runs")
+    )
+    device: Annotated[
+        str | None,
+        typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.", show_default="the recipe's"),
+    ] = None
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", min=0, help="Seed of every random number.", show_default="the recipe's"),
+    ] = None
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", "-n", help="Show recipe, networks and output paths, and write nothing."),
+    ] = False
+
+    def __post_init__(self) -> None:
+        if self.name is not None and (not self.name or Path(self.name).name != self.name):
+            raise UsageError(f"--name: received {self.name!r}, which is no name of a folder")
+        if self.name is not None and self.resume is not None:
+            raise UsageError("--resume and --name: a run keeps its name", "leave --name out")
+
+    def overrides(self, given: Sequence[str] | None) -> list[str]:
+        """Return the overrides that were typed, with those that options stand for."""
+        changes = list(given or ())
+        if self.device is not None:
+            changes.append(f"train.device={self.device}")
+        if self.seed is not None:
+            changes.append(f"train.seed={self.seed}")
+        return changes
+
+    def resumed(self, kind: str, overrides: Sequence[str]) -> Path | None:
+        """Return the run folder or checkpoint that `--resume` names.
+
+        Raises:
+            DataError: There is no such run.
+            UsageError: There is no `latest` run of that kind.
+        """
+        if self.resume is None:
+            return None
+        stage = override(overrides, "stage")
+        return resume_path_of(
+            self.resume, (kind,), runs=self.runs, data=override(overrides, "data"), stage=stage
+        )
+
+
+def register(
+    group: typer.Typer,
+    row: Row,
+    common: type[RunOptions],
+    own: Mapping[str, tuple[object, object]],
+    run: Callable[..., None],
+    note: str = "",
+) -> None:
+    """Make the training command of a model or an encoder.
+
+    Args:
+        group: Group that it joins.
+        row: Model or encoder.
+        common: Options of all commands of the group.
+        own: Annotation and default of its own options, by name.
+        run: Function that does the work, called with the output, the row and the options by name.
+        note: Last paragraph of the help.
+    """
+    recipe = typer.Option(
         "--recipe",
         help="Shipped recipe, or path of a YAML file.",
-        show_default="by the dataset's name",
-        autocompletion=recipes_of(kind),
+        show_default="by the dataset's name and image size",
+        autocompletion=recipes_of(row.name),
     )
-    return option
+    parameters: dict[str, tuple[object, object]] = {
+        "out": (Output, inspect.Parameter.empty),
+        "overrides": (Overrides, None),
+        "recipe": (Annotated[str | None, recipe], None),
+        **own,
+        "training": (common, inspect.Parameter.empty),
+    }
 
+    def function(out: Output, **arguments: Any) -> None:
+        run(out, row, **arguments)
 
-Resume = Annotated[
-    Path | None,
-    typer.Option(
-        "--resume",
-        metavar="RUN",
-        help="Run to continue: its folder, the model/ or a checkpoint in it, or latest.",
-    ),
-]
-Runs = Annotated[Path, typer.Option("--runs", help="Where the numbered run folder is made.")]
-Device = Annotated[
-    str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.", show_default="the recipe's")
-]
-Seed = Annotated[
-    int | None, typer.Option("--seed", min=0, help="Of every random number.", show_default="the recipe's")
-]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", "-n", help="Show recipe, networks and output paths; touch nothing.")
-]
-
-
-def find_run(resume: Path | None, kind: str, runs: Path, overrides: Sequence[str] | None) -> Path | None:
-    """Return the run folder or checkpoint that `--resume` means.
-
-    Raises:
-        UsageError: There is no such run.
-    """
-    return None if resume is None else resume_path_of(resume, (kind,), runs=runs, data=dataset_of(overrides))
-
-
-def dataset_of(overrides: Sequence[str] | None) -> str | None:
-    """Return the dataset folder that the overrides name as `data=DIR`."""
-    return (
-        next((text.partition("=")[2] for text in overrides or () if text.startswith("data=")), None) or None
+    kind = inspect.Parameter.KEYWORD_ONLY
+    signature = inspect.Signature(
+        [
+            inspect.Parameter(name, kind, default=default, annotation=annotation)
+            for name, (annotation, default) in parameters.items()
+        ]
     )
+    function.__signature__ = signature  # type: ignore[attr-defined]
+    summary, _, rest = row.help.partition("\n")
+    function.__doc__ = "\n\n".join(filter(None, (summary, textwrap.dedent(rest).strip(), note)))
+    command(group, row.name, examples=row.examples, progress=True)(function)
+
+
+def weights_option(row: Row) -> tuple[object, None]:
+    """Return annotation and default of `--weights`."""
+    option = typer.Option("--weights", help=row.weights_help, show_default="downloaded and checked")
+    return Annotated[Path | None, option], None
+
+
+def override(overrides: Sequence[str], key: str) -> str | None:
+    """Return the value that overrides give to a key."""
+    return next((text.partition("=")[2] for text in overrides if text.startswith(f"{key}=")), None) or None
 
 
 def find_recipe(
-    kind: str,
-    recipe: str | None,
-    resume: Path | None,
-    overrides: Sequence[str] | None,
-    device: str | None,
-    seed: int | None,
-    variant: str = "",
-) -> tuple[str, Recipe]:
-    """The recipe a training command is asked for, and its name.
+    kind: str, recipe: str | None, resume: Path | None, overrides: Sequence[str]
+) -> tuple[str, BaseRecipe]:
+    """Return the recipe that a training command is asked for, and its name.
 
-    It is the one named, that of the run to be resumed, or the one for the name of the dataset in `data=DIR`, followed
-    by the variant.
+    It is the one named, that of the run to be resumed, or the one for the dataset in `data=DIR`, by its name and the
+    size of its images.
 
     Raises:
-        UsageError: Both a recipe and a run are named, or there is nothing to tell the recipe from.
-        ConfigError: The recipe has mistakes.
-        DataError: `data` is no dataset folder, `resume` no run folder.
+        UsageError: Both a recipe and a run are named, or nothing says which recipe is meant.
+        ConfigError: The recipe has mistakes, or none fits the dataset.
+        DataError: `data` is no dataset folder.
     """
-    from gancli.config import load_recipe, resolve_recipe_name
+    from gancli.config import choose_recipe, load_recipe
 
-    changes = list(overrides or ())
-    if device is not None:
-        changes.append(f"train.device={device}")
-    if seed is not None:
-        changes.append(f"train.seed={seed}")
     if resume is not None:
         if recipe is not None:
             raise UsageError(
                 "--resume and --recipe: a run is continued with its own recipe", "leave --recipe out"
             )
         run = run_folder_of(resume)
-        assert run is not None  # from find_run
+        assert run is not None  # or it would not have been found
         file = run / "recipe.yaml"
-        return str(file), load_recipe(file, changes, kind)
-    if recipe is None:
-        data = dataset_of(changes)
-        if not data:
-            raise UsageError(
-                "nothing says which dataset to train on",
-                "name the dataset folder, as data=data/demo, or a recipe with --recipe; "
-                "`gancli recipes ls` lists them",
-            )
-        from gancli.data.manifest import read_manifest
+        return str(file), load_recipe(file, overrides, kind)
+    if recipe is not None:
+        return recipe, load_recipe(recipe, overrides, kind)
+    data = override(overrides, "data")
+    if data is None:
+        raise UsageError(
+            "nothing says which dataset to train on",
+            "name the dataset folder, as data=data/demo, or a recipe with --recipe; "
+            "`gancli recipes ls` lists them",
+        )
+    from gancli.data.manifest import read_manifest
 
-        recipe = resolve_recipe_name(kind, read_manifest(Path(data)).name, variant)
-    return recipe, load_recipe(recipe, changes, kind)
+    manifest = read_manifest(Path(data))
+    return choose_recipe(kind, manifest.name, manifest.image_size, overrides)
 
 
-def show_plan(out: Output, name: str, recipe: Recipe, paths: Mapping[str, Path]) -> None:
-    """The result of `--dry-run`.
+def show_plan(out: Output, name: str, recipe: BaseRecipe, paths: Mapping[str, Path]) -> None:
+    """Show the result of `--dry-run`.
 
     Args:
-        out: Where to.
-        name: The recipe's.
-        recipe: As resolved.
-        paths: What would be written, by what it is.
+        out: Output.
+        name: Name of the recipe.
+        recipe: Resolved recipe.
+        paths: Paths that would be written, by what they are.
     """
-    from gancli.build import assumptions, parameter_table
     from gancli.config import dump_recipe
+    from gancli.training.parameters import count_parameters
 
-    parameters = parameter_table(recipe)
-    table = out.table(
-        ("network", "parameters"), [(k, f"{v:,}") for k, v in parameters], right=("parameters",)
-    )
-    assumed = assumptions(recipe)
-    if assumed:
-        table += f"\ncounted with {assumed}"
+    count = count_parameters(recipe)
+    rows = [(network, f"{number:,}") for network, number in count.networks.items()]
+    table = out.table(("network", "parameters"), rows, right=("parameters",))
+    if count.assumed:
+        table += f"\ncounted with {count.assumed}"
     written = "\n".join(f"would write {what}: {path}" for what, path in paths.items())
     out.result(
         {
             "dry_run": True,
             "name": name,
             "recipe": recipe.model_dump(mode="json"),
-            "parameters": dict(parameters),
-            "counted_with": assumed,
+            "parameters": count.networks,
+            "counted_with": count.assumed,
             "paths": dict(paths),
         },
         f"{dump_recipe(recipe)}\n{table}\n\n{written}",
@@ -160,7 +229,7 @@ def show_plan(out: Output, name: str, recipe: Recipe, paths: Mapping[str, Path])
 
 @contextmanager
 def followed(out: Output) -> Iterator[Events]:
-    """Shows a run's events: a line that changes in place on a terminal, lines elsewhere, JSON lines with `--json`."""
+    """Show a run's events: a line that changes in place on a terminal, lines elsewhere, JSON lines with `--json`."""
     import sys
 
     from gancli.engine.events import Event, Events
@@ -179,13 +248,13 @@ def followed(out: Output) -> Iterator[Events]:
 
 
 def finish(out: Output, kind: str, result: RunResult, again: str) -> None:
-    """Says where everything is; a run that was interrupted ends with 130 or 143.
+    """Show where everything is. A run that was interrupted ends with 130 or 143.
 
     Args:
-        out: Where to.
-        kind: What the output folder is, "model" or "encoder".
-        result: How the run ended.
-        again: The command that continues it, with {run} for its folder.
+        out: Output.
+        kind: Kind of the output folder, "model" or "encoder".
+        result: Outcome of the training.
+        again: Command that continues it, with {run} for its folder.
 
     Raises:
         typer.Exit: The run was interrupted.

@@ -1,15 +1,26 @@
-"""The recipe of attr2image, for either stage."""
+"""Recipe of attr2image, for either stage."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from gancli.config.sections import Count, Positive, Rate, Section, Share, TrainSection, Weight
+from gancli.config.sections import (
+    Count,
+    Link,
+    ModelRecipe,
+    Need,
+    Positive,
+    Rate,
+    Section,
+    Share,
+    TrainSection,
+    Weight,
+)
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -43,7 +54,7 @@ class Attr2ImageModel(Section):
 
 
 class Attr2ImageAttributes(Section):
-    """Which attributes are Stage I's; Stage II has all others."""
+    """Attributes of Stage I; Stage II has all others."""
 
     shape_groups: tuple[str, ...] | None = None  # none: what a silhouette shows of the dataset's own groups
     crest_is_shape: bool = False  # CUB: a crested head too
@@ -51,13 +62,13 @@ class Attr2ImageAttributes(Section):
 
 
 class Attr2ImageInit(Section):
-    """What a Stage II is put together with."""
+    """Stage I that a Stage II draws on."""
 
-    shape: Path | None = None  # run or model folder of a Stage I: one model folder then draws with both
+    shape: Path | None = None  # run or model folder of Stage I, or latest: the model folder then holds both
 
 
 class Attr2ImageLoader(Section):
-    """What a batch holds."""
+    """Contents of a batch."""
 
     batch: Annotated[int, Field(ge=2)]  # images per step and process
     filtered: bool  # only images whose silhouette passes the quality filter
@@ -100,8 +111,8 @@ ONE_STAGE_ONLY = {  # section -> keys that one stage alone looks at
 AnySection = TypeVar("AnySection", Attr2ImageModel, Attr2ImageLoader, Attr2ImageLoss)
 
 
-class Attr2ImageRecipe(Section):
-    """Everything that `gancli train attr2image` needs to know."""
+class Attr2ImageRecipe(ModelRecipe):
+    """Recipe of `gancli train attr2image`, for either stage."""
 
     stage: Literal["shape", "image"]
     model: Attr2ImageModel
@@ -112,6 +123,21 @@ class Attr2ImageRecipe(Section):
     loss: Attr2ImageLoss = Attr2ImageLoss()
     optim: Attr2ImageOptim = Attr2ImageOptim()
     train: TrainSection
+
+    @property
+    def variant(self) -> str:
+        return self.stage
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        return (Link("init.shape", ("attr2image",), "shape", kept=True),)
+
+    @property
+    def needs(self) -> Mapping[Need, str]:
+        return {
+            "silhouettes": "Prepare it again with --silhouettes official or --silhouettes estimate.",
+            "attributes": "attr2image learns from attributes: those of CUB-200-2011, or of gancli prepare demo.",
+        }
 
     @field_validator("model", "loader", "loss")
     @classmethod
@@ -135,18 +161,18 @@ class Attr2ImageRecipe(Section):
 
     @field_validator("loss")
     @classmethod
-    def _someone_judges(cls, loss: Attr2ImageLoss, info: ValidationInfo) -> Attr2ImageLoss:
+    def _a_discriminator_is_left(cls, loss: Attr2ImageLoss, info: ValidationInfo) -> Attr2ImageLoss:
         model = info.data.get("model")
         if model is not None and not (model.conditional or model.local) and loss.global_weight == 0:
             raise PydanticCustomError(
-                "judges",
+                "discriminators",
                 "no discriminator is left: model.conditional and model.local are false, loss.global_weight is 0",
             )
         return loss
 
 
 def _refuse(section: Section, keys: Sequence[str], message: str) -> None:
-    """Reports each of the keys whose value is not its default, under the key's own name."""
+    """Report each key whose value is not its default, under the key's own name."""
     changed = [key for key in keys if getattr(section, key) != type(section).model_fields[key].default]
     if changed:
         raise ValidationError.from_exception_data(

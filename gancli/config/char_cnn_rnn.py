@@ -1,4 +1,4 @@
-"""The recipe of the character encoder."""
+"""Recipe of the character encoder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from gancli.config.sections import Count, Positive, Rate, Section, Share, TrainSection
+from gancli.config.sections import (
+    Conditioning,
+    Count,
+    EncoderRecipe,
+    Link,
+    Positive,
+    Rate,
+    Section,
+    Share,
+    TrainSection,
+)
 
 
 class CharCnnRnnModel(Section):
@@ -24,7 +34,7 @@ class CharCnnRnnModel(Section):
 
 
 class FeaturesSection(Section):
-    """Where the frozen image features come from: a backbone with ImageNet weights, or an encoder folder's."""
+    """Source of the frozen image features: a backbone with ImageNet weights, or an encoder folder."""
 
     backbone: Literal["googlenet", "inception_v3", "resnet18"] | None = None
     encoder: Path | None = None  # folder of gancli pretrain-encoder damsm or classifier
@@ -42,7 +52,7 @@ class FeaturesSection(Section):
 
 
 class CharCnnRnnLoader(Section):
-    """What a batch holds."""
+    """Contents of a batch."""
 
     batch: Annotated[int, Field(ge=2)] = 40  # different classes per step, one image and caption of each
     workers: Count = 1  # loader processes; 0 loads in the training process
@@ -57,8 +67,8 @@ class CharCnnRnnOptim(Section):
     clip: Rate | None = 5.0  # largest gradient norm; null for none, as in the public code
 
 
-class CharCnnRnnRecipe(Section):
-    """Everything that `gancli pretrain-encoder char-cnn-rnn` needs to know."""
+class CharCnnRnnRecipe(EncoderRecipe):
+    """Recipe of `gancli pretrain-encoder char-cnn-rnn`."""
 
     model: CharCnnRnnModel
     data: Path
@@ -66,3 +76,18 @@ class CharCnnRnnRecipe(Section):
     loader: CharCnnRnnLoader = CharCnnRnnLoader()
     optim: CharCnnRnnOptim = CharCnnRnnOptim()
     train: TrainSection
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        return (Link("features.encoder", ("damsm", "classifier")),)
+
+    @property
+    def smallest_split(self) -> int:
+        return 2  # a batch takes all classes where there are fewer than it asks for
+
+    @property
+    def conditioning(self) -> Conditioning:
+        if self.features.encoder is not None:
+            return Conditioning("features", self.features.encoder, ("damsm", "classifier"))
+        assert self.features.backbone is not None  # the recipe has one of the two
+        return Conditioning("features", self.features.backbone)

@@ -1,7 +1,8 @@
-"""The recipe of a classifier of a dataset's classes."""
+"""Recipe of a classifier of a dataset's classes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,8 @@ from pydantic import Field
 from gancli.config.sections import (
     BackboneSection,
     Count,
+    EncoderRecipe,
+    Need,
     Positive,
     Rate,
     Section,
@@ -27,7 +30,7 @@ class ClassifierModel(BackboneSection):
 
 
 class ClassifierLoader(Section):
-    """What a batch holds."""
+    """Contents of a batch."""
 
     batch: Positive  # images per step and process
     workers: Count = 1  # loader processes; 0 loads in the training process
@@ -48,8 +51,8 @@ class ClassifierOptim(Section):
     ema_decay: Share = 0.99
 
 
-class ClassifierRecipe(Section):
-    """Everything that `gancli pretrain-encoder classifier` needs to know."""
+class ClassifierRecipe(EncoderRecipe):
+    """Recipe of `gancli pretrain-encoder classifier`."""
 
     model: ClassifierModel
     data: Path  # dataset folder
@@ -59,3 +62,11 @@ class ClassifierRecipe(Section):
     loss: ClassifierLoss = ClassifierLoss()
     optim: ClassifierOptim = ClassifierOptim()
     train: TrainSection
+
+    @property
+    def needs(self) -> Mapping[Need, str]:
+        return {"classes": "Take cub, oxford102, demo, or a folder prepared with one subfolder per class."}
+
+    @property
+    def training_split(self) -> str:
+        return self.split

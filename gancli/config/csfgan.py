@@ -1,16 +1,26 @@
-"""The recipe of CSF-GAN."""
+"""Recipe of CSF-GAN."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from gancli.config.sections import Count, Positive, Rate, Section, Share, TrainSection, Weight
-
-Fraction = Annotated[float, Field(gt=0, lt=1)]
+from gancli.config.sections import (
+    Conditioning,
+    Count,
+    HolesSection,
+    Link,
+    ModelRecipe,
+    Positive,
+    Rate,
+    Section,
+    Share,
+    TrainSection,
+    Weight,
+)
 
 
 class CSFGANModel(Section):
@@ -21,7 +31,7 @@ class CSFGANModel(Section):
     generator_width: Positive = (
         64  # channels of the first convolution; no layer has more than eight times as many
     )
-    discriminator_width: Positive = 64  # likewise of both discriminators
+    discriminator_width: Positive = 64  # channels of the first layer of both discriminators
     noise_dim: Positive = 100
     condition_dim: Positive = 100  # conditioning augmentation
     fusion: Literal["both", "sentence", "word", "none"] = "both"  # SFM; none is the baseline of Table 3
@@ -38,35 +48,8 @@ class CSFGANModel(Section):
         return size
 
 
-class HolesSection(Section):
-    """The holes that training cuts."""
-
-    kind: Literal["center", "irregular", "mix", "folder"] = "center"
-    center: Fraction = 0.5  # side of the central hole over the image's
-    least: Fraction = 0.1  # share of the image that irregular holes cover, from and to
-    most: Fraction = 0.5
-    folder: Path | None = None  # of mask images, for kind=folder; white is the hole
-    invert: bool = False  # in those black is the hole
-
-    @field_validator("most")
-    @classmethod
-    def _above_least(cls, most: float, info: ValidationInfo) -> float:
-        if most < info.data.get("least", 0):
-            raise PydanticCustomError("holes", "holes.most is below holes.least")
-        return most
-
-    @field_validator("folder")
-    @classmethod
-    def _only_for_its_kind(cls, folder: Path | None, info: ValidationInfo) -> Path | None:
-        if (folder is not None) != (info.data.get("kind") == "folder"):
-            raise PydanticCustomError(
-                "holes", "holes.kind=folder and holes.folder=DIR go together; give both, or neither"
-            )
-        return folder
-
-
 class CSFGANLoader(Section):
-    """What a batch holds."""
+    """Contents of a batch."""
 
     batch: Annotated[int, Field(ge=2)] = 8  # images per step and process
     words: Positive = 16  # longest caption in words; longer ones lose random words
@@ -103,8 +86,8 @@ class CSFGANOptim(Section):
     ema_decay: Share = 0.0  # 0: the trained weights themselves, as in the public code
 
 
-class CSFGANRecipe(Section):
-    """Everything that `gancli train csfgan` needs to know."""
+class CSFGANRecipe(ModelRecipe):
+    """Recipe of `gancli train csfgan`."""
 
     model: CSFGANModel
     data: Path  # dataset folder
@@ -114,3 +97,15 @@ class CSFGANRecipe(Section):
     loss: CSFGANLoss = CSFGANLoss()
     optim: CSFGANOptim = CSFGANOptim()
     train: TrainSection
+
+    @property
+    def conditioning(self) -> Conditioning:
+        return Conditioning("words", self.encoder, ("damsm",))
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        return (Link("encoder", ("damsm",)),)
+
+    @property
+    def hole_settings(self) -> HolesSection:
+        return self.holes

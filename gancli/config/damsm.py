@@ -1,4 +1,4 @@
-"""The recipe of the DAMSM encoders."""
+"""Recipe of the DAMSM encoders."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import Field
 
 from gancli.config.sections import (
     BackboneSection,
+    EncoderRecipe,
     LoaderSection,
     Positive,
     Rate,
@@ -49,8 +50,8 @@ class DamsmOptim(Section):
     reset_each_epoch: bool = False  # forget Adam's moments at every epoch, as the public code does
 
 
-class DamsmRecipe(Section):
-    """Everything that `gancli pretrain-encoder damsm` needs to know."""
+class DamsmRecipe(EncoderRecipe):
+    """Recipe of `gancli pretrain-encoder damsm`."""
 
     model: DamsmModel
     data: Path

@@ -1,4 +1,4 @@
-"""The recipe of FF-GAN."""
+"""Recipe of FF-GAN."""
 
 from __future__ import annotations
 
@@ -9,7 +9,19 @@ from typing import Literal
 from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 
-from gancli.config.sections import Count, LoaderSection, Positive, Rate, Section, Share, TrainSection, Weight
+from gancli.config.sections import (
+    Conditioning,
+    Count,
+    Link,
+    LoaderSection,
+    ModelRecipe,
+    Positive,
+    Rate,
+    Section,
+    Share,
+    TrainSection,
+    Weight,
+)
 
 
 class FFGANModel(Section):
@@ -62,8 +74,8 @@ class FFGANOptim(Section):
     ema_decay: Share = 0.999
 
 
-class FFGANRecipe(Section):
-    """Everything that `gancli train ffgan` needs to know."""
+class FFGANRecipe(ModelRecipe):
+    """Recipe of `gancli train ffgan`."""
 
     model: FFGANModel
     data: Path  # dataset folder
@@ -72,3 +84,19 @@ class FFGANRecipe(Section):
     loss: FFGANLoss = FFGANLoss()
     optim: FFGANOptim = FFGANOptim()
     train: TrainSection
+
+    @property
+    def image_size(self) -> int:
+        return self.model.stages[-1]
+
+    def size_override(self, image_size: int) -> str:
+        sides = [image_size // 2**halvings for halvings in reversed(range(len(self.model.stages)))]
+        return f"model.stages=[{','.join(map(str, sides))}]"
+
+    @property
+    def conditioning(self) -> Conditioning:
+        return Conditioning("words", self.encoder, ("damsm",), dim=self.model.text_dim)
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        return (Link("encoder", ("damsm",)),)

@@ -1,14 +1,27 @@
-"""The recipe of Fusion-S2iGan, and of DF-GAN, which is the same network with another block."""
+"""Recipe of Fusion-S2iGan, and of DF-GAN, which is the same network with another block."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from gancli.config.sections import Count, Positive, Rate, Section, Share, TrainSection, Weight
+from gancli.config.sections import (
+    Conditioning,
+    Count,
+    Link,
+    ModelRecipe,
+    Need,
+    Positive,
+    Rate,
+    Section,
+    Share,
+    TrainSection,
+    Weight,
+)
 
 
 class FusionS2iGanModel(Section):
@@ -33,7 +46,7 @@ class FusionS2iGanModel(Section):
     first_block: bool = True  # a block at 4x4, before the first doubling; DF-GAN's CVPR version has none
     modulation_hidden: Positive | None = 256  # of the speech modulation; null: as many as channels
     attention_reduction: Positive = 4  # r: channels of the pixel attention are divided by it
-    fusion_reduction: Positive = 4  # likewise in the weighted fusion
+    fusion_reduction: Positive = 4  # channels of the weighted fusion are divided by it
 
     @field_validator("size")
     @classmethod
@@ -44,7 +57,7 @@ class FusionS2iGanModel(Section):
 
 
 class FusionS2iGanLoader(Section):
-    """What a batch holds."""
+    """Contents of a batch."""
 
     batch: Annotated[int, Field(ge=2)] = 32  # images per step and process
     mismatch: Literal["class-aware", "roll"] = (
@@ -54,7 +67,7 @@ class FusionS2iGanLoader(Section):
 
 
 class FusionS2iGanLoss(Section):
-    """The matching-aware gradient penalty of the discriminator and the matching loss of the generator."""
+    """Matching-aware gradient penalty of the discriminator and matching loss of the generator."""
 
     magp: Weight = 2.0  # k of DF-GAN's code; the paper gives none
     magp_power: Annotated[float, Field(ge=2)] = 6.0  # p
@@ -73,8 +86,8 @@ class FusionS2iGanOptim(Section):
     ema_decay: Share = 0.0  # 0: the trained weights themselves, as in DF-GAN's code
 
 
-class FusionS2iGanRecipe(Section):
-    """Everything that `gancli train fusion-s2igan` needs to know."""
+class FusionS2iGanRecipe(ModelRecipe):
+    """Recipe of `gancli train fusion-s2igan`."""
 
     condition: Literal["speech", "sentence"] = "speech"
     model: FusionS2iGanModel
@@ -84,3 +97,30 @@ class FusionS2iGanRecipe(Section):
     loss: FusionS2iGanLoss = FusionS2iGanLoss()
     optim: FusionS2iGanOptim = FusionS2iGanOptim()
     train: TrainSection
+
+    @property
+    def paper(self) -> str:
+        return "dfgan" if self.model.block == "dfgan" else self.kind
+
+    @property
+    def conditioning(self) -> Conditioning:
+        instead = {
+            "damsm": "condition=sentence",
+            "char-cnn-rnn": "condition=sentence",
+            "speech": "condition=speech",
+        }
+        form: Literal["speech", "sentences"] = "speech" if self.condition == "speech" else "sentences"
+        return Conditioning(form, self.encoder, self._kinds, instead)
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        return (Link("encoder", self._kinds),)
+
+    @property
+    def needs(self) -> Mapping[Need, str]:
+        hint = "Prepare it again with --speech tts, or train on sentences with condition=sentence."
+        return {"speech": hint} if self.condition == "speech" else {}
+
+    @property
+    def _kinds(self) -> tuple[str, ...]:
+        return ("speech",) if self.condition == "speech" else ("damsm", "char-cnn-rnn")

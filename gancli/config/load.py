@@ -1,8 +1,8 @@
-"""How a recipe is found, inherited, overridden and reported.
+"""Find, inherit, override, choose, compare and write recipes.
 
-A recipe is a YAML file (`recipes/<model>/<dataset>.yaml`). `base: NAME` inherits from one other recipe (one
-level), `key=value` overrides are typed as YAML, unknown keys are refused. Every mistake is reported at once
-with its dotted path, what was received and what is allowed.
+A recipe is a YAML file (`recipes/<model>/<dataset>.yaml`). `base: NAME` inherits from one other recipe (one level),
+`key=value` overrides are typed as YAML, unknown keys are refused. All mistakes are reported at once, each with its
+dotted path, what was received and what is allowed.
 """
 
 from __future__ import annotations
@@ -18,73 +18,119 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from gancli.config.attr2image import Attr2ImageRecipe
-from gancli.config.char_cnn_rnn import CharCnnRnnRecipe
-from gancli.config.classifier import ClassifierRecipe
-from gancli.config.csfgan import CSFGANRecipe
-from gancli.config.damsm import DamsmRecipe
-from gancli.config.ffgan import FFGANRecipe
-from gancli.config.fusion_s2igan import FusionS2iGanRecipe
-from gancli.config.sections import Section
-from gancli.config.speech import SpeechRecipe
-from gancli.config.stackgan import StackGANRecipe
+from gancli.config.sections import BaseRecipe, Section
 from gancli.errors import ConfigError
+from gancli.registry import ROWS, resolve
 
-ModelRecipe = FFGANRecipe | StackGANRecipe | FusionS2iGanRecipe | CSFGANRecipe | Attr2ImageRecipe
-EncoderRecipe = DamsmRecipe | CharCnnRnnRecipe | SpeechRecipe | ClassifierRecipe
-Recipe = ModelRecipe | EncoderRecipe
-RECIPES: dict[str, type[Recipe]] = {
-    "ffgan": FFGANRecipe,
-    "stackgan": StackGANRecipe,
-    "fusion-s2igan": FusionS2iGanRecipe,
-    "csfgan": CSFGANRecipe,
-    "attr2image": Attr2ImageRecipe,
-    "damsm": DamsmRecipe,
-    "char-cnn-rnn": CharCnnRnnRecipe,
-    "speech": SpeechRecipe,
-    "classifier": ClassifierRecipe,
-}
+ABSENT = "(absent)"
+_LEARNED = frozenset({"model", "loss", "optim", "holes", "condition", "text", "attributes", "loader"})
+_NOT_LEARNED = frozenset({"loader.batch", "loader.workers"})
+
+
+def recipe_type(kind: str) -> type[BaseRecipe]:
+    """Return the class of a model's or an encoder's recipe."""
+    found: type[BaseRecipe] = resolve(ROWS[kind].recipe)
+    return found
 
 
 # ---------------------------------------------------------------------------------------------------- finding
 
 
 def recipes_folder() -> Path:
-    """The folder of the shipped recipes: inside an installed package, else beside it in a checkout."""
+    """Return the folder of the shipped recipes: inside an installed package, else beside it in a checkout."""
     package = Path(__file__).parent.parent
     installed = package / "_recipes"
     return installed if installed.is_dir() else package.parent / "recipes"
 
 
 def recipe_names() -> list[str]:
-    """Names of the shipped recipes, as `ffgan/cub`, sorted."""
+    """Return the names of the shipped recipes, such as `ffgan/cub`, sorted."""
     folder = recipes_folder()
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob("*/*.yaml"))
 
 
-def resolve_recipe_name(kind: str, dataset_name: str, variant: str = "") -> str:
-    """The recipe for a model and the name of a dataset.
+def choose_recipe(
+    kind: str, dataset: str, image_size: int, overrides: Sequence[str] = ()
+) -> tuple[str, BaseRecipe]:
+    """Choose the shipped recipe for a dataset and the size of its images.
+
+    A recipe fits that trains on no larger images than the dataset has, after the overrides. The one named by the
+    dataset alone comes first, then a variant of it made for exactly this size.
 
     Args:
-        kind: Folder of the recipes, as `ffgan`.
-        dataset_name: `name` of the dataset folder's manifest.
-        variant: What follows the dataset's name, as `-stage1`.
+        kind: Model or encoder.
+        dataset: Name in the dataset folder's manifest.
+        image_size: Side in pixels that the dataset was prepared at.
+        overrides: `dotted.key=value`. A `stage=…` among them chooses between the stages of a model.
+
+    Returns:
+        Name and recipe.
 
     Raises:
-        ConfigError: There is no such recipe; the message lists those of that model.
+        ConfigError: No recipe fits, with those that come near, or the overrides have mistakes.
     """
-    name = f"{kind}/{dataset_name}{variant}"
-    if name not in recipe_names():
-        known = [known for known in recipe_names() if known.startswith(f"{kind}/")]
+    known = {name: load_recipe(name) for name in recipe_names() if name.startswith(f"{kind}/")}
+    variant = _variant(kind, overrides)
+    same_stage = {name: recipe for name, recipe in known.items() if recipe.variant == variant}
+    named = {
+        name: recipe for name, recipe in same_stage.items() if f"{name}-".startswith(f"{kind}/{dataset}-")
+    }
+    if not named:
         raise ConfigError(
-            f"there is no recipe for {kind} on a dataset named {dataset_name!r}",
-            hint=f"name one yourself: {', '.join(known) or 'a path to a YAML file'}",
+            f"there is no recipe for {kind} on a dataset named {dataset!r}",
+            f"Name one yourself with --recipe: {', '.join(known) or 'a path to a YAML file'}.",
         )
-    return name
+    plain = f"{kind}/{dataset}" + (f"-{variant}" if variant else "")
+    if plain in named:
+        named[plain] = load_recipe(plain, overrides, kind)
+    if name := _fitting(named, plain, image_size):
+        return name, load_recipe(name, overrides, kind)
+    sizes = ", ".join(f"{name} ({recipe.image_size} pixels)" for name, recipe in named.items())
+    smaller = _up_to(image_size, named) or _up_to(image_size, same_stage)
+    first = named.get(plain) or next(iter(named.values()))
+    raise ConfigError(
+        f"no recipe of {kind} is for the {image_size} pixels that dataset {dataset!r} was prepared at: {sizes}",
+        f"Set {first.size_override(image_size)}"
+        + (f", or take --recipe {' or '.join(smaller)}" if smaller else "")
+        + f", or prepare the data with --image-size {first.image_size}.",
+    )
+
+
+def _fitting(named: Mapping[str, BaseRecipe], plain: str, image_size: int) -> str | None:
+    """Return the first recipe that fits images of a size; None where none does.
+
+    Args:
+        named: Recipes for the dataset, by name.
+        plain: Name of the one that comes first.
+        image_size: Side of the dataset's images in pixels.
+    """
+    for name in sorted(named, key=lambda name: (name != plain, name)):
+        size = named[name].image_size
+        if size is None or size == image_size or (name == plain and size < image_size):
+            return name
+    return plain if plain in named and named[plain].resizes else None
+
+
+def _up_to(image_size: int, recipes: Mapping[str, BaseRecipe]) -> list[str]:
+    return [name for name, recipe in recipes.items() if (recipe.image_size or 0) <= image_size]
+
+
+def _variant(kind: str, overrides: Sequence[str]) -> str:
+    """Return the variant of the stage that overrides name, of the first stage where they name none."""
+    if "stage" not in recipe_type(kind).model_fields:
+        return ""
+    stages = [str(stage) for stage in typing.get_args(recipe_type(kind).model_fields["stage"].annotation)]
+    stage = next((text.partition("=")[2] for text in overrides if text.startswith("stage=")), stages[0])
+    if stage not in stages:
+        raise ConfigError(
+            f"stage: received {stage!r}, allowed: {', '.join(stages)}",
+            f"stage={stages[1]} stands on a trained stage={stages[0]}.",
+        )
+    return stage if not stage.isdigit() else f"stage{stage}"
 
 
 def _recipe_path(name_or_path: str | Path) -> Path:
-    """File of a shipped recipe's name or of a path; a name wins over a file of the same name without suffix."""
+    """Return the file of a recipe. A shipped name wins over a file of the same name without suffix."""
     text = str(name_or_path)
     names = recipe_names()
     if text in names:
@@ -138,7 +184,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` on top of `base`: sections are merged, everything else is replaced."""
+    """Lay one mapping over another: sections are merged, everything else is replaced."""
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
@@ -147,7 +193,7 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _inherit(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Resolve `base:` — a recipe beside this one, or a shipped recipe's name."""
+    """Merge a recipe with its `base:`, a recipe beside it or a shipped one."""
     if "base" not in content:
         return content
     base = content.pop("base")
@@ -162,7 +208,7 @@ def _inherit(content: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _apply_override(content: dict[str, Any], override: str) -> str | None:
-    """Set one `key=value` in place; what is wrong with it, or None."""
+    """Set one `key=value` in place, and return what is wrong with it, if anything."""
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
@@ -180,36 +226,39 @@ def _apply_override(content: dict[str, Any], override: str) -> str | None:
     return None
 
 
-def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = (), kind: str | None = None) -> Recipe:
+def load_recipe(
+    name_or_path: str | Path, overrides: str | Sequence[str] = (), kind: str | None = None
+) -> BaseRecipe:
     """Read, inherit, override and validate a recipe.
 
     Args:
         name_or_path: Name of a shipped recipe (`ffgan/cub`) or path of a YAML file.
-        overrides: `dotted.key=value`, the value typed as YAML.
-        kind: `ffgan` or `damsm` where the caller takes only one; none takes what `model.name` says.
+        overrides: `dotted.key=value`, one or many, the value typed as YAML.
+        kind: Model or encoder that it has to be; None takes what `model.name` says.
 
     Raises:
         ConfigError: The recipe does not exist, is no YAML, or has mistakes; all of them are in the message.
     """
     path = _recipe_path(name_or_path)
+    overrides = [overrides] if isinstance(overrides, str) else overrides
     content = _merge({}, _inherit(_read_yaml(path), path))  # a copy that overrides may write into
     mistakes = [mistake for override in overrides if (mistake := _apply_override(content, override))]
 
     model = content.get("model")
     named = model.get("name") if isinstance(model, dict) else None
     wanted = kind or named
-    if not isinstance(wanted, str) or wanted not in RECIPES:
-        mistakes.append(f"model.name: received {wanted!r}, allowed: {_choices(RECIPES)}")
+    if not isinstance(wanted, str) or wanted not in ROWS:
+        mistakes.append(f"model.name: received {wanted!r}, allowed: {_choices(ROWS)}")
         raise _config_error(path, mistakes)
     if kind and isinstance(named, str) and named != kind:
         raise ConfigError(f"{path}: this is a recipe of {named!r}, but one of {kind!r} is needed")
     if isinstance(model, dict):
         model.setdefault("name", wanted)
-    recipe_type = RECIPES[wanted]
+    known = recipe_type(wanted)
     try:
-        recipe = recipe_type.model_validate(content)
+        recipe = known.model_validate(content)
     except ValidationError as error:
-        mistakes += [_describe(details, recipe_type) for details in error.errors()]
+        mistakes += [_describe(details, known) for details in error.errors()]
     if mistakes:
         raise _config_error(path, mistakes)
     return recipe
@@ -228,7 +277,7 @@ def _choices(values: Any) -> str:
 
 
 def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Dotted paths of every value a recipe type knows."""
+    """Yield the dotted path of every value of a recipe type."""
     for name, field in section.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _keys(field.annotation, f"{prefix}{name}.")
@@ -237,7 +286,7 @@ def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def _nearest_keys(unknown: str, recipe_type: type[BaseModel]) -> list[str]:
-    """Known dotted keys that an unknown one was probably meant to be, nearest first.
+    """Return the known keys that an unknown one probably stands for, nearest first.
 
     The same name in another section (`optim.batch` for `loader.batch`) is likelier than a similar spelling,
     and a similar spelling likelier than a longer name that contains it (`optim.lr` for `optim.generator_lr`).
@@ -253,7 +302,7 @@ def _nearest_keys(unknown: str, recipe_type: type[BaseModel]) -> list[str]:
 
 
 def _annotation(loc: Sequence[int | str], recipe_type: type[BaseModel]) -> Any:
-    """Type annotation of the field at a pydantic error location, None where it leads nowhere."""
+    """Return the annotation of the field at a pydantic error location; None where it leads nowhere."""
     annotation: Any = recipe_type
     for part in loc:
         if (
@@ -268,7 +317,7 @@ def _annotation(loc: Sequence[int | str], recipe_type: type[BaseModel]) -> Any:
 
 
 def _type_name(annotation: Any) -> str:
-    """An annotation in a recipe writer's words."""
+    """Return an annotation in a recipe writer's words."""
     if annotation is types.NoneType:
         return "none"
     origin = typing.get_origin(annotation)
@@ -289,7 +338,7 @@ def _type_name(annotation: Any) -> str:
 
 
 def _describe(details: ErrorDetails, recipe_type: type[BaseModel]) -> str:
-    """One pydantic error as `dotted.path: received …, allowed: …`."""
+    """Return a pydantic error as `dotted.path: received …, allowed: …`."""
     loc = details["loc"]
     # Below a tuple pydantic adds the position, which a reader finds in the received value.
     path = ".".join(str(part) for part in loc)
@@ -321,7 +370,7 @@ def _describe(details: ErrorDetails, recipe_type: type[BaseModel]) -> str:
 
 
 def flatten(recipe: Section) -> dict[str, Any]:
-    """A recipe as {dotted path: plain value}, in the order of its fields."""
+    """Return a recipe as {dotted path: plain value}, in the order of its fields."""
 
     def walk(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
         for key, value in values.items():
@@ -333,17 +382,52 @@ def flatten(recipe: Section) -> dict[str, Any]:
     return dict(walk(recipe.model_dump(mode="json"), ""))
 
 
-def diff_recipes(a: Section, b: Section) -> list[str]:
-    """What differs between two recipes, one `path: value in a → value in b` each; empty when nothing does."""
+def differences(a: Section, b: Section) -> dict[str, tuple[object, object]]:
+    """Return the values of two recipes where they differ, by dotted path; `ABSENT` where one has no such key."""
     left, right = flatten(a), flatten(b)
-    absent = "(absent)"
+    pairs = {key: (left.get(key, ABSENT), right.get(key, ABSENT)) for key in dict.fromkeys([*left, *right])}
+    return {key: (x, y) for key, (x, y) in pairs.items() if x != y}
+
+
+def diff_recipes(a: Section, b: Section) -> list[str]:
+    """Return the differences of two recipes as lines, `path: value in a → value in b`."""
+    return [f"{key}: {x} → {y}" for key, (x, y) in differences(a, b).items()]
+
+
+def paper_recipe(recipe: BaseRecipe, dataset: str) -> str | None:
+    """Return the name of the shipped recipe with the paper's values for a dataset; None where there is none.
+
+    Args:
+        recipe: Recipe of any model.
+        dataset: Name of the dataset.
+    """
+    name = f"{recipe.paper}/{dataset}" + (f"-{recipe.variant}" if recipe.variant else "")
+    return name if dataset != "demo" and name in recipe_names() else None
+
+
+def differences_from_paper(recipe: BaseRecipe, dataset: str) -> list[dict[str, object]]:
+    """Return the settings in which a recipe differs from its paper's recipe for a dataset.
+
+    Only settings of what is learned count: networks, losses, rates, holes, condition, and the contents of a batch. Its
+    size, the length of the training and its folders do not.
+
+    Args:
+        recipe: Recipe of any model.
+        dataset: Name of the dataset.
+
+    Returns:
+        Entries `{key, paper, here}`; empty where the paper has no recipe for the dataset.
+    """
+    name = paper_recipe(recipe, dataset)
+    if name is None:
+        return []
     return [
-        f"{key}: {left.get(key, absent)} → {right.get(key, absent)}"
-        for key in dict.fromkeys([*left, *right])
-        if left.get(key, absent) != right.get(key, absent)
+        {"key": key, "paper": paper, "here": here}
+        for key, (paper, here) in differences(load_recipe(name), recipe).items()
+        if key.partition(".")[0] in _LEARNED and key not in _NOT_LEARNED
     ]
 
 
 def dump_recipe(recipe: Section) -> str:
-    """The resolved recipe as YAML; `load_recipe` reads the same recipe back from it."""
+    """Return the resolved recipe as YAML, from which `load_recipe` reads the same recipe."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -1,8 +1,11 @@
-"""What the recipes of all models share: the base of every section, and the sections `train` and `loader`."""
+"""Parts that the recipes of all models share: the base of every section and recipe, and common sections."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -12,16 +15,18 @@ Count = Annotated[int, Field(ge=0)]
 Weight = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Need = Literal["silhouettes", "attributes", "speech", "classes"]
 
 
 class Section(BaseModel):
-    """One block of a recipe: immutable, and a key it does not know is an error."""
+    """One block of a recipe. It is immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 class TrainSection(Section):
-    """How long and how a run trains. It stops at whichever of epochs, steps and minutes comes first."""
+    """Length and manner of a run. It stops at whichever of epochs, steps and minutes comes first."""
 
     epochs: Positive | None = None  # passes over the training split
     steps: Positive | None = None  # optimizer steps of the generator (or of the encoder)
@@ -88,8 +93,156 @@ class BackboneSection(Section):
 
 
 class LoaderSection(Section):
-    """What a batch holds."""
+    """Contents of a batch."""
 
     batch: Annotated[int, Field(ge=2)]  # images per step and process; mismatched pairs and negatives need two
     words: Positive = 18  # longest caption in words; longer ones lose random words
     workers: Count = 1  # loader processes; 0 loads in the training process
+
+
+class HolesSection(Section):
+    """Holes that training cuts."""
+
+    kind: Literal["center", "irregular", "mix", "folder"] = "center"
+    center: Fraction = 0.5  # side of the central hole over the image's
+    least: Fraction = 0.1  # share of the image that irregular holes cover, from and to
+    most: Fraction = 0.5
+    folder: Path | None = None  # of mask images, for kind=folder; white is the hole
+    invert: bool = False  # in those black is the hole
+
+    @field_validator("most")
+    @classmethod
+    def _above_least(cls, most: float, info: ValidationInfo) -> float:
+        if most < info.data.get("least", 0):
+            raise PydanticCustomError("holes", "holes.most is below holes.least")
+        return most
+
+    @field_validator("folder")
+    @classmethod
+    def _only_for_its_kind(cls, folder: Path | None, info: ValidationInfo) -> Path | None:
+        if (folder is not None) != (info.data.get("kind") == "folder"):
+            raise PydanticCustomError(
+                "holes", "holes.kind=folder and holes.folder=DIR go together; give both, or neither"
+            )
+        return folder
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """Source of the vectors that a model is conditioned on.
+
+    Attributes:
+        form: "words" for word and sentence features, "sentences" and "speech" for one vector per caption, "file" for
+            vectors from a file.
+        path: Encoder folder or file; a backbone's name for features of published weights.
+        kinds: Encoders that will do.
+        instead: Override that would suit an encoder of another kind, by kind.
+        dim: Width of the vectors that the recipe expects; None takes the encoder's.
+    """
+
+    form: Literal["words", "sentences", "speech", "file", "features"]
+    path: Path | str
+    kinds: tuple[str, ...] = ()
+    instead: Mapping[str, str] = field(default_factory=dict)
+    dim: int | None = None
+
+
+@dataclass(frozen=True)
+class Link:
+    """A key of a recipe that names a run, a model or an encoder.
+
+    Attributes:
+        key: Dotted key.
+        kinds: Models or encoders that it may be.
+        stage: Stage that it has to be; None for any.
+        kept: Whether the model folder holds it, so that a resumed run no longer looks for it.
+    """
+
+    key: str
+    kinds: tuple[str, ...]
+    stage: str | int | None = None
+    kept: bool = False
+
+
+class BaseRecipe(Section):
+    """Properties by which a recipe is chosen and its training is checked, the same for models and encoders."""
+
+    if TYPE_CHECKING:  # sections that every recipe has, each of its own type
+        model: Any
+        loader: Any
+        optim: Any
+        data: Path
+        train: TrainSection
+
+    @property
+    def kind(self) -> str:
+        """Name of the model or encoder."""
+        return str(self.model.name)
+
+    @property
+    def paper(self) -> str:
+        """Folder of the shipped recipes of its paper."""
+        return self.kind
+
+    @property
+    def variant(self) -> str:
+        """Part of the recipe's and the run's name after the dataset's; empty where one recipe a dataset is enough."""
+        return ""
+
+    @property
+    def image_size(self) -> int | None:
+        """Side in pixels of the largest images that it trains on; None takes the dataset's."""
+        size: int | None = getattr(self.model, "size", None)
+        return size
+
+    @property
+    def resizes(self) -> bool:
+        """Whether smaller images are enlarged by design."""
+        return False
+
+    def size_override(self, image_size: int) -> str:
+        """Return the override by which it trains at a size."""
+        return f"model.size={image_size}"
+
+    @property
+    def training_split(self) -> str:
+        """Split that it trains on; "all" for every one."""
+        return "train"
+
+    @property
+    def smallest_split(self) -> int:
+        """Images that the training split holds at least, for one process."""
+        return int(self.loader.batch)
+
+    @property
+    def conditioning(self) -> Conditioning | None:
+        """Source of the vectors that it conditions on."""
+        return None
+
+    @property
+    def hole_settings(self) -> HolesSection | None:
+        """Holes that it cuts."""
+        return None
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """Keys that name a run, a model or an encoder: there `latest` may stand."""
+        return ()
+
+    @property
+    def needs(self) -> Mapping[Need, str]:
+        """Things that its dataset has to hold besides images and captions, each with a hint for where it is missing."""
+        return {}
+
+
+class ModelRecipe(BaseRecipe):
+    """Recipe of `gancli train`."""
+
+
+class EncoderRecipe(BaseRecipe):
+    """Recipe of `gancli pretrain-encoder`."""
+
+    @property
+    def resizes(self) -> bool:
+        """Published backbones bring an input size of their own."""
+        return bool(getattr(self.model, "backbone", "small") != "small")

@@ -1,7 +1,8 @@
-"""The recipe of the speech encoder."""
+"""Recipe of the speech encoder."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +12,8 @@ from pydantic_core import PydanticCustomError
 from gancli.config.sections import (
     BackboneSection,
     Count,
+    EncoderRecipe,
+    Need,
     Positive,
     Rate,
     Section,
@@ -40,7 +43,7 @@ class SpeechModel(BackboneSection):
 
 
 class ValidationSection(Section):
-    """What the best checkpoint is chosen by."""
+    """Choice of the best checkpoint."""
 
     share: Annotated[float, Field(gt=0, lt=1)] = (
         0.1  # of the training split, held out; not if select_on is test
@@ -52,7 +55,7 @@ class ValidationSection(Section):
 
 
 class SpeechLoader(Section):
-    """What a batch holds."""
+    """Contents of a batch."""
 
     batch: Annotated[int, Field(ge=2)]  # images per step, with one spoken caption each; negatives need two
     workers: Count = 1  # loader processes; 0 loads in the training process
@@ -79,8 +82,8 @@ class SpeechOptim(Section):
     decay_every: Positive = 50  # epochs
 
 
-class SpeechRecipe(Section):
-    """Everything that `gancli pretrain-encoder speech` needs to know."""
+class SpeechRecipe(EncoderRecipe):
+    """Recipe of `gancli pretrain-encoder speech`."""
 
     model: SpeechModel
     data: Path  # dataset folder, prepared with speech
@@ -89,3 +92,12 @@ class SpeechRecipe(Section):
     loss: SpeechLoss = SpeechLoss()
     optim: SpeechOptim = SpeechOptim()
     train: TrainSection
+
+    @property
+    def needs(self) -> Mapping[Need, str]:
+        needs: dict[Need, str] = {
+            "speech": "Prepare it again with --speech tts, or --speech wav for recordings."
+        }
+        if self.loss.distinctive:
+            needs["classes"] = "Set loss.distinctive=0, as for Flickr8k and Places."
+        return needs

@@ -1,4 +1,4 @@
-"""The recipe of StackGAN, for either stage."""
+"""Recipe of StackGAN, for either stage."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from gancli.config.sections import Count, Positive, Rate, Section, Share, TrainSection, Weight
+from gancli.config.sections import (
+    Conditioning,
+    Count,
+    Link,
+    ModelRecipe,
+    Positive,
+    Rate,
+    Section,
+    Share,
+    TrainSection,
+    Weight,
+)
 
 
 class StackGANModel(Section):
@@ -34,13 +45,13 @@ class StackGANModel(Section):
 
 
 class StackGANInit(Section):
-    """What the training starts from."""
+    """Starting point of the training."""
 
-    stage1: Path | None = None  # run or model folder of Stage I; Stage II needs it
+    stage1: Path | None = None  # run or model folder of Stage I, or latest; Stage II needs it
 
 
 class StackGANLoader(Section):
-    """What a batch holds."""
+    """Contents of a batch."""
 
     batch: Annotated[int, Field(ge=2)]  # images per step and process
     averaged: Positive = 4  # embeddings of an image whose mean is its sentence
@@ -65,8 +76,8 @@ class StackGANOptim(Section):
     ema_decay: Share = 0.0  # 0: the trained weights themselves, as in the public code
 
 
-class StackGANRecipe(Section):
-    """Everything that `gancli train stackgan` needs to know."""
+class StackGANRecipe(ModelRecipe):
+    """Recipe of `gancli train stackgan`, for either stage."""
 
     stage: Literal[1, 2]
     text: Literal["char-cnn-rnn", "damsm", "precomputed"] = "char-cnn-rnn"
@@ -98,8 +109,26 @@ class StackGANRecipe(Section):
         stage = info.data.get("stage")
         if stage == 2 and init.stage1 is None:
             raise PydanticCustomError(
-                "stage", "stage 2 needs init.stage1=RUN, a run or model folder of stage 1"
+                "stage",
+                "stage 2 needs init.stage1=RUN, a run or model folder of stage 1, or init.stage1=latest",
             )
         if stage == 1 and init.stage1 is not None:
             raise PydanticCustomError("stage", "stage 1 starts from nothing: leave init.stage1 out")
         return init
+
+    @property
+    def variant(self) -> str:
+        return f"stage{self.stage}"
+
+    @property
+    def conditioning(self) -> Conditioning:
+        if self.embeddings is not None:
+            return Conditioning("file", self.embeddings)
+        assert self.encoder is not None
+        kinds = ("char-cnn-rnn", "damsm")
+        return Conditioning("sentences", self.encoder, (self.text,), {kind: f"text={kind}" for kind in kinds})
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        encoder = () if self.text == "precomputed" else (Link("encoder", (self.text,)),)
+        return (*encoder, Link("init.stage1", ("stackgan",), 1, kept=True))

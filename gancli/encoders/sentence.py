@@ -201,3 +201,20 @@ def restore_sentence_encoder(
         return CharCnnRnnEncoder(network, arguments, digest, folder)
     assert vocabulary is not None
     return DamsmSentenceEncoder(network, arguments, vocabulary, digest, folder)
+
+
+def text_settings(encoder: SentenceEncoder) -> dict[str, Any]:
+    """Return the entry of a sentence encoder in a model folder's config.yaml."""
+    return {"kind": encoder.kind, "dim": encoder.dim, "arguments": dict(encoder.arguments)}
+
+
+def restore_from_settings(
+    settings: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path, device: str | torch.device
+) -> SentenceEncoder:
+    """Load the sentence encoder in a model folder."""
+    text = settings["text"]
+    words = Vocabulary.load(folder / "vocabulary.json") if text["kind"] == "damsm" else None
+    digest = str(settings["encoder_hash"])
+    return restore_sentence_encoder(
+        text["kind"], text["arguments"], words, tensors, "text_encoder.", folder, digest, device
+    )

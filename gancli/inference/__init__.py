@@ -1,1 +1,1 @@
-"""Joins models, encoders and data to make images and figures."""
+"""Trained models: their folders, their settings, and how they draw or fill images."""

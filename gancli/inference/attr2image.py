@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from gancli.data.attributes import contradictions, parse_attributes
 from gancli.data.shards import Dataset
 from gancli.errors import DataError, UsageError
-from gancli.inference.loaded import NOISE, Drawing, freeze, told_apart
+from gancli.inference.loaded import NOISE, Drawing, Provenance, check_provenance, freeze, told_apart
 from gancli.models.attr2image import ImageGenerator, ShapeGenerator, enlarge_shapes
 from gancli.run_paths import weights_folder_of
 from gancli.weights_folder import load_part, read_folder, reading_settings, write_folder
@@ -25,18 +25,18 @@ CONDITION, SECOND_CONDITION = "condition_noise", "second_condition_noise"  # of 
 
 
 @dataclass(frozen=True)
-class LoadedAttr2Image:
+class LoadedAttr2Image(Provenance):
     """attr2image as a `LoadedModel`; a caption is a text of attributes ("primary_color=red, size=small").
 
     Attributes:
-        shape: Stage I, EMA weights where the run averaged them; None where the folder holds Stage II alone.
-        image: Stage II; None where it holds Stage I alone.
-        names: Of all attributes of the dataset it was trained on, in order.
-        shape_columns: Which of them Stage I knows.
-        image_columns: Which of them Stage II knows.
-        settings: config.yaml.
+        shape: Stage I; None where the folder holds Stage II alone.
+        image: Stage II; None where the folder holds Stage I alone.
+        names: Names of all attributes of the dataset it was trained on, in order.
+        shape_columns: Positions of the attributes that Stage I knows.
+        image_columns: Positions of the attributes that Stage II knows.
+        settings: Content of config.yaml.
         hash: sha256 of the weights file.
-        folder: Where it lies.
+        folder: Model folder.
     """
 
     shape: ShapeGenerator | None
@@ -51,7 +51,7 @@ class LoadedAttr2Image:
 
     @property
     def method(self) -> str:
-        """attribute2shape, shape2image or attr2image for both, with what differs from the paper's model (Fig. 2)."""
+        """attribute2shape, shape2image or, for both, attr2image, with differences from the paper's model (Fig. 2)."""
         if self.image is not None:
             name = "attr2image" if self.shape is not None else "shape2image"
             if self.settings.get("d_sees_shape"):
@@ -77,7 +77,7 @@ class LoadedAttr2Image:
 
     @property
     def noise_dims(self) -> Mapping[str, int]:
-        """Stage I's come first: with the same seed its own model draws the same silhouettes."""
+        """Noises of Stage I come first: with the same seed its own model draws the same silhouettes."""
         dims: dict[str, int] = {}
         if self.shape is not None:
             dims |= {NOISE: self.shape.noise_dim, CONDITION: self.shape.condition_dim}
@@ -90,7 +90,7 @@ class LoadedAttr2Image:
         return None
 
     def check(self, captions: Sequence[str]) -> list[str]:
-        """What to warn a user of: attributes of one bird that contradict each other.
+        """Return warnings for a user: attributes of one bird that contradict each other.
 
         Raises:
             UsageError: A caption names an attribute that the model does not know.
@@ -102,7 +102,7 @@ class LoadedAttr2Image:
         ]
 
     def vector(self, caption: str) -> NDArray[np.float32]:
-        """A text of attributes as numbers, (A,).
+        """Return a text of attributes as numbers, (A,).
 
         Raises:
             UsageError: It names an attribute that the model does not know.
@@ -110,7 +110,7 @@ class LoadedAttr2Image:
         return parse_attributes([caption], self.names) if caption else np.zeros(len(self.names), np.float32)
 
     def check_dataset(self, dataset: Dataset) -> None:
-        """Refuses a dataset whose attributes are others than the model's.
+        """Refuse a dataset with other attributes than the model's.
 
         Raises:
             DataError: It has none, or other ones, or in another order.
@@ -123,7 +123,7 @@ class LoadedAttr2Image:
             )
 
     def with_shape(self, other: LoadedAttr2Image) -> LoadedAttr2Image:
-        """This Stage II with the Stage I of another model.
+        """Return this Stage II with the Stage I of another model.
 
         Raises:
             UsageError: That has none, or this has no Stage II.
@@ -143,11 +143,11 @@ class LoadedAttr2Image:
     def draw_vectors(
         self, vectors: NDArray[np.float32], noises: Mapping[str, Tensor], shapes: Tensor | None = None
     ) -> Drawing:
-        """Images of B sets of attributes, silhouettes first.
+        """Draw images of B sets of attributes, silhouettes first.
 
         Args:
             vectors: (B, A) in [0, 1].
-            noises: As `LoadedModel.draw` takes them; those of Stage I are not looked at where silhouettes are given.
+            noises: (B, dim) for each of `noise_dims`; those of Stage I are not used where silhouettes are given.
             shapes: (B, 1, s, s) in [-1, 1] to draw on; None lets Stage I draw them.
 
         Returns:
@@ -161,7 +161,7 @@ class LoadedAttr2Image:
 
     @torch.no_grad()
     def draw_shapes(self, vectors: NDArray[np.float32], noises: Mapping[str, Tensor]) -> Tensor:
-        """Stage I's silhouettes (B, 1, s, s) in [-1, 1], the bird's from 0 on, of attributes (B, A).
+        """Draw Stage I's silhouettes (B, 1, s, s) in [-1, 1], the bird from 0 on, of attributes (B, A).
 
         Raises:
             UsageError: There is no Stage I.
@@ -173,36 +173,39 @@ class LoadedAttr2Image:
             )
         device = next(self.shape.parameters()).device
         attributes = torch.from_numpy(vectors[:, list(self.shape_columns)]).to(device)
-        return self.shape(attributes, noises[NOISE].to(device), noises[CONDITION].to(device)).shapes
+        shapes: Tensor = self.shape(attributes, noises[NOISE].to(device), noises[CONDITION].to(device)).shapes
+        return shapes
 
     @torch.no_grad()
     def paint(self, shapes: Tensor, vectors: NDArray[np.float32], noises: Mapping[str, Tensor]) -> Tensor:
-        """Stage II's images (B, 3, S, S) on silhouettes (B, 1, s, s), of attributes (B, A)."""
+        """Draw Stage II's images (B, 3, S, S) on silhouettes (B, 1, s, s), of attributes (B, A)."""
         assert self.image is not None
         device = next(self.image.parameters()).device
         attributes = torch.from_numpy(vectors[:, list(self.image_columns)]).to(device)
         enlarged = enlarge_shapes(shapes.to(device), self.image.size)
-        return self.image(enlarged, attributes, noises[SECOND_CONDITION].to(device)).images
+        images: Tensor = self.image(enlarged, attributes, noises[SECOND_CONDITION].to(device)).images
+        return images
 
 
 def save_attr2image(
     folder: Path, shape: nn.Module | None, image: nn.Module | None, settings: Mapping[str, Any]
 ) -> None:
-    """Writes a model folder of attr2image.
+    """Write a model folder of attr2image.
 
     Args:
-        folder: Made if need be.
+        folder: Folder to write; made if need be.
         shape: Stage I with the weights to publish; None for a Stage II alone.
-        image: Stage II, likewise.
-        settings: config.yaml: `attribute_names`; of each stage its arguments (`shape`, `image`) and the attributes it
-            knows (`shape_columns`, `image_columns`); and where the weights come from. `kind` is added here.
+        image: Stage II with the weights to publish; None for a Stage I alone.
+        settings: Content of config.yaml: `attribute_names`; of each stage its arguments (`shape`, `image`) and the
+            positions of the attributes it knows (`shape_columns`, `image_columns`); and where the weights come from.
+            `kind` is added here.
     """
     networks = {name: part for name, part in (("shape", shape), ("image", image)) if part is not None}
     write_folder(folder, networks, None, {"kind": KIND, **settings})
 
 
 def load_attr2image(folder: str | Path, device: str | torch.device = "cpu") -> LoadedAttr2Image:
-    """Reads a model folder of attr2image, or the `model/` of a run folder.
+    """Load a model folder of attr2image, or a run's.
 
     Raises:
         DataError: The folder is incomplete, broken or holds something else.
@@ -210,6 +213,7 @@ def load_attr2image(folder: str | Path, device: str | torch.device = "cpu") -> L
     folder = weights_folder_of(folder, (KIND,))
     settings, tensors, digest = read_folder(folder, KIND)
     with reading_settings(folder):
+        check_provenance(settings)
         shape = ShapeGenerator(**settings["shape"]) if "shape" in settings else None
         image = ImageGenerator(**settings["image"]) if "image" in settings else None
         names = tuple(map(str, settings["attribute_names"]))

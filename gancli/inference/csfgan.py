@@ -8,21 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gancli.data.hole_settings import HoleSettings
 from gancli.data.text import Vocabulary, crop_tokens, pad_tokens, tokenize
 from gancli.encoders.backbones import fold_batch_norms
-from gancli.encoders.damsm import TextEncoder
+from gancli.encoders.damsm import Damsm, TextEncoder
 from gancli.encoders.sentence import check_words
 from gancli.errors import DataError
-from gancli.inference.loaded import NOISE, told_apart
+from gancli.inference.loaded import NOISE, Provenance, check_provenance, told_apart
 from gancli.losses.matching import padding_mask
 from gancli.models.csfgan import Generator, box_of_all, hole_boxes
 from gancli.registry import FILLING
 from gancli.run_paths import weights_folder_of
-from gancli.weights_folder import load_part, read_folder, read_settings, reading_settings
+from gancli.weights_folder import load_part, read_folder, read_settings, reading_settings, write_folder
 
+KIND = "csfgan"
 PAPER_EDGE = 0.5  # lambda_edge
 
 
@@ -41,18 +42,18 @@ class Filling:
 
 
 @dataclass(frozen=True)
-class Inpainter:
+class Inpainter(Provenance):
     """CSF-GAN ready to fill holes: its networks are put into eval mode and frozen, its batch norms are folded.
 
     Attributes:
-        generator: EMA weights where the run averaged them.
-        text_encoder: The one it was trained with.
-        vocabulary: Its words.
-        words: Longest caption it was trained with; of longer ones the first words are read.
+        generator: Generator, with averaged weights where the run averaged them.
+        text_encoder: Text encoder it was trained with.
+        vocabulary: Words of the text encoder.
+        words: Most words of a caption that it was trained with; of longer ones the first words are read.
         holes: Holes that it was trained to fill.
-        settings: config.yaml.
+        settings: Content of config.yaml.
         hash: sha256 of the weights file.
-        folder: Where it lies.
+        folder: Model folder.
     """
 
     generator: Generator
@@ -63,7 +64,7 @@ class Inpainter:
     settings: Mapping[str, Any]
     hash: str
     folder: Path
-    name: str = "csfgan"
+    name: str = KIND
 
     def __post_init__(self) -> None:
         for network in (self.generator, self.text_encoder):
@@ -73,7 +74,7 @@ class Inpainter:
 
     @property
     def method(self) -> str:
-        """CSF-GAN, or its ablation as the paper's Tables 3 and 4 have it."""
+        """CSF-GAN, or its ablation as in the paper's Tables 3 and 4."""
         fusion, local = str(self.settings["generator"]["fusion"]), bool(self.settings["word_discriminator"])
         names = {
             ("both", True): "CSF-GAN",
@@ -82,23 +83,23 @@ class Inpainter:
             ("none", False): "baseline",
         }
         name = names.get((fusion, local), f"CSF-GAN, {fusion} fusion" + ("" if local else ", no WLD"))
-        edge = float(self.settings["edge_weight"])
+        edge = float(self.settings["edge"])
         if edge != PAPER_EDGE:
             name += f", lambda_edge {edge:g}"
         return told_apart(name, self.settings)
 
     @property
     def size(self) -> int:
-        """Side in pixels of the images that it fills."""
+        """Side of the images that it fills, in pixels."""
         return self.generator.size
 
     @property
     def noise_dims(self) -> Mapping[str, int]:
-        """Length of each noise that `fill` takes, in the order in which they are drawn."""
+        """Lengths of the noises that `fill` takes, in the order in which they are drawn."""
         return {NOISE: self.generator.noise_dim, "condition_noise": self.generator.condition_dim}
 
     def check(self, captions: Sequence[str]) -> list[str]:
-        """What to warn a user of: unknown words, captions that are cut.
+        """Return warnings for a user: unknown words, captions that are cut.
 
         Raises:
             DataError: No word of a caption is known.
@@ -106,7 +107,7 @@ class Inpainter:
         return check_words(captions, self.vocabulary, self.words, self.folder)
 
     def tokens(self, caption: str) -> list[str]:
-        """The words of a caption that the model reads, in order: those its attention is over."""
+        """Return the words of a caption that the model reads and attends to, in order."""
         numbers = crop_tokens(self.vocabulary.encode(tokenize(caption)), self.words, None)
         return [self.vocabulary.words[number] for number in numbers]
 
@@ -114,12 +115,12 @@ class Inpainter:
     def fill(
         self, images: Tensor, holes: Tensor, captions: Sequence[str], noises: Mapping[str, Tensor]
     ) -> Filling:
-        """Fills the holes of B images; none depends on the others.
+        """Fill the holes of B images. None depends on the others.
 
         Args:
-            images: (B, 3, S, S) in [-1, 1], on any device; what is in the hole does not matter.
+            images: (B, 3, S, S) in [-1, 1], on any device; pixels in the hole do not matter.
             holes: (B, 1, S, S), 1 in the hole and 0 elsewhere.
-            captions: B of them.
+            captions: B captions.
             noises: (B, dim) standard normal for each of `noise_dims`.
         """
         device = self.generator.last.weight.device
@@ -140,27 +141,47 @@ class Inpainter:
         return Filling(output.composite, output.attention)
 
 
+def save_csfgan(folder: Path, generator: nn.Module, encoder: Damsm, settings: Mapping[str, Any]) -> None:
+    """Write a model folder of CSF-GAN.
+
+    Args:
+        folder: Folder to write; made if need be.
+        generator: Generator with the weights to publish.
+        encoder: Encoder it was trained with; its text half goes into the folder.
+        settings: Content of config.yaml: `generator` (its arguments), `words`, `holes`, `word_discriminator`, `edge`,
+            and where the weights come from. `kind` and `text` (arguments of the text encoder) are added here.
+    """
+    parts = {"generator": generator, "text_encoder": encoder.text}
+    content = {"kind": KIND, **settings, "encoder_hash": encoder.hash, "text": dict(encoder.settings["text"])}
+    write_folder(folder, parts, encoder.vocabulary, content)
+
+
 def load_inpainter(folder: str | Path, device: str | torch.device = "cpu") -> Inpainter:
-    """Reads the model folder of an inpainting model, or the `model/` of its run folder.
+    """Load a model that fills holes.
+
+    Args:
+        folder: Model folder, run, checkpoint, or `latest`.
+        device: Device of the networks.
 
     Raises:
         DataError: The folder is incomplete, broken or holds another kind of model.
     """
     folder = weights_folder_of(folder, FILLING)
     kind = read_settings(folder)["kind"]
-    if kind != "csfgan":
+    if kind != KIND:
         raise DataError(
             f"{folder}: is a folder of kind {kind!r}, which fills no holes",
             "Name a run folder of gancli train csfgan, or the model/ in it; gancli sample draws whole images.",
         )
-    settings, tensors, digest = read_folder(folder, "csfgan")
+    settings, tensors, digest = read_folder(folder, KIND)
     vocabulary = Vocabulary.load(folder / "vocabulary.json")
     with reading_settings(folder):
         generator = Generator(**settings["generator"])
         text_encoder = TextEncoder(len(vocabulary), **settings["text"])
         words = int(settings["words"])
         holes = HoleSettings.from_dict(settings["holes"])
-        for name in ("word_discriminator", "edge_weight"):  # which `method` asks for
+        check_provenance(settings)
+        for name in ("word_discriminator", "edge"):  # which `method` asks for
             settings[name]
     load_part(generator, tensors, "generator.", folder)
     load_part(text_encoder, tensors, "text_encoder.", folder)

@@ -1,4 +1,4 @@
-"""What sampling knows of a model: the contract that the loaded model of each paper keeps."""
+"""The interface of a loaded model, the same for the models of all papers."""
 
 from __future__ import annotations
 
@@ -31,13 +31,15 @@ class LoadedModel(Protocol):
     """A model ready to sample: networks in eval mode, frozen.
 
     Attributes:
-        name: The paper's model ("ffgan", "stackgan", "fusion-s2igan", "attr2image").
-        method: What the paper's tables call it and its ablations; untrained ones are told apart.
-        settings: config.yaml.
+        name: Name of the model ("ffgan", "stackgan", "fusion-s2igan", "attr2image").
+        method: Name in the paper's tables, of an ablation too; untrained models are marked.
+        settings: Content of config.yaml.
+        dataset: Dataset it was trained on, as fields.
+        differences: Settings in which its recipe differs from its paper's, as fields.
         hash: sha256 of the weights file.
-        folder: Where it lies.
-        stages: Sides of the images it makes, smallest first.
-        stage_names: What the paper calls each of them.
+        folder: Model folder.
+        stages: Sides of its images in pixels, smallest first.
+        stage_names: Names of the stages in the paper.
         noise_dims: Length of each noise that `draw` takes, in the order in which they are drawn.
         words: Most words of a caption that it reads; None where it does not read words.
     """
@@ -48,6 +50,10 @@ class LoadedModel(Protocol):
     def method(self) -> str: ...
     @property
     def settings(self) -> Mapping[str, Any]: ...
+    @property
+    def dataset(self) -> Mapping[str, object]: ...
+    @property
+    def differences(self) -> Sequence[Mapping[str, object]]: ...
     @property
     def hash(self) -> str: ...
     @property
@@ -62,7 +68,7 @@ class LoadedModel(Protocol):
     def words(self) -> int | None: ...
 
     def check(self, captions: Sequence[str]) -> list[str]:
-        """What to warn a user of: unknown words or characters, captions that are cut.
+        """Return warnings for a user: unknown words or characters, captions that are cut.
 
         Raises:
             DataError: Nothing of a caption is known.
@@ -70,20 +76,62 @@ class LoadedModel(Protocol):
         """
 
     def draw(self, captions: Sequence[str], noises: Mapping[str, Tensor]) -> Drawing:
-        """Images of B captions; no image depends on the others.
+        """Draw images of B captions. No image depends on the others.
 
         Args:
-            captions: B of them.
+            captions: B captions.
             noises: (B, dim) standard normal for each of `noise_dims`, on any device.
         """
 
 
+class Provenance:
+    """Fields of a model's config.yaml that say what it was trained on and how."""
+
+    settings: Mapping[str, Any]
+
+    @property
+    def dataset(self) -> Mapping[str, object]:
+        """Dataset it was trained on: `name`, `release`, `split_rule`, `crop_rule`, `image_size`."""
+        fields: Mapping[str, object] = self.settings["dataset"]
+        return fields
+
+    @property
+    def differences(self) -> Sequence[Mapping[str, object]]:
+        """Settings in which its recipe differs from its paper's, as `{key, paper, here}`."""
+        fields: Sequence[Mapping[str, object]] = self.settings["differences"]
+        return fields
+
+    @property
+    def paper_recipe(self) -> str | None:
+        """Recipe with the paper's values for the dataset; None where the paper has none."""
+        name: str | None = self.settings["paper_recipe"]
+        return name
+
+
+def check_provenance(settings: Mapping[str, Any]) -> None:
+    """Look up the fields that `Provenance` reads, for use within `reading_settings`.
+
+    Raises:
+        KeyError: One is missing.
+        TypeError: One is of another type.
+    """
+    settings["dataset"]["name"]
+    settings["paper_recipe"]
+    for entry in settings["differences"]:
+        entry["key"], entry["paper"], entry["here"]
+
+
 def told_apart(name: str, settings: Mapping[str, Any]) -> str:
-    """A model's name in tables; one that was never trained is told apart."""
+    """Return a model's name for tables, marked if it was never trained."""
     return f"{name}, untrained" if settings.get("step") == 0 else name
 
 
 def freeze(device: str | torch.device, *networks: nn.Module) -> None:
-    """Networks as they are used: on a device, in eval mode, without gradients."""
+    """Move networks to a device, in eval mode and without gradients."""
     for network in networks:
         network.to(device).eval().requires_grad_(False)
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Return the device of a network."""
+    return next(network.parameters()).device

@@ -13,8 +13,8 @@ from torch import Tensor
 from gancli.data.shards import Dataset, Split
 from gancli.encoders.embeddings import CaptionEmbeddings, load_embeddings
 from gancli.errors import DataError, UsageError, check_least
-from gancli.inference.load import LoadedStackGAN
 from gancli.inference.loaded import LoadedModel
+from gancli.inference.stackgan import LoadedStackGAN
 from gancli.sampling.conditions import Conditions, DrawSettings, hears, refuse_attributes
 from gancli.sampling.requests import (
     Request,

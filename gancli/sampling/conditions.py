@@ -17,7 +17,7 @@ from gancli.data.shards import Dataset, Split
 from gancli.errors import UsageError, check_least
 from gancli.figures import Pixels
 from gancli.inference.attr2image import LoadedAttr2Image
-from gancli.inference.load import LoadedFusionS2iGan
+from gancli.inference.fusion_s2igan import LoadedFusionS2iGan
 from gancli.inference.loaded import Drawing, LoadedModel
 from gancli.sampling.requests import Request
 from gancli.sampling.samples_folder import Figure, Vary

@@ -18,7 +18,8 @@ from PIL import Image
 from gancli.engine.device import pick_device
 from gancli.errors import UsageError
 from gancli.figures import Pixels, attention_figure, stages_figure, to_uint8
-from gancli.inference.load import LoadedFFGAN, load_model
+from gancli.inference.ffgan import LoadedFFGAN
+from gancli.inference.load import load_model
 from gancli.inference.loaded import NOISE, Drawing, LoadedModel
 from gancli.progress import Progress, reporting
 from gancli.sampling.attributes import SILHOUETTES, Attributes

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from gancli.errors import DataError, UsageError, check_least
 from gancli.figures import interpolation_figure, variants_figure
-from gancli.inference.load import LoadedFusionS2iGan, LoadedStackGAN
+from gancli.inference.fusion_s2igan import LoadedFusionS2iGan
 from gancli.inference.loaded import Drawing, LoadedModel
+from gancli.inference.stackgan import LoadedStackGAN
 from gancli.sampling.conditions import (
     Conditions,
     DrawSettings,

@@ -22,7 +22,7 @@ from gancli.data.shards import Split, file_hash
 from gancli.data.text_to_speech import Synthesizer, Voice, choose_voices, find_synthesizer
 from gancli.encoders.speech import encode_mels
 from gancli.errors import DataError, UsageError
-from gancli.inference.load import LoadedFusionS2iGan
+from gancli.inference.fusion_s2igan import LoadedFusionS2iGan
 from gancli.inference.loaded import LoadedModel
 from gancli.sampling.conditions import (
     Conditions,

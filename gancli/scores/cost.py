@@ -47,7 +47,7 @@ def score_cost(run: str | Path) -> tuple[ScoreRow, ScoreRow]:
         )
     fills = read_settings(folder.model)["kind"] == "csfgan"
     model = load_inpainter(folder.model) if fills else load_model(folder.model)
-    data = RealData(dataset=str(model.settings.get("dataset", "")))
+    data = RealData(dataset=str(model.dataset["name"]))
     origin = origin_of_model(model, str(folder.path))
     step, seconds = _last_row(folder.log)
     return (

@@ -1,8 +1,7 @@
-"""Training either stage of attr2image."""
+"""Training of either stage of attr2image."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,79 +12,66 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from gancli.build import attr2image_arguments, build_attr2shape, build_shape2image
 from gancli.config import Attr2ImageRecipe
+from gancli.config.arguments import arguments_of, construct
 from gancli.data.attributes import split_attributes
 from gancli.data.loader import BatchSource, evaluation_batches
 from gancli.data.shards import Dataset, Split
 from gancli.data.silhouettes import Fault
-from gancli.engine.checkpoint import RunFolder, seed_everything
-from gancli.engine.events import Events
+from gancli.engine.checkpoint import seed_everything
+from gancli.engine.loop import Networks
+from gancli.engine.phases import AdamSettings
 from gancli.errors import ConfigError, DataError
 from gancli.figures import grid
 from gancli.inference.attr2image import LoadedAttr2Image, load_attr2image, save_attr2image
-from gancli.models.attr2image import ImageGenerator, ShapeGenerator
+from gancli.models import attr2image
+from gancli.models.attr2image import Attr2Shape, ImageGenerator, Shape2Image, ShapeGenerator
+from gancli.models.layers import MatchingDiscriminator
+from gancli.training.caption_vectors import grid_images
+from gancli.training.parameters import CountedNetworks
 from gancli.training.run import (
+    Hooks,
+    Prepared,
+    Request,
     RunResult,
     StepDecay,
-    grid_images,
-    load_initial_weights,
+    prepare_run,
+    run_training,
     share_of,
-    train_model,
 )
-from gancli.version import __version__
 
 GRID_IMAGES = 12  # each beside its silhouette and the real one
 GRID_COLUMNS = 6
+CUB_ATTRIBUTES = {"shape": 42, "image": 270}  # attributes of each stage on CUB-200-2011
 
 
-def train_attr2image(
-    recipe: Attr2ImageRecipe,
-    dataset: Dataset,
-    device: torch.device,
-    events: Events,
-    *,
-    runs: Path = Path("runs"),
-    resume: Path | None = None,
-    init_from: Path | None = None,
-) -> RunResult:
-    """Trains the stage that a recipe says on a dataset; further arguments, result and errors as `gancli.train`."""
+def train_attr2image(request: Request[Attr2ImageRecipe]) -> RunResult:
+    """Train the stage that the recipe says. Result and errors are those of `gancli.train`."""
+    run = prepare_run(request)
+    recipe, dataset = run.recipe, run.dataset
     size, shape_stage = recipe.model.size, recipe.stage == "shape"
-    if size > dataset.image_size:
-        raise ConfigError(
-            f"model.size: received {size}, but {recipe.data} was prepared at {dataset.image_size} pixels",
-            f"Set model.size={dataset.image_size} or less, or prepare the data with --image-size {size}.",
-        )
-    split = dataset.split("train")
-    split.need_silhouettes()
     columns = stage_columns(recipe, dataset)
-    own = attributes_of(split)[:, list(columns[recipe.stage])]
-    first = None if shape_stage else shape_model(recipe, resume, dataset)
+    own = attributes_of(run.split)[:, list(columns[recipe.stage])]
+    first = shape_model(run)
     seed_everything(recipe.train.seed)
-    arguments = attr2image_arguments(recipe, own.shape[1])
-    model = (build_attr2shape if shape_stage else build_shape2image)(recipe, arguments, device)
-    if init_from is not None:
-        load_initial_weights(model.networks, init_from, "attr2image", f"{recipe.stage}.")
+    arguments = generator_arguments(recipe, own.shape[1])
+    model = build_attr2image(recipe, arguments, run.device)
     source = BatchSource(
-        split,
+        run.split,
         sizes=[] if shape_stage else [size],
         **share_of(recipe),
         words=0,
-        images=usable_images(split, filtered=recipe.loader.filtered),
+        images=usable_images(run.split, filtered=recipe.loader.filtered),
         silhouette_sizes=[size],
         attributes=own,
     )
-    shown = GridShapes.choose(dataset, recipe, columns[recipe.stage], device)
+    shown = GridShapes.choose(dataset, recipe, columns[recipe.stage], run.device)
 
-    def sample(networks: Mapping[str, nn.Module], step: int) -> Image.Image:
+    def sample(networks: Networks, step: int) -> Image.Image:
         return shown.draw(networks["generator"])
 
-    def export(networks: Mapping[str, nn.Module], folder: Path, step: int, images: int) -> None:
-        settings: dict[str, Any] = {
-            "gancli": __version__,
-            "dataset": dataset.name,
-            "step": step,
-            "images_seen": images,
+    def export(networks: Networks, folder: Path, settings: dict[str, Any]) -> None:
+        settings |= {
             "discriminators": list(model.discriminators),
             "d_sees_shape": recipe.model.d_sees_shape,
             recipe.stage: arguments,
@@ -103,23 +89,95 @@ def train_attr2image(
             }
         save_attr2image(folder, None if first is None else first.shape, networks["generator"], settings)
 
-    return train_model(
-        recipe,
-        model,
-        source,
-        device,
-        runs=runs,
-        label=f"attr2image-{dataset.name}-{recipe.stage}",
-        resume=resume,
-        sample=sample,
-        export=export,
-        events=events,
-        on_epoch=StepDecay(model.phases, recipe.optim.lr_decay, recipe.optim.lr_decay_epochs),
+    decay = StepDecay(model.phases, recipe.optim.lr_decay, recipe.optim.lr_decay_epochs)
+    return run_training(run, model, source, Hooks(export, sample, on_epoch=decay, prefix=f"{recipe.stage}."))
+
+
+def generator_arguments(recipe: Attr2ImageRecipe, attributes: int) -> dict[str, object]:
+    """Return the arguments of the stage's generator, as a model folder's config.yaml keeps them.
+
+    Args:
+        recipe: Recipe of either stage.
+        attributes: A, number of the stage's own attributes.
+    """
+    generator = ShapeGenerator if recipe.stage == "shape" else ImageGenerator
+    return arguments_of(generator, recipe.model, attributes=attributes)
+
+
+def build_networks(
+    recipe: Attr2ImageRecipe, arguments: dict[str, object]
+) -> tuple[ShapeGenerator | ImageGenerator, dict[str, nn.Module], MatchingDiscriminator | None]:
+    """Return generator, unconditional discriminators by name, and conditional discriminator, with fresh weights.
+
+    Args:
+        recipe: Recipe of either stage.
+        arguments: Arguments from `generator_arguments`.
+    """
+    model, loss = recipe.model, recipe.loss
+    shape = recipe.stage == "shape"
+    generator: ShapeGenerator | ImageGenerator
+    generator = construct(ShapeGenerator, **arguments) if shape else construct(ImageGenerator, **arguments)
+    channels = 1 if shape else 3 + model.d_sees_shape
+    discriminators: dict[str, nn.Module] = {}
+    if loss.global_weight > 0:
+        whole = attr2image.pixel_discriminator if model.pixel else attr2image.global_discriminator
+        discriminators["global"] = construct(whole, model, channels=channels)
+    if shape and model.local:
+        discriminators["local"] = construct(attr2image.local_discriminator, model, channels=channels)
+    conditional = None
+    if model.conditional:
+        conditional = construct(
+            attr2image.conditional_discriminator,
+            model,
+            attributes=arguments["attributes"],
+            channels=channels,
+        )
+    return generator, discriminators, conditional
+
+
+def build_attr2image(
+    recipe: Attr2ImageRecipe, arguments: dict[str, object], device: torch.device
+) -> Attr2Shape | Shape2Image:
+    """Return a stage of attr2image with fresh weights on a device, ready for the engine.
+
+    Args:
+        recipe: Recipe of either stage.
+        arguments: Arguments from `generator_arguments`.
+        device: Device of the networks.
+    """
+    generator, discriminators, conditional = build_networks(recipe, arguments)
+    shared: dict[str, object] = {
+        "generator": generator.to(device),
+        "discriminators": {name: each.to(device) for name, each in discriminators.items()},
+        "conditional": None if conditional is None else conditional.to(device),
+        "adam": construct(AdamSettings, recipe.optim),
+    }
+    if recipe.stage == "shape":
+        return construct(Attr2Shape, recipe.loss, **shared)
+    return construct(
+        Shape2Image,
+        recipe.loss,
+        **shared,
+        d_sees_shape=recipe.model.d_sees_shape,
+        shape_noise=recipe.loader.shape_noise,
     )
 
 
+def networks(recipe: Attr2ImageRecipe) -> CountedNetworks:
+    """Return the networks of a recipe, for counting parameters."""
+    count = CUB_ATTRIBUTES[recipe.stage]
+    generator, discriminators, conditional = build_networks(recipe, generator_arguments(recipe, count))
+    found: dict[str, nn.Module] = {"generator": generator}
+    found |= {f"discriminator_{name}": discriminator for name, discriminator in discriminators.items()}
+    if conditional is None:
+        return CountedNetworks(found)
+    kind = "of shape" if recipe.stage == "shape" else "other than shape"
+    found["discriminator_conditional"] = conditional
+    return CountedNetworks(found, f"{count} attributes {kind}")
+
+
 def stage_columns(recipe: Attr2ImageRecipe, dataset: Dataset) -> dict[str, tuple[int, ...]]:
-    """The attributes that each stage knows, as columns of the dataset's.
+    """Return the attributes that each stage knows, as columns of the dataset's.
 
     Raises:
         DataError: There are no attributes, or none of a stage.
@@ -135,26 +193,18 @@ def stage_columns(recipe: Attr2ImageRecipe, dataset: Dataset) -> dict[str, tuple
 
 
 def attributes_of(split: Split) -> NDArray[np.float32]:
-    """The attributes of all images of a split, (N, A).
-
-    Raises:
-        DataError: There are none.
-    """
+    """Return the attributes of all images of a split, (N, A), which are known to be there."""
     attributes = split.attributes
-    if attributes is None:
-        raise DataError(
-            f"{split.folder}: its images have no attributes",
-            "attr2image learns from attributes: those of CUB-200-2011, or of gancli prepare demo.",
-        )
+    assert attributes is not None
     return attributes
 
 
 def usable_images(split: Split, *, filtered: bool) -> NDArray[np.int64]:
-    """The images of a split with a silhouette to learn from, by their index.
+    """Return the indices of the images with a silhouette to learn from.
 
     Args:
-        split: With silhouettes.
-        filtered: Only those without any fault; else whatever shows an object.
+        split: Split with silhouettes.
+        filtered: Whether only silhouettes without any fault count; else all that show an object.
 
     Raises:
         DataError: There are none.
@@ -169,41 +219,34 @@ def usable_images(split: Split, *, filtered: bool) -> NDArray[np.int64]:
     return usable
 
 
-def shape_model(recipe: Attr2ImageRecipe, resume: Path | None, dataset: Dataset) -> LoadedAttr2Image | None:
-    """The Stage I that goes into the model folder of Stage II; None where none is named.
+def shape_model(run: Prepared[Attr2ImageRecipe]) -> LoadedAttr2Image | None:
+    """Load the Stage I that goes into the model folder of Stage II; None where the recipe names none.
 
     A resumed run keeps the one it began with: the recipe's may have been trained further since, or be gone.
 
     Raises:
-        DataError: There is no such folder, or it holds something else, or knows other attributes than the dataset.
+        DataError: The folder holds something else, or knows other attributes than the dataset.
         ConfigError: It holds no Stage I.
     """
-    folder = recipe.init.shape
+    folder = run.recipe.init.shape
     if folder is None:
         return None
-    if resume is not None and (model := RunFolder.open(resume).model).is_dir():
-        folder = model
-    if not folder.exists():
-        raise DataError(
-            f"init.shape: {folder}: no such run or model folder",
-            "Train it first: gancli train attr2image stage=shape …, or leave init.shape out.",
-        )
-    loaded = load_attr2image(folder)
+    loaded = load_attr2image(run.own or folder)
     if loaded.shape is None:
         raise ConfigError(f"init.shape: {folder} holds a model of images without one of shapes")
-    loaded.check_dataset(dataset)
+    loaded.check_dataset(run.dataset)
     return loaded
 
 
 @dataclass(frozen=True)
 class GridShapes:
-    """What the sample grids show: held-out images with fixed attributes and noise.
+    """Held-out images of the sample grids, with fixed attributes and noise.
 
     Attributes:
-        shapes: (N, 1, S, S) the real silhouettes.
-        images: (N, 3, S, S) the real images; None in Stage I.
-        attributes: (N, A) of the stage.
-        noise: (N, Z), of Stage I.
+        shapes: (N, 1, S, S) real silhouettes.
+        images: (N, 3, S, S) real images; None in Stage I.
+        attributes: (N, A) attributes of the stage.
+        noise: (N, Z) noise of Stage I.
         condition_noise: (N, C).
     """
 
@@ -217,7 +260,7 @@ class GridShapes:
     def choose(
         cls, dataset: Dataset, recipe: Attr2ImageRecipe, columns: tuple[int, ...], device: torch.device
     ) -> GridShapes:
-        """Images spread over the held-out split."""
+        """Take images spread over the held-out split."""
         split, indices = grid_images(dataset)
         few = np.linspace(0, len(indices) - 1, min(GRID_IMAGES, len(indices))).astype(int)
         chosen = np.array(indices, np.int64)[few]
@@ -238,7 +281,7 @@ class GridShapes:
 
     @torch.no_grad()
     def draw(self, generator: nn.Module) -> Image.Image:
-        """The drawn beside the real: silhouettes, or silhouette, painted image and photograph."""
+        """Draw beside the real: silhouettes, or silhouette, painted image and photograph."""
         real = self.shapes.expand(-1, 3, -1, -1)
         if isinstance(generator, ShapeGenerator):
             drawn = generator(self.attributes, self.noise, self.condition_noise).shapes

@@ -1,8 +1,8 @@
-"""Pretraining the character encoder beside frozen image features."""
+"""Training of the character encoder beside frozen image features."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,133 +12,131 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset as TorchDataset
 
-from gancli.build_encoders import build_char_cnn_rnn, char_cnn_rnn_arguments
 from gancli.config import CharCnnRnnRecipe
-from gancli.data.loader import batches
-from gancli.data.shards import Dataset, Split
+from gancli.config.arguments import arguments_of, construct
+from gancli.data.shards import Split
 from gancli.encoders.char_cnn_rnn import (
     ALPHABET,
     LENGTH,
+    CharCnnRnn,
     CharCnnRnnPretraining,
     JointBatch,
     encode_characters,
     save_char_cnn_rnn,
 )
-from gancli.encoders.image_features import (
-    VIEW_RULE,
-    FrozenNetwork,
-    extract_features,
-    frozen_encoder,
-    frozen_imagenet,
-)
+from gancli.encoders.image_features import VIEW_RULE, FrozenNetwork, extract_features
 from gancli.encoders.vectors import VectorFile
 from gancli.engine.checkpoint import seed_everything
-from gancli.engine.device import pick_device
 from gancli.engine.events import Events
-from gancli.engine.loop import Loop
+from gancli.engine.loop import Networks
 from gancli.errors import DataError
-from gancli.training.run import RunResult, loop_settings, open_run, reporter, set_rate
-from gancli.version import __version__
+from gancli.training.caption_vectors import reporter
+from gancli.training.parameters import CountedNetworks
+from gancli.training.run import (
+    Hooks,
+    Request,
+    RunResult,
+    last_settings,
+    prepare_run,
+    run_training,
+    set_rate,
+)
 
 HELD_OUT_IMAGES = 1000  # at most, with one caption each, for the encoder's report after each epoch
 _CHUNK = 256  # captions encoded at a time
 
 
-def pretrain_char_cnn_rnn(
-    recipe: CharCnnRnnRecipe,
-    *,
-    out: Path,
-    runs: Path = Path("runs"),
-    resume: Path | None = None,
-    weights: Path | None = None,
-    events: Events | None = None,
-) -> RunResult:
-    """Trains the character encoder as a recipe says, and reports after each epoch how well held-out images and captions
-    find their class.
+def pretrain_char_cnn_rnn(request: Request[CharCnnRnnRecipe]) -> RunResult:
+    """Train the character encoder, and report after each epoch how well held-out images and captions find their class.
 
-    Arguments, result and errors as `gancli.pretrain_encoder`.
+    Result and errors are those of `gancli.pretrain_encoder`.
     """
-    events = events or Events()
-    device = pick_device(recipe.train.device)
-    dataset = Dataset.open(recipe.data)
-    train = dataset.split("train")
-    held_out = dataset.split("test") if "test" in dataset.split_names else train
-    _tell_of_captions(train, events)
-    source = feature_network(recipe, device, weights)
-    shown = reporter(events, "image features", "images")
-    features = extract_features(train, source, "ten", progress=shown)
-    centres = extract_features(held_out, source, "centre", progress=shown)
+    run = prepare_run(request)
+    recipe, train, features = run.recipe, run.split, run.condition
+    assert isinstance(features, FrozenNetwork)
+    held_out = run.dataset.split("test") if "test" in run.dataset.split_names else train
+    _tell_of_captions(train, run.events)
+    shown = reporter(run.events, "image features", "images")
+    views = extract_features(train, features, "ten", progress=shown)
+    centres = extract_features(held_out, features, "centre", progress=shown)
     seed_everything(recipe.train.seed)
-    arguments = char_cnn_rnn_arguments(recipe.model)
-    model = build_char_cnn_rnn(recipe, arguments, source.dim, device)
-    pairs = ClassPairs(train, features, batch=recipe.loader.batch, seed=recipe.train.seed)
+    model = build_char_cnn_rnn(recipe, features.dim, run.device)
+    pairs = ClassPairs(train, views, batch=recipe.loader.batch, seed=recipe.train.seed)
 
-    def evaluate(networks: Mapping[str, nn.Module], step: int) -> dict[str, float]:
-        return class_retrieval(model, held_out, centres, device, images=HELD_OUT_IMAGES, captions=1)
+    def evaluate(networks: Networks, step: int) -> dict[str, float]:
+        return class_retrieval(model, held_out, centres, run.device, images=HELD_OUT_IMAGES, captions=1)
 
-    def settings(step: int) -> dict[str, Any]:
-        return {
-            "gancli": __version__,
-            "dataset": dataset.name,
-            "step": step,
-            "seed": recipe.train.seed,
-            "text": arguments,
-            "features": {
-                "network": source.name,
-                "hash": source.hash,
-                "dim": source.dim,
-                "views": VIEW_RULE,
-            },
+    def export(networks: Networks, folder: Path, settings: dict[str, Any]) -> None:
+        settings |= {
+            "text": text_arguments(recipe),
+            "features": {"network": features.name, "dim": features.dim, "views": VIEW_RULE},
         }
+        save_char_cnn_rnn(folder, model.text, settings, model.image)
 
-    def export(networks: Mapping[str, nn.Module], folder: Path, step: int) -> None:
-        save_char_cnn_rnn(folder, model.text, settings(step), model.image)
-
-    run = open_run(recipe, runs, f"char-cnn-rnn-{dataset.name}", resume)
-    loop = Loop(
-        model,
-        lambda start: batches(pairs, start, None, recipe.loader.workers),
-        run,
-        loop_settings(recipe.train, len(pairs), pairs.batch, None),
-        device,
+    hooks = Hooks(
+        export,
         evaluate=evaluate,
         evaluate_every=len(pairs),
-        export=export,
         on_epoch=lambda epoch: set_rate(model.optimizer, recipe.optim.lr * recipe.optim.lr_decay**epoch),
-        events=events,
     )
-    result = loop.run()
-    if result.interrupted is None:
-        for network in model.networks.values():
-            network.eval()
-        report = class_retrieval(model, held_out, centres, device)
-        events.emit(
-            "metrics",
-            f"all {len(held_out):,} images and their captions of split {held_out.name!r}: own class first for "
-            f"{report['image_to_class']:.1f} % of the images, {report['text_to_class']:.1f} % of the captions; "
-            f"chance {report['chance']:.1f} %",
-            step=result.step,
-            **report,
-        )
-        measured = {"split": held_out.name, **{name: round(value, 2) for name, value in report.items()}}
-        save_char_cnn_rnn(out, model.text, {**settings(result.step), "retrieval": measured}, model.image)
-    return RunResult(run.path, out, result)
+    result = run_training(run, model, pairs, hooks)
+    if result.loop.interrupted is None:
+        report = _report_at_the_end(model, held_out, centres, run.device, result.loop.step, run.events)
+        export({}, result.output, last_settings(result) | {"retrieval": report})
+    return result
 
 
-def feature_network(recipe: CharCnnRnnRecipe, device: torch.device, weights: Path | None) -> FrozenNetwork:
-    """The frozen image network that a recipe names.
+def text_arguments(recipe: CharCnnRnnRecipe) -> dict[str, object]:
+    """Return the arguments of `CharCnnRnn`, as an encoder folder's config.yaml keeps them."""
+    return arguments_of(CharCnnRnn, recipe.model)
 
-    Raises:
-        DataError: Its weights or its folder are not to be had.
+
+def build_char_cnn_rnn(
+    recipe: CharCnnRnnRecipe, feature_dim: int, device: torch.device
+) -> CharCnnRnnPretraining:
+    """Return the character encoder with fresh weights on a device, ready for the engine.
+
+    Args:
+        recipe: Recipe.
+        feature_dim: F, width of the image features; they are mapped to the sentence vectors' width if it is another.
+        device: Device of the networks.
     """
-    if recipe.features.encoder is not None:
-        return frozen_encoder(recipe.features.encoder, device)
-    assert recipe.features.backbone is not None  # the recipe has one of the two
-    return frozen_imagenet(recipe.features.backbone, device, weights)
+    dim = recipe.model.dim
+    text = construct(CharCnnRnn, recipe.model).to(device)
+    image = None if feature_dim == dim else nn.Linear(feature_dim, dim).to(device)
+    return construct(CharCnnRnnPretraining, recipe.optim, text=text, image=image)
+
+
+def networks(recipe: CharCnnRnnRecipe) -> CountedNetworks:
+    """Return the network of a recipe, for counting parameters."""
+    return CountedNetworks({"text": construct(CharCnnRnn, recipe.model)})
+
+
+def _report_at_the_end(
+    model: CharCnnRnnPretraining,
+    held_out: Split,
+    centres: VectorFile,
+    device: torch.device,
+    step: int,
+    events: Events,
+) -> dict[str, object]:
+    """Report the retrieval of all held-out images and captions, and return it for config.yaml."""
+    for network in model.networks.values():
+        network.eval()
+    report = class_retrieval(model, held_out, centres, device)
+    events.emit(
+        "metrics",
+        f"all {len(held_out):,} images and their captions of split {held_out.name!r}: own class first for "
+        f"{report['image_to_class']:.1f} % of the images, {report['text_to_class']:.1f} % of the captions; "
+        f"chance {report['chance']:.1f} %",
+        step=step,
+        **report,
+    )
+    return {"split": held_out.name, **{name: round(value, 2) for name, value in report.items()}}
 
 
 def _tell_of_captions(split: Split, events: Events) -> None:
-    """Warns of captions that are not read as they are written, with their number."""
+    """Warn of captions that are not read as they are written."""
     total, cut, unknown = count_captions(split)
     if cut:
         events.emit(
@@ -157,7 +155,7 @@ def _tell_of_captions(split: Split, events: Events) -> None:
 
 
 def count_captions(split: Split) -> tuple[int, int, int]:
-    """Captions of a split, those longer than what is read, and those with characters outside the alphabet."""
+    """Count the captions of a split, those longer than what is read, and those with unknown characters."""
     total = cut = unknown = 0
     known = set(ALPHABET)
     for index in range(len(split)):
@@ -176,10 +174,10 @@ class ClassPairs(TorchDataset[JointBatch]):
     Where the dataset has no classes, each image counts as one.
 
     Args:
-        split: Its captions.
-        features: Of its images.
+        split: Split of the images and captions.
+        features: Features of its images.
         batch: Classes per step; all where there are fewer.
-        seed: Of every draw.
+        seed: Seed of every draw.
 
     Raises:
         DataError: There are fewer than two classes.
@@ -207,7 +205,7 @@ class ClassPairs(TorchDataset[JointBatch]):
         return len(self.first)
 
     def __getitem__(self, step: int) -> JointBatch:
-        """The batch of a step, counted from 0 over all epochs."""
+        """Return the batch of a step, counted from 0 over all epochs."""
         rng = np.random.default_rng([self.seed, step])
         classes = rng.choice(len(self.first), self.batch, replace=False)
         image, view, caption = rng.random((3, self.batch))
@@ -231,7 +229,7 @@ def class_retrieval(
     images: int | None = None,
     captions: int | None = None,
 ) -> dict[str, float]:
-    """How often an image finds its class by the captions of the classes, and a caption by the images, in per cent.
+    """Measure how often an image finds its class by captions, and a caption by images, in per cent.
 
     A class is the mean of its captions' vectors, or of its images' vectors; the nearest one has the largest dot product
     (the public code's zero-shot classification, and the same the other way round).
@@ -239,8 +237,8 @@ def class_retrieval(
     Args:
         model: Networks in eval mode.
         split: Held-out images and captions.
-        features: Of its images, one view each.
-        device: Of the networks.
+        features: Features of its images, one view each.
+        device: Device of the networks.
         images: Most images to look at, spread evenly over the split; None takes all.
         captions: Most captions of each; None takes all.
 
@@ -282,7 +280,7 @@ def class_retrieval(
 def _caption_chunks(
     split: Split, indices: NDArray[np.int64], captions: int | None
 ) -> Iterator[tuple[list[str], NDArray[np.int64]]]:
-    """The captions of images, some at a time, with the position of each one's image in `indices`."""
+    """Yield the captions of images, some at a time, with the position of each one's image in `indices`."""
     texts: list[str] = []
     owners: list[int] = []
     for position, index in enumerate(indices.tolist()):
@@ -297,14 +295,14 @@ def _caption_chunks(
 
 
 class _ClassMeans:
-    """Mean vector of each class, gathered chunk by chunk."""
+    """Mean vectors of classes, gathered chunk by chunk."""
 
     def __init__(self, classes: int) -> None:
         self.counts = torch.zeros(classes)
         self.sums = torch.zeros(classes, 0)
 
     def add(self, vectors: Tensor, classes: Tensor) -> None:
-        """Vectors (b, E) of classes (b,)."""
+        """Add vectors (b, E) of classes (b,)."""
         if not self.sums.numel():
             self.counts = self.counts.to(vectors.device)
             self.sums = vectors.new_zeros(len(self.counts), vectors.shape[1])
@@ -312,10 +310,10 @@ class _ClassMeans:
         self.sums.index_add_(0, classes, vectors)
 
     def means(self) -> Tensor:
-        """(C, E)."""
+        """Return the means, (C, E)."""
         return self.sums / self.counts[:, None]
 
 
 def _nearest_is_own(vectors: Tensor, classes: Tensor, means: Tensor) -> int:
-    """How many vectors (b, E) have the largest dot product with the mean of their own class."""
+    """Count the vectors (b, E) that have the largest dot product with the mean of their own class."""
     return int(((vectors @ means.T).argmax(dim=1) == classes).sum())

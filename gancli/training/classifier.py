@@ -1,9 +1,10 @@
-"""Training a classifier of a dataset's classes."""
+"""Training of a classifier of a dataset's classes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,74 +12,63 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from gancli.build_encoders import build_classifier, classifier_arguments
 from gancli.config import ClassifierRecipe
-from gancli.data.loader import BatchSource, batches, evaluation_batches
-from gancli.data.shards import Dataset, Split
-from gancli.encoders.classifier import load_classifier, save_classifier
-from gancli.engine.checkpoint import RunFolder, seed_everything
-from gancli.engine.device import pick_device
+from gancli.config.arguments import construct
+from gancli.data.loader import BatchSource, evaluation_batches
+from gancli.data.shards import Split
+from gancli.encoders.backbones import load_imagenet
+from gancli.encoders.classifier import Classifier, ClassifierTraining, load_classifier, save_classifier
+from gancli.engine.checkpoint import seed_everything
 from gancli.engine.events import Events
-from gancli.engine.loop import Loop
+from gancli.engine.loop import Networks
 from gancli.errors import DataError
-from gancli.training.run import RunResult, loop_settings, open_run, set_rate
-from gancli.version import __version__
+from gancli.training.parameters import CUB_TEST_CLASSES, PUBLISHED_SIDE, CountedNetworks
+from gancli.training.run import (
+    Hooks,
+    Request,
+    RunResult,
+    backbone_side,
+    prepare_run,
+    run_training,
+    set_rate,
+    share_of,
+)
 
 Report = Callable[[nn.Module], dict[str, float]]
 
 _HELD_OUT = 1  # purpose of a random stream, beside the seed
 
 
-def pretrain_classifier(
-    recipe: ClassifierRecipe,
-    *,
-    out: Path,
-    runs: Path = Path("runs"),
-    resume: Path | None = None,
-    weights: Path | None = None,
-    events: Events | None = None,
-) -> RunResult:
-    """Trains a classifier as a recipe says, and reports after each epoch how many held-out images it gets right.
+def pretrain_classifier(request: Request[ClassifierRecipe]) -> RunResult:
+    """Train a classifier, and report after each epoch how many held-out images it gets right.
 
-    The folder `out` gets the averaged weights of the epoch with the lowest cross entropy on them, of the last one
-    where none are held out. Arguments, result and errors as `gancli.pretrain_encoder`.
+    The encoder folder gets the averaged weights of the epoch with the lowest cross entropy on them, of the last one
+    where none are held out. Result and errors are those of `gancli.pretrain_encoder`.
     """
-    events = events or Events()
-    device = pick_device(recipe.train.device)
-    dataset = Dataset.open(recipe.data)
-    if not dataset.class_names:
-        raise DataError(
-            f"{dataset.path}: its images have no classes, so there is nothing to classify",
-            "Take a dataset with classes: cub, oxford102, demo, or a folder prepared with one subfolder per class.",
-        )
-    split = dataset.whole() if recipe.split == "all" else dataset.split(recipe.split)
+    run = prepare_run(request)
+    recipe, dataset, split = run.recipe, run.dataset, run.split
     class_ids = np.unique(split.class_ids)
     if len(class_ids) < 2:
         raise DataError(
             f"{dataset.path}: all images of split {split.name!r} are of one class", "Take another split."
         )
-    arguments = classifier_arguments(recipe.model, dataset.image_size)
+    arguments = classifier_arguments(recipe, dataset.image_size)
     size = min(arguments["size"], dataset.image_size)
     training, held_out = hold_out(split.class_ids, recipe.held_out, recipe.train.seed)
     seed_everything(recipe.train.seed)
-    model = build_classifier(recipe, arguments, class_ids, device, weights)
-    source = BatchSource(
-        split, sizes=[size], batch=recipe.loader.batch, words=0, seed=recipe.train.seed, images=training
-    )
+    model = build_classifier(recipe, arguments, class_ids, run.device, request.weights)
+    source = BatchSource(split, sizes=[size], **share_of(recipe), words=0, images=training)
 
     def report(network: nn.Module) -> dict[str, float]:
-        return classification_report(network, split, held_out, class_ids, size, recipe.loader.batch, device)
+        batch = recipe.loader.batch
+        return classification_report(network, split, held_out, class_ids, size, batch, run.device)
 
-    def evaluate(networks: Mapping[str, nn.Module], step: int) -> dict[str, float]:
+    def evaluate(networks: Networks, step: int) -> dict[str, float]:
         return report(networks["classifier"])
 
-    def export(networks: Mapping[str, nn.Module], folder: Path, step: int) -> None:
-        settings = {
-            "gancli": __version__,
-            "dataset": dataset.name,
+    def export(networks: Networks, folder: Path, settings: dict[str, Any]) -> None:
+        settings |= {
             "split": split.name,
-            "step": step,
-            "seed": recipe.train.seed,
             "images": len(training),
             "held_out": len(held_out),
             "classifier": arguments,
@@ -86,49 +76,90 @@ def pretrain_classifier(
         names = [dataset.class_names[number] for number in class_ids]
         save_classifier(folder, networks["classifier"], names, settings)
 
-    run = open_run(recipe, runs, f"classifier-{dataset.name}", resume)
-    loop = Loop(
-        model,
-        lambda start: batches(source, start, None, recipe.loader.workers),
-        run,
-        loop_settings(recipe.train, len(source), recipe.loader.batch, recipe.optim.ema_decay),
-        device,
+    hooks = Hooks(
+        export,
         evaluate=evaluate if len(held_out) else None,
         evaluate_every=len(source) if len(held_out) else None,
         best=("cross_entropy", "min"),
-        export=export,
         on_epoch=lambda epoch: set_rate(model.optimizer, recipe.optim.lr * recipe.optim.lr_decay**epoch),
-        events=events,
     )
-    result = loop.run()
-    if result.interrupted is None:
-        _keep_best(run, out, device, report if len(held_out) else None, events)
-    return RunResult(run.path, out, result)
+    result = run_training(run, model, source, hooks)
+    if result.loop.interrupted is None:
+        _keep_best(result, run.device, report if len(held_out) else None, run.events)
+    return result
 
 
-def _keep_best(
-    run: RunFolder, out: Path, device: torch.device, report: Report | None, events: Events
-) -> None:
-    """Writes the run's best classifier to `out`, with the accuracy it has as written."""
-    best = load_classifier(run.best_model if run.best_model.is_dir() else run.model, device)
+def classifier_arguments(recipe: ClassifierRecipe, image_size: int) -> dict[str, Any]:
+    """Return the arguments of `Classifier` but for the classes, as its folder's config.yaml keeps them.
+
+    Args:
+        recipe: Recipe.
+        image_size: Side in pixels of the dataset's images, at which the backbone works unless the recipe names another.
+
+    Raises:
+        ConfigError: The small backbone cannot work at that side.
+    """
+    model = recipe.model
+    return {
+        "backbone": model.backbone,
+        "size": backbone_side(model, image_size),
+        "width": model.width,
+        "dropout": model.dropout,
+    }
+
+
+def build_classifier(
+    recipe: ClassifierRecipe,
+    arguments: dict[str, Any],
+    class_ids: NDArray[np.int64],
+    device: torch.device,
+    weights: Path | None = None,
+) -> ClassifierTraining:
+    """Return a classifier, ready for the engine. A pretrained backbone has its ImageNet weights.
+
+    Args:
+        recipe: Recipe.
+        arguments: Arguments from `classifier_arguments`.
+        class_ids: (C,) the dataset's number of each class, ascending.
+        device: Device of the network.
+        weights: File of the ImageNet weights; None looks for it.
+    """
+    network = Classifier(**arguments, classes=len(class_ids))
+    if recipe.model.pretrained:
+        load_imagenet(network.backbone, weights)
+    return construct(
+        ClassifierTraining, recipe.loss, recipe.optim, network=network.to(device), class_ids=class_ids
+    )
+
+
+def networks(recipe: ClassifierRecipe) -> CountedNetworks:
+    """Return the network of a recipe, for counting parameters."""
+    arguments = classifier_arguments(recipe, PUBLISHED_SIDE)
+    classifier = Classifier(**arguments, classes=CUB_TEST_CLASSES)
+    return CountedNetworks({"classifier": classifier}, f"{CUB_TEST_CLASSES} classes")
+
+
+def _keep_best(result: RunResult, device: torch.device, report: Report | None, events: Events) -> None:
+    """Write the run's best classifier to the encoder folder, with the accuracy it has as written."""
+    best = load_classifier(result.run, device)
     settings = dict(best.settings)
     if report is not None:
         settings |= (measured := report(best.network))
         text = f"{{accuracy:.1f}} % of {settings['held_out']} held-out images right, chance {{chance:.1f}} %"
         events.emit("metrics", text.format(**measured), step=settings["step"], **measured)
-    save_classifier(out, best.network, best.class_names, settings)
+    save_classifier(result.output, best.network, best.class_names, settings)
 
 
 def hold_out(
     class_ids: NDArray[np.int64], share: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Divides images into those to train on and those to test with, class by class.
+    """Divide images into those to train on and those to test with, class by class.
 
     Args:
         class_ids: (N,) class of each image.
-        share: Of each class's images to hold out, in [0, 1); rounded, at least one and never all of a class, so that
-            a class of one image is only trained on. 0 holds out nothing.
-        seed: The same seed divides in the same way.
+        share: Share of each class's images to hold out, in [0, 1); rounded, at least one and never all of a class, so
+            that a class of one image is only trained on. 0 holds out nothing.
+        seed: Seed of the division.
 
     Returns:
         Indices to train on and indices held out, each ascending.
@@ -152,16 +183,16 @@ def classification_report(
     batch: int,
     device: torch.device,
 ) -> dict[str, float]:
-    """How well a classifier does on some images.
+    """Measure a classifier on some images.
 
     Args:
         network: Classifier in eval mode.
-        split: Where the images lie.
-        images: Their indices.
+        split: Split of the images.
+        images: Indices of the images.
         class_ids: (C,) the dataset's number of each of the network's classes, ascending.
-        size: Side of the images; the centre window is taken, without flip.
+        size: Side of the images in pixels; the centre window is taken, without flip.
         batch: Images at a time.
-        device: Of the network.
+        device: Device of the network.
 
     Returns:
         `accuracy`, per cent of images whose class comes first, `chance`, what guessing would reach, and

@@ -1,113 +1,154 @@
-"""Training CSF-GAN."""
+"""Training of CSF-GAN."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gancli.build import build_csfgan, build_holes, csfgan_arguments
 from gancli.config import CSFGANRecipe
+from gancli.config.arguments import arguments_of, construct
 from gancli.data.holes import Holes
 from gancli.data.loader import Batch, BatchSource, evaluation_batches
 from gancli.data.shards import Dataset
-from gancli.encoders.damsm import TextEncoder, load_damsm
+from gancli.encoders.damsm import Damsm, TextEncoder
 from gancli.encoders.vgg16 import Vgg16, load_vgg16
 from gancli.engine.checkpoint import seed_everything
 from gancli.engine.distributed import main_first
-from gancli.engine.events import Events
-from gancli.errors import ConfigError, DataError
+from gancli.engine.loop import Networks
+from gancli.engine.phases import AdamSettings
+from gancli.errors import DataError
 from gancli.figures import grid
-from gancli.losses.matching import padding_mask
-from gancli.training.run import RunResult, grid_images, load_initial_weights, share_of, train_model
-from gancli.version import __version__
-from gancli.weights_folder import write_folder
+from gancli.inference.csfgan import save_csfgan
+from gancli.losses.matching import DamsmGammas, padding_mask
+from gancli.models import csfgan
+from gancli.training.caption_vectors import grid_images
+from gancli.training.parameters import TEXT_DIMS, CountedNetworks
+from gancli.training.run import Hooks, Request, RunResult, prepare_run, run_training, share_of
 
 GRID_IMAGES = 12  # each with its hole, filled, and as it was
 GRID_COLUMNS = 6
 
 
-def train_csfgan(
-    recipe: CSFGANRecipe,
-    dataset: Dataset,
-    device: torch.device,
-    events: Events,
-    *,
-    runs: Path = Path("runs"),
-    resume: Path | None = None,
-    init_from: Path | None = None,
-    weights: Path | None = None,
-) -> RunResult:
-    """Trains CSF-GAN on a dataset as a recipe says; further arguments, result and errors as `gancli.train`."""
-    if recipe.model.size > dataset.image_size:
-        raise ConfigError(
-            f"model.size: received {recipe.model.size}, but {recipe.data} was prepared at {dataset.image_size} pixels",
-            f"Set model.size={dataset.image_size} or less, or prepare the data with --image-size {recipe.model.size}.",
-        )
-    encoder = load_damsm(recipe.encoder, device)
-    encoder.check_vocabulary(dataset.vocabulary, dataset.path)
-    perceptual = main_first(lambda: perceptual_network(recipe, weights))  # which may download them
-    holes = build_holes(recipe.holes)
+def train_csfgan(request: Request[CSFGANRecipe]) -> RunResult:
+    """Train CSF-GAN. Result and errors are those of `gancli.train`."""
+    run = prepare_run(request)
+    recipe, encoder, holes = run.recipe, run.condition, run.holes
+    assert isinstance(encoder, Damsm)
+    assert holes is not None
+    perceptual = main_first(lambda: perceptual_network(recipe, request.weights))  # which may download them
     seed_everything(recipe.train.seed)
-    arguments = csfgan_arguments(recipe, int(encoder.settings["text"]["dim"]))
-    model = build_csfgan(recipe, arguments, encoder, perceptual, device)
-    if init_from is not None:
-        load_initial_weights(model.networks, init_from, recipe.model.name)
+    arguments = generator_arguments(recipe, int(encoder.settings["text"]["dim"]))
+    model = build_csfgan(recipe, arguments, encoder, perceptual, run.device)
     source = BatchSource(
-        dataset.split("train"),
+        run.split,
         sizes=[recipe.model.size],
         **share_of(recipe),
         words=recipe.loader.words,
         holes=holes,
         grayscale=recipe.loader.grayscale,
     )
-    shown = GridImages.choose(dataset, recipe, holes, device)
+    shown = GridImages.choose(run.dataset, recipe, holes, run.device)
 
-    def sample(networks: Mapping[str, nn.Module], step: int) -> Image.Image:
+    def sample(networks: Networks, step: int) -> Image.Image:
         return shown.draw(networks["generator"], encoder.text)
 
-    def export(networks: Mapping[str, nn.Module], folder: Path, step: int, images: int) -> None:
-        settings = {
-            "kind": "csfgan",
-            "gancli": __version__,
-            "dataset": dataset.name,
+    def export(networks: Networks, folder: Path, settings: dict[str, Any]) -> None:
+        settings |= {
             "words": recipe.loader.words,
-            "step": step,
-            "images_seen": images,
-            "encoder_hash": encoder.hash,
             "holes": holes.settings.to_dict(),
             "word_discriminator": recipe.model.word_discriminator,
-            "edge_weight": recipe.loss.edge,
+            "edge": recipe.loss.edge,
             "generator": arguments,
-            "text": dict(encoder.settings["text"]),
         }
-        parts = {"generator": networks["generator"], "text_encoder": encoder.text}
-        write_folder(folder, parts, encoder.vocabulary, settings)
+        save_csfgan(folder, networks["generator"], encoder, settings)
 
-    return train_model(
-        recipe,
-        model,
-        source,
-        device,
-        runs=runs,
-        label=f"{recipe.model.name}-{dataset.name}",
-        resume=resume,
-        sample=sample,
-        export=export,
-        events=events,
+    return run_training(run, model, source, Hooks(export, sample))
+
+
+def generator_arguments(recipe: CSFGANRecipe, text_dim: int) -> dict[str, object]:
+    """Return the generator's arguments, as a model folder's config.yaml keeps them.
+
+    Args:
+        recipe: Recipe.
+        text_dim: D, width of the encoder's word and sentence features.
+    """
+    return arguments_of(csfgan.Generator, recipe.model, text_dim=text_dim)
+
+
+def build_networks(
+    recipe: CSFGANRecipe, arguments: dict[str, object]
+) -> tuple[csfgan.Generator, csfgan.Discriminator, csfgan.WordLocalDiscriminator | None]:
+    """Return generator, discriminator and, unless the recipe leaves it out, word discriminator with fresh weights.
+
+    Args:
+        recipe: Recipe.
+        arguments: Arguments from `generator_arguments`.
+    """
+    model = recipe.model
+    generator = construct(csfgan.Generator, **arguments)
+    discriminator = construct(csfgan.Discriminator, model)
+    if not model.word_discriminator:
+        return generator, discriminator, None
+    return (
+        generator,
+        discriminator,
+        construct(csfgan.WordLocalDiscriminator, model, text_dim=arguments["text_dim"]),
     )
 
 
+def build_csfgan(
+    recipe: CSFGANRecipe,
+    arguments: dict[str, object],
+    encoder: Damsm,
+    perceptual: Vgg16 | None,
+    device: torch.device,
+) -> csfgan.CSFGAN:
+    """Return CSF-GAN with fresh weights on a device, ready for the engine.
+
+    Args:
+        recipe: Recipe.
+        arguments: Arguments from `generator_arguments`.
+        encoder: Encoder whose text half conditions, and whose image half compares in the matching loss.
+        perceptual: Network of the perceptual and the style loss; None where both weights are 0.
+        device: Device of the networks.
+    """
+    generator, discriminator, word_discriminator = build_networks(recipe, arguments)
+    return construct(
+        csfgan.CSFGAN,
+        recipe.loss,
+        generator=generator.to(device),
+        discriminator=discriminator.to(device),
+        word_discriminator=None if word_discriminator is None else word_discriminator.to(device),
+        text_encoder=encoder.text,
+        image_encoder=encoder.image,
+        perceptual_network=None if perceptual is None else perceptual.to(device),
+        weights=construct(csfgan.LossWeights, recipe.loss),
+        gammas=construct(DamsmGammas, recipe.loss),
+        adam=construct(AdamSettings, recipe.optim),
+    )
+
+
+def networks(recipe: CSFGANRecipe) -> CountedNetworks:
+    """Return the networks of a recipe, for counting parameters."""
+    dim = TEXT_DIMS["damsm"]
+    generator, discriminator, words = build_networks(recipe, generator_arguments(recipe, dim))
+    found: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator}
+    if words is not None:
+        found["word_discriminator"] = words
+    return CountedNetworks(found, f"word and sentence features of {dim:,} numbers")
+
+
 def perceptual_network(recipe: CSFGANRecipe, weights: Path | None) -> Vgg16 | None:
-    """VGG-16 of the perceptual and the style loss; None where both have weight 0.
+    """Return VGG-16 of the perceptual and the style loss; None where both have weight 0.
 
     Raises:
-        DataError: Its weights are not to be had.
+        DataError: Its weights cannot be found.
     """
     loss = recipe.loss
     if loss.perceptual + loss.style == 0:
@@ -121,12 +162,12 @@ def perceptual_network(recipe: CSFGANRecipe, weights: Path | None) -> Vgg16 | No
 
 @dataclass(frozen=True)
 class GridImages:
-    """What the sample grids show: held-out images with fixed holes, captions and noise.
+    """Held-out images of the sample grids, with fixed holes, captions and noise.
 
     Attributes:
-        batch: The images, their captions and holes.
+        batch: Images, their captions and holes.
         noise: (N, Z).
-        condition_noise: (N, Z).
+        condition_noise: (N, C).
     """
 
     batch: Batch
@@ -135,7 +176,7 @@ class GridImages:
 
     @classmethod
     def choose(cls, dataset: Dataset, recipe: CSFGANRecipe, holes: Holes, device: torch.device) -> GridImages:
-        """Images spread over the held-out split, each with the hole that evaluation gives it."""
+        """Take images spread over the held-out split, each with the hole that evaluation gives it."""
         split, indices = grid_images(dataset)
         few = np.linspace(0, len(indices) - 1, min(GRID_IMAGES, len(indices))).astype(int)
         images = np.array(indices, np.int64)[few]
@@ -156,7 +197,7 @@ class GridImages:
 
     @torch.no_grad()
     def draw(self, generator: nn.Module, text_encoder: TextEncoder) -> Image.Image:
-        """Each image with its hole, filled, and as it was."""
+        """Draw each image with its hole, filled, and as it was."""
         (images,), holes = self.batch.images, self.batch.holes
         assert holes is not None
         words, sentence = text_encoder(self.batch.tokens, self.batch.lengths)

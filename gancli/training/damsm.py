@@ -1,97 +1,141 @@
-"""Pretraining the DAMSM encoders."""
+"""Training of the DAMSM encoders."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from gancli.build_encoders import build_damsm, encoder_arguments
 from gancli.config import DamsmRecipe
-from gancli.data.loader import BatchSource, batches, evaluation_batches
-from gancli.data.shards import Dataset, Split
-from gancli.encoders.damsm import DamsmPretraining, save_damsm
+from gancli.config.arguments import construct
+from gancli.data.loader import BatchSource, evaluation_batches
+from gancli.data.shards import Split
+from gancli.encoders.backbones import load_imagenet
+from gancli.encoders.damsm import DamsmPretraining, ImageEncoder, TextEncoder, save_damsm
 from gancli.engine.checkpoint import seed_everything
-from gancli.engine.device import pick_device
-from gancli.engine.events import Events
-from gancli.engine.loop import Loop
-from gancli.losses.matching import cosine_similarity_matrix
+from gancli.engine.loop import Networks
+from gancli.losses.matching import DamsmGammas, cosine_similarity_matrix
 from gancli.scores.retrieval import CANDIDATES, r_precision
-from gancli.training.run import RunResult, loop_settings, open_run, set_rate
-from gancli.version import __version__
+from gancli.training.parameters import CUB_VOCABULARY, PUBLISHED_SIDE, CountedNetworks
+from gancli.training.run import (
+    Hooks,
+    Request,
+    RunResult,
+    backbone_side,
+    last_settings,
+    prepare_run,
+    run_training,
+    set_rate,
+    share_of,
+)
 
 HELD_OUT_IMAGES = 1000  # at most, for the encoder's report after each epoch
 
 
-def pretrain_damsm(
-    recipe: DamsmRecipe,
-    *,
-    out: Path,
-    runs: Path = Path("runs"),
-    resume: Path | None = None,
-    weights: Path | None = None,
-    events: Events | None = None,
-) -> RunResult:
-    """Trains the DAMSM encoders as a recipe says, and reports after each epoch how well they retrieve held-out pairs.
+def pretrain_damsm(request: Request[DamsmRecipe]) -> RunResult:
+    """Train the DAMSM encoders, and report after each epoch how well they retrieve held-out pairs.
 
-    Arguments, result and errors as `gancli.pretrain_encoder`.
+    Result and errors are those of `gancli.pretrain_encoder`.
     """
-    device = pick_device(recipe.train.device)
-    dataset = Dataset.open(recipe.data)
-    arguments = encoder_arguments(recipe.model, dataset.image_size)
+    run = prepare_run(request)
+    recipe, dataset, words = run.recipe, run.dataset, run.recipe.loader.words
+    arguments = encoder_arguments(recipe, dataset.image_size)
     seed_everything(recipe.train.seed)
-    model = build_damsm(recipe, arguments, len(dataset.vocabulary), device, weights)
+    model = build_damsm(recipe, arguments, len(dataset.vocabulary), run.device, request.weights)
     size = min(arguments["image"]["size"], dataset.image_size)
-    source = BatchSource(
-        dataset.split("train"),
-        sizes=[size],
-        batch=recipe.loader.batch,
-        words=recipe.loader.words,
-        seed=recipe.train.seed,
-    )
-    held_out = dataset.split("test") if "test" in dataset.split_names else dataset.split("train")
+    source = BatchSource(run.split, sizes=[size], **share_of(recipe), words=words)
+    held_out = dataset.split("test") if "test" in dataset.split_names else run.split
+
+    def evaluate(networks: Networks, step: int) -> dict[str, float]:
+        return retrieval_report(model, held_out, size, recipe.loader.batch, words, run.device)
+
+    def export(networks: Networks, folder: Path, settings: dict[str, Any]) -> None:
+        save_damsm(
+            folder, model.text, model.image, dataset.vocabulary, settings | {"words": words, **arguments}
+        )
+
     schedule = EpochSchedule(model.optimizer, recipe)
+    hooks = Hooks(export, evaluate=evaluate, evaluate_every=len(source), on_epoch=schedule)
+    result = run_training(run, model, source, hooks)
+    if result.loop.interrupted is None:
+        export({}, result.output, last_settings(result))
+    return result
 
-    def evaluate(networks: Mapping[str, nn.Module], step: int) -> dict[str, float]:
-        return retrieval_report(model, held_out, size, recipe.loader.batch, recipe.loader.words, device)
 
-    def export(networks: Mapping[str, nn.Module], folder: Path, step: int) -> None:
-        settings = {
-            "gancli": __version__,
-            "dataset": dataset.name,
-            "words": recipe.loader.words,
-            "step": step,
-            "seed": recipe.train.seed,
-            **arguments,
-        }
-        save_damsm(folder, model.text, model.image, dataset.vocabulary, settings)
+def encoder_arguments(recipe: DamsmRecipe, image_size: int) -> dict[str, dict[str, Any]]:
+    """Return the arguments of both encoders, as an encoder folder's config.yaml keeps them.
 
-    run = open_run(recipe, runs, f"damsm-{dataset.name}", resume)
-    loop = Loop(
-        model,
-        lambda start: batches(source, start, None, recipe.loader.workers),
-        run,
-        loop_settings(recipe.train, len(source), recipe.loader.batch, None),
-        device,
-        sample=None,
-        evaluate=evaluate,
-        evaluate_every=len(source),
-        export=export,
-        on_epoch=schedule,
-        events=events or Events(),
+    Args:
+        recipe: Recipe.
+        image_size: Side in pixels of the dataset's images, at which the backbone works unless the recipe names another.
+
+    Raises:
+        ConfigError: The small backbone cannot work at that side.
+    """
+    model = recipe.model
+    return {
+        "text": {
+            "dim": model.dim,
+            "embedding_dim": model.embedding_dim,
+            "dropout": model.dropout,
+            "rnn": model.rnn,
+        },
+        "image": {
+            "backbone": model.backbone,
+            "dim": model.dim,
+            "size": backbone_side(model, image_size),
+            "width": model.width,
+            "frozen_backbone": model.pretrained,
+            "adapt_batch_norm": model.adapt_batch_norm,
+        },
+    }
+
+
+def build_damsm(
+    recipe: DamsmRecipe,
+    arguments: dict[str, dict[str, Any]],
+    vocabulary_size: int,
+    device: torch.device,
+    weights: Path | None = None,
+) -> DamsmPretraining:
+    """Return both encoders, ready for the engine. A pretrained backbone has its ImageNet weights.
+
+    Args:
+        recipe: Recipe.
+        arguments: Arguments from `encoder_arguments`.
+        vocabulary_size: Entries of the dataset's vocabulary.
+        device: Device of the networks.
+        weights: File of the ImageNet weights; None looks for it.
+    """
+    image = ImageEncoder(**arguments["image"])
+    if recipe.model.pretrained:
+        load_imagenet(image.backbone, weights)
+    return construct(
+        DamsmPretraining,
+        recipe.optim,
+        text=TextEncoder(vocabulary_size, **arguments["text"]).to(device),
+        image=image.to(device),
+        gammas=construct(DamsmGammas, recipe.loss),
     )
-    result = loop.run()
-    if result.interrupted is None:
-        export({}, out, result.step)
-    return RunResult(run.path, out, result)
+
+
+def networks(recipe: DamsmRecipe) -> CountedNetworks:
+    """Return the networks of a recipe, for counting parameters."""
+    arguments = encoder_arguments(recipe, PUBLISHED_SIDE)
+    return CountedNetworks(
+        {
+            "text": TextEncoder(CUB_VOCABULARY, **arguments["text"]),
+            "image": ImageEncoder(**arguments["image"]),
+        },
+        f"a vocabulary of {CUB_VOCABULARY:,} entries",
+    )
 
 
 class EpochSchedule:
-    """The learning rate of DAMSM: multiplied after each epoch while above a floor (AttnGAN code).
+    """Schedule that multiplies the learning rate after each epoch while it is above a floor (AttnGAN code).
 
     Called with the number of finished epochs, it sets the rate for the next; so a resumed run needs no state.
     """
@@ -114,15 +158,15 @@ class EpochSchedule:
 def retrieval_report(
     model: DamsmPretraining, split: Split, size: int, batch: int, words: int, device: torch.device
 ) -> dict[str, float]:
-    """How well held-out images and captions find each other by their global codes, in per cent.
+    """Measure how well held-out images and captions find each other by their global codes, in per cent.
 
     Args:
         model: Networks in eval mode.
         split: Held-out pairs; the first `HELD_OUT_IMAGES` are used.
-        size: Side of the images.
+        size: Side of the images in pixels.
         batch: Pairs that compete in the top-1 figures; a last smaller batch does not count.
-        words: Longest caption.
-        device: Of the networks.
+        words: Most words of a caption.
+        device: Device of the networks.
 
     Returns:
         `image_to_text` and `text_to_image`, top-1 within a batch, and `r_precision`, own caption first of

@@ -1,93 +1,95 @@
-"""Training FF-GAN."""
+"""Training of FF-GAN."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gancli.build import build_ffgan, generator_arguments
 from gancli.config import FFGANRecipe
+from gancli.config.arguments import arguments_of, construct
 from gancli.data.loader import BatchSource
 from gancli.data.shards import Dataset
 from gancli.data.text import pad_tokens
-from gancli.encoders.damsm import load_damsm
+from gancli.encoders.damsm import Damsm
 from gancli.engine.checkpoint import seed_everything
-from gancli.engine.events import Events
+from gancli.engine.loop import Networks
+from gancli.engine.phases import AdamSettings
 from gancli.figures import grid
-from gancli.inference.load import save_model
-from gancli.losses.matching import padding_mask
-from gancli.training.run import RunResult, grid_images, load_initial_weights, share_of, train_model
-from gancli.version import __version__
+from gancli.inference.ffgan import save_ffgan
+from gancli.losses.matching import DamsmGammas, padding_mask
+from gancli.models.ffgan import FFGAN, Discriminator, Generator
+from gancli.training.caption_vectors import grid_images
+from gancli.training.parameters import CountedNetworks
+from gancli.training.run import Hooks, Request, RunResult, prepare_run, run_training, share_of
 
 
-def train_ffgan(
-    recipe: FFGANRecipe,
-    dataset: Dataset,
-    device: torch.device,
-    events: Events,
-    *,
-    runs: Path = Path("runs"),
-    resume: Path | None = None,
-    init_from: Path | None = None,
-) -> RunResult:
-    """Trains FF-GAN on a dataset as a recipe says; further arguments, result and errors as `gancli.train`."""
-    encoder = load_damsm(recipe.encoder, device)
-    encoder.check_vocabulary(dataset.vocabulary, dataset.path)
+def train_ffgan(request: Request[FFGANRecipe]) -> RunResult:
+    """Train FF-GAN. Result and errors are those of `gancli.train`."""
+    run = prepare_run(request)
+    recipe, encoder = run.recipe, run.condition
+    assert isinstance(encoder, Damsm)
     seed_everything(recipe.train.seed)
-    model = build_ffgan(recipe, encoder, device)
-    if init_from is not None:
-        load_initial_weights(model.networks, init_from, "ffgan")
-    source = BatchSource(
-        dataset.split("train"),
-        sizes=recipe.model.stages,
-        **share_of(recipe),
-        words=recipe.loader.words,
+    model = build_ffgan(recipe, encoder, run.device)
+    source = BatchSource(run.split, sizes=recipe.model.stages, **share_of(recipe), words=recipe.loader.words)
+    shown = GridConditions.choose(run.dataset, recipe, run.device)
+
+    def sample(networks: Networks, step: int) -> Image.Image:
+        return shown.draw(networks["generator"], encoder.text)
+
+    def export(networks: Networks, folder: Path, settings: dict[str, Any]) -> None:
+        settings |= {"words": recipe.loader.words, "generator": generator_arguments(recipe)}
+        save_ffgan(folder, networks["generator"], encoder, settings)
+
+    return run_training(run, model, source, Hooks(export, sample))
+
+
+def generator_arguments(recipe: FFGANRecipe) -> dict[str, object]:
+    """Return the generator's arguments, as a model folder's config.yaml keeps them."""
+    return arguments_of(Generator, recipe.model, stages=list(recipe.model.stages))
+
+
+def build_networks(recipe: FFGANRecipe) -> tuple[Generator, dict[int, Discriminator]]:
+    """Return the generator and the discriminator of each stage with fresh weights."""
+    generator = construct(Generator, **generator_arguments(recipe))
+    return generator, {
+        side: construct(Discriminator, recipe.model, size=side) for side in recipe.model.stages
+    }
+
+
+def build_ffgan(recipe: FFGANRecipe, encoder: Damsm, device: torch.device) -> FFGAN:
+    """Return FF-GAN with fresh weights on a device, ready for the engine."""
+    generator, discriminators = build_networks(recipe)
+    return construct(
+        FFGAN,
+        recipe.loss,
+        generator=generator.to(device),
+        discriminators={side: discriminator.to(device) for side, discriminator in discriminators.items()},
+        text_encoder=encoder.text,
+        image_encoder=encoder.image,
+        gammas=construct(DamsmGammas, recipe.loss),
+        adam=construct(AdamSettings, recipe.optim),
     )
-    conditions = GridConditions.choose(dataset, recipe, device)
 
-    def sample(networks: Mapping[str, nn.Module], step: int) -> Image.Image:
-        return conditions.draw(networks["generator"], encoder.text)
 
-    def export(networks: Mapping[str, nn.Module], folder: Path, step: int, images: int) -> None:
-        settings = {
-            "kind": "ffgan",
-            "gancli": __version__,
-            "dataset": dataset.name,
-            "words": recipe.loader.words,
-            "step": step,
-            "images_seen": images,
-            "encoder_hash": encoder.hash,
-            "generator": generator_arguments(recipe.model),
-            "text": dict(encoder.settings["text"]),
-        }
-        save_model(folder, networks["generator"], encoder.text, encoder.vocabulary, settings)
-
-    return train_model(
-        recipe,
-        model,
-        source,
-        device,
-        runs=runs,
-        label=f"ffgan-{dataset.name}",
-        resume=resume,
-        sample=sample,
-        export=export,
-        events=events,
-    )
+def networks(recipe: FFGANRecipe) -> CountedNetworks:
+    """Return the networks of a recipe, for counting parameters."""
+    generator, discriminators = build_networks(recipe)
+    found: dict[str, nn.Module] = {"generator": generator}
+    return CountedNetworks(found | {f"discriminator_{side}": each for side, each in discriminators.items()})
 
 
 @dataclass(frozen=True)
 class GridConditions:
-    """The captions and the noise of a run's sample grids: the same from the first grid to the last.
+    """Captions and noise of a run's sample grids, the same from the first grid to the last.
 
     Attributes:
-        tokens: (N, L).
-        lengths: (N,).
+        tokens: (N, L) word indices.
+        lengths: (N,) words of each caption.
         noise: (N, Z).
         condition_noise: (N, C).
     """
@@ -99,13 +101,13 @@ class GridConditions:
 
     @classmethod
     def choose(cls, dataset: Dataset, recipe: FFGANRecipe, device: torch.device) -> GridConditions:
-        """First captions of `grid_images`, noise from the recipe's seed."""
+        """Take the first captions of `grid_images`, and noise from the recipe's seed."""
         split, indices = grid_images(dataset)
         count, words = len(indices), recipe.loader.words
         tokens, lengths = pad_tokens([split.tokens(index)[0][:words] for index in indices], words)
-        generator = torch.Generator().manual_seed(recipe.train.seed)
-        noise = torch.randn(count, recipe.model.noise_dim, generator=generator)
-        condition_noise = torch.randn(count, recipe.model.condition_dim, generator=generator)
+        random = torch.Generator().manual_seed(recipe.train.seed)
+        noise = torch.randn(count, recipe.model.noise_dim, generator=random)
+        condition_noise = torch.randn(count, recipe.model.condition_dim, generator=random)
         return cls(
             torch.from_numpy(tokens).to(device),
             torch.from_numpy(lengths).to(device),
@@ -115,7 +117,7 @@ class GridConditions:
 
     @torch.no_grad()
     def draw(self, generator: nn.Module, text_encoder: nn.Module) -> Image.Image:
-        """One image per caption, of the largest stage."""
+        """Draw one image per caption, of the largest stage."""
         words, sentence = text_encoder(self.tokens, self.lengths)
         mask = padding_mask(self.lengths, self.tokens.shape[1])
         output = generator(sentence, words, mask, self.noise, self.condition_noise)

@@ -1,128 +1,135 @@
-"""Training Fusion-S2iGan, and DF-GAN with it."""
+"""Training of Fusion-S2iGan, and of DF-GAN with it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from gancli.build import build_fusion_s2igan, fusion_s2igan_arguments
 from gancli.config import FusionS2iGanRecipe
+from gancli.config.arguments import arguments_of, construct
 from gancli.data.loader import BatchSource, Sentences
-from gancli.data.shards import Dataset
 from gancli.encoders.damsm import load_damsm
-from gancli.encoders.sentence import SentenceEncoder, load_sentence_encoder
-from gancli.encoders.speech import Speech, load_speech
-from gancli.engine.checkpoint import RunFolder, seed_everything
-from gancli.engine.events import Events
+from gancli.encoders.sentence import SentenceEncoder
+from gancli.encoders.speech import Speech
+from gancli.engine.checkpoint import seed_everything
+from gancli.engine.loop import Networks
+from gancli.engine.phases import AdamSettings
 from gancli.errors import ConfigError
 from gancli.figures import grid
-from gancli.inference.load import save_fusion_s2igan
-from gancli.training.caption_vectors import (
-    Conditions,
-    refuse_other_encoder,
-    sentence_conditions,
-    speech_conditions,
-)
-from gancli.training.run import RunResult, load_initial_weights, share_of, train_model
-from gancli.version import __version__
-from gancli.weights_folder import read_settings
+from gancli.inference.fusion_s2igan import save_fusion_s2igan
+from gancli.models.fusion_s2igan import Discriminator, FusionS2iGan, Generator
+from gancli.training.caption_vectors import CaptionVectors
+from gancli.training.parameters import TEXT_DIMS, CountedNetworks
+from gancli.training.run import Hooks, Request, RunResult, prepare_run, run_training, share_of
+
+CONDITION_DIMS = {"speech": 1024, "sentence": TEXT_DIMS["damsm"]}  # widths of the published vectors
 
 
-def train_fusion_s2igan(
-    recipe: FusionS2iGanRecipe,
-    dataset: Dataset,
-    device: torch.device,
-    events: Events,
-    *,
-    runs: Path = Path("runs"),
-    resume: Path | None = None,
-    init_from: Path | None = None,
-) -> RunResult:
-    """Trains Fusion-S2iGan on a dataset as a recipe says; further arguments, result and errors as `gancli.train`."""
-    encoder = open_encoder(recipe, device)
-    judge = image_encoder(recipe, encoder, device)
-    conditions: Conditions[SentenceEncoder | Speech]
-    if isinstance(encoder, Speech):
-        conditions = speech_conditions(encoder, dataset, events)
-    else:
-        conditions = sentence_conditions(encoder, dataset, events)
-    own = None if resume is None else RunFolder.open(resume).model
-    if own is not None and own.is_dir():
-        refuse_other_encoder(own, read_settings(own), conditions)
+def train_fusion_s2igan(request: Request[FusionS2iGanRecipe]) -> RunResult:
+    """Train Fusion-S2iGan or DF-GAN. Result and errors are those of `gancli.train`."""
+    run = prepare_run(request)
+    recipe, vectors = run.recipe, run.condition
+    assert isinstance(vectors, CaptionVectors)
+    encoder = vectors.encoder
+    assert encoder is not None
+    compared = image_encoder(recipe, encoder, run.device)
     seed_everything(recipe.train.seed)
-    arguments = fusion_s2igan_arguments(recipe, encoder.dim)
-    model = build_fusion_s2igan(recipe, arguments, judge, device)
-    if init_from is not None:
-        load_initial_weights(model.networks, init_from, recipe.model.name)
+    arguments = generator_arguments(recipe, encoder.dim)
+    model = build_fusion_s2igan(recipe, arguments, compared, run.device)
     source = BatchSource(
-        dataset.split("train"),
+        run.split,
         sizes=[recipe.model.size],
         **share_of(recipe),
         words=0,
-        sentences=Sentences(
-            conditions.train, wrong="text" if recipe.loader.mismatch == "class-aware" else None
-        ),
+        sentences=Sentences(vectors.train, wrong="text" if recipe.loader.mismatch == "class-aware" else None),
     )
     random = torch.Generator().manual_seed(recipe.train.seed)
-    noise = torch.randn(len(conditions.grid), recipe.model.noise_dim, generator=random).to(device)
+    noise = torch.randn(len(vectors.grid), recipe.model.noise_dim, generator=random).to(run.device)
 
-    def sample(networks: Mapping[str, nn.Module], step: int) -> Image.Image:
+    def sample(networks: Networks, step: int) -> Image.Image:
         with torch.no_grad():
-            return grid(networks["generator"](noise, conditions.grid))
+            return grid(networks["generator"](noise, vectors.grid))
 
-    def export(networks: Mapping[str, nn.Module], folder: Path, step: int, images: int) -> None:
-        settings = {
-            "gancli": __version__,
-            "dataset": dataset.name,
-            "step": step,
-            "images_seen": images,
-            "generator": arguments,
-        }
-        save_fusion_s2igan(folder, networks["generator"], encoder, settings)
+    def export(networks: Networks, folder: Path, settings: dict[str, Any]) -> None:
+        save_fusion_s2igan(folder, networks["generator"], encoder, settings | {"generator": arguments})
 
-    return train_model(
-        recipe,
-        model,
-        source,
-        device,
-        runs=runs,
-        label=f"{recipe.model.name}-{dataset.name}",
-        resume=resume,
-        sample=sample,
-        export=export,
-        events=events,
+    return run_training(run, model, source, Hooks(export, sample))
+
+
+def generator_arguments(recipe: FusionS2iGanRecipe, condition_dim: int) -> dict[str, object]:
+    """Return the generator's arguments, as a model folder's config.yaml keeps them.
+
+    Args:
+        recipe: Recipe.
+        condition_dim: E, width of the speech or sentence vectors at hand.
+    """
+    return arguments_of(Generator, recipe.model, condition_dim=condition_dim)
+
+
+def build_networks(
+    recipe: FusionS2iGanRecipe, arguments: dict[str, object]
+) -> tuple[Generator, Discriminator]:
+    """Return generator and discriminator with fresh weights.
+
+    Args:
+        recipe: Recipe.
+        arguments: Arguments from `generator_arguments`.
+
+    Raises:
+        ConfigError: The width does not suit the attention module.
+    """
+    try:
+        generator = construct(Generator, **arguments)
+    except ValueError as error:
+        raise ConfigError(
+            f"model.generator_width: received {recipe.model.generator_width}: {error}",
+            "Choose a multiple of 8, or another model.attention.",
+        ) from error
+    return generator, construct(Discriminator, recipe.model, condition_dim=arguments["condition_dim"])
+
+
+def build_fusion_s2igan(
+    recipe: FusionS2iGanRecipe,
+    arguments: dict[str, object],
+    compared: Callable[[Tensor], Tensor] | None,
+    device: torch.device,
+) -> FusionS2iGan:
+    """Return Fusion-S2iGan with fresh weights on a device, ready for the engine.
+
+    Args:
+        recipe: Recipe.
+        arguments: Arguments from `generator_arguments`.
+        compared: Image encoder of the matching loss; None where its weight is 0.
+        device: Device of the networks.
+    """
+    generator, discriminator = build_networks(recipe, arguments)
+    return construct(
+        FusionS2iGan,
+        recipe.loss,
+        generator=generator.to(device),
+        discriminator=discriminator.to(device),
+        image_encoder=compared,
+        adam=construct(AdamSettings, recipe.optim),
     )
 
 
-def open_encoder(recipe: FusionS2iGanRecipe, device: torch.device) -> SentenceEncoder | Speech:
-    """What makes the condition's vectors.
-
-    Raises:
-        ConfigError: The folder's encoder is for the other kind of condition.
-        DataError: It is missing, broken or no encoder.
-    """
-    kind = read_settings(recipe.encoder)["kind"]
-    if (kind == "speech") != (recipe.condition == "speech"):
-        other = {"speech": "speech", "damsm": "sentence", "char-cnn-rnn": "sentence"}.get(kind)
-        raise ConfigError(
-            f"condition: received {recipe.condition!r}, but {recipe.encoder} is a folder of kind {kind!r}",
-            f"Set condition={other}, or name another encoder folder."
-            if other
-            else f"Name one of gancli pretrain-encoder {'speech' if recipe.condition == 'speech' else 'damsm'}.",
-        )
-    if recipe.condition == "speech":
-        return load_speech(recipe.encoder, device)
-    return load_sentence_encoder(recipe.encoder, device)
+def networks(recipe: FusionS2iGanRecipe) -> CountedNetworks:
+    """Return the networks of a recipe, for counting parameters."""
+    dim = CONDITION_DIMS[recipe.condition]
+    generator, discriminator = build_networks(recipe, generator_arguments(recipe, dim))
+    assumed = f"{recipe.condition} vectors of {dim:,} numbers"
+    return CountedNetworks({"generator": generator, "discriminator": discriminator}, assumed)
 
 
 def image_encoder(
     recipe: FusionS2iGanRecipe, encoder: SentenceEncoder | Speech, device: torch.device
 ) -> Callable[[Tensor], Tensor] | None:
-    """Images to vectors that the encoder's are compared with in the matching loss; None where it has weight 0.
+    """Return the image half of the encoder for the matching loss; None where its weight is 0.
 
     Raises:
         ConfigError: The encoder has no image half.

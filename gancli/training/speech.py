@@ -1,8 +1,8 @@
-"""Pretraining the speech encoder."""
+"""Training of the speech encoder."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,158 +12,224 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset as TorchDataset
 
-from gancli.build_encoders import build_speech, speech_arguments
 from gancli.config import SpeechRecipe
-from gancli.data.loader import BatchSource, batches, evaluation_batches
+from gancli.config.arguments import arguments_of, construct
+from gancli.data.audio import MelSettings
+from gancli.data.loader import BatchSource, evaluation_batches
 from gancli.data.shards import Dataset, Split
+from gancli.encoders.backbones import load_imagenet, load_places365
 from gancli.encoders.speech import (
+    ImageBranch,
     SpeechBatch,
     SpeechEncoder,
+    SpeechPretraining,
     embed_speech,
     encode_mels,
     load_speech,
     pad_mels,
     save_speech,
 )
-from gancli.engine.checkpoint import RunFolder, seed_everything
-from gancli.engine.device import pick_device
+from gancli.engine.checkpoint import seed_everything
 from gancli.engine.events import Events
-from gancli.engine.loop import Loop
-from gancli.errors import ConfigError
+from gancli.engine.loop import Networks
 from gancli.scores.retrieval import average_precisions, chance_precision, first_hits
-from gancli.training.run import RunResult, loop_settings, open_run, reporter, set_rate
-from gancli.version import __version__
+from gancli.training.caption_vectors import reporter
+from gancli.training.parameters import PUBLISHED_SIDE, CountedNetworks
+from gancli.training.run import (
+    Hooks,
+    Prepared,
+    Request,
+    RunResult,
+    backbone_side,
+    prepare_run,
+    run_training,
+    set_rate,
+    share_of,
+)
 
 RECALLS = (1, 5, 10)
 _BEST_OF = 10  # the k of the recall that a checkpoint is chosen by
 _ONLY_AT_THE_END = ("_1", "_5")  # of the report's figures
 _CHUNK = 256  # spoken captions read at a time for a report
 
-# What a random stream is for, beside the seed; the loader's own are the numbers below
+# Purposes of random streams, beside the seed; the loader's own are the numbers below
 _HELD_OUT, _UTTERANCE = 100, 101
 
 
-def pretrain_speech(
-    recipe: SpeechRecipe,
-    *,
-    out: Path,
-    runs: Path = Path("runs"),
-    resume: Path | None = None,
-    weights: Path | None = None,
-    events: Events | None = None,
-) -> RunResult:
-    """Trains the speech encoder as a recipe says, and reports from time to time how well held-out images and spoken
-    captions find each other.
+def pretrain_speech(request: Request[SpeechRecipe]) -> RunResult:
+    """Train the speech encoder, and report from time to time how well held-out images and spoken captions match.
 
-    The folder `out` gets the weights that did best on the validation images. At the end their vectors of all spoken
-    captions are computed and kept in the dataset folder, and what they reach on the test split is reported. Arguments,
-    result and errors as `gancli.pretrain_encoder`.
+    The encoder folder gets the weights that did best on the validation images. At the end their vectors of all spoken
+    captions are computed and kept in the dataset folder, and what they reach on the test split is reported. Result and
+    errors are those of `gancli.pretrain_encoder`.
     """
-    events = events or Events()
-    device = pick_device(recipe.train.device)
-    dataset = Dataset.open(recipe.data)
-    train = dataset.split("train")
+    run = prepare_run(request)
+    recipe, train, optim = run.recipe, run.split, run.recipe.optim
     mel = train.need_speech()
-    training, held_out = np.arange(len(train)), train
-    chosen: NDArray[np.int64] | None = None  # the images of `held_out` that validate; None takes all
-    if recipe.validation.select_on == "test":
-        held_out = dataset.split("test")
-    else:
-        groups = train.class_ids if recipe.validation.by == "class" else training
-        training, chosen = set_aside(groups, recipe.validation.share, recipe.train.seed)
-    shown = np.arange(len(held_out)) if chosen is None else chosen
-    by_class = recipe.validation.metric == "map"
-    ranked = len(np.unique(held_out.class_ids[shown])) if by_class else len(shown)
-    selects = ranked > (1 if by_class else _BEST_OF)
-    if not selects:
-        events.emit(
-            "warning",
-            f"the {len(shown):,} images to validate with{' are of one class' if by_class else ''}: every checkpoint "
-            "does as well on them, the last one is kept (see validation.share, validation.by, validation.metric)",
-        )
-    arguments = speech_arguments(recipe.model, dataset.image_size, mel.bands)
-    size = min(arguments["image"]["size"], dataset.image_size)
+    validation = Validation.choose(run)
+    arguments = speech_arguments(recipe, run.dataset.image_size, mel.bands)
+    size, batch = min(arguments["image"]["size"], run.dataset.image_size), recipe.loader.batch
     seed_everything(recipe.train.seed)
-    model = build_speech(recipe, arguments, _classes(recipe, dataset, train, training), device, weights)
-    images = BatchSource(
-        train, sizes=[size], batch=recipe.loader.batch, words=0, seed=recipe.train.seed, images=training
-    )
+    classes = np.unique(train.class_ids[validation.training]) if recipe.loss.distinctive else None
+    model = build_speech(recipe, arguments, classes, run.device, request.weights)
+    images = BatchSource(train, sizes=[size], **share_of(recipe), words=0, images=validation.training)
     source = SpokenPairs(images, recipe.loader.max_frames)
 
-    def evaluate(networks: Mapping[str, nn.Module], step: int) -> dict[str, float]:
+    def evaluate(networks: Networks, step: int) -> dict[str, float]:
+        held_out, shown = validation.split, validation.images
         spoken = first_captions(cast(SpeechEncoder, networks["speech"]), held_out, shown)
-        report = retrieval_report(spoken, networks["image"], held_out, shown, size, recipe.loader.batch)
+        report = retrieval_report(spoken, networks["image"], held_out, shown, size, batch)
         return {name: value for name, value in report.items() if not name.endswith(_ONLY_AT_THE_END)}
 
-    def export(networks: Mapping[str, nn.Module], folder: Path, step: int) -> None:
-        settings = {
-            "gancli": __version__,
-            "dataset": dataset.name,
-            "step": step,
-            "seed": recipe.train.seed,
-            "images": len(training),
-            "held_out": 0 if chosen is None else len(chosen),
+    def export(networks: Networks, folder: Path, settings: dict[str, Any]) -> None:
+        settings |= {
+            "images": len(validation.training),
+            "held_out": len(validation.images) if validation.split is train else 0,
             **arguments,
         }
         save_speech(folder, networks["speech"], networks["image"], mel, settings)
 
-    run = open_run(recipe, runs, f"speech-{dataset.name}", resume)
-    optim = recipe.optim
-    loop = Loop(
-        model,
-        lambda start: batches(source, start, None, recipe.loader.workers),
-        run,
-        loop_settings(recipe.train, len(source), recipe.loader.batch, None),
-        device,
+    hooks = Hooks(
+        export,
         evaluate=evaluate,
         evaluate_every=recipe.validation.every * len(source),
-        best=("map" if by_class else f"recall_{_BEST_OF}", "max") if selects else None,
-        export=export,
+        best=validation.best,
         on_epoch=lambda epoch: set_rate(
             model.optimizer, optim.lr * optim.lr_decay ** (epoch // optim.decay_every)
         ),
-        events=events,
     )
-    result = loop.run()
-    if result.interrupted is None:
-        _finish(run, out, dataset, held_out, chosen, size, recipe.loader.batch, device, events)
-    return RunResult(run.path, out, result)
+    result = run_training(run, model, source, hooks)
+    if result.loop.interrupted is None:
+        _finish(result, run.dataset, validation, (size, batch), run.device, run.events)
+    return result
 
 
-def _classes(
-    recipe: SpeechRecipe, dataset: Dataset, train: Split, training: NDArray[np.int64]
-) -> NDArray[np.int64] | None:
-    """The classes that training shows, ascending, where the distinctive loss is asked for.
+def speech_arguments(recipe: SpeechRecipe, image_size: int, bands: int) -> dict[str, dict[str, Any]]:
+    """Return the arguments of both networks, as an encoder folder's config.yaml keeps them.
+
+    Args:
+        recipe: Recipe.
+        image_size: Side in pixels of the dataset's images, at which the backbone works unless the recipe names another.
+        bands: Mel bands of the dataset's speech.
 
     Raises:
-        ConfigError: The dataset has no classes.
+        ConfigError: The small backbone cannot work at that side.
     """
-    if recipe.loss.distinctive == 0:
-        return None
-    if not dataset.class_names:
-        raise ConfigError(
-            f"loss.distinctive: received {recipe.loss.distinctive}, but the images of {dataset.path} have no classes",
-            "Set loss.distinctive=0, as for Flickr8k and Places.",
+    model = recipe.model
+    return {
+        "speech": arguments_of(SpeechEncoder, model, bands=bands, channels=list(model.channels)),
+        "image": {
+            "backbone": model.backbone,
+            "dim": 2 * model.hidden,
+            "size": backbone_side(model, image_size),
+            "width": model.width,
+            "frozen_backbone": model.pretrained,
+        },
+    }
+
+
+def build_speech(
+    recipe: SpeechRecipe,
+    arguments: dict[str, dict[str, Any]],
+    class_ids: NDArray[np.int64] | None,
+    device: torch.device,
+    weights: Path | None = None,
+) -> SpeechPretraining:
+    """Return speech encoder and image branch, ready for the engine. A pretrained backbone has its published weights.
+
+    Args:
+        recipe: Recipe.
+        arguments: Arguments from `speech_arguments`.
+        class_ids: (C,) the dataset's number of each class that training shows, ascending; None leaves the distinctive
+            loss out.
+        device: Device of the networks.
+        weights: File of the backbone's weights; None looks for it.
+    """
+    image = ImageBranch(**arguments["image"])
+    if recipe.model.pretrained:
+        load = load_places365 if recipe.model.pretrained_on == "places365" else load_imagenet
+        load(image.backbone, weights)
+    return construct(
+        SpeechPretraining,
+        recipe.loss,
+        recipe.optim,
+        speech=SpeechEncoder(**arguments["speech"]).to(device),
+        image=image.to(device),
+        class_ids=class_ids,
+    )
+
+
+def networks(recipe: SpeechRecipe) -> CountedNetworks:
+    """Return the networks of a recipe, for counting parameters."""
+    bands = MelSettings().bands
+    arguments = speech_arguments(recipe, PUBLISHED_SIDE, bands)
+    return CountedNetworks(
+        {"speech": SpeechEncoder(**arguments["speech"]), "image": ImageBranch(**arguments["image"])},
+        f"{bands} mel bands",
+    )
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Division of the images into those to train on and those that choose the best checkpoint.
+
+    Attributes:
+        training: Images of the training split to train on, by index.
+        split: Split of the validation images.
+        images: Validation images, by index.
+        best: Metric and direction of the choice; None where the images cannot tell checkpoints apart.
+    """
+
+    training: NDArray[np.int64]
+    split: Split
+    images: NDArray[np.int64]
+    best: tuple[str, Any] | None
+
+    @classmethod
+    def choose(cls, run: Prepared[SpeechRecipe]) -> Validation:
+        """Divide the images as the recipe says, with a warning where they cannot tell checkpoints apart."""
+        settings, train = run.recipe.validation, run.split
+        training = np.arange(len(train))
+        if settings.select_on == "test":
+            split = run.dataset.split("test")
+            images = np.arange(len(split))
+        else:
+            split = train
+            groups = train.class_ids if settings.by == "class" else training
+            training, images = set_aside(groups, settings.share, run.recipe.train.seed)
+        by_class = settings.metric == "map"
+        ranked = len(np.unique(split.class_ids[images])) if by_class else len(images)
+        if ranked > (1 if by_class else _BEST_OF):
+            return cls(training, split, images, ("map" if by_class else f"recall_{_BEST_OF}", "max"))
+        run.events.emit(
+            "warning",
+            f"the {len(images):,} images to validate with{' are of one class' if by_class else ''}: every checkpoint "
+            "does as well on them, the last one is kept (see validation.share, validation.by, validation.metric)",
         )
-    return np.unique(train.class_ids[training])
+        return cls(training, split, images, None)
 
 
 def _finish(
-    run: RunFolder,
-    out: Path,
+    result: RunResult,
     dataset: Dataset,
-    held_out: Split,
-    chosen: NDArray[np.int64] | None,
-    size: int,
-    batch: int,
+    validation: Validation,
+    sizes: tuple[int, int],
     device: torch.device,
     events: Events,
 ) -> None:
-    """Writes the run's best encoder to `out`, and keeps its vectors of all spoken captions in the dataset folder.
+    """Write the run's best encoder, and keep its vectors of all spoken captions in the dataset folder.
 
-    Reports what it reaches on the test split, or on the validation images where there is none.
+    Reports the retrieval on the test split, or on the validation images where there is none.
+
+    Args:
+        result: Finished run.
+        dataset: Dataset.
+        validation: Validation images.
+        sizes: Side of the images in pixels, and images at a time.
+        device: Device of the networks.
+        events: Receiver of progress and report.
     """
-    best = load_speech(run.best_model if run.best_model.is_dir() else run.model, device)
+    best = load_speech(result.run, device)
     kept = {
         name: embed_speech(
             dataset.split(name),
@@ -172,12 +238,13 @@ def _finish(
         )
         for name in dataset.split_names
     }
+    held_out, indices = validation.split, validation.images
     if "test" in kept:
-        held_out, chosen = dataset.split("test"), None
-    indices = np.arange(len(held_out)) if chosen is None else chosen
+        held_out = dataset.split("test")
+        indices = np.arange(len(held_out))
     vectors = kept[held_out.name]
     spoken = torch.from_numpy(vectors.file.vectors[vectors.starts[:-1][indices]]).to(device)
-    report = retrieval_report(spoken, best.image, held_out, indices, size, batch)
+    report = retrieval_report(spoken, best.image, held_out, indices, *sizes)
     events.emit(
         "metrics",
         f"{len(indices):,} images of split {held_out.name!r}: mAP {report['map']:.1f} % "
@@ -188,18 +255,19 @@ def _finish(
     )
     measured: dict[str, Any] = {"split": held_out.name, "images": len(indices)}
     measured |= {name: round(value, 2) for name, value in report.items()}
-    save_speech(out, best.network, best.image, best.mel, {**best.settings, "retrieval": measured})
+    settings = {**best.settings, "retrieval": measured}
+    save_speech(result.output, best.network, best.image, best.mel, settings)
 
 
 def set_aside(
     groups: NDArray[np.int64], share: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Divides images into those to train on and those to validate with, no group in both.
+    """Divide images into those to train on and those to validate with, no group in both.
 
     Args:
         groups: (N,) group of each image: its class, or a number of its own.
-        share: Of the groups to set aside, rounded; at least two, which can be told apart, and never all.
-        seed: The same seed divides in the same way.
+        share: Share of the groups to set aside, rounded; at least two, which can be told apart, and never all.
+        seed: Seed of the division.
 
     Returns:
         Indices to train on and indices set aside, each ascending.
@@ -215,13 +283,14 @@ class SpokenPairs(TorchDataset[SpeechBatch]):
     """Training batches by step number: images, and of each a random one of its spoken captions.
 
     Args:
-        images: Draws the images; it reads no captions.
+        images: Source of the images; it reads no captions.
         max_frames: A longer spoken caption gives a random window of that length; None has no limit.
     """
 
     def __init__(self, images: BatchSource, max_frames: int | None = None) -> None:
         self.images = images
         self.max_frames = max_frames
+        self.batch = images.batch
         self.counts = images.split.speech_counts()
 
     def __len__(self) -> int:
@@ -229,7 +298,7 @@ class SpokenPairs(TorchDataset[SpeechBatch]):
         return len(self.images)
 
     def __getitem__(self, step: int) -> SpeechBatch:
-        """The batch of a step, counted from 0 over all epochs."""
+        """Return the batch of a step, counted from 0 over all epochs."""
         batch = self.images[step]
         chances = np.random.default_rng([_UTTERANCE, self.images.seed, step]).random((len(batch), 2))
         mels = []
@@ -244,7 +313,7 @@ class SpokenPairs(TorchDataset[SpeechBatch]):
 
 
 def first_captions(network: SpeechEncoder, split: Split, indices: NDArray[np.int64]) -> Tensor:
-    """The vectors (N, D) of the first spoken caption of each image, on the network's device."""
+    """Return the vectors (N, D) of the first spoken caption of each image, on the network's device."""
     vectors = [
         encode_mels(
             network, [split.utterance(index, 0) for index in indices[start : start + _CHUNK].tolist()]
@@ -258,14 +327,14 @@ def first_captions(network: SpeechEncoder, split: Split, indices: NDArray[np.int
 def retrieval_report(
     spoken: Tensor, branch: nn.Module, split: Split, indices: NDArray[np.int64], size: int, batch: int
 ) -> dict[str, float]:
-    """How well spoken captions and images find each other, in per cent, with what chance would reach beside.
+    """Measure how well spoken captions and images find each other, in per cent, with chance beside.
 
     Args:
-        spoken: (N, D), of the first spoken caption of each image.
+        spoken: (N, D) vectors of the first spoken caption of each image.
         branch: The image branch, in eval mode.
-        split: Where the images lie.
-        indices: (N,) their indices.
-        size: Side of the images; the centre window is taken, without flip.
+        split: Split of the images.
+        indices: (N,) indices of the images.
+        size: Side of the images in pixels; the centre window is taken, without flip.
         batch: Images at a time.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Training either stage of StackGAN."""
+"""Training of either stage of StackGAN."""
 
 from __future__ import annotations
 
@@ -11,113 +11,146 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gancli.build import build_stackgan, stackgan_arguments
 from gancli.config import StackGANRecipe
+from gancli.config.arguments import arguments_of, construct
 from gancli.data.loader import BatchSource, Sentences
-from gancli.data.shards import Dataset
-from gancli.encoders.sentence import SentenceEncoder, load_sentence_encoder
-from gancli.engine.checkpoint import RunFolder, seed_everything
-from gancli.engine.events import Events
-from gancli.errors import ConfigError, DataError
+from gancli.encoders.speech import Speech
+from gancli.engine.checkpoint import seed_everything
+from gancli.engine.loop import Networks
+from gancli.engine.phases import AdamSettings
+from gancli.errors import ConfigError
 from gancli.figures import grid
-from gancli.inference.load import save_stackgan
+from gancli.inference.stackgan import save_stackgan
+from gancli.models import stackgan
 from gancli.models.stackgan import StageOneGenerator, StageTwoGenerator
 from gancli.run_paths import weights_folder_of
-from gancli.training.caption_vectors import (
-    Conditions,
-    precomputed_conditions,
+from gancli.training.caption_vectors import CaptionVectors
+from gancli.training.parameters import TEXT_DIMS, CountedNetworks
+from gancli.training.run import (
+    Hooks,
+    Prepared,
+    Request,
+    RunResult,
+    StepDecay,
+    prepare_run,
     refuse_other_encoder,
-    sentence_conditions,
+    run_training,
+    share_of,
 )
-from gancli.training.run import RunResult, StepDecay, load_initial_weights, share_of, train_model
-from gancli.version import __version__
-from gancli.weights_folder import load_part, read_folder, read_settings, reading_settings
+from gancli.weights_folder import load_part, read_folder, reading_settings
 
 
-def train_stackgan(
-    recipe: StackGANRecipe,
-    dataset: Dataset,
-    device: torch.device,
-    events: Events,
-    *,
-    runs: Path = Path("runs"),
-    resume: Path | None = None,
-    init_from: Path | None = None,
-) -> RunResult:
-    """Trains the stage that a recipe says on a dataset; further arguments, result and errors as `gancli.train`."""
-    text = open_text(recipe, dataset, device, events)
-    own = None if resume is None else RunFolder.open(resume).model
-    if own is not None and own.is_dir():
-        refuse_other_encoder(own, read_settings(own), text)
-    first = StageOne.of(recipe, own, text, device)
+def train_stackgan(request: Request[StackGANRecipe]) -> RunResult:
+    """Train the stage that the recipe says. Result and errors are those of `gancli.train`."""
+    run = prepare_run(request)
+    recipe, vectors = run.recipe, run.condition
+    assert isinstance(vectors, CaptionVectors)
+    first = StageOne.of(run, vectors)
     seed_everything(recipe.train.seed)
-    arguments = stackgan_arguments(recipe, text.train.dim, first.generator.size if first else 0)
-    model = build_stackgan(recipe, arguments, first.generator if first else None, device)
-    if init_from is not None:
-        load_initial_weights(model.networks, init_from, "stackgan", f"stage{recipe.stage}.")
+    arguments = generator_arguments(recipe, vectors.train.dim, first.generator.size if first else 0)
+    model = build_stackgan(recipe, arguments, first.generator if first else None, run.device)
     source = BatchSource(
-        dataset.split("train"),
+        run.split,
         sizes=[recipe.model.size],
         **share_of(recipe),
         words=0,
-        sentences=Sentences(text.train, recipe.loader.averaged, recipe.loader.wrong_pair),
+        sentences=Sentences(vectors.train, recipe.loader.averaged, recipe.loader.wrong_pair),
     )
-    conditions = GridConditions.choose(text.grid, model.generator, first, recipe.train.seed)
+    shown = GridConditions.choose(vectors.grid, model.generator, first, recipe.train.seed)
 
-    def sample(networks: Mapping[str, nn.Module], step: int) -> Image.Image:
-        return conditions.draw(networks["generator"])
+    def sample(networks: Networks, step: int) -> Image.Image:
+        return shown.draw(networks["generator"])
 
-    def export(networks: Mapping[str, nn.Module], folder: Path, step: int, images: int) -> None:
-        settings = {
-            "gancli": __version__,
-            "dataset": dataset.name,
-            "step": step,
-            "images_seen": images,
-            **({"stage1": arguments} if first is None else {"stage1": first.arguments, "stage2": arguments}),
-        }
-        stage1, stage2 = (
-            (networks["generator"], None) if first is None else (first.generator, networks["generator"])
-        )
-        save_stackgan(folder, stage1, stage2, text.encoder or text.train, settings)
+    def export(networks: Networks, folder: Path, settings: dict[str, Any]) -> None:
+        stage1: nn.Module = networks["generator"]
+        stage2: nn.Module | None = None
+        if first is None:
+            settings["stage1"] = arguments
+        else:
+            settings |= {"stage1": first.arguments, "stage2": arguments}
+            stage1, stage2 = first.generator, networks["generator"]
+        encoder = vectors.encoder
+        assert not isinstance(encoder, Speech)
+        save_stackgan(folder, stage1, stage2, encoder or vectors.train, settings)
 
-    return train_model(
-        recipe,
-        model,
-        source,
-        device,
-        runs=runs,
-        label=f"stackgan-{dataset.name}-stage{recipe.stage}",
-        resume=resume,
-        sample=sample,
-        export=export,
-        events=events,
-        on_epoch=StepDecay(model.phases, recipe.optim.lr_decay, recipe.optim.lr_decay_epochs),
-    )
+    decay = StepDecay(model.phases, recipe.optim.lr_decay, recipe.optim.lr_decay_epochs)
+    hooks = Hooks(export, sample, on_epoch=decay, prefix=f"stage{recipe.stage}.")
+    return run_training(run, model, source, hooks)
 
 
-# --- text -----------------------------------------------------------------------------------------------------
+def generator_arguments(recipe: StackGANRecipe, text_dim: int, input_size: int) -> dict[str, object]:
+    """Return the arguments of the stage's generator, as a model folder's config.yaml keeps them.
 
-Text = Conditions[SentenceEncoder | None]
+    Args:
+        recipe: Recipe of either stage.
+        text_dim: E, width of the sentence vectors at hand.
+        input_size: Side in pixels of Stage I's images; Stage I does not look at it.
+    """
+    if recipe.stage == 1:
+        return arguments_of(StageOneGenerator, recipe.model, text_dim=text_dim)
+    return arguments_of(StageTwoGenerator, recipe.model, text_dim=text_dim, input_size=input_size)
 
 
-def open_text(recipe: StackGANRecipe, dataset: Dataset, device: torch.device, events: Events) -> Text:
-    """The sentence vectors from the recipe's encoder or file; computing them for the first time is reported.
+def build_networks(
+    recipe: StackGANRecipe, arguments: dict[str, object]
+) -> tuple[StageOneGenerator | StageTwoGenerator, stackgan.Discriminator]:
+    """Return generator and discriminator of the recipe's stage with fresh weights.
+
+    Args:
+        recipe: Recipe of either stage.
+        arguments: Arguments from `generator_arguments`.
 
     Raises:
-        ConfigError: The encoder is of another kind than `text` says.
-        DataError: It is missing, broken or of another dataset.
+        ConfigError: The sides do not fit each other.
     """
-    if recipe.text == "precomputed":
-        assert recipe.embeddings is not None
-        return precomputed_conditions(recipe.embeddings, dataset, device)
-    assert recipe.encoder is not None
-    encoder = load_sentence_encoder(recipe.encoder, device)
-    if encoder.kind != recipe.text:
-        raise ConfigError(
-            f"text: received {recipe.text!r}, but {recipe.encoder} holds an encoder of kind {encoder.kind!r}",
-            f"Set text={encoder.kind}, or name an encoder of gancli pretrain-encoder {recipe.text}.",
+    model, text_dim = recipe.model, arguments["text_dim"]
+    try:
+        if recipe.stage == 1:
+            return (
+                construct(StageOneGenerator, **arguments),
+                construct(stackgan.stage_one_discriminator, model, text_dim=text_dim),
+            )
+        return (
+            construct(StageTwoGenerator, **arguments),
+            construct(stackgan.stage_two_discriminator, model, text_dim=text_dim),
         )
-    return sentence_conditions(encoder, dataset, events)
+    except ValueError as error:
+        raise ConfigError(f"model.size: received {model.size}: {error}") from error
+
+
+def build_stackgan(
+    recipe: StackGANRecipe,
+    arguments: dict[str, object],
+    stage_one: StageOneGenerator | None,
+    device: torch.device,
+) -> stackgan.StackGAN:
+    """Return a stage of StackGAN with fresh weights on a device, ready for the engine.
+
+    Args:
+        recipe: Recipe of either stage.
+        arguments: Arguments from `generator_arguments`.
+        stage_one: Trained generator that Stage II draws on.
+        device: Device of the networks.
+    """
+    generator, discriminator = build_networks(recipe, arguments)
+    return construct(
+        stackgan.StackGAN,
+        recipe.loss,
+        generator=generator.to(device),
+        discriminator=discriminator.to(device),
+        stage_one=stage_one,
+        adam=construct(AdamSettings, recipe.optim),
+    )
+
+
+def networks(recipe: StackGANRecipe) -> CountedNetworks:
+    """Return the networks of a recipe, for counting parameters."""
+    dim, small = TEXT_DIMS[recipe.text], recipe.model.size // 4
+    generator, discriminator = build_networks(recipe, generator_arguments(recipe, dim, small))
+    assumed = f"sentence vectors of {dim:,} numbers"
+    if recipe.stage == 2:
+        assumed += f" and Stage-I images of {small} pixels"
+    return CountedNetworks({"generator": generator, "discriminator": discriminator}, assumed)
 
 
 # --- Stage I under Stage II -----------------------------------------------------------------------------------
@@ -128,50 +161,42 @@ class StageOne:
     """A trained Stage I for Stage II to draw on.
 
     Attributes:
-        generator: Frozen, in eval mode.
-        arguments: Of the generator.
+        generator: Generator, frozen and in eval mode.
+        arguments: Arguments of the generator.
     """
 
     generator: StageOneGenerator
     arguments: dict[str, Any]
 
     @classmethod
-    def of(
-        cls, recipe: StackGANRecipe, own: Path | None, text: Text, device: torch.device
-    ) -> StageOne | None:
-        """What a recipe of Stage II stands on; None for Stage I.
+    def of(cls, run: Prepared[StackGANRecipe], vectors: CaptionVectors[Any]) -> StageOne | None:
+        """Return the Stage I under a recipe of Stage II; None for Stage I.
 
         A resumed run keeps the Stage I it began with: the recipe's may have been trained further since, or be gone.
 
         Args:
-            recipe: Of either stage.
-            own: Model folder of the run that is resumed.
-            text: Both stages read the same.
-            device: Where to.
+            run: Training of either stage.
+            vectors: Vectors that both stages read.
 
         Raises:
-            As `load`.
-        """
-        if recipe.init.stage1 is None:
-            return None
-        if own is not None and own.is_dir():
-            settings, tensors, _ = read_folder(own, "stackgan")
-            return cls._built(own, settings, tensors, device)
-        return cls.load(recipe.init.stage1, text, device)
-
-    @classmethod
-    def load(cls, folder: Path, text: Text, device: torch.device) -> StageOne:
-        """The generator of a run or model folder of Stage I.
-
-        Raises:
-            DataError: There is no such folder, or it holds something else.
+            DataError: The folder holds something else.
             ConfigError: It holds both stages, or was trained with another text encoder.
         """
-        if not folder.exists():
-            raise DataError(
-                f"init.stage1: {folder}: no such run or model folder",
-                "Train it first: gancli train stackgan stage=1 …",
-            )
+        if run.recipe.init.stage1 is None:
+            return None
+        if run.own is not None:
+            settings, tensors, _ = read_folder(run.own, "stackgan")
+            return cls._built(run.own, settings, tensors, run.device)
+        return cls.load(run.recipe.init.stage1, vectors, run.device)
+
+    @classmethod
+    def load(cls, folder: Path, vectors: CaptionVectors[Any], device: torch.device) -> StageOne:
+        """Load the generator of a run or model folder of Stage I.
+
+        Raises:
+            DataError: The folder holds something else.
+            ConfigError: It holds both stages, or was trained with another text encoder.
+        """
         folder = weights_folder_of(folder, ("stackgan",))
         settings, tensors, _ = read_folder(folder, "stackgan")
         with reading_settings(folder):
@@ -179,7 +204,7 @@ class StageOne:
                 raise ConfigError(
                     f"init.stage1: {folder} holds a model of stage {settings['stage']}, not of stage 1"
                 )
-        refuse_other_encoder(folder, settings, text)
+        refuse_other_encoder(folder, settings, vectors)
         return cls._built(folder, settings, tensors, device)
 
     @classmethod
@@ -196,11 +221,10 @@ class StageOne:
 
 @dataclass(frozen=True)
 class GridConditions:
-    """The sentences and the noise of a run's sample grids: the same from the first grid to the last.
+    """Sentences and noise of a run's sample grids, the same from the first grid to the last.
 
     Attributes:
-        inputs: What the trained generator takes: sentences (N, E) with noise, before them Stage I's images in Stage
-            II.
+        inputs: Inputs of the trained generator: in Stage II Stage I's images, then sentences (N, E) and noise.
     """
 
     inputs: tuple[Tensor, ...]
@@ -209,7 +233,7 @@ class GridConditions:
     def choose(
         cls, sentences: Tensor, generator: nn.Module, first: StageOne | None, seed: int
     ) -> GridConditions:
-        """Noise from the recipe's seed."""
+        """Draw the noise from the recipe's seed."""
         random = torch.Generator().manual_seed(seed)
 
         def noise(dim: int) -> Tensor:
@@ -227,5 +251,5 @@ class GridConditions:
 
     @torch.no_grad()
     def draw(self, generator: nn.Module) -> Image.Image:
-        """One image per sentence."""
+        """Draw one image per sentence."""
         return grid(generator(*self.inputs).images)

@@ -27,7 +27,6 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from gancli import build
 from gancli.config import (
     Attr2ImageRecipe,
     CSFGANRecipe,
@@ -46,6 +45,7 @@ from gancli.encoders.vgg16 import Vgg16
 from gancli.engine.compiling import compile_networks, compiled_networks_run
 from gancli.engine.phases import Trainable, train_only
 from gancli.ops.memory import keep_freed_memory
+from gancli.training import attr2image, csfgan, ffgan, fusion_s2igan, stackgan
 
 CPU = torch.device("cpu")
 WORDS = 5450  # entries of the full CUB vocabulary
@@ -110,19 +110,18 @@ def build_model(name: str) -> tuple[Trainable, tuple[int, ...]]:
     recipe = load_recipe(name)
     size: int = getattr(recipe.model, "size", 0)
     if isinstance(recipe, FFGANRecipe):
-        return build.build_ffgan(recipe, damsm(recipe.model.text_dim), CPU), recipe.model.stages
+        return ffgan.build_ffgan(recipe, damsm(recipe.model.text_dim), CPU), recipe.model.stages
     if isinstance(recipe, StackGANRecipe):
-        arguments = build.stackgan_arguments(recipe, 1024, size // 4)
+        arguments = stackgan.generator_arguments(recipe, 1024, size // 4)
         stage_one = load_recipe(name.replace("stage2", "stage1"))
         assert isinstance(stage_one, StackGANRecipe)
-        first = construct(build.stackgan.StageOneGenerator, stage_one.model, text_dim=1024)
-        return build.build_stackgan(recipe, arguments, first.eval().requires_grad_(False), CPU), (size,)
+        first = construct(stackgan.StageOneGenerator, stage_one.model, text_dim=1024)
+        return stackgan.build_stackgan(recipe, arguments, first.eval().requires_grad_(False), CPU), (size,)
     if isinstance(recipe, Attr2ImageRecipe):
-        arguments = build.attr2image_arguments(recipe, build.CUB_ATTRIBUTES[recipe.stage])
-        make = build.build_attr2shape if recipe.stage == "shape" else build.build_shape2image
-        return make(recipe, arguments, CPU), (size,)
+        arguments = attr2image.generator_arguments(recipe, attr2image.CUB_ATTRIBUTES[recipe.stage])
+        return attr2image.build_attr2image(recipe, arguments, CPU), (size,)
     if isinstance(recipe, FusionS2iGanRecipe):
-        arguments = build.fusion_s2igan_arguments(recipe, build.CONDITION_DIMS[recipe.condition])
+        arguments = fusion_s2igan.generator_arguments(recipe, fusion_s2igan.CONDITION_DIMS[recipe.condition])
         judge = None
         if recipe.loss.damsm > 0:
             regions = (
@@ -131,11 +130,11 @@ def build_model(name: str) -> tuple[Trainable, tuple[int, ...]]:
             fold_batch_norms(regions.backbone)
             regions.to(memory_format=torch.channels_last)
             judge = lambda images: regions(images)[1]  # noqa: E731
-        return build.build_fusion_s2igan(recipe, arguments, judge, CPU), (size,)
+        return fusion_s2igan.build_fusion_s2igan(recipe, arguments, judge, CPU), (size,)
     assert isinstance(recipe, CSFGANRecipe)
-    arguments = build.csfgan_arguments(recipe, 256)
+    arguments = csfgan.generator_arguments(recipe, 256)
     perceptual = Vgg16(normalise=True).eval().requires_grad_(False).to(memory_format=torch.channels_last)
-    return build.build_csfgan(recipe, arguments, damsm(), perceptual, CPU), (size,)
+    return csfgan.build_csfgan(recipe, arguments, damsm(), perceptual, CPU), (size,)
 
 
 def random_batch(name: str, sizes: tuple[int, ...], batch: int) -> Batch:
@@ -151,9 +150,9 @@ def random_batch(name: str, sizes: tuple[int, ...], batch: int) -> Batch:
     words = getattr(recipe.loader, "words", 18)
     sentences, attributes = 1024, 1
     if isinstance(recipe, FusionS2iGanRecipe):
-        sentences = build.CONDITION_DIMS[recipe.condition]
+        sentences = fusion_s2igan.CONDITION_DIMS[recipe.condition]
     if isinstance(recipe, Attr2ImageRecipe):
-        attributes = build.CUB_ATTRIBUTES[recipe.stage]
+        attributes = attr2image.CUB_ATTRIBUTES[recipe.stage]
     hole = torch.from_numpy(central_hole(sizes[-1])).float()
     return Batch(
         images=images(),

@@ -108,6 +108,16 @@ def gancli(monkeypatch: pytest.MonkeyPatch) -> Gancli:
     return call
 
 
+@pytest.fixture
+def large_cub(tiny_dataset: Path, tmp_path: Path) -> Path:
+    """A dataset named cub that says it was prepared at 256 pixels, for choosing recipes by; its shards are missing."""
+    manifest = json.loads((tiny_dataset / "dataset.json").read_text(encoding="utf-8"))
+    folder = tmp_path / "large-cub"
+    folder.mkdir()
+    (folder / "dataset.json").write_text(json.dumps({**manifest, "image_size": 256}), encoding="utf-8")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def encoder(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An encoder folder of two training steps, read-only."""

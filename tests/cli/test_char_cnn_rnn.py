@@ -112,7 +112,7 @@ def test_what_is_missing_is_named(
     assert "the other to null" in answer.stderr
     answer = gancli(*train, "features.backbone=null", "features.encoder=nowhere")
     assert answer.code == 3
-    assert "nowhere/config.yaml: no such file" in answer.stderr
+    assert "features.encoder: nowhere: no such run, model or encoder folder" in answer.stderr
     answer = gancli("embed", data, "--encoder", tiny_model)
     assert answer.code == 3
     assert "reads no captions" in answer.stderr

@@ -26,14 +26,16 @@ def judge(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_default_output_names_recipe_and_split(
-    gancli: Gancli, tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gancli: Gancli, large_cub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    answer = gancli("pretrain-encoder", "classifier", f"data={tiny_dataset}", "--dry-run", "--json")
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    answer = gancli("pretrain-encoder", "classifier", f"data={large_cub}", "--dry-run", "--json")
     assert answer.code == 0, answer.stderr
     assert answer.json["name"] == "classifier/cub"
     assert answer.json["paths"]["encoder"] == "encoders/classifier-cub-test"
-    assert not list(tmp_path.iterdir())
+    assert not list(here.iterdir())
 
 
 def test_score_of_images_and_of_the_real_ones(

@@ -16,8 +16,8 @@ def data(tiny_dataset: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_dataset, tmp_path / "data"))
 
 
-def test_the_dataset_picks_the_recipe(gancli: Gancli, data: Path) -> None:
-    answer = gancli("train", "fusion-s2igan", f"data={data}", "--dry-run", "--json")
+def test_the_dataset_picks_the_recipe(gancli: Gancli, large_cub: Path) -> None:
+    answer = gancli("train", "fusion-s2igan", f"data={large_cub}", "--dry-run", "--json")
     assert answer.code == 0, answer.stderr
     assert answer.json["name"] == "fusion-s2igan/cub"
     assert answer.json["parameters"] == {"generator": 16_414_489, "discriminator": 51_840_838}
@@ -43,11 +43,12 @@ def test_df_gan_from_sentences_to_images(
 
 
 def test_what_is_wrong_is_named(gancli: Gancli, data: Path, tiny_encoder: Path) -> None:
-    answer = gancli("train", "fusion-s2igan", f"data={data}", f"encoder={tiny_encoder}", "loader.batch=4")
+    small = (f"data={data}", "model.size=32", "loader.batch=4")
+    answer = gancli("train", "fusion-s2igan", *small, f"encoder={tiny_encoder}")
     assert answer.code == 2
     assert "is a folder of kind 'damsm'" in answer.stderr
     assert "condition=sentence" in answer.stderr
-    answer = gancli("train", "fusion-s2igan", f"data={data}", "encoder=no/encoder", "loader.batch=4")
+    answer = gancli("train", "fusion-s2igan", *small, "encoder=no/encoder")
     assert answer.code == 3
     assert "no/encoder" in answer.stderr
     answer = gancli("train", "fusion-s2igan", f"data={data}", "model.attention=pan", "loss.damsn=1")

@@ -28,16 +28,16 @@ def data(tiny_dataset: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("stage", "generator"), [("1", 14_264_192), ("2", 26_290_080)])
-def test_the_stage_picks_the_recipe(gancli: Gancli, data: Path, stage: str, generator: int) -> None:
-    answer = gancli("train", "stackgan", f"stage={stage}", f"data={data}", "--dry-run", "--json")
+def test_the_stage_picks_the_recipe(gancli: Gancli, large_cub: Path, stage: str, generator: int) -> None:
+    answer = gancli("train", "stackgan", f"stage={stage}", f"data={large_cub}", "--dry-run", "--json")
     assert answer.code == 0, answer.stderr
     assert answer.json["name"] == f"stackgan/cub-stage{stage}"
     assert answer.json["parameters"]["generator"] == generator
     assert answer.json["counted_with"].startswith("sentence vectors of 1,024 numbers")
 
 
-def test_stage_one_is_where_one_begins(gancli: Gancli, data: Path) -> None:
-    answer = gancli("train", "stackgan", f"data={data}", "--dry-run", "--json")
+def test_stage_one_is_where_one_begins(gancli: Gancli, large_cub: Path) -> None:
+    answer = gancli("train", "stackgan", f"data={large_cub}", "--dry-run", "--json")
     assert answer.json["name"] == "stackgan/cub-stage1"
 
 
@@ -74,6 +74,7 @@ def test_what_is_missing_is_named(gancli: Gancli, data: Path, tiny_encoder: Path
         f"encoder={tiny_encoder}",
         "text=damsm",
         "init.stage1=no/run",
+        "model.size=32",
         "loader.batch=4",
     )
     assert answer.code == 3

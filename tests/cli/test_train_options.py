@@ -23,21 +23,21 @@ def test_a_run_leaves_its_folders(run: Path, encoder: Path) -> None:
 
 
 def test_dry_run_shows_the_plan_and_touches_nothing(
-    gancli: Gancli, tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gancli: Gancli, large_cub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    answer = gancli("train", "ffgan", f"data={tiny_dataset}", "--dry-run", "--json")
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    answer = gancli("train", "ffgan", f"data={large_cub}", "--dry-run", "--json")
     assert answer.code == 0, answer.stderr
-    assert answer.json["name"] == "ffgan/cub"  # by the dataset's name
+    assert answer.json["name"] == "ffgan/cub"  # by the dataset's name and image size
     assert answer.json["parameters"]["generator"] == 21_840_592
-    answer = gancli(
-        "pretrain-encoder", "damsm", f"data={tiny_dataset}", "-n", "--seed", "7", "train.minutes=3"
-    )
+    answer = gancli("pretrain-encoder", "damsm", f"data={large_cub}", "-n", "--seed", "7", "train.minutes=3")
     assert answer.code == 0, answer.stderr
     assert "seed: 7" in answer.stdout
     assert "minutes: 3.0" in answer.stdout
     assert "would write encoder: encoders/damsm-cub" in answer.stdout
-    assert list(tmp_path.iterdir()) == []
+    assert list(here.iterdir()) == []
 
 
 def test_all_mistakes_of_a_recipe_at_once(gancli: Gancli, tiny_dataset: Path) -> None:

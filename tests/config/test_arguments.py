@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from gancli.config import RECIPES
 from gancli.config.arguments import arguments_of, construct
+from gancli.config.load import recipe_type
 from gancli.config.sections import Section
 from gancli.engine.phases import AdamSettings
 from gancli.losses.matching import DamsmGammas
@@ -113,7 +113,7 @@ def names_of(constructors: Constructors) -> set[str]:
 
 
 def fields_of(model: str, *sections: str) -> set[str]:
-    recipe = RECIPES[model.split()[0]]
+    recipe = recipe_type(model.split()[0])
     annotations = [recipe.model_fields[section].annotation for section in sections]
     return {
         name

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gancli.build import attr2image_arguments, attr2image_networks, parameter_table
 from gancli.config import Attr2ImageRecipe, load_recipe
 from gancli.errors import ConfigError
+from gancli.training.attr2image import build_networks, generator_arguments
+from gancli.training.parameters import count_parameters
 
 SHAPE, IMAGE = "attr2image/demo-shape", "attr2image/demo-image"
 
@@ -79,7 +80,7 @@ def test_a_stage_is_named() -> None:
 
 
 def networks(recipe: Attr2ImageRecipe) -> set[str]:
-    return {name for name, _ in parameter_table(recipe)}
+    return set(count_parameters(recipe).networks)
 
 
 def test_the_ablations_of_figure_2() -> None:
@@ -97,7 +98,7 @@ def test_stage_two_has_no_local_discriminator_and_a_global_one_unless_its_weight
 def test_discriminators_that_see_the_silhouette_have_a_channel_for_it() -> None:
     def first_channels(*overrides: str) -> list[int]:
         recipe = of(IMAGE, *overrides)
-        _, discriminators, conditional = attr2image_networks(recipe, attr2image_arguments(recipe, 20))
+        _, discriminators, conditional = build_networks(recipe, generator_arguments(recipe, 20))
         assert conditional is not None
         return [next(network.parameters()).shape[1] for network in (discriminators["global"], conditional)]
 

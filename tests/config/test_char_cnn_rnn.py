@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gancli.build import parameter_table
 from gancli.config import CharCnnRnnRecipe, load_recipe
 from gancli.errors import ConfigError
+from gancli.training.parameters import count_parameters
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_published_values(name, variant, parameters):
         0.98,
         5,
     )
-    assert dict(parameter_table(recipe)) == {"text": parameters}
+    assert count_parameters(recipe).networks == {"text": parameters}
 
 
 @pytest.mark.parametrize(

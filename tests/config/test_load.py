@@ -13,16 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gancli.config import (
-    RECIPES,
+    BaseRecipe,
     DamsmRecipe,
     FFGANRecipe,
+    choose_recipe,
     diff_recipes,
+    differences_from_paper,
     dump_recipe,
     load_recipe,
+    paper_recipe,
     recipe_names,
-    resolve_recipe_name,
 )
 from gancli.errors import ConfigError
+from gancli.registry import ROWS
 
 MINIMAL: dict[str, Any] = {
     "model": {"name": "ffgan"},
@@ -201,15 +204,79 @@ def test_the_kind_asked_for_must_be_the_recipes(tmp_path: Path) -> None:
         load_recipe("ffgan/cub", kind="damsm")
     nameless = {**MINIMAL, "model": {}}
     assert load_recipe(write(tmp_path, nameless), kind="ffgan").model.name == "ffgan"
-    allowed = ", ".join(repr(name) for name in RECIPES)
+    allowed = ", ".join(repr(name) for name in ROWS)
     assert mistakes(write(tmp_path, nameless)) == [f"model.name: received None, allowed: {allowed}"]
 
 
-def test_recipes_by_dataset_name() -> None:
-    assert resolve_recipe_name("damsm", "cub") == "damsm/cub"
-    with pytest.raises(ConfigError) as caught:
-        resolve_recipe_name("ffgan", "mine")
+@pytest.mark.parametrize(
+    ("kind", "dataset", "size", "overrides", "name"),
+    [
+        ("ffgan", "cub", 256, (), "ffgan/cub"),
+        ("ffgan", "cub", 64, (), "ffgan/cub-64"),
+        ("ffgan", "cub", 300, (), "ffgan/cub"),
+        ("ffgan", "cub", 128, ("model.stages=[32,64,128]",), "ffgan/cub"),
+        ("ffgan", "demo", 64, (), "ffgan/demo"),
+        ("csfgan", "cub", 64, (), "csfgan/cub-64"),
+        ("stackgan", "cub", 64, (), "stackgan/cub-stage1"),
+        ("stackgan", "cub", 256, ("stage=2", "init.stage1=latest"), "stackgan/cub-stage2"),
+        ("attr2image", "cub", 64, ("stage=image",), "attr2image/cub-64-image"),
+        ("fusion-s2igan", "cub", 256, (), "fusion-s2igan/cub"),
+        ("damsm", "cub", 256, (), "damsm/cub"),
+        ("damsm", "cub", 64, (), "damsm/cub-small"),
+        ("damsm", "oxford102", 64, (), "damsm/oxford102"),  # a published backbone enlarges by design
+        ("speech", "cub", 64, (), "speech/cub"),
+        ("char-cnn-rnn", "cub", 64, (), "char-cnn-rnn/cub"),
+        ("classifier", "cub", 64, (), "classifier/cub-small"),
+    ],
+)
+def test_recipes_are_chosen_by_dataset_and_image_size(
+    kind: str, dataset: str, size: int, overrides: tuple[str, ...], name: str
+) -> None:
+    assert choose_recipe(kind, dataset, size, overrides)[0] == name
+
+
+def test_where_no_recipe_fits_it_says_which_to_take() -> None:
+    with pytest.raises(
+        ConfigError, match=r"no recipe of ffgan is for the 128 pixels .*ffgan/cub \(256 pixels\)"
+    ) as caught:
+        choose_recipe("ffgan", "cub", 128)
+    assert "model.stages=[32,64,128]" in (caught.value.hint or "")
+    assert "--recipe ffgan/cub-64" in (caught.value.hint or "")
+    with pytest.raises(ConfigError, match="no recipe for ffgan on a dataset named 'mine'") as caught:
+        choose_recipe("ffgan", "mine", 64)
     assert "ffgan/cub" in (caught.value.hint or "")
+    with pytest.raises(ConfigError, match="stage: received '3', allowed: 1, 2"):
+        choose_recipe("stackgan", "cub", 64, ("stage=3",))
+
+
+def test_the_papers_recipe_of_a_dataset() -> None:
+    def found(name: str, dataset: str) -> str | None:
+        recipe = load_recipe(name)
+        assert isinstance(recipe, BaseRecipe)
+        return paper_recipe(recipe, dataset)
+
+    assert found("ffgan/cub-64", "cub") == "ffgan/cub"
+    assert found("stackgan/demo-stage2", "cub") == "stackgan/cub-stage2"
+    assert found("attr2image/demo-shape", "cub") == "attr2image/cub-shape"
+    assert found("dfgan/cub", "cub") == "dfgan/cub"
+    assert found("ffgan/demo", "demo") is None
+    assert found("ffgan/cub", "mine") is None
+
+
+@pytest.mark.parametrize("name", ["ffgan/cub", "stackgan/cub-stage2", "csfgan/oxford102", "dfgan/cub"])
+def test_the_papers_recipe_differs_in_nothing_from_itself(name: str) -> None:
+    dataset = load_recipe(name).data.name
+    changed = load_recipe(name, ["data=elsewhere", "train.epochs=1", "loader.batch=4", "loader.workers=0"])
+    assert differences_from_paper(changed, dataset) == []
+
+
+def test_differences_from_the_paper_are_entries() -> None:
+    recipe = load_recipe("ffgan/cub", ["loss.damsm=2", "loader.words=12"])
+    assert differences_from_paper(recipe, "cub") == [
+        {"key": "loader.words", "paper": 18, "here": 12},
+        {"key": "loss.damsm", "paper": 5.0, "here": 2.0},
+    ]
+    assert differences_from_paper(recipe, "mine") == []
 
 
 def test_diff_names_every_changed_value() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gancli.build import parameter_table
 from gancli.config import SpeechRecipe, load_recipe
 from gancli.errors import ConfigError
+from gancli.training.parameters import count_parameters
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_published_values(name, batch, lr, epochs, distinctive, metric):
     assert (recipe.optim.lr_decay, recipe.optim.decay_every) == (0.1, 50)
     assert (recipe.validation.metric, recipe.validation.share, recipe.validation.every) == (metric, 0.1, 5)
     assert recipe.validation.select_on == "val"
-    assert dict(parameter_table(recipe))["speech"] == 7_025_344
+    assert count_parameters(recipe).networks["speech"] == 7_025_344
 
 
 def test_places_has_a_backbone_that_knows_scenes():

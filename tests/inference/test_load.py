@@ -84,7 +84,7 @@ def test_names_of_the_ablations(tiny_model):
         (False, True): "baseline+GSR",
         (False, False): "baseline",
     }
-    untrained = dataclasses.replace(model, settings={"step": 0, "generator": {}})
+    untrained = dataclasses.replace(model, settings={**model.settings, "step": 0})
     assert untrained.method == "FF-GAN, untrained"
 
 

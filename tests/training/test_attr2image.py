@@ -109,7 +109,7 @@ def test_what_does_not_fit_is_refused(
         train(recipe("shape", tiny_spoken), runs=runs)  # a dataset without silhouettes
     with pytest.raises(ConfigError, match="prepared at 32 pixels"):
         train(recipe("shape", tiny_dataset, "model.size=64"), runs=runs)
-    with pytest.raises(DataError, match="no such run or model folder"):
+    with pytest.raises(DataError, match="no such run, model or encoder folder"):
         train(recipe("image", tiny_dataset, f"init.shape={tmp_path / 'absent'}"), runs=runs)
     with pytest.raises(DataError, match="kind 'ffgan'"):
         train(recipe("image", tiny_dataset, f"init.shape={tiny_model}"), runs=runs)

@@ -193,7 +193,7 @@ def test_a_run_leaves_an_encoder_and_its_report(data, tiny_encoder, tmp_path):
     assert encoder.dim == 16
     settings = yaml.safe_load((result.output / "config.yaml").read_text())
     assert settings["features"]["network"] == "small (damsm)"
-    assert len(settings["features"]["hash"]) == 64
+    assert len(settings["encoder_hash"]) == 64
     assert settings["retrieval"]["split"] == "test"
     assert settings["retrieval"]["chance"] == 50
     last = [event for event in events if event.kind == "metrics"][-1]

@@ -51,7 +51,7 @@ def test_it_learns_the_classes_of_a_split(tiny_dataset: Path, tmp_path: Path) ->
     classifier = load_classifier(result.output)
     assert classifier.class_names == (CLASSES[0], CLASSES[3])  # black and blue birds
     settings = classifier.settings
-    assert (settings["dataset"], settings["split"]) == ("cub", "test")
+    assert (settings["dataset"]["name"], settings["split"]) == ("cub", "test")
     assert (settings["images"], settings["held_out"]) == (8, 4)
     assert settings["chance"] == 50
     assert settings["accuracy"] >= 75

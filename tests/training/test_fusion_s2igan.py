@@ -14,7 +14,8 @@ from gancli.config import FusionS2iGanRecipe, load_recipe
 from gancli.data.shards import Dataset
 from gancli.encoders.speech import ImageBranch, SpeechEncoder, load_speech, save_speech
 from gancli.errors import ConfigError, DataError
-from gancli.inference.load import LoadedFusionS2iGan, load_model
+from gancli.inference.fusion_s2igan import LoadedFusionS2iGan
+from gancli.inference.load import load_model
 from gancli.training import train
 
 SMALL = (

@@ -20,7 +20,7 @@ from gancli.data.loader import BatchSource, batches
 from gancli.data.shards import Dataset
 from gancli.encoders.speech import embed_speech, load_speech
 from gancli.engine.events import Event, Events
-from gancli.errors import ConfigError, DataError
+from gancli.errors import DataError
 from gancli.training import pretrain_encoder
 from gancli.training.speech import SpokenPairs, retrieval_report, set_aside
 from tests.conftest import write_spoken
@@ -56,7 +56,7 @@ def test_it_learns_and_says_what_it_reaches(data: Path, tmp_path: Path) -> None:
     encoder = load_speech(result.output)
     assert encoder.mel == MelSettings(bands=8)
     settings = encoder.settings
-    assert (settings["dataset"], settings["images"], settings["held_out"]) == ("cub", 9, 3)
+    assert (settings["dataset"]["name"], settings["images"], settings["held_out"]) == ("cub", 9, 3)
     report = settings["retrieval"]
     assert (report["split"], report["images"]) == ("test", 12)
     assert 0 <= report["map"] <= 100
@@ -107,8 +107,9 @@ def test_the_distinctive_loss_needs_classes(data: Path, tmp_path: Path) -> None:
     text = manifest.read_text()
     start = text.index('"class_names"')
     manifest.write_text(text[:start] + '"class_names": null' + text[text.index("]", start) + 1 :])
-    with pytest.raises(ConfigError, match=r"loss\.distinctive"):
+    with pytest.raises(DataError, match="no classes") as caught:
         pretrain_encoder(recipe(data), out=tmp_path / "speech", runs=tmp_path / "runs")
+    assert "loss.distinctive=0" in str(caught.value.hint)
     result = pretrain_encoder(
         recipe(data, "loss.distinctive=0", "validation.metric=recall"),
         out=tmp_path / "speech",

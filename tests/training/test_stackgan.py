@@ -118,11 +118,10 @@ def test_vectors_that_are_computed_first_are_reported(data: Path, tiny_encoder: 
 def test_the_rates_halve_after_the_epochs_of_the_recipe(
     data: Path, tiny_encoder: Path, tmp_path: Path
 ) -> None:
-    from gancli.build import build_stackgan, stackgan_arguments
-    from gancli.training.stackgan import StepDecay
+    from gancli.training.stackgan import StepDecay, build_stackgan, generator_arguments
 
     own = recipe(1, data, f"encoder={tiny_encoder}", "optim.lr_decay_epochs=50", "optim.generator_lr=8e-4")
-    model = build_stackgan(own, stackgan_arguments(own, 16, 0), None, torch.device("cpu"))
+    model = build_stackgan(own, generator_arguments(own, 16, 0), None, torch.device("cpu"))
     schedule = StepDecay(model.phases, own.optim.lr_decay, own.optim.lr_decay_epochs)
     rates = {}
     for epoch in (0, 49, 50, 99, 100, 599):
