@@ -10,6 +10,7 @@ import typer
 
 from gancli.cli.options import options
 from gancli.errors import UsageError
+from gancli.run_paths import weights_folder_of
 
 if TYPE_CHECKING:
     from gancli.cli.speech_options import SpeechArguments
@@ -105,8 +106,8 @@ class DatasetArguments:
         from gancli.data.text import Vocabulary
 
         file = self.vocabulary if isinstance(self, RawDatasetArguments) else None
-        if file is not None and file.is_dir():
-            file = file / "vocabulary.json"
+        if file is not None and not file.is_file():
+            file = weights_folder_of(file, ("damsm",)) / "vocabulary.json"
         return PrepareOptions(
             image_size=self.image_size,
             codec=self.codec,
