@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from gancli.data.attributes import contradictions, parse_attributes
 from gancli.data.shards import Dataset
 from gancli.errors import DataError, UsageError
-from gancli.inference.loaded import NOISE, Drawing, Provenance, check_provenance, freeze, told_apart
+from gancli.inference.loaded import NOISE, Ablation, Drawing, Provenance, check_provenance, freeze
 from gancli.models.attr2image import ImageGenerator, ShapeGenerator, enlarge_shapes
 from gancli.run_paths import weights_folder_of
 from gancli.weights_folder import load_part, read_folder, reading_settings, write_folder
@@ -50,20 +50,28 @@ class LoadedAttr2Image(Provenance):
     name: str = KIND
 
     @property
-    def method(self) -> str:
-        """attribute2shape, shape2image or, for both, attr2image, with differences from the paper's model (Fig. 2)."""
+    def ablation(self) -> Ablation:
         if self.image is not None:
-            name = "attr2image" if self.shape is not None else "shape2image"
-            if self.settings.get("d_sees_shape"):
-                name += ", D sees the shape"
-            return told_apart(name, self.settings)
-        name = (
-            "attribute2shape" if self.settings["shape"].get("conditional", True) else "unconditional shapes"
-        )
-        discriminators = self.settings.get("discriminators", [])
-        if discriminators != ["global", "local"]:
-            name += f", {' + '.join(discriminators) or 'no'} D"
-        return told_apart(name, self.settings)
+            found: Ablation = {} if self.shape is not None else {"stage": "image"}
+            return {**found, "model.d_sees_shape": True} if self.settings.get("d_sees_shape") else found
+        found = {"stage": "shape"}
+        if not self.settings["shape"]["conditional"]:
+            found["model.conditional"] = False
+        discriminators = self.settings.get("discriminators", ())
+        without = {"global": ("loss.global_weight", 0.0), "local": ("model.local", False)}
+        return found | dict(entry for name, entry in without.items() if name not in discriminators)
+
+    @property
+    def paper_name(self) -> str:
+        """attribute2shape, shape2image or, for both, attr2image, with differences from the paper's model (Fig. 2)."""
+        found = self.ablation
+        if found.get("stage") != "shape":
+            name = "shape2image" if "stage" in found else "attr2image"
+            return f"{name}, D sees the shape" if "model.d_sees_shape" in found else name
+        name = "unconditional shapes" if "model.conditional" in found else "attribute2shape"
+        keys = {"global": "loss.global_weight", "local": "model.local"}
+        kept = [discriminator for discriminator, key in keys.items() if key not in found]
+        return name if len(kept) == 2 else f"{name}, {' + '.join(kept) or 'no'} D"
 
     @property
     def stages(self) -> tuple[int, ...]:

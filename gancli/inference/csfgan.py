@@ -16,7 +16,7 @@ from gancli.encoders.backbones import fold_batch_norms
 from gancli.encoders.damsm import Damsm, TextEncoder
 from gancli.encoders.sentence import check_words
 from gancli.errors import DataError
-from gancli.inference.loaded import NOISE, Provenance, check_provenance, told_apart
+from gancli.inference.loaded import NOISE, Ablation, Provenance, check_provenance
 from gancli.losses.matching import padding_mask
 from gancli.models.csfgan import Generator, box_of_all, hole_boxes
 from gancli.registry import FILLING
@@ -73,9 +73,21 @@ class Inpainter(Provenance):
         self.generator.to(memory_format=torch.channels_last)  # about three quarters of the time on a CPU
 
     @property
-    def method(self) -> str:
+    def ablation(self) -> Ablation:
+        found: Ablation = {}
+        if self.settings["generator"]["fusion"] != "both":
+            found["model.fusion"] = self.settings["generator"]["fusion"]
+        if not self.settings["word_discriminator"]:
+            found["model.word_discriminator"] = False
+        if float(self.settings["edge"]) != PAPER_EDGE:
+            found["loss.edge"] = float(self.settings["edge"])
+        return found
+
+    @property
+    def paper_name(self) -> str:
         """CSF-GAN, or its ablation as in the paper's Tables 3 and 4."""
-        fusion, local = str(self.settings["generator"]["fusion"]), bool(self.settings["word_discriminator"])
+        found = self.ablation
+        fusion, local = str(found.get("model.fusion", "both")), "model.word_discriminator" not in found
         names = {
             ("both", True): "CSF-GAN",
             ("both", False): "baseline+SFM",
@@ -83,10 +95,7 @@ class Inpainter(Provenance):
             ("none", False): "baseline",
         }
         name = names.get((fusion, local), f"CSF-GAN, {fusion} fusion" + ("" if local else ", no WLD"))
-        edge = float(self.settings["edge"])
-        if edge != PAPER_EDGE:
-            name += f", lambda_edge {edge:g}"
-        return told_apart(name, self.settings)
+        return f"{name}, lambda_edge {found['loss.edge']:g}" if "loss.edge" in found else name
 
     @property
     def size(self) -> int:
@@ -181,7 +190,7 @@ def load_inpainter(folder: str | Path, device: str | torch.device = "cpu") -> In
         words = int(settings["words"])
         holes = HoleSettings.from_dict(settings["holes"])
         check_provenance(settings)
-        for name in ("word_discriminator", "edge"):  # which `method` asks for
+        for name in ("word_discriminator", "edge"):  # which `ablation` asks for
             settings[name]
     load_part(generator, tensors, "generator.", folder)
     load_part(text_encoder, tensors, "text_encoder.", folder)

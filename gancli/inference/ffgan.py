@@ -15,15 +15,7 @@ from torch import Tensor, nn
 from gancli.data.text import Vocabulary, crop_tokens, pad_tokens, tokenize
 from gancli.encoders.damsm import Damsm, TextEncoder
 from gancli.encoders.sentence import check_words
-from gancli.inference.loaded import (
-    NOISE,
-    Drawing,
-    Provenance,
-    check_provenance,
-    device_of,
-    freeze,
-    told_apart,
-)
+from gancli.inference.loaded import NOISE, Ablation, Drawing, Provenance, check_provenance, device_of, freeze
 from gancli.losses.matching import padding_mask
 from gancli.models.ffgan import Generator
 from gancli.run_paths import weights_folder_of
@@ -56,17 +48,18 @@ class LoadedFFGAN(Provenance):
     name: str = KIND
 
     @property
-    def method(self) -> str:
-        """FF-GAN, or the name of its ablation (Fig. 7)."""
+    def ablation(self) -> Ablation:
         generator = self.settings["generator"]
-        names = {
-            (True, True): "FF-GAN",
-            (True, False): "baseline+FF-Block",
-            (False, True): "baseline+GSR",
-            (False, False): "baseline",
-        }
-        name = names[bool(generator["ff_block"]), bool(generator["gsr"])]
-        return told_apart(name, self.settings)
+        return {f"model.{part}": False for part in ("ff_block", "gsr") if not generator[part]}
+
+    @property
+    def paper_name(self) -> str:
+        """FF-GAN, or the name of its ablation (Fig. 7)."""
+        without = self.ablation
+        if not without:
+            return "FF-GAN"
+        parts = {"model.gsr": "GSR", "model.ff_block": "FF-Block"}
+        return "+".join(["baseline", *(name for key, name in parts.items() if key not in without)])
 
     @property
     def stages(self) -> tuple[int, ...]:

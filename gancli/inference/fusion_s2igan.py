@@ -15,20 +15,13 @@ from gancli.data.shards import Split
 from gancli.encoders.sentence import SentenceEncoder, restore_from_settings, text_settings
 from gancli.encoders.speech import Speech, SpeechEncoder, refuse_other_features
 from gancli.errors import UsageError
-from gancli.inference.loaded import (
-    NOISE,
-    Drawing,
-    Provenance,
-    check_provenance,
-    device_of,
-    freeze,
-    told_apart,
-)
+from gancli.inference.loaded import NOISE, Ablation, Drawing, Provenance, check_provenance, device_of, freeze
 from gancli.models.fusion_s2igan import Generator
 from gancli.run_paths import weights_folder_of
 from gancli.weights_folder import load_part, read_folder, reading_settings, write_folder
 
 KIND = "fusion-s2igan"
+DFGAN: Ablation = {"condition": "sentence", "model.block": "dfgan"}
 _PAPER = {"block": "vsfm", "attention": "pam", "fusion": "wfm", "modules": 2}  # its own model
 
 
@@ -56,16 +49,27 @@ class LoadedFusionS2iGan(Provenance):
     name: str = KIND
 
     @property
-    def method(self) -> str:
-        """DF-GAN, for sentences and its blocks, or Fusion-S2iGan with its differences from the paper's model."""
+    def ablation(self) -> Ablation:
         arguments = self.settings["generator"]
-        if self.encoder is not None and arguments["block"] == "dfgan":
-            return told_apart("DF-GAN", self.settings)
-        parts = ("block", "modules") if arguments["block"] != "vsfm" else ("attention", "fusion", "modules")
-        differing = [f"{part} {arguments[part]}" for part in parts if arguments[part] != _PAPER[part]]
-        if self.encoder is not None:
-            differing.append("text")
-        return told_apart(", ".join(["Fusion-S2iGan", *differing]), self.settings)
+        condition: Ablation = {} if self.encoder is None else {"condition": "sentence"}
+        if condition and arguments["block"] == "dfgan":
+            return DFGAN
+        # Another block has neither the attention nor the fusion of the paper's
+        parts = tuple(_PAPER) if arguments["block"] == _PAPER["block"] else ("block", "modules")
+        found = {f"model.{part}": arguments[part] for part in parts if arguments[part] != _PAPER[part]}
+        return {**found, **condition}
+
+    @property
+    def paper_name(self) -> str:
+        """DF-GAN, or Fusion-S2iGan with its differences from the paper's model."""
+        found = self.ablation
+        if found == DFGAN:
+            return "DF-GAN"
+        parts = [
+            "text" if key == "condition" else f"{key.removeprefix('model.')} {value}"
+            for key, value in found.items()
+        ]
+        return ", ".join(["Fusion-S2iGan", *parts])
 
     @property
     def stages(self) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+
+Ablation = dict[str, object]  # values under their recipe keys ({"model.gsr": False})
 
 NOISE = "noise"  # z; every other noise of a model is the conditioning augmentation's
 
@@ -32,6 +35,7 @@ class LoadedModel(Protocol):
 
     Attributes:
         name: Name of the model ("ffgan", "stackgan", "fusion-s2igan", "attr2image").
+        ablation: Settings of its paper's ablations in which it differs from the paper's own model.
         method: Name in the paper's tables, of an ablation too; untrained models are marked.
         settings: Content of config.yaml.
         dataset: Dataset it was trained on, as fields.
@@ -46,6 +50,8 @@ class LoadedModel(Protocol):
 
     @property
     def name(self) -> str: ...
+    @property
+    def ablation(self) -> Ablation: ...
     @property
     def method(self) -> str: ...
     @property
@@ -84,10 +90,25 @@ class LoadedModel(Protocol):
         """
 
 
-class Provenance:
-    """Fields of a model's config.yaml that say what it was trained on and how."""
+class Provenance(ABC):
+    """Facts that a model's config.yaml tells: the ablation that it is, what it was trained on and how."""
 
     settings: Mapping[str, Any]
+
+    @property
+    @abstractmethod
+    def ablation(self) -> Ablation:
+        """Settings of its paper's ablations in which it differs from the paper's own model; empty for that."""
+
+    @property
+    @abstractmethod
+    def paper_name(self) -> str:
+        """Name of `ablation` in the paper's tables."""
+
+    @property
+    def method(self) -> str:
+        """Name for tables: `paper_name`, marked if the model was never trained."""
+        return f"{self.paper_name}, untrained" if self.settings.get("step") == 0 else self.paper_name
 
     @property
     def dataset(self) -> Mapping[str, object]:
@@ -119,11 +140,6 @@ def check_provenance(settings: Mapping[str, Any]) -> None:
     settings["paper_recipe"]
     for entry in settings["differences"]:
         entry["key"], entry["paper"], entry["here"]
-
-
-def told_apart(name: str, settings: Mapping[str, Any]) -> str:
-    """Return a model's name for tables, marked if it was never trained."""
-    return f"{name}, untrained" if settings.get("step") == 0 else name
 
 
 def freeze(device: str | torch.device, *networks: nn.Module) -> None:

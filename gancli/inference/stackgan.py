@@ -14,15 +14,7 @@ from gancli.data.text import Vocabulary
 from gancli.encoders.embeddings import CaptionEmbeddings
 from gancli.encoders.sentence import SentenceEncoder, restore_from_settings, text_settings
 from gancli.errors import UsageError
-from gancli.inference.loaded import (
-    NOISE,
-    Drawing,
-    Provenance,
-    check_provenance,
-    device_of,
-    freeze,
-    told_apart,
-)
+from gancli.inference.loaded import NOISE, Ablation, Drawing, Provenance, check_provenance, device_of, freeze
 from gancli.models.stackgan import StageOneGenerator, StageTwoGenerator
 from gancli.run_paths import weights_folder_of
 from gancli.weights_folder import load_part, read_folder, reading_settings, write_folder
@@ -54,8 +46,12 @@ class LoadedStackGAN(Provenance):
     name: str = KIND
 
     @property
-    def method(self) -> str:
-        return told_apart("StackGAN Stage-I" if self.stage2 is None else "StackGAN", self.settings)
+    def ablation(self) -> Ablation:
+        return {"stage": 1} if self.stage2 is None else {}
+
+    @property
+    def paper_name(self) -> str:
+        return "StackGAN Stage-I" if self.ablation else "StackGAN"
 
     @property
     def stages(self) -> tuple[int, ...]:

@@ -129,7 +129,7 @@ class Sampling:
         silhouettes: Origin of the silhouettes that images were painted on; None where there were none.
         silhouette_source: Model that drew them, or their file or folder; None where there is no such thing.
         kind: Model ("ffgan").
-        ablation: Settings of the paper's ablations in which the model differs from the paper's own, see `ablation_of`.
+        ablation: Settings of the paper's ablations in which the model differs from the paper's own model.
         trained_steps: Training steps of the model, 0 if it is untrained; None where the model does not say.
         differences: Keys in which the model's recipe differs from the paper's, each with the values `paper` and `here`.
         release: Release of the dataset ("CUB-200-2011").

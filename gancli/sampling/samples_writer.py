@@ -15,7 +15,6 @@ from gancli.data.shards import Dataset, Split
 from gancli.engine.checkpoint import make_numbered
 from gancli.errors import DataError, RunError, UsageError
 from gancli.figures import Pixels
-from gancli.inference.ablations import ablation_of
 from gancli.progress import Progress
 from gancli.sampling.requests import Request, captions_hash
 from gancli.sampling.samples_folder import SAMPLES, Sampling, read_sampling, write_sampling
@@ -27,6 +26,8 @@ class Described(Protocol):
 
     @property
     def method(self) -> str: ...
+    @property
+    def ablation(self) -> Mapping[str, object]: ...
     @property
     def settings(self) -> Mapping[str, Any]: ...
     @property
@@ -59,7 +60,7 @@ def settings_of(
         figures=(),
         gancli_version=__version__,
         kind=str(model.settings["kind"]),
-        ablation=ablation_of(model.settings),
+        ablation=model.ablation,
         trained_steps=model.settings.get("step"),
         differences=tuple(model.settings.get("differences", ())),
         release=None if manifest is None else manifest.release,

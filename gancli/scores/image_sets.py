@@ -24,7 +24,6 @@ from gancli.data.manifest import MANIFEST
 from gancli.data.shards import Dataset, Split, file_hash
 from gancli.errors import DataError, UsageError
 from gancli.figures import to_uint8
-from gancli.inference.ablations import ablation_of
 from gancli.inference.csfgan import Inpainter
 from gancli.inference.loaded import LoadedModel
 from gancli.sampling.samples_folder import (
@@ -364,7 +363,7 @@ def origin_of_model(model: LoadedModel | Inpainter, name: str) -> Origin:
         model=name,
         model_hash=model.hash,
         kind=model.settings["kind"],
-        ablation=ablation_of(model.settings),
+        ablation=model.ablation,
         trained_steps=model.settings.get("step"),
         image_size=model.size if isinstance(model, Inpainter) else model.stages[-1],
     )

@@ -71,23 +71,6 @@ def test_only_an_encoder_of_words_brings_a_vocabulary(tiny_stackgan, tiny_encode
         load_model(folder)
 
 
-def test_names_of_the_ablations(tiny_model):
-    model = load_model(tiny_model)
-    names = {}
-    for ff_block in (True, False):
-        for gsr in (True, False):
-            settings = {"generator": {"ff_block": ff_block, "gsr": gsr}}
-            names[ff_block, gsr] = dataclasses.replace(model, settings=settings).method
-    assert names == {
-        (True, True): "FF-GAN",
-        (True, False): "baseline+FF-Block",
-        (False, True): "baseline+GSR",
-        (False, False): "baseline",
-    }
-    untrained = dataclasses.replace(model, settings={**model.settings, "step": 0})
-    assert untrained.method == "FF-GAN, untrained"
-
-
 def test_names_of_the_stages(tiny_stackgan):
     model = load_model(tiny_stackgan)
     first = dataclasses.replace(model, stage2=None)

@@ -14,7 +14,6 @@ from gancli.data.shards import Dataset, file_hash
 from gancli.encoders.speech import encode_mels
 from gancli.errors import DataError, UsageError
 from gancli.figures import to_uint8
-from gancli.inference.ablations import ablation_of
 from gancli.inference.load import load_model
 from gancli.sampling.captions import DatasetCaptions
 from gancli.sampling.noise import image_noise
@@ -398,7 +397,8 @@ def test_a_substitute_has_the_name_that_the_papers_tables_know(
 ):
     model = load_model(tiny_fusion_s2igan)
     settings = {**model.settings, "generator": {**model.settings["generator"], **arguments}}
-    assert dataclasses.replace(model, settings=settings).method == method
+    substitute = dataclasses.replace(model, settings=settings)
+    assert substitute.method == method
     (each,) = [each for each in PAPERS["fusion-s2igan"].tables if each.number == table]
     score = ScoreRow(
         dataset="cub",
@@ -406,7 +406,7 @@ def test_a_substitute_has_the_name_that_the_papers_tables_know(
         model="runs/1",
         model_hash="a",
         kind="fusion-s2igan",
-        ablation=ablation_of(settings),
+        ablation=substitute.ablation,
         metric="fid",
         value=1.0,
         n_real=1,

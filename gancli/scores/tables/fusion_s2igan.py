@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gancli.inference.ablations import DFGAN
 from gancli.scores.results import ScoreRow
 from gancli.scores.tables.paper import MODELS, STACKGAN_INCEPTION, Model, Paper, PaperTable, Protocol
 
@@ -51,7 +50,7 @@ _PARTS = ("model.block", "model.attention", "model.fusion", "model.modules")
 
 def _replaced(score: ScoreRow) -> str:
     """Return the part that a model replaces; empty for the whole model, for DF-GAN and for other models."""
-    if score.kind != KIND or dict(score.ablation) == DFGAN:
+    if score.kind != KIND or score.ablation == MODELS["DF-GAN"].ablation:
         return ""
     return next((part for part in _PARTS if part in score.ablation), "")
 

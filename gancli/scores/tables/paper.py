@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
-from gancli.inference.ablations import DFGAN
 from gancli.scores.results import ScoreRow
 
 # The values of score fields that a paper's numbers were measured with: one value, several, or a range of counts
@@ -30,7 +29,7 @@ class Model:
 MODELS = {
     "FF-GAN": Model("ffgan"),
     "StackGAN": Model("stackgan"),
-    "DF-GAN": Model("fusion-s2igan", DFGAN),
+    "DF-GAN": Model("fusion-s2igan", {"condition": "sentence", "model.block": "dfgan"}),
     "Fusion-S2iGan": Model("fusion-s2igan"),
     "CSF-GAN": Model("csfgan"),
 }
