@@ -6,11 +6,18 @@ from .data.preparation.merge import merge_parts as merge_parts
 from .data.preparation.options import Part as Part
 from .data.preparation.options import PrepareOptions as PrepareOptions
 from .data.preparation.prepare import prepare as prepare
+from .data.shards import Dataset as Dataset
 from .data.verify import verify as verify
 from .encoders.embeddings import export_embeddings as export_embeddings
+from .human.page import make_ranking_page as make_ranking_page
+from .human.tally import tally_rankings as tally_rankings
+from .inference.csfgan import load_inpainter as load_inpainter
+from .inference.load import load_model as load_model
 from .inpainting.inpaint import inpaint as inpaint
 from .inpainting.inpaint import preview_holes as preview_holes
+from .inpainting.inpaint_split import SplitHoles as SplitHoles
 from .inpainting.inpaint_split import inpaint_split as inpaint_split
+from .inpainting.match_files import MaskFile as MaskFile
 from .sampling.attributes import Attributes as Attributes
 from .sampling.attributes import DatasetAttributes as DatasetAttributes
 from .sampling.captions import DatasetCaptions as DatasetCaptions
@@ -27,6 +34,8 @@ from .scores.inception_score import score_is as score_is
 from .scores.r_precision import score_r_precision as score_r_precision
 from .scores.reconstruction import score_psnr as score_psnr
 from .scores.reconstruction import score_ssim as score_ssim
+from .scores.results import append_row as append_row
+from .scores.results import read_rows as read_rows
 from .scores.shapes import score_shapes as score_shapes
 from .scores.tables import score_table as score_table
 from .training import pretrain_encoder as pretrain_encoder
