@@ -76,3 +76,10 @@ def test_the_page_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     exec(compile(code, "docs/library.md", "exec"), {})  # noqa: S102
     assert (tmp_path / "tables").is_dir()
     assert len(gancli.read_rows("results.csv")) >= 3
+
+
+def test_the_files_that_contributing_names_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:gancli|tests|recipes|docs)/[^`<*]+\.\w+)`", text)
+    assert len(named) >= 15
+    assert [name for name in named if not (ROOT / name).is_file()] == []
