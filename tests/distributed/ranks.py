@@ -18,7 +18,18 @@ from gancli.engine import distributed
 ENGINE_TESTS = Path(__file__).parents[1] / "engine"
 # A forked process cannot use CUDA, nor autograd once the parent has threads for it (as after compiling a network)
 METHOD = "forkserver"
-multiprocessing.set_forkserver_preload(["gancli.training"])  # torch is imported once, not by every process
+multiprocessing.set_forkserver_preload(
+    [
+        "gancli.training.ffgan",
+        "gancli.training.stackgan",
+        "gancli.training.fusion_s2igan",
+        "gancli.training.csfgan",
+        "gancli.training.attr2image",
+        "torch._dynamo",
+        "hypothesis",
+        "pytest",
+    ]
+)  # torch is imported once, not by every process
 
 
 def environment(rank: int, world: int, port: int) -> dict[str, str]:
