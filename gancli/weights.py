@@ -45,51 +45,34 @@ class WeightFile:
     what: str
 
 
-_TORCHVISION = "https://download.pytorch.org/models/"
-_PYTORCH_FID = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
+def _torchvision(file: str, sha256: str, name: str) -> WeightFile:
+    url = f"https://download.pytorch.org/models/{file}"
+    return WeightFile(file, url, sha256, f"torchvision's {name}, trained on ImageNet")
+
 
 WEIGHTS = {
     "fid_inception": WeightFile(
         "pt_inception-2015-12-05-6726825d.pth",
-        f"{_PYTORCH_FID}pt_inception-2015-12-05-6726825d.pth",
+        "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
         "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
         "the FID Inception network, ported from TensorFlow's inception-2015-12-05",
     ),
-    "inception_v3": WeightFile(
-        "inception_v3_google-0cc3c7bd.pth",
-        f"{_TORCHVISION}inception_v3_google-0cc3c7bd.pth",
-        "0cc3c7bd",
-        "torchvision's Inception-v3, trained on ImageNet",
-    ),
-    "googlenet": WeightFile(
-        "googlenet-1378be20.pth",
-        f"{_TORCHVISION}googlenet-1378be20.pth",
-        "1378be20",
-        "torchvision's GoogLeNet, trained on ImageNet",
-    ),
-    "resnet18": WeightFile(
+    "inception_v3": _torchvision("inception_v3_google-0cc3c7bd.pth", "0cc3c7bd", "Inception-v3"),
+    "googlenet": _torchvision("googlenet-1378be20.pth", "1378be20", "GoogLeNet"),
+    "resnet18": _torchvision(
         "resnet18-f37072fd.pth",
-        f"{_TORCHVISION}resnet18-f37072fd.pth",
         "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
-        "torchvision's ResNet-18, trained on ImageNet",
+        "ResNet-18",
     ),
-    "resnet50": WeightFile(
-        "resnet50-0676ba61.pth",
-        f"{_TORCHVISION}resnet50-0676ba61.pth",
-        "0676ba61",
-        "torchvision's ResNet-50, trained on ImageNet",
-    ),
+    "resnet50": _torchvision("resnet50-0676ba61.pth", "0676ba61", "ResNet-50"),
     "resnet50_places365": WeightFile(
         "resnet50_places365.pth.tar",
         "http://places2.csail.mit.edu/models_places365/resnet50_places365.pth.tar",
         "",
         "the ResNet-50 of the authors of Places365, trained on its scenes",
     ),
-    "vgg16": WeightFile(
-        "vgg16-397923af.pth",
-        f"{_TORCHVISION}vgg16-397923af.pth",
-        "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
-        "torchvision's VGG-16, trained on ImageNet",
+    "vgg16": _torchvision(
+        "vgg16-397923af.pth", "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0", "VGG-16"
     ),
 }
 
@@ -194,20 +177,14 @@ def _download(entry: WeightFile, path: Path, progress: Progress | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as temporary:
         try:
-            _fetch(entry.url, temporary, progress)
+            with urllib.request.urlopen(entry.url, timeout=_TIMEOUT) as answer, temporary.open("wb") as file:
+                total = int(answer.headers.get("Content-Length") or 0)
+                while block := answer.read(_CHUNK):
+                    file.write(block)
+                    if progress is not None:
+                        progress(file.tell(), total)
         except (OSError, http.client.HTTPException) as error:
             if getattr(error, "filename", None) == str(temporary):
                 raise  # the disk, not the network
             raise _missing(entry, path, f"cannot be downloaded ({error})") from error
         _checked(entry, temporary)
-
-
-def _fetch(url: str, target: Path, progress: Progress | None) -> None:
-    with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer, target.open("wb") as file:
-        total = int(answer.headers.get("Content-Length") or 0)
-        done = 0
-        while block := answer.read(_CHUNK):
-            file.write(block)
-            done += len(block)
-            if progress is not None:
-                progress(done, total)

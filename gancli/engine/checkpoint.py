@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -53,29 +53,22 @@ CHANGEABLE = frozenset(
 
 
 def refuse_changes(stored: Mapping[str, object], now: Mapping[str, object]) -> None:
-    """Refuse to resume a run with another recipe.
-
-    Args:
-        stored: Recipe of the run as nested plain values.
-        now: Requested recipe as nested plain values.
+    """Refuse to resume a run with another recipe; both are nested plain values.
 
     Raises:
         UsageError: The recipes differ in more than `CHANGEABLE`. The message lists every difference.
     """
-    left, right = _flatten(stored), _flatten(now)
+    left, right, absent = _flatten(stored), _flatten(now), object()
     differences = [
         f"  {key}: {left.get(key, '(absent)')} → {right.get(key, '(absent)')}"
         for key in dict.fromkeys([*left, *right])
-        if key not in CHANGEABLE and left.get(key, _ABSENT) != right.get(key, _ABSENT)
+        if key not in CHANGEABLE and left.get(key, absent) != right.get(key, absent)
     ]
     if differences:
         raise UsageError(
             "\n".join(["the run was made with another recipe (run → now):", *differences]),
             "resume without these changes, or start a new run from its weights with --init-from",
         )
-
-
-_ABSENT = object()
 
 
 def _flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
@@ -106,16 +99,33 @@ def seed_everything(seed: int, stream: int = 0, step: int = 0) -> None:
     torch.manual_seed(int(words[2]))
 
 
-def random_state() -> dict[str, object]:
-    """Return the state of all global generators, as values that `torch.load(weights_only=True)` can read."""
-    numpy_state: Any = np.random.get_state(legacy=False)
+class _NumpyState(TypedDict):
+    key: Tensor
+    pos: int
+    has_gauss: int
+    gauss: float
+
+
+class RandomState(TypedDict):
+    """States of all global generators, as values that `torch.load(weights_only=True)` can read."""
+
+    python: tuple[Any, ...]
+    numpy: _NumpyState
+    torch: Tensor
+    cuda: list[Tensor]
+    mps: Tensor | None
+
+
+def random_state() -> RandomState:
+    """Return the state of all global generators."""
+    state: Any = np.random.get_state(legacy=False)
     return {
         "python": random.getstate(),
         "numpy": {
-            "key": torch.from_numpy(numpy_state["state"]["key"].astype(np.int64)),
-            "pos": int(numpy_state["state"]["pos"]),
-            "has_gauss": int(numpy_state["has_gauss"]),
-            "gauss": float(numpy_state["gauss"]),
+            "key": torch.from_numpy(state["state"]["key"].astype(np.int64)),
+            "pos": int(state["state"]["pos"]),
+            "has_gauss": int(state["has_gauss"]),
+            "gauss": float(state["gauss"]),
         },
         "torch": torch.get_rng_state(),
         "cuda": _cuda_states(),
@@ -130,7 +140,7 @@ def _cuda_states() -> list[Tensor]:
     return torch.cuda.get_rng_state_all() if world_size() == 1 else [torch.cuda.get_rng_state()]
 
 
-def set_random_state(state: Mapping[str, Any]) -> None:
+def set_random_state(state: RandomState) -> None:
     """Restore the result of `random_state`, as far as this machine has the same devices."""
     random.setstate(state["python"])
     numpy_state = state["numpy"]
@@ -143,12 +153,10 @@ def set_random_state(state: Mapping[str, Any]) -> None:
         }
     )
     torch.set_rng_state(state["torch"])
-    if torch.cuda.is_available() and world_size() > 1:
-        for cuda_state in state["cuda"][:1]:
-            torch.cuda.set_rng_state(cuda_state)
-    elif torch.cuda.is_available():
-        for index, cuda_state in enumerate(state["cuda"][: torch.cuda.device_count()]):
-            torch.cuda.set_rng_state(cuda_state, index)
+    if torch.cuda.is_available():
+        devices = range(torch.cuda.device_count()) if world_size() == 1 else [torch.cuda.current_device()]
+        for device, cuda_state in zip(devices, state["cuda"], strict=False):
+            torch.cuda.set_rng_state(cuda_state, device)
     if state["mps"] is not None and torch.backends.mps.is_available():
         torch.mps.set_rng_state(state["mps"])
 
@@ -271,11 +279,9 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """
     if problem := damage(folder):
         good = [other for other in checkpoints_in(folder.parent) if other != folder and not damage(other)]
-        advice = (
-            f"resume from the newest good one: {good[-1]}"
-            if good
-            else "no other checkpoint is good; start a new run"
-        )
+        advice = "no other checkpoint is good; start a new run"
+        if good:
+            advice = f"resume from the newest good one: {good[-1]}"
         raise RunError(f"{problem}: the checkpoint is damaged", advice)
     try:
         state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
@@ -345,11 +351,9 @@ class RunFolder:
 
     @classmethod
     def create(cls, root: str | Path, label: str) -> RunFolder:
-        """Make the next numbered folder. No other process gets the same number, and no run is overwritten.
+        """Make the next numbered folder of `root`, NUMBER-label ("0003-ffgan-cub"), with `root` where it is missing.
 
-        Args:
-            root: Folder of all runs, created where it is missing.
-            label: Part of the name after the number ("ffgan-cub").
+        No other process gets the same number, and no run is overwritten.
 
         Raises:
             UsageError: The folder cannot be created.
@@ -374,10 +378,8 @@ class RunFolder:
         if path.parent.name == "checkpoints" and _STEP.fullmatch(path.name) and path.is_dir():
             return cls(path.parent.parent, path)
         if not (path / "recipe.yaml").is_file():
-            raise UsageError(
-                f"{path}: is no run folder (it has no recipe.yaml)",
-                "give a folder such as runs/0001-ffgan-cub",
-            )
+            problem = f"{path}: is no run folder (it has no recipe.yaml)"
+            raise UsageError(problem, "give a folder such as runs/0001-ffgan-cub")
         return cls(path)
 
     @property
@@ -442,9 +444,8 @@ class RunFolder:
             write(temporary)
             replace_folder(temporary, folder)
         except OSError as error:
-            raise RunError(
-                f"{folder}: cannot be written ({error.strerror})", "free some space, then resume"
-            ) from error
+            problem = f"{folder}: cannot be written ({error.strerror})"
+            raise RunError(problem, "free some space, then resume") from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

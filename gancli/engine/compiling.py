@@ -43,14 +43,12 @@ def check_compiler(device: torch.device) -> None:
     try:
         torch.compile(lambda x: (x.sin() + 1).sum())(x).backward()
     except Exception as error:  # many kinds: no compiler, no Triton, a Python or a platform that is too new
+        compiler = "a C++ compiler (g++ or clang++; another one is named by the variable CXX)"
+        if device.type == "cuda":
+            compiler = "Triton on a GPU"
         raise ConfigError(
             f"train.compile: torch cannot compile on this machine for the device {device.type}: {_first_line(error)}",
-            "Leave train.compile out, or install what is missing: "
-            + (
-                "torch compiles with Triton on a GPU."
-                if device.type == "cuda"
-                else "torch compiles with a C++ compiler (g++ or clang++; another one is named by the variable CXX)."
-            ),
+            f"Leave train.compile out, or install what is missing: torch compiles with {compiler}.",
         ) from error
 
 

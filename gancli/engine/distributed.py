@@ -46,11 +46,7 @@ _alone = False  # inside `from_main`
 def process_group(device: torch.device) -> Iterator[torch.device]:
     """Join the group that the environment describes (see `process_rank`), unless it is joined already.
 
-    Args:
-        device: Device of the recipe. "cuda" becomes the GPU of this rank.
-
-    Yields:
-        Device of this process: `device` itself for a single process.
+    Yields the device of this process: `device` itself for a single process; "cuda" becomes the GPU of this rank.
 
     Raises:
         ConfigError: The processes cannot share this device, or there are fewer GPUs than processes.
@@ -94,17 +90,14 @@ def own_device(device: torch.device, local_rank: int) -> torch.device:
     if device.type != "cuda":
         return device
     if str(device) != "cuda":
-        raise ConfigError(
-            f"device {device} is one GPU, but there are several processes", "use cuda: each takes its own"
-        )
+        problem = f"device {device} is one GPU, but there are several processes"
+        raise ConfigError(problem, "use cuda: each takes its own")
     count = torch.cuda.device_count()
     if count == 1 and "SLURM_STEP_NUM_TASKS" in os.environ:
         local_rank = 0  # with --gpus-per-task each task sees only its own GPU, as number 0
     if local_rank >= count:
-        raise ConfigError(
-            f"there are more processes than GPUs on this machine: {count}",
-            f"start {count} of them (--nproc {count})",
-        )
+        problem = f"there are more processes than GPUs on this machine: {count}"
+        raise ConfigError(problem, f"start {count} of them (--nproc {count})")
     return torch.device("cuda", local_rank)
 
 
@@ -137,16 +130,9 @@ def joined() -> bool:
 
 
 def report_once(exit_code: int, report: Callable[[], None]) -> int:
-    """Let the first rank that failed report its error; the others wait until it has.
+    """Let the first rank that failed report its error, while the others wait, and return the exit code of its failure.
 
     The first failure is the cause. The others follow from it, or have the same cause.
-
-    Args:
-        exit_code: Exit code of this rank's failure.
-        report: Function that reports the error.
-
-    Returns:
-        Exit code of the failure that was reported.
     """
     if _store is None:
         report()
@@ -249,17 +235,14 @@ def broadcast(networks: Iterable[nn.Module], *, buffers_only: bool = False) -> N
 
 
 def average_gradients(parameters: Sequence[nn.Parameter], values: Tensor) -> Tensor:
-    """Average the gradients over all ranks, in place.
+    """Average the gradients over all ranks, in place, and return the averaged `values`.
 
     A gradient that one rank lacks (of a head that its batch did not use) counts as zero, because all ranks must send
     tensors of the same shapes.
 
     Args:
         parameters: Parameters, the same on every rank.
-        values: Further values to average in the same all-reduce, such as the loss terms. Shape (N,).
-
-    Returns:
-        The averaged values. Shape (N,).
+        values: Further values (N,) to average in the same all-reduce, such as the loss terms.
     """
     if world_size() == 1:
         return values

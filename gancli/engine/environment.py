@@ -73,12 +73,11 @@ def _commit(checkout: Path) -> str | None:
     if not (checkout / ".git").exists():
         return None
     command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    # Without optional locks, so that this does not disturb someone who is committing.
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
-        # Without optional locks, so that this does not disturb someone who is committing.
-        environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=10, check=True
-        )
-        return done.stdout.strip()
+        return subprocess.check_output(
+            command, env=environment, stderr=subprocess.DEVNULL, text=True, timeout=10
+        ).strip()
     except (OSError, subprocess.SubprocessError):
         return None

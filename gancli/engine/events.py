@@ -121,16 +121,14 @@ class LogFile:
             self._columns += new
             self._rewrite(rows)
         line = io.StringIO()
-        csv.DictWriter(line, self._columns, lineterminator="\n").writerow(
-            {key: _cell(value) for key, value in row.items()}
-        )
+        cells = {key: _cell(value) for key, value in row.items()}
+        csv.DictWriter(line, self._columns, lineterminator="\n").writerow(cells)
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(line.getvalue())
         except OSError as error:
-            raise RunError(
-                f"{self.path}: cannot be written ({error.strerror})", "Free some space, then resume."
-            ) from error
+            problem = f"{self.path}: cannot be written ({error.strerror})"
+            raise RunError(problem, "Free some space, then resume.") from error
 
     def _read(self) -> list[dict[str, str]]:
         if not self.path.exists():

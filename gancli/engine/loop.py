@@ -16,11 +16,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from PIL import Image
@@ -31,6 +31,7 @@ from gancli.atomic import atomic_file
 from gancli.engine import distributed
 from gancli.engine.checkpoint import (
     Checkpoint,
+    RandomState,
     RunFolder,
     load_tensors,
     prune,
@@ -49,13 +50,6 @@ from gancli.engine.recompute import recompute_large_blocks
 from gancli.errors import RunError
 
 Networks = Mapping[str, nn.Module]
-
-
-class MovableBatch(Protocol):
-    """Batch that can be moved to a device."""
-
-    def to(self, device: torch.device) -> Any:
-        """Return the batch on another device."""
 
 
 @dataclass(frozen=True)
@@ -285,9 +279,9 @@ class Loop:
         steps, minutes = self.settings.steps, self.settings.minutes
         if reason := stop.reason():
             return [], reason
-        if (steps is not None and self.step >= steps) or (
-            minutes is not None and self.seconds >= 60 * minutes
-        ):
+        if steps is not None and self.step >= steps:
+            return [], _AT_LIMIT
+        if minutes is not None and self.seconds >= 60 * minutes:
             return [], _AT_LIMIT
         try:
             batches = list(itertools.islice(iterator, self.settings.grad_accumulation))
@@ -343,9 +337,7 @@ class Loop:
             with self._autocast():
                 shared = self.trainable.begin(batches[0])
             return [lambda: shared]
-        first_states: dict[
-            int, dict[str, object]
-        ] = {}  # random states before the first `begin` of each batch
+        first_states: dict[int, RandomState] = {}  # before the first `begin` of each batch
 
         def begin(number: int) -> Any:
             current = random_state()
@@ -391,12 +383,11 @@ class Loop:
     def _diverged(self, name: str, value: float) -> RunError:
         phase, _, term = name.partition(".")
         what = "the gradient" if term == "gradient" else f"the loss term {term!r}"
-        good = self.run_folder.resume_point()
-        return RunError(
-            f"{self.run_folder.path}: {what} of phase {phase!r} is {value} at step {self.step + 1}",
-            f"the last checkpoint is {good}; " * bool(good)
-            + "try a lower learning rate or precision float32",
-        )
+        hint = "try a lower learning rate or precision float32"
+        if good := self.run_folder.resume_point():
+            hint = f"the last checkpoint is {good}; {hint}"
+        problem = f"{what} of phase {phase!r} is {value} at step {self.step + 1}"
+        return RunError(f"{self.run_folder.path}: {problem}", hint)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16")
@@ -446,16 +437,14 @@ class Loop:
         try:
             for network in networks.values():
                 network.eval()
-            with self._uncompiled(), torch.no_grad():
+            # Without compilation: the few calls in eval mode are not worth graphs of their own.
+            eager = torch.compiler.set_stance("force_eager") if self.settings.compile else nullcontext()
+            with eager, torch.no_grad():
                 yield networks
         finally:
             for module, mode in modes:
                 module.training = mode
             set_random_state(state)
-
-    def _uncompiled(self) -> AbstractContextManager[None]:
-        """Return a context without compilation: the few calls in eval mode are not worth graphs of their own."""
-        return torch.compiler.set_stance("force_eager") if self.settings.compile else nullcontext()
 
     def _sample(self) -> None:
         if not self.sample or not self.is_main:
@@ -513,13 +502,12 @@ class Loop:
             "seconds": self.seconds,
             "best_value": self.best_value,
             "best_step": self.best_step,
-            "interval": self.interval.state(),
+            "interval": vars(self.interval),
             "last": self.last,
         }
         folder = self.run_folder.checkpoints / f"step-{self.step:08d}"
-        write_checkpoint(
-            folder, Checkpoint(self.step, tensors_of(networks), tensors_of(self.averages.networks), state)
-        )
+        averaged = tensors_of(self.averages.networks)
+        write_checkpoint(folder, Checkpoint(self.step, tensors_of(networks), averaged, state))
         prune(folder.parent, newest=self.step, keep=self.settings.keep, best=self.best_step)
         self.events.emit("checkpoint", f"checkpoint {folder}", step=self.step, folder=str(folder))
         self._export(self.run_folder.model)
@@ -543,22 +531,21 @@ class Loop:
         self.seconds = state["seconds"]
         self.best_value, self.best_step = state["best_value"], state["best_step"]
         self.interval, self.last = _Interval(**state["interval"]), state["last"]
-        random_states, rank, world_size = state["random"], distributed.rank(), distributed.world_size()
         self.images = state["images"]
+        random_states, rank = state["random"], distributed.rank()
         if rank < len(random_states):
             set_random_state(random_states[rank])
         else:
-            seed_everything(self.settings.seed, 1 + rank, checkpoint.step)
-        if len(random_states) != world_size:
-            batches = [self.settings.batch * processes for processes in (len(random_states), world_size)]
+            seed_everything(self.settings.seed, 1 + rank, self.step)
+        before, now, batch = len(random_states), distributed.world_size(), self.settings.batch
+        if before != now:
             self.events.emit(
                 "warning",
-                f"processes: {len(random_states)} until step {checkpoint.step}, {world_size} from here on: "
-                f"a step takes {batches[1]} images instead of {batches[0]}, and the bits are not those of an "
-                "unbroken run",
-                step=checkpoint.step,
-                processes=world_size,
-                processes_before=len(random_states),
+                f"processes: {before} until step {self.step}, {now} from here on: a step takes {batch * now} images "
+                f"instead of {batch * before}, and the bits are not those of an unbroken run",
+                step=self.step,
+                processes=now,
+                processes_before=before,
             )
 
 
@@ -585,9 +572,6 @@ class _Interval:
 
     def means(self) -> dict[str, float]:
         return {name: total / self.counts[name] for name, total in self.sums.items()}
-
-    def state(self) -> dict[str, Any]:
-        return {"steps": self.steps, "seconds": self.seconds, "sums": self.sums, "counts": self.counts}
 
 
 class _StopSignals:

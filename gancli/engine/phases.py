@@ -53,14 +53,11 @@ class Phase:
         differentiated_twice: Collection[str] = (),
     ) -> Phase:
         """Return a phase that steps all parameters of its networks with one Adam optimizer."""
-        parameters = [parameter for network in networks.values() for parameter in network.parameters()]
+        optimizer = adam(
+            [p for network in networks.values() for p in network.parameters()], lr=lr, betas=betas
+        )
         return cls(
-            name,
-            networks,
-            adam(parameters, lr=lr, betas=betas),
-            loss,
-            watched=watched,
-            differentiated_twice=differentiated_twice,
+            name, networks, optimizer, loss, watched=watched, differentiated_twice=differentiated_twice
         )
 
     def trained(self) -> list[nn.Parameter]:

@@ -34,9 +34,10 @@ from gancli.run_paths import weights_folder_of
 from gancli.sampling.captions import DatasetCaptions
 from gancli.sampling.conditions import Source
 from gancli.sampling.sample import SampleReport, sample
-from gancli.sampling.samples_folder import SAMPLES, SAMPLING, GeneratedImage, read_samples
+from gancli.sampling.samples_folder import SAMPLES, SAMPLING, read_samples
 from gancli.sampling.sentences import Sentences
 from gancli.scores.image_sets import FileImages, open_images, origin_of
+from gancli.scores.results import RealData
 from gancli.version import __version__
 
 PAGE = "index.html"
@@ -45,9 +46,7 @@ MOST_MODELS = 9  # one digit key for each
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 _LEAST_SIDE = 256  # pixels; smaller images are enlarged so far that the browser's smoothing hardly shows
-_LETTERS = (
-    "bcdfghjklmnpqrstvwxz"  # letters of ids, which form no words and nothing that looks like a number or date
-)
+_LETTERS = "bcdfghjklmnpqrstvwxz"  # of ids, which form no words and nothing that looks like a number or date
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def make_ranking_page(
         batch: Images drawn at a time; does not affect the images.
         device: Device that draws.
         overwrite: Replace the page of another study in `out`.
-        progress: Callback with the numbers of images drawn by a model and in total; True shows a display.
+        progress: Callback with images drawn by a model and in total, or True for a bar.
 
     Raises:
         UsageError: There are too few or too many models, their names are not distinct, captions are missing or not
@@ -177,12 +176,7 @@ def _is_samples(folder: Path) -> bool:
 
 
 def _caption_source(model: Path, data: str | None, captions_file: str | Path | None, n: int) -> Source:
-    """Return the captions that a model folder draws.
-
-    Raises:
-        DataError: The folder does not exist.
-        UsageError: There are no captions, or two kinds of them.
-    """
+    """Return the captions that a model folder draws; refuse a missing folder, no captions, or two kinds of them."""
     if not weights_folder_of(model, DRAWING).is_dir():
         raise DataError(f"{model}: no such folder", "Name folders of gancli sample, or model or run folders.")
     if data is not None and captions_file is not None:
@@ -231,24 +225,14 @@ def _open_samples(folder: Path) -> _Samples:
     origin = origin_of(images)
     files: dict[tuple[str, str], Path] = {}
     for image in read_samples(folder):
-        files.setdefault(_identity(image), folder / image.file)
-    sampling = images.sampling
+        files.setdefault((image.caption, image.key), folder / image.file)
     model = StudyModel(origin.method, origin.model, origin.model_hash, origin.image_size, origin.seed)
-    dataset = (sampling.dataset or "") if sampling is not None else ""
-    split = (sampling.split or "") if sampling is not None else ""
-    return _Samples(model, dataset, split, files)
-
-
-def _identity(image: GeneratedImage) -> tuple[str, str]:
-    return image.caption, image.key
+    data = images.data or RealData(dataset="")
+    return _Samples(model, data.dataset, data.split, files)
 
 
 def _named(samples: Sequence[_Samples], models: Sequence[Path], names: Sequence[str]) -> list[_Samples]:
-    """Return the samples of the models with distinct names.
-
-    Raises:
-        UsageError: Two models have the same name, or one has none.
-    """
+    """Return the samples of the models with distinct names; refuse names that do not tell the models apart."""
     given = [name.strip() for name in names]
     folders = [model.resolve().name for model in models]
     methods = [each.model.name for each in samples]
@@ -265,11 +249,7 @@ def _named(samples: Sequence[_Samples], models: Sequence[Path], names: Sequence[
 
 
 def _choose_captions(samples: Sequence[_Samples], n: int, seed: int) -> tuple[list[tuple[str, str]], int]:
-    """Return `n` of the captions that all models drew, in random order, and the number of all such captions.
-
-    Raises:
-        DataError: There are fewer than `n`.
-    """
+    """Return `n` of the captions that all models drew, in random order, and the number of all such captions."""
     shared = sorted(set.intersection(*(set(each.files) for each in samples)))
     if len(shared) < n:
         counts = ", ".join(f"{each.model.name} {len(each.files):,}" for each in samples)
@@ -338,11 +318,7 @@ def _common(values: Sequence[str]) -> str:
 
 
 def _refuse_another(page: Path, key: Path, study: Study, overwrite: bool) -> None:
-    """Refuse to overwrite another study, whose answers would be lost without its key.
-
-    Raises:
-        UsageError: The folder holds a page or a key of another study.
-    """
+    """Refuse to overwrite another study, whose answers would be lost without its key."""
     if overwrite or not (page.exists() or key.exists()):
         return
     try:
@@ -373,19 +349,15 @@ def _write_page(path: Path, study: Study, samples: Sequence[_Samples]) -> None:
     """Write the page question by question, so that memory does not grow with their number."""
     template = _TEMPLATE.read_text(encoding="utf-8")
     before, _, after = template.replace("@POLICY@", _policy(template)).partition("@STUDY@")
-    sides = [
-        max(load_image(each.files[question.caption, question.key]).size)
-        for each in samples
-        for question in study.questions
-    ]
+    shown = [(question.caption, question.key) for question in study.questions]
+    sides = (max(load_image(each.files[caption]).size) for each in samples for caption in shown)
     side = max(_LEAST_SIDE, *sides)
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         file.write(before)
         file.write(f'{{"study": {_json(study.study)}, "task": {_json(study.task)}, "questions": [')
-        for number, question in enumerate(study.questions):
-            identity = question.caption, question.key
+        for number, (question, caption) in enumerate(zip(study.questions, shown, strict=True)):
             images = [
-                {"id": each, "source": _data_url(samples[index].files[identity], side)}
+                {"id": each, "source": _data_url(samples[index].files[caption], side)}
                 for each, index in question.images.items()
             ]
             entry = {"id": question.id, "caption": question.caption, "images": images}

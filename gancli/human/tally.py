@@ -28,6 +28,7 @@ Ranks = NDArray[np.int64]
 
 COLUMNS = ("study", "question", "judge", "order", "ranks", "seconds", "date")
 OWN_CAPTIONS = "captions"  # dataset name of a study whose captions come from no dataset
+_SAVED = "Judges save them with the page's button Save answers."
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters of a spreadsheet's formulas
 
 
@@ -165,10 +166,7 @@ def tally_rankings(
     paths = [answers] if isinstance(answers, (str, Path)) else answers
     rankings, warnings = _latest([ranking for path in paths for ranking in read_answers(path, study)])
     if not rankings:
-        raise DataError(
-            f"no answers in {', '.join(map(str, paths)) or 'no files'}",
-            "Judges save them with the page's button Save answers.",
-        )
+        raise DataError(f"no answers in {', '.join(map(str, paths)) or 'no files'}", _SAVED)
     judges = Counter(ranking.judge for ranking in rankings)
     warnings += [
         f"{judge} ranked {count} of {len(study.questions)} captions"
@@ -195,9 +193,7 @@ def kendall_w(ranks: Ranks) -> float:
     """Return Kendall's coefficient of concordance of rankings without ties, W = 12 S / (m² (k³ − k)).
 
     It is 1 where all judges rank alike, 0 where the sums of ranks are equal, and 1/m on average for random rankings.
-
-    Args:
-        ranks: Ranks 1 to k by each judge. Shape (m judges, k models).
+    The ranks are 1 to k by each judge, (m judges, k models).
     """
     m, k = ranks.shape
     sums = ranks.sum(axis=0)
@@ -240,20 +236,14 @@ def read_answers(path: str | Path, study: Study) -> list[Ranking]:
             except ValueError as error:
                 raise DataError(f"{path}: line {reader.line_num}: {error}", hint) from None
     except FileNotFoundError:
-        raise DataError(
-            f"{path}: no such file", "Judges save it with the page's button Save answers."
-        ) from None
+        raise DataError(f"{path}: no such file", _SAVED) from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as CSV ({error})", hint) from error
     return rankings
 
 
 def _parse(record: Mapping[str, str | None], questions: Mapping[str, StudyQuestion]) -> Ranking:
-    """Parse a line.
-
-    Raises:
-        ValueError: The line is no ranking of the study.
-    """
+    """Parse a line; ValueError: it is no ranking of the study."""
     values = {name: (record[name] or "").strip() for name in COLUMNS}
     question = questions.get(values["question"])
     if question is None:
@@ -267,11 +257,7 @@ def _parse(record: Mapping[str, str | None], questions: Mapping[str, StudyQuesti
 
 
 def _parse_ranks(text: str, question: StudyQuestion) -> tuple[int, ...]:
-    """Parse the ranks of the models.
-
-    Raises:
-        ValueError: The ranks are not 1 to the number of models, each once.
-    """
+    """Parse the ranks of the models; ValueError: they are not 1 to the number of models, each once."""
     ranks: dict[str, int] = {}
     for entry in text.split():
         image, colon, rank = entry.partition(":")
@@ -299,13 +285,13 @@ def _latest(rankings: Sequence[Ranking]) -> tuple[list[Ranking], list[str]]:
         name = ranking.judge, ranking.question
         changed += name in kept and kept[name].ranks != ranking.ranks
         kept[name] = ranking
-    repeated = len(rankings) - len(kept)
-    if not repeated:
-        return list(kept.values()), []
-    return list(kept.values()), [
-        f"{repeated} answers are there again from the same judge, {changed} of them with other ranks: the last one "
-        "counts. If two people used the same name, change it in one of the files"
-    ]
+    warnings = []
+    if repeated := len(rankings) - len(kept):
+        warnings.append(
+            f"{repeated} answers are there again from the same judge, {changed} of them with other ranks: the last one "
+            "counts. If two people used the same name, change it in one of the files"
+        )
+    return list(kept.values()), warnings
 
 
 # --- numbers --------------------------------------------------------------------------------------------------
@@ -357,8 +343,6 @@ def _rows(result: Tally) -> Iterator[ScoreRow]:
                 n_real=0,
                 n_fake=result.questions,
                 protocol=f"{what}: {basis}",
-                network="",
-                network_sha256="",
                 resize="shown at one size, smaller images enlarged pixel by pixel",
                 image_size=origin.image_size,
                 seed=origin.seed,

@@ -28,16 +28,13 @@ def own_part(count: int, batch: int) -> slice:
 def by_parts(
     count: int, batch: int, work: Callable[[slice], Iterable[T]], progress: Progress | None = None
 ) -> list[T]:
-    """Collect the results of all processes for their parts, in the order of the images.
+    """Collect the results of all processes for their parts, in the order of the images, the same in every process.
 
     Args:
         count: Number of all images, the same in every process.
         batch: Images at a time.
         work: Function from a part to one result for each of its batches.
         progress: Callback after each batch with images done and in all, as if the other processes were as far.
-
-    Returns:
-        One result for each batch of all images, the same in every process.
 
     Raises:
         GancliError: `work` failed in any process. Every process raises it, with the messages of all that failed.

@@ -58,7 +58,7 @@ class Agreement:
         primary: Share of the images whose caption names a primary colour, in [0, 1]; None where none does.
         primary_n: Number of captions that name it.
         primary_shuffled: Expected share when the captions are dealt to the images at random.
-        belly: Share of the images whose caption names the belly's colour.
+        belly: The same of the belly's colour, as the next two.
         belly_n: Number of captions that name it.
         belly_shuffled: Expected share when the captions are dealt to the images at random.
         without_bird: Images in which no bird was found, which count as wrong.
@@ -89,7 +89,11 @@ def measure_agreement(
         DataError: The folder has no samples.csv or holds silhouettes, or the captions are of another dataset or name no
             colour of the demo's birds.
     """
-    _check_dataset(images)
+    if images.data is not None and images.data.dataset != "demo":  # its captions may name the same colours
+        raise DataError(
+            f"{images.name}: its captions are of {images.data.dataset}",
+            "Agreement knows the birds of the demo dataset only.",
+        )
     if isinstance(images, SplitImages):
         captions = [images.split.captions(index)[0] for index in range(len(images))]
     else:
@@ -113,15 +117,6 @@ def measure_agreement(
     return _compare(measured, asked)
 
 
-def _check_dataset(images: SplitImages | FileImages) -> None:
-    """Refuse images of another dataset, whose captions may name the same colours."""
-    if images.data is not None and images.data.dataset != "demo":
-        raise DataError(
-            f"{images.name}: its captions are of {images.data.dataset}",
-            "Agreement knows the birds of the demo dataset only.",
-        )
-
-
 def score_agreement(
     samples: str | Path, *, data: str | Path | None = None, progress: Progress | bool = True
 ) -> tuple[ScoreRow, ...]:
@@ -133,7 +128,7 @@ def score_agreement(
     Args:
         samples: Folder of `gancli sample` with captions of the demo dataset, or "DIR:split" of that dataset.
         data: Real images as "DIR:split"; None for the split in sampling.json, if that dataset is still there.
-        progress: Callback with images done and in all for each set of images, or True for a progress bar.
+        progress: Callback with images done and in all for each set of images, or True for a bar.
 
     Returns:
         Up to three rows for each set of images: primary colour, belly colour, silhouette.
@@ -148,8 +143,7 @@ def score_agreement(
         if sampling is not None and sampling.data is not None and Path(sampling.data).is_dir():
             data = f"{sampling.data}:{sampling.split}"
     real = None if data is None else open_split(data)
-    about = images.data if real is None else real.data
-    about = about or RealData(dataset="demo")
+    about = (images.data if real is None else real.data) or RealData(dataset="demo")
     with reporting(progress, "measuring", "images") as report:
         rows = _color_rows(images, about, report)
         rows += _silhouette_rows(images, about, report)
@@ -260,10 +254,8 @@ def _silhouettes(
 def _at_size(silhouette: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
     if silhouette.shape == (height, width):
         return silhouette
-    resized = Image.fromarray(silhouette.astype(np.uint8) * 255).resize(
-        (width, height), Image.Resampling.BILINEAR
-    )
-    return np.asarray(resized) >= FOREGROUND
+    image = Image.fromarray(silhouette.astype(np.uint8) * 255)
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR)) >= FOREGROUND
 
 
 def _iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
@@ -287,12 +279,7 @@ def _asked(caption: str) -> dict[str, str]:
 
 
 def agreement(images: Sequence[Pixels], asked: Sequence[dict[str, str]]) -> Agreement:
-    """Measure the agreement of images with the colours asked for.
-
-    Args:
-        images: Images (N, H, W, 3) uint8 RGB or a list of (H, W, 3), as the loader crops them.
-        asked: Colour names by part for each image, as `asked_colors` finds them.
-    """
+    """Measure the agreement of images, see `measure_colors`, with the colours by part that `asked_colors` finds."""
     return _compare(measure_colors(images), asked)
 
 
@@ -343,14 +330,12 @@ def measure_foreground(images: Sequence[Pixels]) -> list[NDArray[np.bool_]]:
     Returns:
         One (H, W) for each image, a single piece without gaps; all False where nothing differs from scenery.
     """
-    return [_largest(_differing(image), max(1, round(min(image.shape[:2]) / _GAP_SIDE))) for image in images]
-
-
-def _differing(image: Pixels) -> NDArray[np.bool_]:
-    """Return the points that are darker, lighter or more colourful than any scenery. (H, W, 3) -> (H, W)."""
-    lightness, a, b = np.moveaxis(_lab(image.astype(np.float32)), -1, 0)
-    differing: NDArray[np.bool_] = (lightness < _DARK) | (lightness > _LIGHT) | (np.hypot(a, b) > _COLOURFUL)
-    return differing
+    birds = []
+    for image in images:
+        lightness, a, b = np.moveaxis(_lab(image.astype(np.float32)), -1, 0)
+        differing = (lightness < _DARK) | (lightness > _LIGHT) | (np.hypot(a, b) > _COLOURFUL)
+        birds.append(_largest(differing, max(1, round(min(image.shape[:2]) / _GAP_SIDE))))
+    return birds
 
 
 def _largest(points: NDArray[np.bool_], gap: int) -> NDArray[np.bool_]:
@@ -457,9 +442,8 @@ def _vote_weights(birds: int = 160) -> NDArray[np.float64]:
     images = []
     for index, one in enumerate(species(birds, seed=0)):
         plumage = replace(one.plumage, **looks)
-        drawing = draw_bird(
-            plumage, BACKGROUNDS[index % len(BACKGROUNDS)], _GRID, np.random.default_rng(index)
-        )
+        background = BACKGROUNDS[index % len(BACKGROUNDS)]
+        drawing = draw_bird(plumage, background, _GRID, np.random.default_rng(index))
         x, y, width, height = drawing.box
         half = 0.75 * max(width, height) * 64 / 76
         middle_x, middle_y = x + width / 2, y + height / 2

@@ -12,9 +12,8 @@ from safetensors import safe_open
 
 from gancli.engine.checkpoint import RunFolder
 from gancli.errors import DataError, UsageError
-from gancli.inference.csfgan import load_inpainter
 from gancli.inference.load import load_model
-from gancli.registry import MODELS
+from gancli.registry import FILLING, MODELS, resolve
 from gancli.run_paths import resume_path_of
 from gancli.scores.image_sets import origin_of_model
 from gancli.scores.results import RealData, ScoreRow
@@ -45,8 +44,8 @@ def score_cost(run: str | Path) -> tuple[ScoreRow, ScoreRow]:
         raise UsageError(
             f"{run}: has no model/ in it yet", "Name a run folder of gancli train after its first checkpoint."
         )
-    fills = read_settings(folder.model)["kind"] == "csfgan"
-    model = load_inpainter(folder.model) if fills else load_model(folder.model)
+    kind = read_settings(folder.model)["kind"]
+    model = (resolve(MODELS[kind].load) if kind in FILLING else load_model)(folder.model)
     data = RealData(dataset=str(model.dataset["name"]))
     origin = origin_of_model(model, str(folder.path))
     step, seconds = _last_row(folder.log)

@@ -5,7 +5,7 @@ A Fréchet distance or an Inception score means nothing without these three, so 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,11 +15,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from gancli.encoders.classifier import ClassifierFolder, load_classifier
 from gancli.encoders.damsm import Damsm, load_damsm
-from gancli.errors import DataError, UsageError
+from gancli.errors import UsageError
 from gancli.progress import Progress
 from gancli.run_paths import weights_folder_of
 from gancli.scores.across_ranks import by_parts
@@ -28,8 +28,6 @@ from gancli.weights import load_weights
 from gancli.weights_folder import read_settings
 
 if TYPE_CHECKING:
-    from torchvision.models.inception import Inception3
-
     from gancli.scores.image_sets import Images
 
 Pixels = NDArray[np.uint8]
@@ -107,18 +105,12 @@ class FeatureNetwork:
 def all_features(
     images: Images, network: FeatureNetwork, *, batch: int = 50, progress: Progress | None = None
 ) -> Tensor:
-    """Return the features of all images, (N, F) float32 on the CPU.
+    """Return the features of all images, of which there is one at least, (N, F) float32 on the CPU."""
 
-    Args:
-        images: At least one image.
-        network: Any feature network.
-        batch: Images at a time.
-        progress: Callback after each batch, with the images done and in all.
-    """
-    features = by_parts(
-        len(images), batch, lambda rows: map(network, images.part(rows).batches(batch)), progress
-    )
-    return torch.cat(features)
+    def work(rows: slice) -> Iterator[Tensor]:
+        return map(network, images.part(rows).batches(batch))
+
+    return torch.cat(by_parts(len(images), batch, work, progress))
 
 
 def load_features(
@@ -186,23 +178,18 @@ def load_logits(
     )
 
 
-def _fid_weights(weights: str | Path | None) -> tuple[Inception3, str]:
-    """Return the FID network as published, and the sha256 of its weights."""
-    from gancli.scores.inception import build_fid_inception
-
-    state, digest = load_weights("fid_inception", None if weights is None else Path(weights))
-    network = build_fid_inception()
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:  # cannot happen with the published file, whose sha256 was checked
-        raise DataError(f"the weights of the FID Inception network do not fit: {error}") from error
-    return network, digest
+def _load_published(network: nn.Module, name: str, weights: str | Path | None) -> str:
+    """Load published weights, whose sha256 is checked, and return that sha256."""
+    state, digest = load_weights(name, weights)
+    network.load_state_dict(state)
+    return digest
 
 
 def _fid_inception(weights: str | Path | None, device: torch.device) -> FeatureNetwork:
-    from gancli.scores.inception import DIM, SIDE, features_only
+    from gancli.scores.inception import DIM, SIDE, build_fid_inception, features_only
 
-    network, digest = _fid_weights(weights)
+    network = build_fid_inception()
+    digest = _load_published(network, "fid_inception", weights)
     features_only(network).to(device)
 
     def prepare(images: Tensor) -> Tensor:
@@ -224,9 +211,10 @@ def _fid_inception(weights: str | Path | None, device: torch.device) -> FeatureN
 
 
 def _fid_logits(weights: str | Path | None, device: torch.device) -> FeatureNetwork:
-    from gancli.scores.inception import CLASSES, SIDE, tf1_bilinear, without_bias
+    from gancli.scores.inception import CLASSES, SIDE, build_fid_inception, tf1_bilinear, without_bias
 
-    network, digest = _fid_weights(weights)
+    network = build_fid_inception()
+    digest = _load_published(network, "fid_inception", weights)
     without_bias(network).to(device)
     return FeatureNetwork(
         name=f"inception ({CLASSES} classes)",
@@ -250,16 +238,12 @@ def _imagenet(
 
     from gancli.scores.inception import frozen
 
-    state, digest = load_weights("inception_v3", None if weights is None else Path(weights))
     network = inception_v3(weights=None, transform_input=False, init_weights=False)
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:  # as for the FID network
-        raise DataError(f"the weights of torchvision's Inception-v3 do not fit: {error}") from error
+    digest = _load_published(network, "inception_v3", weights)
     dim, what = network.fc.out_features, f"{network.fc.out_features} classes"
     if output == "features":
         dim, what = network.fc.in_features, f"{network.fc.in_features} features"
-        network.fc = torch.nn.Identity()
+        network.fc = nn.Identity()
     frozen(network).to(device)
     side = 299
 
@@ -283,11 +267,9 @@ def _imagenet(
 
 
 def classifier_network(classifier: ClassifierFolder, output: Literal["features", "logits"]) -> FeatureNetwork:
-    """Return a classifier of gancli as a feature network.
+    """Return a classifier in eval mode as a feature network, on the device it is on.
 
-    Args:
-        classifier: Classifier in eval mode, which runs on the device it is on.
-        output: "features" for the backbone's pooled features (Fréchet distances), "logits" for its classes.
+    Its output are the backbone's pooled features (Fréchet distances), or the logits of its classes.
     """
     network = classifier.network
     side = network.backbone.size
@@ -310,12 +292,10 @@ def classifier_network(classifier: ClassifierFolder, output: Literal["features",
 
 
 def encoder_network(encoder: Damsm, output: Literal["features", "code"]) -> FeatureNetwork:
-    """Return the image encoder of a DAMSM as a feature network.
+    """Return the image encoder of a DAMSM in eval mode as a feature network, on the device it is on.
 
-    Args:
-        encoder: DAMSM in eval mode, which runs on the device it is on.
-        output: "features" for the backbone's pooled features (Fréchet distances), "code" for the projected global code
-            that shares a space with sentences (R-precision).
+    Its output are the backbone's pooled features (Fréchet distances), or the projected global code that shares a space
+    with sentences (R-precision).
     """
     image = encoder.image
     side = image.backbone.size

@@ -27,14 +27,7 @@ from gancli.errors import DataError, RunError, UsageError
 from gancli.progress import Progress, reporting
 from gancli.scores.across_ranks import by_parts
 from gancli.scores.features import FeatureNetwork, load_features
-from gancli.scores.image_sets import (
-    FileImages,
-    Images,
-    SplitImages,
-    holes_clause,
-    open_images,
-    origin_of,
-)
+from gancli.scores.image_sets import FileImages, Images, SplitImages, open_images, origin_of
 from gancli.scores.results import Origin, RealData, ScoreRow
 from gancli.weights import home
 
@@ -63,7 +56,7 @@ class Statistics:
     resize: str | None = None
 
     def save(self, path: str | Path) -> None:
-        """Write an .npz with `mu` and `sigma`, the names pytorch-fid uses, and with n and the network."""
+        """Write an .npz with `mu` and `sigma`, the names of pytorch-fid, and with n and the network."""
         arrays: dict[str, NDArray[Any]] = {"mu": self.mean, "sigma": self.covariance}
         for name in ("n", "network_sha256", "resize"):
             if (value := getattr(self, name)) is not None:
@@ -96,13 +89,11 @@ class Statistics:
             raise DataError(f"{path}: mu {mean.shape} and sigma {covariance.shape} do not fit together")
         if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
             raise DataError(f"{path}: holds NaN or infinite numbers")
-        return cls(
-            mean,
-            covariance,
-            int(content["n"]) if "n" in content else None,
-            str(content["network_sha256"]) if "network_sha256" in content else None,
-            str(content["resize"]) if "resize" in content else None,
+        n = int(content["n"]) if "n" in content else None
+        sha256, resize = (
+            str(content[key]) if key in content else None for key in ("network_sha256", "resize")
         )
+        return cls(mean, covariance, n, sha256, resize)
 
 
 class StatisticsAccumulator:
@@ -199,14 +190,7 @@ def _singular_sum(matrix: Float64, tolerance: float) -> float:
 def image_statistics(
     images: Images, features: FeatureNetwork, *, batch: int = 50, progress: Progress | None = None
 ) -> Statistics:
-    """Return the statistics of all images.
-
-    Args:
-        images: Images, read once and in order.
-        features: Feature network.
-        batch: Images at a time, which does not change the result.
-        progress: Callback after each batch.
-    """
+    """Return the statistics of all images; `batch`, the images at a time, does not change them."""
     accumulator = StatisticsAccumulator(features.dim)
 
     def work(rows: slice) -> Iterator[None]:
@@ -239,14 +223,14 @@ def score_fid(
         real: Reference: "DIR:split" of a dataset, a folder of images, or an .npz of statistics.
         fake: Generated images, in any of the same three forms.
         features: Feature network or its name, see `load_features`.
-        weights: File or folder of the Inception weights; None for the places where `gancli.weights` looks.
+        weights: File or folder of the network's weights; None for the places where `gancli.weights` looks.
         size: Side at which the images of a split are taken; None for the side of the generated images where that is
             known and not above the dataset's, else the dataset's.
         save_stats: File to write the statistics of the reference to.
         cache: Keep the statistics of the reference in gancli's own folder for the next time.
         batch: Images at a time, which does not change the result.
         device: Device of the network.
-        progress: Callback after each batch with images done and in all, or True for a progress bar.
+        progress: Callback after each batch with images done and in all, or True for a bar.
 
     Raises:
         DataError: Images are missing or broken, or the statistics come from another network.
@@ -280,7 +264,7 @@ def score_fid(
         n_real=reference.n,
         n_fake=generated.n,
         protocol="Frechet distance of feature means and covariances (n - 1), float64, every image once"
-        + holes_clause(origin),
+        + origin.holes_clause,
         note="; ".join(_notes(reference, generated, real_images, fake_images, origin)),
     )
 
@@ -298,32 +282,23 @@ def _is_statistics(name: str | Path) -> bool:
 
 def _load_checked(path: Path, features: FeatureNetwork) -> Statistics:
     statistics = Statistics.load(path)
-    if len(statistics.mean) != features.dim:
-        raise DataError(
-            f"{path}: statistics of {len(statistics.mean)} features, {features.name} gives {features.dim}",
-            "Name the network they were made with, or make them anew with --save-stats.",
+    length, sha256 = len(statistics.mean), statistics.network_sha256
+    if length != features.dim:
+        problem = f"statistics of {length} features, {features.name} gives {features.dim}"
+    elif sha256 not in (None, features.sha256):
+        problem = (
+            f"made with a network of sha256 {str(sha256)[:12]}, {features.name} has {features.sha256[:12]}"
         )
-    if statistics.network_sha256 not in (None, features.sha256):
-        raise DataError(
-            f"{path}: made with a network of sha256 {str(statistics.network_sha256)[:12]}, "
-            f"{features.name} has {features.sha256[:12]}",
-            "Name the network they were made with, or make them anew with --save-stats.",
-        )
-    return statistics
+    else:
+        return statistics
+    hint = "Name the network they were made with, or make them anew with --save-stats."
+    raise DataError(f"{path}: {problem}", hint)
 
 
 def cached_statistics(
     images: Images, features: FeatureNetwork, batch: int, cache: bool, progress: Progress | None
 ) -> Statistics:
-    """Return the statistics of images, from gancli's own folder where they were computed before.
-
-    Args:
-        images: Real images, which many folders are scored against.
-        features: Feature network.
-        batch: Images at a time, which does not change the result.
-        cache: Look in that folder, and keep the statistics there.
-        progress: Callback after each batch with images done and in all.
-    """
+    """Return the statistics of real images. With `cache` they are kept in gancli's own folder for the next time."""
     key = hashlib.sha256("\0".join((images.fingerprint, features.resize, features.sha256)).encode())
     path = home() / "statistics" / f"{key.hexdigest()}.npz"
 

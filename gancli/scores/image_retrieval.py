@@ -21,14 +21,7 @@ from gancli.progress import Progress, reporting
 from gancli.sampling.requests import first_of_classes
 from gancli.sampling.samples_folder import GeneratedImage
 from gancli.scores.features import FeatureNetwork, all_features, load_features
-from gancli.scores.image_sets import (
-    FileImages,
-    SplitImages,
-    holes_clause,
-    learned_from,
-    open_samples,
-    origin_of,
-)
+from gancli.scores.image_sets import FileImages, SplitImages, learned_from, open_samples, origin_of
 from gancli.scores.results import MetricSettings, ScoreRow
 from gancli.scores.retrieval import average_precisions, chance_precision, chance_recall, first_hits
 
@@ -58,15 +51,14 @@ def score_map(
     Args:
         samples: Folder of `gancli sample` with captions of a dataset that has classes.
         features: Feature network or its name, see `load_features`.
-        weights: File or folder of the Inception weights; None for the places where `gancli.weights` looks.
+        weights: File or folder of the network's weights; None for the places where `gancli.weights` looks.
         data: Split of the captions as "DIR:split"; None for the one in sampling.json.
         images_per_class: Querying images of each class.
         compat_s2igan: Prepare the generated images as S2IGAN's code does, see `as_s2igan`.
         seed: Seed of the gallery's order, which decides among equals.
         batch: Images at a time.
         device: Device of the network.
-        progress: Callback after each batch with images done and in all, first for the generated ones, or True for a
-            progress bar.
+        progress: Callback after each batch with images done and in all, or True for a bar.
 
     Returns:
         The row of the generated images and, where classes have images that do not query, that of the real ones: the
@@ -117,8 +109,7 @@ def _drawn_gallery(
 ) -> tuple[NDArray[np.int64], MetricSettings, str]:
     """Choose the generated images of the querying images; all, where one of these has none.
 
-    Returns:
-        Indices of the images, the settings of their score, and the gallery in words.
+    Returns the images' indices, the settings of their score, and the gallery in words.
     """
     missing = int((~np.isin(queries, owners)).sum())
     chosen = np.arange(len(owners)) if missing else np.flatnonzero(np.isin(owners, queries))
@@ -155,14 +146,13 @@ def score_recall(
         samples: Folder of `gancli sample` with captions of a dataset.
         features: Feature network or its name, see `load_features`.
         ranks: Values of k. One larger than the gallery is taken as its size, and the row says so.
-        weights: File or folder of the Inception weights; None for the places where `gancli.weights` looks.
+        weights: File or folder of the network's weights; None for the places where `gancli.weights` looks.
         data: Split of the captions as "DIR:split"; None for the one in sampling.json.
         compat_s2igan: Prepare the generated images as S2IGAN's code does, see `as_s2igan`.
         seed: Seed of the gallery's order, which decides among equals.
         batch: Images at a time.
         device: Device of the network.
-        progress: Callback after each batch with images done and in all, first for the generated ones, or True for a
-            progress bar.
+        progress: Callback after each batch with images done and in all, or True for a bar.
 
     Returns:
         One row for each k, in rising order.
@@ -266,7 +256,6 @@ def _row(
 ) -> ScoreRow:
     """Return a row; `counts` are the real and the generated images."""
     origin = origin_of(scored)
-    n_real, n_fake = counts
     return ScoreRow(
         **vars(real.data),
         **vars(origin),
@@ -274,9 +263,9 @@ def _row(
         **vars(settings),
         metric=metric,
         value=value,
-        n_real=n_real,
-        n_fake=n_fake,
-        protocol=protocol + holes_clause(origin),
+        n_real=counts[0],
+        n_fake=counts[1],
+        protocol=protocol + origin.holes_clause,
         note="; ".join(notes),
     )
 

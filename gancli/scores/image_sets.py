@@ -262,15 +262,15 @@ def open_split(name: str | Path) -> SplitImages:
 def open_samples(
     samples: str | Path, data: str | Path | None
 ) -> tuple[FileImages, list[GeneratedImage], SplitImages]:
-    """Open generated images, their records, and the real images whose captions they were drawn from.
+    """Open generated images, a record of each in the same order, and the real images whose captions they drew.
 
     Args:
         samples: Folder of `gancli sample`.
         data: Split of the captions as "DIR:split"; None for the one in sampling.json.
 
     Returns:
-        The generated images, a record of each in the same order, and the real images at the side of the generated ones
-        or, where the dataset is smaller, its own.
+        The generated images, their records, and the real images at the side of the generated ones or, where the dataset
+        is smaller, its own.
 
     Raises:
         DataError: Images, samples.csv or the split are missing or broken.
@@ -303,9 +303,8 @@ def _file_images(name: str, folder: Path) -> FileImages:
         files = tuple(folder / sample.file for sample in samples)
         side = samples[0].size
     else:
-        files = tuple(
-            sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
-        )
+        known = (path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
+        files = tuple(sorted(known))
     if not files:
         others = sorted({path.suffix or path.name for path in folder.rglob("*") if path.is_file()})
         found = f"only files of kind {', '.join(others[:8])}" if others else "it is empty"
@@ -322,22 +321,12 @@ def _file_images(name: str, folder: Path) -> FileImages:
 
 def origin_of(images: SplitImages | FileImages) -> Origin:
     """Return where images come from, as far as the folder says."""
+    name, fingerprint, side = images.name, images.fingerprint, images.side
     if isinstance(images, SplitImages):
-        return Origin(
-            images="real",
-            method="real",
-            model=images.name,
-            model_hash=images.fingerprint,
-            image_size=images.side,
-        )
+        return Origin(images="real", method="real", model=name, model_hash=fingerprint, image_size=side)
     sampling = images.sampling
     if sampling is None:
-        return Origin(
-            method=images.folder.name,
-            model=images.name,
-            model_hash=images.fingerprint,
-            image_size=images.side,
-        )
+        return Origin(method=images.folder.name, model=name, model_hash=fingerprint, image_size=side)
     return Origin(
         method=sampling.described_method,
         model=sampling.model,
@@ -385,11 +374,6 @@ def holes_of(images: SplitImages | FileImages) -> HoleFields:
         hole_inverted=bool(holes.inverted),
         hole_seed=sampling.hole_seed,
     )
-
-
-def holes_clause(origin: Origin) -> str:
-    """Return the end of the protocol of filled images; empty for images drawn whole."""
-    return f"; holes: {origin.holes}" if origin.filled else ""
 
 
 def learned_from(images: FileImages, network_sha256: str) -> list[str]:

@@ -110,17 +110,10 @@ def frozen(network: Inception3) -> Inception3:
 
 
 def tf1_bilinear(images: Tensor, side: int) -> Tensor:
-    """Resize bilinearly like TensorFlow 1 inside the published graph: output pixel i samples i * H / side.
+    """Resize (B, C, H, W) to (B, C, side, side) like TensorFlow 1 inside the published graph.
 
-    No other library uses this convention. Neither is half a pixel shifted nor are the corners aligned, which moves
-    every image by up to half a pixel.
-
-    Args:
-        images: Floats (B, C, H, W).
-        side: Side S of the output.
-
-    Returns:
-        Images (B, C, S, S).
+    Output pixel i samples i * H / side. No other library uses this convention: neither is half a pixel shifted nor are
+    the corners aligned, which moves every image by up to half a pixel.
     """
     for axis in (2, 3):
         length = images.shape[axis]

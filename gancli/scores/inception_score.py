@@ -23,20 +23,12 @@ from gancli.errors import DataError, UsageError
 from gancli.progress import Progress, reporting
 from gancli.scores.across_ranks import by_parts, own_part
 from gancli.scores.features import FeatureNetwork, load_logits
-from gancli.scores.image_sets import (
-    FileImages,
-    SplitImages,
-    holes_clause,
-    open_images,
-    open_split,
-    origin_of,
-)
+from gancli.scores.image_sets import FileImages, SplitImages, open_images, open_split, origin_of
 from gancli.scores.results import RealData, ScoreRow
 
 SPLITS = 10
-ENOUGH = (
-    5  # images of a split per class; with fewer, the mean over images misses classes and the score is too low
-)
+# Images of a split per class; with fewer, the mean over images misses classes and the score is too low
+ENOUGH = 5
 SELF_FINETUNED = (
     "IS (self-finetuned): measured with a classifier of gancli, so on another scale than published scores, which come "
     "from StackGAN's fine-tuned Inception, whose checkpoint is not available"
@@ -128,12 +120,7 @@ class InceptionScoreAccumulator:
 
 
 def inception_score(logits: Tensor, *, splits: int = SPLITS, seed: int | None = 0) -> InceptionScore:
-    """Return the Inception score of images from their logits.
-
-    Args:
-        logits: Logits (N, C).
-        splits: Parts of the shuffled images.
-        seed: Seed of the shuffle; None leaves the order as it is.
+    """Return the Inception score of images from their logits (N, C), see `InceptionScoreAccumulator`.
 
     Raises:
         DataError: N is below `splits`, or a logit is not finite.
@@ -160,16 +147,14 @@ def score_is(
     Args:
         images: Folder of generated images, or "DIR:split" for the real ones alone.
         network: Classifying network or its name, see `load_logits`.
-        weights: File or folder of the weights of "imagenet" or "inception"; None for the places where `gancli.weights`
-            looks.
+        weights: File or folder of the network's weights; None for the places where `gancli.weights` looks.
         data: Real images as "DIR:split", taken at the side of the generated ones; None for the split in sampling.json,
             if that dataset is still there.
         splits: Parts of the shuffled images over which mean and standard deviation are taken.
         seed: Seed of the shuffle.
         batch: Images at a time, which does not change the result.
         device: Device of the network.
-        progress: Callback after each batch with images done and in all, first for the generated ones, or True for a
-            progress bar.
+        progress: Callback after each batch with images done and in all, or True for a bar.
 
     Returns:
         The row of the images and, after it, the row of the real ones, whose method is "real".
@@ -213,22 +198,16 @@ def _real_images(
 
 
 def _check_classes(real: SplitImages, network: FeatureNetwork) -> list[str]:
-    """Return the notes on the classes of the images and those of the network.
-
-    Raises:
-        DataError: The images are of classes that a classifier of gancli was not trained to tell apart.
-    """
+    """Return notes on the images' classes; refuse those that a classifier of gancli was not trained to tell apart."""
     if not network.class_names:
         return []
     names = real.dataset.class_names
     present = [names[number] for number in np.unique(real.split.class_ids)] if names else []
     unknown = [name for name in present if name not in network.class_names]
     if unknown or not present:
-        what = (
-            f"it does not know {len(unknown)} of the {len(present)} classes of {real.name}, such as {unknown[0]}"
-            if present
-            else f"{real.name} has no classes"
-        )
+        what = f"{real.name} has no classes"
+        if present:
+            what = f"it does not know {len(unknown)} of the {len(present)} classes of {real.name}, such as {unknown[0]}"
         raise DataError(
             f"{network.name}: is a classifier of other classes: {what}",
             f"Train one on them (gancli pretrain-encoder classifier data={real.split.folder} "
@@ -284,6 +263,6 @@ def _measure(
         splits=splits,
         metric_seed=seed,
         protocol=f"exp of the mean divergence of an image's classes from their mean, over {over}, float64"
-        + holes_clause(origin),
+        + origin.holes_clause,
         note="; ".join(notes),
     )

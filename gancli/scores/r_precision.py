@@ -20,14 +20,7 @@ from gancli.encoders.damsm import Damsm, load_damsm
 from gancli.errors import DataError
 from gancli.progress import Progress, reporting
 from gancli.scores.features import all_features, encoder_network
-from gancli.scores.image_sets import (
-    FileImages,
-    SplitImages,
-    holes_clause,
-    learned_from,
-    open_samples,
-    origin_of,
-)
+from gancli.scores.image_sets import FileImages, SplitImages, learned_from, open_samples, origin_of
 from gancli.scores.results import ScoreRow
 from gancli.scores.retrieval import CANDIDATES, FOLDS, r_precision
 
@@ -36,15 +29,12 @@ _TEXTS = 256  # captions encoded at a time
 
 @torch.no_grad()
 def sentence_codes(captions: Sequence[str], encoder: Damsm, words: int) -> Tensor:
-    """Return the sentence codes of captions. Equal captions are encoded once.
+    """Return the sentence codes of N captions, (N, D) on the CPU. Equal captions are encoded once.
 
     Args:
         captions: N sentences.
         encoder: DAMSM whose own vocabulary numbers the words.
         words: Words that are used, counted from the first.
-
-    Returns:
-        Codes (N, D) on the CPU.
 
     Raises:
         DataError: A caption has no word of the vocabulary.
@@ -91,8 +81,7 @@ def score_r_precision(
         seed: Seed of competitors and folds.
         batch: Images at a time.
         device: Device of the encoder.
-        progress: Callback after each batch with images done and in all, first for the generated ones, or True for a
-            progress bar.
+        progress: Callback after each batch with images done and in all, or True for a bar.
 
     Returns:
         The row of the generated images and the row of the real ones, whose method is "real".
@@ -138,7 +127,7 @@ def score_r_precision(
             encoder_words=words,
             metric_seed=seed,
             protocol=f"R = 1 of {candidates}: own caption against {candidates - 1} of other classes, cosine of global "
-            f"codes, first {words} words, ties shared, std over {FOLDS} folds{holes_clause(origin)}",
+            f"codes, first {words} words, ties shared, std over {FOLDS} folds{origin.holes_clause}",
             note=note,
         )
 

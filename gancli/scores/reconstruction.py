@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
@@ -30,7 +31,6 @@ from gancli.scores.image_sets import (
     FileImages,
     Pixels,
     SplitImages,
-    holes_clause,
     holes_of,
     open_images,
     open_samples,
@@ -84,15 +84,10 @@ def ssim_map(image: Pixels, original: Pixels, window: Window = Window.UNIFORM) -
         original: Image of the same shape.
         window: Neighbourhood of a pixel.
     """
-    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    _, similarity = structural_similarity(
-        original,
-        image,
-        data_range=_LEVELS,
-        channel_axis=-1,
-        full=True,
-        **(settings if window is Window.WANG else {}),
-    )
+    settings: dict[str, object] = {"data_range": _LEVELS, "channel_axis": -1, "full": True}
+    if window is Window.WANG:
+        settings |= {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    _, similarity = structural_similarity(original, image, **settings)
     mean: NDArray[np.float64] = similarity.mean(axis=-1)
     return mean
 
@@ -106,8 +101,7 @@ def ssim(image: Pixels, original: Pixels, hole: Hole | None = None, window: Wind
         hole: Pixels (H, W) whose windows are averaged; None for all windows inside the image.
         window: Neighbourhood of a pixel.
     """
-    similarity = ssim_map(image, original, window)
-    return _mean_ssim(similarity, hole, window)
+    return _mean_ssim(ssim_map(image, original, window), hole, window)
 
 
 def _mean_ssim(similarity: NDArray[np.float64], hole: Hole | None, window: Window) -> float:
@@ -118,9 +112,8 @@ def _mean_ssim(similarity: NDArray[np.float64], hole: Hole | None, window: Windo
 def mean_fill(original: Pixels, hole: Hole) -> Pixels:
     """Fill the hole of an image with one colour, the mean of the known pixels around it.
 
-    These are the known pixels at most max(1, S // 16) pixels away from one of the hole's, where S is the image's
-    shorter
-    side: 16 in an image of 256. A hole of several pieces gets one colour.
+    These are the known pixels at most max(1, S // 16) pixels away from the hole, with S the image's shorter side: 16 in
+    an image of 256. A hole of several pieces gets one colour.
 
     Args:
         original: Image (H, W, 3) uint8.
@@ -152,7 +145,7 @@ def score_psnr(
             for the holes of samples.csv.
         invert_mask: The masks are white where the image is known.
         batch: Images held in memory at once.
-        progress: Callback after each batch with images done and in all, or True for a progress bar.
+        progress: Callback after each batch with images done and in all, or True for a bar.
 
     Returns:
         `psnr` of the whole images and, where their holes are known, `psnr_hole` of the holes alone; then both for the
@@ -186,23 +179,13 @@ def score_ssim(
 ) -> tuple[ScoreRow, ...]:
     """Measure the SSIM of filled images, and that of the mean fill.
 
-    Args:
-        images: Folder of `gancli inpaint` with images of a dataset, or with `real` any folder of images.
-        window: Neighbourhood of a pixel. Values of different windows are different quantities.
-        data: Split of the originals as "DIR:split"; None for the one in sampling.json.
-        real: Folder of the originals, whose files have the same names as the images up to their extensions.
-        mask: Image of the hole of all, or a folder with one for each, of the same names or with _mask appended; None
-            for the holes of samples.csv.
-        invert_mask: The masks are white where the image is known.
-        batch: Images held in memory at once.
-        progress: Callback after each batch with images done and in all, or True for a progress bar.
+    Arguments, rows and errors are those of `score_psnr`, and images smaller than the window are a DataError.
 
-    Returns:
-        `ssim` and, where the holes are known, `ssim_hole`; then both for the mean fill, as in `score_psnr`.
+    Args:
+        window: Neighbourhood of a pixel. Values of different windows are different quantities.
 
     Raises:
-        DataError: Images, originals or masks are missing, broken, of different sizes, or smaller than the window.
-        UsageError: The originals are unknown, the holes are given twice, or there is no such window.
+        UsageError: There is no such window.
     """
     if window not in list(Window):
         raise UsageError(f"{window!r} is not a window of SSIM", f"One of: {', '.join(Window)}.")
@@ -295,9 +278,9 @@ def _holes(
     """Return the file of each image's hole, None where nothing tells, and the rule that cut them."""
     table = images.folder / SAMPLES
     recorded = [record.hole for record in read_samples(images.folder)] if table.is_file() else []
+    if mask is None and not any(recorded):
+        return None, HoleFields()
     if mask is None:
-        if not any(recorded):
-            return None, HoleFields()
         if not all(recorded):
             raise DataError(f"{table}: names the holes of some images only")
         return [images.folder / hole for hole in recorded], holes_of(images)
@@ -313,11 +296,11 @@ def _same_name(images: FileImages, others: FileImages, *, masks: bool = False) -
     """Return the file of the same path as each image up to its extension; a mask's may have _mask appended."""
     by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
     if masks:
-        by_name |= hole_files_by_image(_path(file, others) for file in others.files)
+        by_name |= hole_files_by_image(_paths(others))
     else:
-        for file in others.files:
-            by_name[image_name(_path(file, others))].append(_path(file, others))
-    names = [image_name(_path(file, images)) for file in images.files]
+        for path in _paths(others):
+            by_name[image_name(path)].append(path)
+    names = [image_name(path) for path in _paths(images)]
     found = [by_name.get(name, []) for name in names]
     for wrong, what in (
         ([name for name, files in zip(names, found, strict=True) if not files], "no file"),
@@ -333,13 +316,11 @@ def _same_name(images: FileImages, others: FileImages, *, masks: bool = False) -
     return tuple(others.folder / path for paths in found for path in paths)
 
 
-def _path(file: Path, images: FileImages) -> PurePosixPath:
-    return PurePosixPath(file.relative_to(images.folder).as_posix())
+def _paths(images: FileImages) -> list[PurePosixPath]:
+    return [PurePosixPath(file.relative_to(images.folder).as_posix()) for file in images.files]
 
 
 # --- measuring ------------------------------------------------------------------------------------------------
-
-Measure = Callable[[Pixels, Pixels, Hole | None], tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -356,7 +337,7 @@ class _Metric:
 
     name: str
     rule: str
-    measure: Measure
+    measure: Callable[[Pixels, Pixels, Hole | None], tuple[float, ...]]
     least: int = 1
     settings: MetricSettings = field(default_factory=MetricSettings)
 
@@ -381,15 +362,12 @@ class _Values:
 def _score(metric: _Metric, pairs: _Pairs, batch: int, progress: Progress | None) -> tuple[ScoreRow, ...]:
     """Return the rows of a metric."""
 
-    def values(number: int, image: Pixels, original: Pixels) -> _Values:
-        return _measure_pair(metric, pairs, number, image, original)
-
     def work(rows: slice) -> Iterator[list[_Values]]:
         parts = (images.part(rows).batches(batch) for images in (pairs.images, pairs.originals))
         numbers = range(count)[rows]
         with ThreadPoolExecutor() as pool:
             for images, originals in zip(*parts, strict=True):
-                yield list(pool.map(values, numbers, images, originals))
+                yield list(pool.map(partial(_measure_pair, metric, pairs), numbers, images, originals))
                 numbers = numbers[len(images) :]
 
     count = len(pairs.images)
@@ -463,7 +441,7 @@ def _rows(
                 std=float(scores.std()),
                 n_real=len(set(pairs.names)),
                 n_fake=len(scores),
-                protocol=f"{metric.rule.format(region=region)}; mean and std over images{holes_clause(origin)}",
+                protocol=f"{metric.rule.format(region=region)}; mean and std over images{origin.holes_clause}",
                 note="; ".join([*notes, *cap]),
             )
         )

@@ -91,6 +91,11 @@ class HoleFields:
         seed = "" if self.hole_seed is None else f", seed {self.hole_seed}"
         return kinds.get(self.hole_kind, files) + seed
 
+    @property
+    def holes_clause(self) -> str:
+        """End of the protocol of filled images; empty for images drawn whole."""
+        return f"; holes: {self.holes}" if self.filled else ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Origin(HoleFields):
@@ -237,9 +242,9 @@ COLUMNS = tuple(column.name for column in dataclasses.fields(ScoreRow))
 
 
 def append_row(path: str | Path, row: ScoreRow) -> None:
-    """Append a row to a results.csv, which is created if need be.
+    """Append a row to a results.csv, created if need be.
 
-    The file is replaced as a whole, so a reader never sees half a row. Several processes may append at once.
+    The file is replaced as a whole. Several processes may append at once.
 
     Raises:
         DataError: The file is not a results.csv of this version.

@@ -1,7 +1,7 @@
 """Retrieval among vectors by cosine.
 
-R-precision (AttnGAN, section 4) and batch accuracy compare pairs. Average precision and recall (S2IGAN) are of queries
-that rank a whole gallery. These functions see vectors and group numbers only; callers know what they stand for.
+R-precision (AttnGAN, section 4) compares pairs. Average precision and recall (S2IGAN) are of queries that rank a whole
+gallery. These functions see vectors and group numbers only; callers know what they stand for.
 """
 
 from __future__ import annotations
@@ -83,9 +83,8 @@ def r_precision(
     hits = []
     for start in range(0, count, _CHUNK):
         rows = slice(start, start + _CHUNK)
-        each = torch.cat(
-            [captions[rows, None], pool[rivals[rows].to(pool.device)]], dim=1
-        )  # (b, candidates, D)
+        competing = pool[rivals[rows].to(pool.device)]
+        each = torch.cat([captions[rows, None], competing], dim=1)  # (b, candidates, D)
         cosines = torch.einsum("bd,bcd->bc", images[rows], each)
         lead = cosines[:, 1:] - cosines[:, :1]  # of each competitor over the own caption
         beaten = (lead > TIE).any(dim=1)
@@ -94,30 +93,6 @@ def r_precision(
     every = np.concatenate(hits)
     parts = np.array_split(rng.permutation(every), min(folds, count))
     return RPrecision(100 * float(every.mean()), 100 * float(np.std([part.mean() for part in parts])), every)
-
-
-def batch_accuracy(image_codes: Tensor, caption_codes: Tensor, batch: int) -> tuple[float, float]:
-    """Measure how often the right partner is the nearest one of a batch, which is a DAMSM's training objective.
-
-    Args:
-        image_codes: Codes of the images (N, D).
-        caption_codes: Codes of the captions (N, D), in the same order.
-        batch: Pairs that compete with each other. A smaller last batch competes among itself.
-
-    Returns:
-        Images that find their caption and captions that find their image, in per cent. Ties do not count.
-    """
-    images, captions = (F.normalize(codes.float(), dim=1) for codes in (image_codes, caption_codes))
-    found = torch.zeros(2)
-    for start in range(0, len(images), batch):
-        rows = slice(start, start + batch)
-        cosines = images[rows] @ captions[rows].T  # (b, b), rows are images
-        own = cosines.diagonal()
-        others = cosines.masked_fill(torch.eye(len(own), dtype=torch.bool, device=own.device), -torch.inf)
-        best = torch.stack([others.amax(dim=1), others.amax(dim=0)])  # (2, b)
-        found += (own > best).sum(dim=1).cpu()
-    by_image, by_caption = (100 * found / len(image_codes)).tolist()
-    return by_image, by_caption
 
 
 def _draw_rivals(
@@ -156,7 +131,7 @@ def _draw_rivals(
 def average_precisions(
     queries: Tensor, gallery: Tensor, query_groups: NDArray[np.int64], gallery_groups: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Return the average precision of each query (S2IGAN code, over all ranks). Its mean over queries is the mAP.
+    """Return the average precision of each query (S2IGAN code, over all ranks), (Q,) in (0, 1]. Its mean is the mAP.
 
     It is the mean, over the gallery's vectors of the query's group, of that group's share of all vectors up to each of
     them. Vectors at the same cosine keep the gallery's order.
@@ -166,9 +141,6 @@ def average_precisions(
         gallery: Vectors (M, F).
         query_groups: Class of each query (Q,).
         gallery_groups: Class of each vector of the gallery (M,).
-
-    Returns:
-        Precisions (Q,) in (0, 1].
 
     Raises:
         DataError: There is no query, or the gallery has nothing of the group of one.
@@ -191,11 +163,8 @@ def first_hits(
     `average_precisions`.
     """
     _check_groups(query_groups, gallery_groups)
-    ranks = [
-        relevant.int().argmax(dim=1) + 1
-        for relevant in _ranked(queries, gallery, query_groups, gallery_groups)
-    ]
-    return torch.cat(ranks).numpy()
+    ranked = _ranked(queries, gallery, query_groups, gallery_groups)
+    return torch.cat([relevant.int().argmax(dim=1) + 1 for relevant in ranked]).numpy()
 
 
 def chance_precision(query_groups: NDArray[np.int64], gallery_groups: NDArray[np.int64]) -> float:
@@ -204,9 +173,8 @@ def chance_precision(query_groups: NDArray[np.int64], gallery_groups: NDArray[np
     if count == 1:
         return 1.0
     harmonic = float((1 / np.arange(1, count + 1)).sum())
-    others = (
-        _sizes(query_groups, gallery_groups) - 1
-    )  # of a query's group, without the one at the rank in question
+    # Vectors of a query's group, without the one at the rank in question
+    others = _sizes(query_groups, gallery_groups) - 1
     return float((harmonic + others / (count - 1) * (count - harmonic)).mean() / count)
 
 

@@ -20,7 +20,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from skimage.measure import label
-from torch import Tensor
 
 from gancli.data.attributes import attributes_text
 from gancli.data.loader import evaluation_batches
@@ -73,7 +72,7 @@ class Shapes:
         silhouettes: Callable[[slice], Iterable[Bits]],
         progress: Progress | None = None,
     ) -> Shapes:
-        """Pack silhouettes that each process reads a part of.
+        """Pack `count` silhouettes that each process reads a part of.
 
         Args:
             name: Name in messages.
@@ -144,11 +143,10 @@ def nearest_iou(shapes: Shapes, others: Shapes, *, chunk: int = _CHUNK) -> NDArr
 
 def _nearest(silhouettes: Bits, others: Iterable[Bits]) -> NDArray[np.float64]:
     """Return `nearest_iou` of silhouettes (n, S, S) among others, any number at a time."""
-    best = np.zeros(len(silhouettes))
-    sides = [
-        part.reshape(len(silhouettes), -1).astype(np.float32)
-        for part in (silhouettes, silhouettes[:, :, ::-1])
-    ]  # (n, S²)
+    count = len(silhouettes)
+    best = np.zeros(count)
+    mirrored = silhouettes[:, :, ::-1]
+    sides = [part.reshape(count, -1).astype(np.float32) for part in (silhouettes, mirrored)]  # (n, S²)
     area = sides[0].sum(1)
     for others_part in others:
         other = others_part.reshape(len(others_part), -1).astype(np.float32)  # (m, S²)
@@ -183,14 +181,10 @@ def asked_size(text: str) -> int | None:
 
 
 def rank_correlation(sizes: Sequence[int | None], area: NDArray[np.float64]) -> tuple[float, int] | None:
-    """Return Spearman's rank correlation of the sizes asked for with areas, and the number of silhouettes behind it.
+    """Return Spearman's rank correlation of the sizes asked for with areas (N,), and the number of silhouettes used.
 
-    Args:
-        sizes: Sizes as `asked_size` finds them. Silhouettes without one are left out.
-        area: Areas (N,).
-
-    Returns:
-        None where there is no order: fewer than three silhouettes, one size, or one area.
+    Silhouettes without a size (see `asked_size`) are left out. None where there is no order: fewer than three
+    silhouettes, one size, or one area.
     """
     pairs = [(size, value) for size, value in zip(sizes, area.tolist(), strict=True) if size is not None]
     if len(pairs) < 3:
@@ -229,15 +223,12 @@ def load_silhouette_features(
             f"Use inception, imagenet, {PIXELS}, or encoder:DIR with a folder of gancli pretrain-encoder.",
         )
 
-    def prepare(images: Tensor) -> Tensor:
-        return F.adaptive_avg_pool2d(images.mean(1, keepdim=True) / 255, _GRID)
-
     return FeatureNetwork(
         name=f"{PIXELS} {_GRID}x{_GRID}",
         sha256="",
         dim=_GRID**2,
         resize=f"area to {_GRID}x{_GRID}",
-        prepare=prepare,
+        prepare=lambda images: F.adaptive_avg_pool2d(images.mean(1, keepdim=True) / 255, _GRID),
         network=lambda averages: averages.flatten(1),
         device=torch.device(device),
         kind=PIXELS,
@@ -269,13 +260,12 @@ def score_shapes(
         cache: Keep the statistics of the real silhouettes for the next time.
         batch: Silhouettes at a time, which changes no number.
         device: Device of the network.
-        progress: Callback with silhouettes done and in all for each set of them, or True for a progress bar.
+        progress: Callback with silhouettes done and in all for each set of them, or True for a bar.
 
     Returns:
         `mask_fid` against the silhouettes of the split; `mask_nearest_iou` against those of the training split;
         `foreground_share`, `mask_pieces`; `size_rank_correlation` where captions name sizes. Each is followed by the
-        real silhouettes' own, with the method "real". The first two have none where the split is the training split
-        itself.
+        real silhouettes' own, with the method "real". The first two have none where the split is the training split.
 
     Raises:
         DataError: Files are missing or broken, or folder or dataset have no silhouettes.
@@ -386,16 +376,7 @@ def _attribute_texts(reference: SplitImages, images: NDArray[np.int64]) -> list[
 
 @dataclass
 class _Report:
-    """Measures sets of silhouettes and collects the rows.
-
-    Attributes:
-        images: The folder.
-        reference: The split of the real silhouettes.
-        fake: Generated silhouettes.
-        real: Silhouettes of the split.
-        train: Silhouettes of the training split (the same object as `real` where it is that split).
-        rows: Rows so far.
-    """
+    """Measures sets of silhouettes and collects the rows. Where the split is the training split, `train` is `real`."""
 
     images: FileImages
     reference: SplitImages
@@ -417,10 +398,8 @@ class _Report:
             if count < features.dim
         ]
         if real:
-            few.insert(
-                0,
-                f"the silhouettes of {_TRAIN} in place of generated ones: the value of a model that draws those",
-            )
+            what = f"the silhouettes of {_TRAIN} in place of generated ones: the value of a model that draws those"
+            few.insert(0, what)
         self._add(
             shapes,
             "mask_fid",
@@ -538,8 +517,7 @@ class _Report:
         different = len(np.unique(self.fake.bits, axis=0))
         if different < len(self.fake):
             notes.append(f"{different:,} of the {len(self.fake):,} silhouettes are different")
-        if self.fake.side > self.reference.dataset.image_size:
-            notes.append(
-                f"the dataset's silhouettes were enlarged from {self.reference.dataset.image_size} pixels"
-            )
+        stored = self.reference.dataset.image_size
+        if self.fake.side > stored:
+            notes.append(f"the dataset's silhouettes were enlarged from {stored} pixels")
         return notes

@@ -12,7 +12,6 @@ from gancli.errors import DataError
 from gancli.scores.retrieval import (
     _draw_rivals,
     average_precisions,
-    batch_accuracy,
     chance_precision,
     chance_recall,
     first_hits,
@@ -123,13 +122,6 @@ def test_seed_repeats_the_draw():
     arguments = (codes(50), codes(50, seed=1), np.arange(50), codes(300, seed=2), -np.arange(300) - 1)
     values = [r_precision(*arguments, candidates=5, seed=seed).hits.tolist() for seed in (0, 0, 1)]
     assert values[0] == values[1] != values[2]
-
-
-def test_batch_accuracy_of_right_wrong_and_equal_pairs():
-    own = torch.eye(6)
-    assert batch_accuracy(own, own, 4) == (100, 100)
-    assert batch_accuracy(own, own.roll(1, 0), 3) == (0, 0)
-    assert batch_accuracy(torch.ones(4, 2), torch.ones(4, 2), 4) == (0, 0)
 
 
 # --- queries that rank a gallery ------------------------------------------------------------------------------

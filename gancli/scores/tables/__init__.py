@@ -22,6 +22,7 @@ from gancli.scores.tables.writing import DATASETS, METRICS, TableRow, csv_text, 
 __all__ = ["DATASETS", "METRICS", "PAPERS", "TableReport", "TableRow", "read_paper", "score_table"]
 
 PAPERS: dict[str, Paper] = {name: resolve(row.table) for name, row in MODELS.items() if row.table is not None}
+_MODELS = {name: model for paper in PAPERS.values() for name, model in paper.models.items()}
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,7 @@ def score_table(paper: str, results: str | Path = "results.csv", out: str | Path
     """Write the tables of a paper with our scores.
 
     Args:
-        paper: A key of `PAPERS`: "ffgan" for its Tables 1 and 2 and the numbers of its Fig. 7, "stackgan" for the
-            table of Inception scores and human ranks, "fusion-s2igan" for its six tables, "csfgan" for its four,
-            "attr2image" for our numbers of its figures.
+        paper: Name of the paper's model, a key of `PAPERS`.
         results: A results.csv. Of several scores of the same thing, the last one counts.
         out: Folder for a CSV and a Markdown file of each table, created if need be.
 
@@ -63,14 +62,13 @@ def score_table(paper: str, results: str | Path = "results.csv", out: str | Path
     files, texts = [], []
     everywhere = {row.dataset for row in published}
     for each in PAPERS[paper].tables:
-        lines = [row for row in published if row.table == each.number]
-        elsewhere = everywhere - {row.dataset for row in lines}  # which have tables of their own
-        wanted = [
-            score
+        theirs = [row for row in published if row.table == each.number]
+        elsewhere = everywhere - {row.dataset for row in theirs}  # which have tables of their own
+        lines = theirs + [
+            _ours(each, score, theirs, PAPERS[paper])
             for score in filter(PAPERS[paper].takes, scores)
             if score.metric in each.metrics and each.takes(score) and score.dataset not in elsewhere
         ]
-        lines += [_ours(each, score, lines, PAPERS[paper]) for score in wanted]
         rows += lines
         texts.append(markdown(each.title, lines))
         stem = out / f"{paper}-{each.stem}"
@@ -105,9 +103,8 @@ def read_paper(name: str) -> list[TableRow]:
                 for record in csv.DictReader(file)
             ]
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{path}: the paper's numbers cannot be read ({error})", "Install gancli again."
-        ) from error
+        problem = f"{path}: the paper's numbers cannot be read ({error})"
+        raise DataError(problem, "Install gancli again.") from error
 
 
 def _latest(scores: Sequence[ScoreRow]) -> list[ScoreRow]:
@@ -125,7 +122,7 @@ def _ours(table: PaperTable, score: ScoreRow, published: Sequence[TableRow], pap
     reason = paper.why_not_comparable(score)
     delta, note = None, score.note
     if not reason:
-        same = (table.published_name(score), score.dataset, score.metric)
+        same = (table.published_name(score, _MODELS), score.dataset, score.metric)
         value = next((row.value for row in published if (row.method, row.dataset, row.metric) == same), None)
         if value is None:
             reason = f"the paper gives no value of {score.method} on {score.dataset}"

@@ -25,5 +25,6 @@ PAPER = Paper(
             _shows_images,
         ),
     ),
+    {},
     lambda score: "the paper reports no numbers",
 )

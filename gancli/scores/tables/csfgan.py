@@ -86,6 +86,7 @@ PAPER = Paper(
             },
         ),
     ),
+    {"CSF-GAN": Model(KIND)},
     _protocol,
     {
         "fid": "the paper does not say which captions and which FID network; its authors' public code has one random "

@@ -47,6 +47,7 @@ PAPER = Paper(
             },
         ),
     ),
+    {"FF-GAN": Model(KIND)},
     _protocol,
     {
         "fid": "the published FIDs of this family come from DM-GAN's script with torchvision's ImageNet Inception; "

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gancli.scores.results import ScoreRow
-from gancli.scores.tables.paper import MODELS, STACKGAN_INCEPTION, Model, Paper, PaperTable, Protocol
+from gancli.scores.tables.paper import STACKGAN_INCEPTION, Model, Paper, PaperTable, Protocol
 
 KIND = "fusion-s2igan"
+
+_MODELS = {
+    "Fusion-S2iGan": Model(KIND),
+    "DF-GAN": Model(KIND, {"condition": "sentence", "model.block": "dfgan"}),
+}
 
 # Fusion-S2iGan, section 5.1: one image per test caption, "30k" for CUB and "10k" for Oxford-102
 IMAGES = {
@@ -50,13 +55,13 @@ _PARTS = ("model.block", "model.attention", "model.fusion", "model.modules")
 
 def _replaced(score: ScoreRow) -> str:
     """Return the part that a model replaces; empty for the whole model, for DF-GAN and for other models."""
-    if score.kind != KIND or score.ablation == MODELS["DF-GAN"].ablation:
+    if score.kind != KIND or score.ablation == _MODELS["DF-GAN"].ablation:
         return ""
     return next((part for part in _PARTS if part in score.ablation), "")
 
 
 def _takes(part: str) -> Callable[[ScoreRow], bool]:
-    return lambda score: _replaced(score) == part or MODELS["Fusion-S2iGan"].made(score)
+    return lambda score: _replaced(score) == part or _MODELS["Fusion-S2iGan"].made(score)
 
 
 def _models(part: str, full: str, **others: object) -> dict[str, Model]:
@@ -103,6 +108,7 @@ PAPER = Paper(
             _models("model.modules", "dual-module", **{"single-module": 1}),
         ),
     ),
+    _MODELS,
     _protocol,
     {
         "fid": "the paper does not say which FID network and which crops of the real images it used",

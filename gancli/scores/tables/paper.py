@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from gancli.scores.results import ScoreRow
@@ -25,16 +25,6 @@ class Model:
         return score.kind == self.kind and dict(score.ablation) == dict(self.ablation) and score.as_trained
 
 
-# Models of gancli under the name that every paper's tables give them
-MODELS = {
-    "FF-GAN": Model("ffgan"),
-    "StackGAN": Model("stackgan"),
-    "DF-GAN": Model("fusion-s2igan", {"condition": "sentence", "model.block": "dfgan"}),
-    "Fusion-S2iGan": Model("fusion-s2igan"),
-    "CSF-GAN": Model("csfgan"),
-}
-
-
 @dataclass(frozen=True)
 class PaperTable:
     """One table of a paper.
@@ -44,7 +34,7 @@ class PaperTable:
         title: Title of the Markdown file.
         metrics: Its metrics.
         takes: Function that selects the scores of gancli that belong here.
-        models: Models under the names that this table gives them, where these are not those of `MODELS`.
+        models: Models under the names that this table gives them, where these are not their papers'.
     """
 
     number: str
@@ -58,14 +48,14 @@ class PaperTable:
         """Name of its files after the paper's name."""
         return self.number if self.number.startswith("fig") else f"table{self.number}"
 
-    def published_name(self, score: ScoreRow) -> str | None:
+    def published_name(self, score: ScoreRow, models: Mapping[str, Model]) -> str | None:
         """Return the name that the table gives to the model of a score; None for a model that it does not have.
 
-        Images of unknown models go by the name that the user gave them.
+        `models` are those of all papers. Images of unknown models go by the name that the user gave them.
         """
         if not score.kind:
             return score.method
-        every = (*self.models.items(), *MODELS.items())
+        every = (*self.models.items(), *models.items())
         return next((name for name, model in every if model.made(score)), None)
 
 
@@ -75,6 +65,7 @@ class Paper:
 
     Attributes:
         tables: Tables in order.
+        models: Its own models, under the names that every paper's tables give them.
         protocol: Function from a score to the fields in which it must agree with the published numbers; a string
             instead says why there is no number to compare with.
         caveats: Remarks on a difference by metric.
@@ -83,6 +74,7 @@ class Paper:
     """
 
     tables: tuple[PaperTable, ...]
+    models: Mapping[str, Model]
     protocol: Callable[[ScoreRow], Protocol | str]
     caveats: Mapping[str, str] = field(default_factory=dict)
     takes: Callable[[ScoreRow], bool] = lambda score: not score.filled
@@ -95,13 +87,13 @@ class Paper:
 
 def differences(score: ScoreRow, wanted: Protocol) -> str:
     """Return the fields of a score that are not as wanted, in words; empty where all are."""
-    reasons = [
-        _REASONS[name](score, wanted)
-        for name, allowed in wanted.items()
-        if getattr(score, name) not in _values(allowed)
-        and not (score.images == "real" and name in _OF_GENERATED)
-    ]
-    return "; ".join(dict.fromkeys(reasons))
+    reasons: dict[str, None] = {}
+    for name, allowed in wanted.items():
+        if score.images == "real" and name in _OF_GENERATED:
+            continue
+        if getattr(score, name) not in (allowed if isinstance(allowed, (tuple, range)) else (allowed,)):
+            reasons[_REASONS[name](score, wanted)] = None
+    return "; ".join(reasons)
 
 
 def count(number: int | None) -> str:
@@ -109,15 +101,10 @@ def count(number: int | None) -> str:
     return "unknown many" if number is None else f"{number:,}"
 
 
-def _values(allowed: object) -> Collection[object]:
-    return allowed if isinstance(allowed, (tuple, range)) else (allowed,)
-
-
-def _many(allowed: object) -> str:
-    """Return a wanted number, or range of numbers, in words."""
-    if isinstance(allowed, range):
-        return f"{allowed.start:,} to {allowed.stop - 1:,}"
-    return f"{allowed:,}"
+def _images(score: ScoreRow, wanted: Protocol) -> str:
+    allowed = wanted["n_fake"]
+    many = f"{allowed.start:,} to {allowed.stop - 1:,}" if isinstance(allowed, range) else f"{allowed:,}"
+    return f"{count(score.n_fake)} images, not {many}"
 
 
 def _network(score: ScoreRow, wanted: Protocol) -> str:
@@ -148,7 +135,7 @@ _REASONS: Mapping[str, Callable[[ScoreRow, Protocol], str]] = {
     "images": lambda score, wanted: "real images: the ceiling of this network",
     "dataset": lambda score, wanted: f"dataset {score.dataset}",
     "split": lambda score, wanted: f"split {score.split or 'unknown'}",
-    "n_fake": lambda score, wanted: f"{count(score.n_fake)} images, not {_many(wanted['n_fake'])}",
+    "n_fake": _images,
     "image_size": lambda score, wanted: (
         f"images of {score.image_size or 'unknown'} pixels, not {wanted['image_size']}"
     ),

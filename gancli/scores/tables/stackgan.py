@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gancli.scores.results import ScoreRow
-from gancli.scores.tables.paper import STACKGAN_INCEPTION, Paper, PaperTable, Protocol
+from gancli.scores.tables.paper import STACKGAN_INCEPTION, Model, Paper, PaperTable, Protocol
 
 
 def _protocol(score: ScoreRow) -> Protocol | str:
@@ -20,5 +20,6 @@ PAPER = Paper(
             ("inception_score", "human_rank"),
         ),
     ),
+    {"StackGAN": Model("stackgan")},
     _protocol,
 )
