@@ -27,7 +27,6 @@ PRESENT = 0.5
 """Least number of a present attribute, where attributes are more than yes or no."""
 
 _CREST = ("head_pattern", "crested")
-_YES = "yes"  # value of a name without one
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def split_name(name: str) -> tuple[str, str]:
     "yes" as its only value: `has_long_legs` is ("long_legs", "yes").
     """
     group, _, value = name.removeprefix("has_").partition("::")
-    return group, value or _YES
+    return group, value or "yes"
 
 
 def split_attributes(
@@ -97,26 +96,20 @@ def attributes_text(values: NDArray[np.float32], names: Sequence[str]) -> str:
 
     Args:
         values: (A,) in [0, 1]; from 0.5 on an attribute is present.
-        names: Names of the A attributes, without commas.
-
-    Returns:
-        The present attributes in the order of `names`; "" if none is present.
+        names: Names of the A attributes, without commas. The text lists the present ones in this order.
     """
     pairs = (split_name(name) for name, value in zip(names, values, strict=True) if value >= PRESENT)
     return ", ".join(f"{group}={value}" for group, value in pairs)
 
 
 def parse_attributes(requests: str | Sequence[str], names: Sequence[str]) -> NDArray[np.float32]:
-    """Parse the attributes that a user asks for.
+    """Return the attributes that a user asks for, (A,) float32: 1 for the requested ones, 0 for all others.
 
     Args:
         requests: One or many texts, each `group=value` or several of them separated by commas. Case, a leading `has_`,
             British or American spelling and the choice of blank, `-` or `_` do not matter. A value may be shortened as
             long as it stays unambiguous, and one such as `small_(5_-_9_in)` may omit its brackets.
         names: Names of all A attributes.
-
-    Returns:
-        (A,) float32, 1 for the requested attributes, 0 for all others.
 
     Raises:
         UsageError: A request is not of that form, or names a group or value that does not exist.
@@ -133,12 +126,11 @@ def parse_attributes(requests: str | Sequence[str], names: Sequence[str]) -> NDA
 def contradictions(values: NDArray[np.float32], names: Sequence[str]) -> list[str]:
     """Return the values that no bird has together: "size: small_(5_-_9_in) and large_(16_-_32_in)".
 
+    Each group of which a bird has one value, but several are present, gives a line. Two colours are no contradiction.
+
     Args:
         values: (A,) in [0, 1]; from 0.5 on an attribute is present.
         names: Names of the A attributes.
-
-    Returns:
-        A line for each group of which a bird has one value, but several are present. Two colours are no contradiction.
     """
     present: dict[str, list[str]] = {}
     for name, value in zip(names, values, strict=True):
@@ -153,14 +145,11 @@ def contradictions(values: NDArray[np.float32], names: Sequence[str]) -> list[st
 
 
 def contradictory_groups(values: NDArray[np.float32], names: Sequence[str]) -> dict[str, int]:
-    """Count the images with contradictions in each group.
+    """Count the images with contradictions in each group that has any, in the order of `names`.
 
     Args:
         values: (N, A) in [0, 1].
         names: Names of the A attributes.
-
-    Returns:
-        {group: number of images with several of its values}, in the order of `names`; only groups with such images.
     """
     counts = {}
     for group, columns in _columns_of(names).items():

@@ -31,9 +31,7 @@ FEWEST_FRAMES = 16  # two convolutions of kernel 6 and stride 2 reduce them to o
 LONGEST_SECONDS = 1800  # a longer recording is no caption
 MOST_SAMPLES = 2**28  # in all channels together, 1 GiB of memory
 SILENCE = 1e-4  # -80 dB of full scale, above the noise of 16 bits with dither
-LEAST_DEVIATION = (
-    1e-5  # of a band over time: dividing by less would amplify rounding errors of a constant band
-)
+LEAST_DEVIATION = 1e-5  # of a band over time: less would amplify rounding errors of a constant band
 STREAMED = 0x7FFF0000  # RIFF sizes from here on come from programs that cannot seek back to fill in the size
 
 
@@ -124,7 +122,7 @@ def load_audio(source: str | Path | bytes, name: str = "") -> tuple[NDArray[np.f
         name: Name of the file in messages; by default the name of the path.
 
     Raises:
-        UnusableSpeech: The file cannot be used. The message leaves out its folder.
+        UnusableSpeech: The file cannot be used.
     """
     import soundfile
 
@@ -176,13 +174,10 @@ def _decode(file: soundfile.SoundFile, name: str) -> NDArray[np.float32]:
 
 
 def resample(waveform: NDArray[np.float32], rate: int, new_rate: int) -> NDArray[np.float32]:
-    """Return the waveform at another rate, resampled by soxr in high quality.
+    """Return the waveform at another rate, (ceil(L * new_rate / rate),) float32, give or take a sample.
 
-    soxr is also librosa's default, so features equal those of code built on librosa. SciPy's `resample_poly` with its
-    default filter lets through more of the band above half the new rate.
-
-    Returns:
-        (ceil(L * new_rate / rate),) float32, give or take a sample.
+    soxr in high quality is also librosa's default, so features equal those of code built on librosa. SciPy's
+    `resample_poly` with its default filter lets through more of the band above half the new rate.
     """
     if rate == new_rate:
         return waveform
@@ -222,7 +217,7 @@ def log_mel(waveform: NDArray[np.float32], rate: int, settings: MelSettings) -> 
         waveform, rate = resample(waveform, rate, settings.sample_rate), settings.sample_rate
         if not len(waveform):  # resampling leaves nothing of a sample or two at a higher rate
             waveform = np.zeros(1, np.float32)
-    window, hop = _samples(settings.window_ms, rate), _samples(settings.hop_ms, rate)
+    window, hop = (max(1, rate * length // 1000) for length in (settings.window_ms, settings.hop_ms))
     # np.pad, not torch's padding: it also mirrors clips shorter than half a window
     padded = np.pad(waveform, window // 2, mode=settings.centre_pad)
     with _one_thread():
@@ -248,11 +243,6 @@ def log_mel(waveform: NDArray[np.float32], rate: int, settings: MelSettings) -> 
     return features
 
 
-def _samples(milliseconds: int, rate: int) -> int:
-    """Convert a length to whole samples, at least one."""
-    return max(1, rate * milliseconds // 1000)
-
-
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """Limit torch to one thread: clips are too short for more, and the order of sums becomes deterministic."""
@@ -268,12 +258,9 @@ def _one_thread() -> Iterator[None]:
 
 @lru_cache(maxsize=8)
 def _filters(rate: int, n_fft: int, bands: int) -> torch.Tensor:
-    """Return the mel filters of Slaney's auditory toolbox, as in librosa: triangles in Hz of area one.
+    """Return the mel filters of Slaney's auditory toolbox, (bands, n_fft // 2 + 1): triangles in Hz of area one.
 
     The centres of the bins are k * rate / n_fft; for an odd `n_fft` they end below half the rate.
-
-    Returns:
-        (bands, n_fft // 2 + 1) float64.
     """
     import torch
 

@@ -14,17 +14,13 @@ HoleKind = Literal["center", "irregular", "mix", "folder"]
 class HoleSettings:
     """Settings of holes, as a model's config.yaml, sampling.json and score rows hold them.
 
-    A field that says nothing about holes of this kind is None, so equal settings compare equal.
+    A field that says nothing about holes of this kind is None, so equal settings compare equal. Kind, center, least,
+    most and inverted are those of `gancli.data.holes.Holes`.
 
     Attributes:
-        kind: "center", "irregular", "mix" (either one, equally likely) or "folder".
-        center: Side of the central hole as a share of the image's side.
-        least: Smallest share of the image that irregular holes cover.
-        most: Largest share of the image that irregular holes cover.
         folder: Name of the folder of mask files, without its path.
         files: Number of mask files.
         sha256: Hash of the mask files' names and contents.
-        inverted: True where black is the hole in the mask files.
 
     Raises:
         ValueError: The kind is unknown, or it lacks a field that it needs.

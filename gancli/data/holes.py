@@ -121,18 +121,14 @@ class Holes:
         )
 
     def draw(self, side: int, rng: np.random.Generator) -> Hole:
-        """Draw one hole. A mask file is stretched to the square, whatever its shape.
+        """Draw one hole, (side, side), neither empty nor full. A mask file of any shape is stretched to the square.
 
         Args:
-            side: Side of the image in pixels.
+            side: Side of the image in pixels, at least 3.
             rng: Source of the random numbers.
-
-        Returns:
-            (side, side), neither empty nor full.
 
         Raises:
             DataError: A mask file cannot be read, or is empty or full.
-            ValueError: The image has less than 3 pixels on a side.
         """
         kind = self.kind
         if kind == "mix":
@@ -152,16 +148,12 @@ class Holes:
         """Draw the hole of one image for an evaluation. It depends on the seed and the image's key alone.
 
         Args:
-            side: Side of the image in pixels.
+            side: Side of the image in pixels, at least 3.
             seed: Seed of the holes.
             key: Key of the image in its dataset.
 
-        Returns:
-            (side, side), neither empty nor full.
-
         Raises:
             DataError: A mask file cannot be read, or is empty or full.
-            ValueError: The image has less than 3 pixels on a side.
         """
         number = int.from_bytes(hashlib.sha256(f"{seed}\0{key}".encode()).digest()[:16])
         return self.draw(side, np.random.default_rng(number))
@@ -194,16 +186,13 @@ def holes_from_folder(folder: str | Path, *, inverted: bool = False) -> Holes:
 
 
 def central_hole(side: int, share: float = 0.5) -> Hole:
-    """Return a square hole in the middle. For 256 pixels and 0.5, it has rows and columns 64 to 191.
+    """Return a square hole in the middle, (side, side). For 256 pixels and 0.5, it has rows and columns 64 to 191.
 
     The margin is the same on all four sides, so the side of the hole is rounded to allow that.
 
     Args:
         side: Side of the image, at least 3 pixels.
         share: Side of the hole over the side of the image, in (0, 1).
-
-    Returns:
-        (side, side), neither empty nor full.
 
     Raises:
         ValueError: The image is too small, or the share is out of range.
@@ -228,8 +217,7 @@ def irregular_hole(side: int, rng: np.random.Generator, *, least: float = 0.1, m
     Args:
         side: Side of the image, at least 2 pixels.
         rng: Source of the random numbers.
-        least: Smallest share of the image.
-        most: Largest share of the image, at least `least`.
+        least, most: Smallest and largest share of the image.
 
     Returns:
         (side, side), neither empty nor full. The share is in the range if some whole number of pixels is.
@@ -321,14 +309,7 @@ def unmarked(path: PurePosixPath) -> str:
 
 
 def hole_files_by_image(files: Iterable[PurePosixPath]) -> dict[str, list[PurePosixPath]]:
-    """Group mask files by the name of their image: those marked as its mask files, else those of the same name.
-
-    Args:
-        files: Paths below a folder.
-
-    Returns:
-        Sorted files by `image_name`.
-    """
+    """Group mask files by the name of their image: those marked as its mask files, else those of the same name."""
     named: dict[str, list[PurePosixPath]] = defaultdict(list)
     marked: dict[str, list[PurePosixPath]] = defaultdict(list)
     for path in sorted(files):
@@ -339,18 +320,11 @@ def hole_files_by_image(files: Iterable[PurePosixPath]) -> dict[str, list[PurePo
 
 
 def read_hole(path: str | Path, *, inverted: bool = False) -> Hole:
-    """Read the hole of a mask file of any mode and size. It may be empty or full.
+    """Read the hole (H, W) of a mask file of any mode and size, upright. It may be empty or full.
 
     The hole is white: every pixel whose luminance is at least half of full brightness, which also cuts blurred edges
     and the noise of JPEG. In a file with transparent parts, the opaque part is the hole if all of it has one colour,
-    like strokes painted on an empty layer. Else the hole is white and opaque.
-
-    Args:
-        path: Image file.
-        inverted: True where black is the hole.
-
-    Returns:
-        (H, W), upright.
+    like strokes painted on an empty layer. Else the hole is white and opaque. With `inverted`, black is the hole.
 
     Raises:
         DataError: The file is missing, no image, cut short, too large or of an unsupported mode.
@@ -370,11 +344,7 @@ def read_hole(path: str | Path, *, inverted: bool = False) -> Hole:
 
 
 def check_hole(hole: Hole, name: str) -> None:
-    """Refuse an empty or a full hole.
-
-    Args:
-        hole: (H, W).
-        name: Name of the file, for the message.
+    """Refuse an empty or a full hole (H, W); `name` is that of its file, for the message.
 
     Raises:
         DataError: No pixel is hole, or every pixel is.
@@ -387,14 +357,10 @@ def check_hole(hole: Hole, name: str) -> None:
 
 
 def polarity_warning(hole: Hole, name: str) -> str | None:
-    """Return a warning if black and white of a mask file look swapped, else None.
+    """Return a warning if black and white of a mask file look swapped in its hole (H, W), else None.
 
     They look swapped where at least 40 % of the image and 75 % of its outermost pixels are hole. This is a guess:
     an image that is to be extended outwards has such a hole, too.
-
-    Args:
-        hole: (H, W).
-        name: Name of the file, for the warning.
     """
     border = np.concatenate([hole[0], hole[-1], hole[1:-1, 0], hole[1:-1, -1]])
     share, border_share = np.count_nonzero(hole) / hole.size, np.count_nonzero(border) / border.size
@@ -407,19 +373,11 @@ def polarity_warning(hole: Hole, name: str) -> str | None:
 
 
 def resize_hole(hole: Hole, height: int, width: int) -> Hole:
-    """Resize a hole by the nearest pixel.
+    """Resize a hole (H, W) by the nearest pixel to (height, width).
 
     Where a hole would vanish, every new pixel that any of it falls on becomes hole. Where the rest of the image would
     vanish, every new pixel that any of the rest falls on stays. So neither vanishes, unless both are so finely mixed
     that every new pixel holds some of each.
-
-    Args:
-        hole: (H, W).
-        height: New height, at least 1.
-        width: New width, at least 1.
-
-    Returns:
-        (height, width).
     """
     rows, columns = _centres(hole.shape[0], height), _centres(hole.shape[1], width)
     resized = hole[rows[:, None], columns]
@@ -437,26 +395,14 @@ def _centres(old: int, new: int) -> NDArray[np.int64]:
 
 def _touched(hole: Hole, height: int, width: int) -> Hole:
     """Return the new pixels that any hole falls on, (height, width). An old pixel falls on one or more."""
-    rows, columns = (
-        np.arange(new) * old // new for old, new in zip(hole.shape, (height, width), strict=True)
-    )
+    rows = np.arange(height) * hole.shape[0] // height
+    columns = np.arange(width) * hole.shape[1] // width
     touched: Hole = np.logical_or.reduceat(np.logical_or.reduceat(hole, rows, axis=0), columns, axis=1)
     return touched
 
 
 def grow_hole(hole: Hole, pixels: int) -> Hole:
-    """Grow a hole by a Euclidean distance between pixel centres.
-
-    Args:
-        hole: (H, W).
-        pixels: Distance in pixels. 0 leaves the hole as it is.
-
-    Returns:
-        (H, W), a new array.
-
-    Raises:
-        ValueError: The distance is negative.
-    """
+    """Grow a hole (H, W) by a Euclidean distance between pixel centres, at least 0; return a new array."""
     grown = hole.copy()
     for tile, distance in _distances(hole, pixels):
         grown[tile] = distance <= pixels
@@ -472,9 +418,6 @@ def feather_weights(hole: Hole, pixels: int) -> NDArray[np.float32]:
 
     Returns:
         (H, W) in [0, 1].
-
-    Raises:
-        ValueError: The distance is negative.
     """
     weights = hole.astype(np.float32)
     for tile, distance in _distances(hole, pixels):
@@ -483,13 +426,10 @@ def feather_weights(hole: Hole, pixels: int) -> NDArray[np.float32]:
 
 
 def _distances(hole: Hole, reach: int) -> Iterator[tuple[tuple[slice, slice], NDArray[np.float64]]]:
-    """Compute distances to the hole, tile by tile, where it is near but does not fill the tile.
+    """Yield tiles where the hole is near but does not fill them, with each pixel's distance to the nearest hole pixel.
 
-    A large photograph as a whole would take seconds and hundreds of megabytes.
-
-    Yields:
-        A tile of the image, and the distance of each of its pixels to the nearest hole pixel. A distance larger than
-        `reach` may come out too large.
+    A large photograph as a whole would take seconds and hundreds of megabytes. A distance larger than `reach` may come
+    out too large.
     """
     if reach < 0:
         raise ValueError(f"a distance of {reach} pixels")
@@ -512,13 +452,7 @@ def _distances(hole: Hole, reach: int) -> Iterator[tuple[tuple[slice, slice], ND
 
 
 def bounding_box(hole: Hole) -> tuple[int, int, int, int]:
-    """Return the smallest box around a hole.
-
-    Args:
-        hole: (H, W), not empty.
-
-    Returns:
-        Top, left, bottom and right, the last two exclusive.
+    """Return top, left, bottom and right of the smallest box around a hole (H, W), the last two exclusive.
 
     Raises:
         ValueError: The hole is empty.
@@ -530,14 +464,7 @@ def bounding_box(hole: Hole) -> tuple[int, int, int, int]:
 
 
 def preview(image: NDArray[np.uint8], hole: Hole) -> NDArray[np.uint8]:
-    """Return an image with its hole tinted magenta and outlined in white.
-
-    Args:
-        image: (H, W, 3) RGB.
-        hole: (H, W).
-
-    Returns:
-        (H, W, 3) RGB, a new array.
+    """Return an image (H, W, 3) RGB with its hole (H, W) tinted magenta and outlined in white, a new array.
 
     Raises:
         ValueError: Image and hole differ in size.

@@ -50,11 +50,7 @@ def load_image(path: str | Path) -> Image.Image:
 
 
 def decode(path: Path) -> Image.Image:
-    """Decode an image like `load_image`, but raise the reason without the path.
-
-    Raises:
-        UnusableImage: The file is missing, no image, cut short, too large or of an unsupported mode.
-    """
+    """Decode an image like `load_image`, but raise the reason as `UnusableImage`, without the path."""
     with opened(path) as file:
         image = ImageOps.exif_transpose(file)
     return to_rgb(eight_bit(image, path.name))
@@ -62,11 +58,7 @@ def decode(path: Path) -> Image.Image:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
-    """Open an image file. Any error that Pillow raises on a broken file while it is open becomes a reason.
-
-    Raises:
-        UnusableImage: The file is missing, no image, cut short or too large.
-    """
+    """Open an image file. Any error that Pillow raises on a broken file while it is open becomes an `UnusableImage`."""
     try:
         with Image.open(path) as file:
             yield file
@@ -82,11 +74,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
 
 def eight_bit(image: Image.Image, name: str) -> Image.Image:
-    """Reduce 16-bit grey to its upper 8 bits.
-
-    Args:
-        image: Image of any mode.
-        name: Name of its file, for the reason.
+    """Reduce 16-bit grey to its upper 8 bits; `name` is that of the file, for the reason.
 
     Raises:
         UnusableImage: The pixels have 32 bits and no defined range.
@@ -122,9 +110,8 @@ def crop_window(size: tuple[int, int], box: BoundingBox, crop: Crop = "stackgan"
         UnusableImage: The box has no area, lies outside the image, or leaves too few pixels.
     """
     numbers = f"({box.x:g}, {box.y:g}, {box.width:g}, {box.height:g})"
-    if not (
-        all(map(math.isfinite, (box.x, box.y))) and 0 < box.width < math.inf and 0 < box.height < math.inf
-    ):
+    finite = all(map(math.isfinite, (box.x, box.y, box.width, box.height)))
+    if not finite or box.width <= 0 or box.height <= 0:
         raise UnusableImage(f"bounding box {numbers} has no area")
     x, y, width, height = int(box.x), int(box.y), int(box.width), int(box.height)
     if x >= size[0] or y >= size[1] or x + width <= 0 or y + height <= 0:
@@ -174,11 +161,7 @@ def _mirrored(positions: NDArray[np.int64], length: int) -> NDArray[np.int64]:
 
 
 def crop_to_box(image: Image.Image, box: BoundingBox, crop: Crop = "stackgan") -> Image.Image:
-    """Cut the window of `crop_window` out of an image.
-
-    Raises:
-        UnusableImage: The box has no area, lies outside the image, or leaves too few pixels.
-    """
+    """Cut the window of `crop_window` out of an image."""
     return cut(image, crop_window(image.size, box, crop))
 
 
@@ -199,11 +182,8 @@ class Frame:
         """Return the frame of an image.
 
         Args:
-            name: Name of the image file, for the reason.
-            size: Width and height of the image.
             box: Bounding box of its object. None keeps the whole image.
             side: Stored shorter side.
-            crop: Crop rule for the box.
 
         Raises:
             UnusableImage: Too few pixels are left, or the part is too long and narrow.

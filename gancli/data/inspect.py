@@ -127,7 +127,7 @@ def contact_sheet(
     tile: int = 160,
     outlines: bool = False,
 ) -> Image.Image:
-    """Draw images spread evenly over a split, each with its class or name and its first caption.
+    """Draw images spread evenly over a split (RGB), each with its class or name and its first caption.
 
     Args:
         dataset: Dataset or its folder.
@@ -136,9 +136,6 @@ def contact_sheet(
         columns: Tiles in a row.
         tile: Side in pixels of the square that an image is fitted into.
         outlines: Outline the silhouettes as well, the good ones in yellow and the faulty ones in red.
-
-    Returns:
-        An RGB image.
 
     Raises:
         DataError: The dataset or the split is missing, or the split is empty or has no silhouettes to outline.

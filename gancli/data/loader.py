@@ -129,11 +129,11 @@ class Batch(TensorBatch):
 
 
 def pyramid(windows: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
-    """Resize square windows to each size and scale them to [-1, 1].
+    """Resize square windows to each size, from the window itself, and scale them to [-1, 1].
 
     Args:
         windows: (B, 3, W, W) uint8, channels_last.
-        sizes: Sides to resize to, each from the window itself, bilinear with antialiasing like Pillow's.
+        sizes: Sides S to resize to, bilinear with antialiasing like Pillow's.
 
     Returns:
         One tensor per size, (B, 3, S, S) float32, channels_last.
@@ -146,10 +146,7 @@ def silhouette_pyramid(windows: Tensor, sizes: Sequence[int]) -> tuple[Tensor, .
 
     Args:
         windows: (B, 1, W, W) uint8.
-        sizes: Sides to resize to.
-
-    Returns:
-        One tensor per size, (B, 1, S, S) float32.
+        sizes: Sides S to resize to; gives one tensor each, (B, 1, S, S) float32.
     """
     return tuple((_resize(windows, size) >= FOREGROUND).float().mul_(2).sub_(1) for size in sizes)
 
@@ -164,10 +161,8 @@ def refuse_small_split(split: Split, usable: int, batch: int, world: int) -> Non
     """Refuse to train on fewer images than one step takes.
 
     Args:
-        split: Split to train on.
-        usable: Number of its images that are trained on.
-        batch: Batch size per process.
-        world: Number of processes.
+        split: Split to train on, `usable` images of which are trained on.
+        batch: Batch size per process of `world` processes.
 
     Raises:
         DataError: There are fewer images than one batch of all processes.
@@ -277,10 +272,8 @@ class BatchSource(TorchDataset[Batch]):
             own, wrong = (torch.from_numpy(self.attributes[rows]) for rows in (indices, strangers))
             batch = replace(batch, attributes=own, wrong_attributes=wrong)
         if self.holes is not None:
-            side = max(self.sizes)
-            batch = replace(
-                batch, holes=_stack([self.holes.draw(side, rng) for rng in self._rngs(_HOLE, step)])
-            )
+            drawn = [self.holes.draw(max(self.sizes), rng) for rng in self._rngs(_HOLE, step)]
+            batch = replace(batch, holes=_stack(drawn))
         return batch
 
     def _permutation(self, epoch: int) -> NDArray[np.int64]:
@@ -347,11 +340,8 @@ class _Others:
     """Images of another class than a given image, each as likely as any other.
 
     Images of one class are a run in the order of classes. A random number among the rest becomes a position by
-    stepping over that run, so no draw has to be repeated.
-
-    Args:
-        classes: Class of each image of the split, (N,).
-        images: Indices of the images to draw from.
+    stepping over that run, so no draw has to be repeated. `classes` (N,) holds the class of each image of the split,
+    `images` the indices of those to draw from.
     """
 
     def __init__(self, classes: NDArray[np.int64], images: NDArray[np.int64]) -> None:
@@ -399,11 +389,11 @@ def _other_attributes(split: Split, attributes: NDArray[np.float32], images: NDA
 def _windows(
     split: Split, crop: Crop, indices: NDArray[np.int64], chances: NDArray[np.float64] | None
 ) -> Tensor:
-    """Cut windows of `image_size` pixels from images or silhouettes.
+    """Cut windows of `image_size` pixels with `split.crop` or `split.silhouette_crop`.
 
     Args:
         split: Split of the images.
-        crop: `split.crop` or `split.silhouette_crop`.
+        crop: Function that cuts a window.
         indices: Images to cut from, (B,).
         chances: Uniform numbers for top and left, (B, 2 or more), or None for the centre.
 
@@ -441,13 +431,9 @@ def _assemble(
 
 
 def batches(source: TorchDataset[B], start: int, stop: int | None, workers: int) -> Iterator[B]:
-    """Yield the batches of steps `start` to `stop`, made ahead of use by worker processes.
+    """Yield the batches of steps `start` to `stop` (None: never stops), made ahead of use by worker processes.
 
-    Args:
-        source: Batches by step number.
-        start: First step.
-        stop: Step to stop before. None never stops.
-        workers: Worker processes. 0 makes each batch in this process when it is asked for. The batches are the same.
+    Without `workers`, each batch is made in this process when it is asked for. The batches are the same.
     """
     steps = itertools.count(start) if stop is None else range(start, stop)
     if workers == 0:
@@ -499,16 +485,12 @@ def evaluation_batches(
     """Yield every image of the split once, in order, with its centre window and the first `words` words of a caption.
 
     Args:
-        split: Split to take images from.
-        sizes: Sides of the image pyramid in pixels. None of them reads no pixels.
+        split, sizes, words, images, silhouette_sizes: See `BatchSource`.
         batch: Batch size. The last batch may be smaller.
-        words: Most words of a caption. 0 reads no captions.
         limit: Number of images to take, from the first on. None takes all.
         caption: Number of the caption to take, modulo the number that an image has.
-        images: Indices of the images to take, in order. None takes all.
         holes: Holes to cut. An image gets the same one whatever else is evaluated with it.
         seed: Seed of the holes.
-        silhouette_sizes: Sides of the silhouettes, in the order of `Batch.silhouettes`.
     """
     taken = (np.arange(len(split)) if images is None else images)[:limit]
     for number in range(math.ceil(len(taken) / batch)):

@@ -105,18 +105,15 @@ class Manifest(StrictModel):
     """Manifest of a dataset folder: everything but the images. No dates and no absolute paths.
 
     Attributes:
-        name: Short name of the dataset, which also selects its recipes.
-        release: Published dataset, see `Source.release`.
-        split_rule: Rule that divides the images into splits, see `Source.split_rule`.
+        name, release, split_rule: See `gancli.data.source.Source`.
         crop_rule: Crop around the bounding boxes: "box 1.5×", "ratio75", or "none" in a dataset without boxes.
         image_size: Side of the largest crop in pixels; the stored shorter side is `stored_side(image_size)`.
         class_names: Names of the classes; None in a dataset without classes, whose class ids are a running index.
         rejected: Number of images left out because they could not be used (rejected.csv lists them).
         source: Hashes of the files that define the raw dataset, {relative path: sha256}.
         plan: sha256 of everything that went into the shards; the same plan gives the same bytes.
-        speech: Spoken captions; None, and absent from the file, without speech.
+        speech, silhouettes: None, and absent from the file, in a dataset without them.
         attribute_encoding: Meaning of an attribute's number: "binary", "soft" or "class"; None without attributes.
-        silhouettes: Silhouettes; None, and absent from the file, without them.
     """
 
     schema_version: int

@@ -82,9 +82,7 @@ class ShardWriter:
         codec: Form of the images: pixels ("raw") or JPEG files ("jpeg").
         plan: Hash of everything that determines the shard's content, stored to recognize the shard later.
         attributes: Number of attributes of each image; 0 for none.
-        speech: True where captions are spoken.
-        audio: True where utterances have waveforms.
-        silhouettes: True where images have silhouettes.
+        speech, audio, silhouettes: True where captions are spoken, have waveforms, and images have silhouettes.
     """
 
     def __init__(
@@ -163,11 +161,7 @@ class ShardWriter:
             self._faults.append(silhouette[1])
 
     def write(self, path: Path) -> ShardSummary:
-        """Write the shard atomically.
-
-        Raises:
-            RunError: The disk is full or not writable.
-        """
+        """Write the shard atomically. Raise RunError if the disk is full or not writable."""
         buffer = io.BytesIO()  # not a file: libhdf5 2.0 crashes when the disk is full
         with h5py.File(buffer, "w", libver=("v110", "v110")) as file:
             self._fill(file)
@@ -184,24 +178,21 @@ class ShardWriter:
         file.attrs["plan"] = self.plan
         _write_ragged(file.create_group("images"), self._images, np.uint8)
         file["images/shapes"] = np.array(self._shapes, dtype=np.int32).reshape(-1, 2)
-        _write_ragged(
-            file.create_group("keys"), [np.frombuffer(key, np.uint8) for key in self._keys], np.uint8
-        )
-        captions = [np.frombuffer(caption, np.uint8) for caption in self._captions]
-        _write_ragged(file.create_group("captions"), captions, np.uint8)
+        for name, texts in (("keys", self._keys), ("captions", self._captions)):
+            _write_ragged(
+                file.create_group(name), [np.frombuffer(text, np.uint8) for text in texts], np.uint8
+            )
         file["captions/ranges"] = _offsets(self._caption_counts)
         _write_ragged(file.create_group("tokens"), self._tokens, np.int32)
         file["class_ids"] = np.array(self._class_ids, dtype=np.int64)
         if self.attribute_count:
-            rows = np.array(self._attributes, dtype=np.float32).reshape(-1, self.attribute_count)
-            file["attributes"] = rows
+            file["attributes"] = np.array(self._attributes, np.float32).reshape(-1, self.attribute_count)
         if self.has_silhouettes:
             _write_ragged(file.create_group("silhouettes"), self._silhouettes, np.uint8)
             file["silhouettes/faults"] = np.array(self._faults, dtype=np.uint8)
         if self.has_speech:
-            _write_ragged(
-                file.create_group("speech"), [spoken.mel for spoken in self._utterances], np.float16
-            )
+            mels = [spoken.mel for spoken in self._utterances]
+            _write_ragged(file.create_group("speech"), mels, np.float16)
             file["speech/ranges"] = _offsets(self._utterance_counts)
             file["speech/captions"] = np.array([spoken.caption for spoken in self._utterances], np.int32)
         if self.has_audio:
@@ -234,7 +225,6 @@ class ShardSummary:
     """Summary of a written shard.
 
     Attributes:
-        entry: Entry of the manifest.
         utterances: Number of spoken captions.
         faults: Bits of `Fault` of each silhouette; empty without silhouettes.
         rejected: Planned images of the shard that could not be used.
@@ -347,16 +337,14 @@ class Split:
 
     Files are opened when they are first needed, separately in every process, at most `OPEN_SHARDS` at a time. So a
     split can be pickled to loader workers, and memory does not grow with the dataset. Only names and class ids, some
-    bytes per image, are read all at once, when first used.
+    bytes per image, are read all at once, when first used. Without silhouettes, speech or kept waveforms, the members
+    about them raise a `DataError`.
 
     Attributes:
-        folder: Dataset folder.
-        name: Name of the split.
         image_size: Side of the largest crop in pixels.
         codec: Form of the stored images.
         mel: Settings of the speech features; None without speech.
         has_audio: True where the waveforms of the speech are kept.
-        has_silhouettes: True where images have silhouettes.
     """
 
     def __init__(self, folder: Path, name: str, manifest: Manifest) -> None:
@@ -426,11 +414,7 @@ class Split:
 
     @cached_property
     def silhouette_faults(self) -> NDArray[np.uint8]:
-        """Faults of the silhouettes, (N,) bits of `Fault`; shapes may be learned from those without any.
-
-        Raises:
-            DataError: The dataset has no silhouettes. The other members about silhouettes raise the same.
-        """
+        """Faults of the silhouettes, (N,) bits of `Fault`; shapes may be learned from those without any."""
         self.need_silhouettes()
         return np.concatenate(self._collect("silhouettes/faults"))
 
@@ -445,11 +429,7 @@ class Split:
         return np.concatenate([np.diff(row) for row in ranges]), words
 
     def find(self, key: str) -> int:
-        """Return the index of the image of that name.
-
-        Raises:
-            DataError: The split has no such image.
-        """
+        """Return the index of the image of that name. Raise DataError if the split has no such image."""
         try:
             return self._positions[key]
         except KeyError:
@@ -472,9 +452,7 @@ class Split:
             with Image.open(io.BytesIO(data.tobytes())) as image:
                 return np.array(image.convert("RGB"))
         except OSError as error:
-            raise DataError(
-                f"image {self.keys[index]!r}: its stored JPEG cannot be decoded ({error})"
-            ) from error
+            raise DataError(f"image {self.keys[index]!r}: its JPEG cannot be decoded ({error})") from error
 
     def crop(self, index: int, top: int, left: int, size: int) -> NDArray[np.uint8]:
         """Return a square window of the stored image, (size, size, 3) uint8; raw shards read only its rows.
@@ -507,11 +485,7 @@ class Split:
         return _window(data, int(offsets[row]), (height, width), top, left, size)
 
     def need_silhouettes(self) -> None:
-        """Raise an error in a dataset without silhouettes.
-
-        Raises:
-            DataError: There are no silhouettes.
-        """
+        """Raise DataError in a dataset without silhouettes."""
         if not self.has_silhouettes:
             raise DataError(
                 f"{self.folder}: does not say where on its images the object is",
@@ -534,11 +508,7 @@ class Split:
         return self.mel is not None
 
     def speech_counts(self) -> NDArray[np.int64]:
-        """Return the number of utterances of each image, (N,).
-
-        Raises:
-            DataError: The dataset has no speech. The other methods about speech raise the same.
-        """
+        """Return the number of utterances of each image, (N,)."""
         self.need_speech()
         return np.concatenate([np.diff(row) for row in self._collect("speech/ranges")])
 
@@ -548,10 +518,7 @@ class Split:
         return np.concatenate([np.diff(row) for row in self._collect("speech/offsets")]) // bands
 
     def speech(self, index: int) -> list[NDArray[np.float16]]:
-        """Return the log-mel features of each utterance of an image, (T, bands) float16 with T >= 16.
-
-        Utterances are in the order of their captions.
-        """
+        """Return the log-mel features of each utterance of an image, (T, bands) float16, T >= 16, in caption order."""
         bands = self.need_speech().bands
         shard, row = self._locate(index)
         return [mel.reshape(-1, bands) for mel in shard.utterances_of(row, "speech")]
@@ -575,11 +542,7 @@ class Split:
         return captions
 
     def audio(self, index: int) -> list[tuple[NDArray[np.float32], int]]:
-        """Return waveform (L,) in [-1, 1] and rate in Hz of each utterance of an image.
-
-        Raises:
-            DataError: The dataset has no speech, or its waveforms were not kept.
-        """
+        """Return waveform (L,) in [-1, 1] and rate in Hz of each utterance of an image."""
         self.need_speech()
         if not self.has_audio:
             raise DataError(
@@ -596,11 +559,7 @@ class Split:
         ]
 
     def need_speech(self) -> MelSettings:
-        """Return the settings of the speech features.
-
-        Raises:
-            DataError: The dataset has no speech.
-        """
+        """Return the settings of the speech features. Raise DataError in a dataset without speech."""
         if self.mel is None:
             raise DataError(
                 f"{self.folder}: its captions are not spoken",
@@ -610,13 +569,7 @@ class Split:
 
 
 class Dataset:
-    """A prepared dataset folder, opened for reading.
-
-    Attributes:
-        path: Dataset folder.
-        manifest: Content of `dataset.json`.
-        vocabulary: Vocabulary of the stored tokens.
-    """
+    """A prepared dataset folder, opened for reading, with its manifest and the vocabulary of the stored tokens."""
 
     def __init__(self, path: Path, manifest: Manifest, vocabulary: Vocabulary) -> None:
         self.path = path
@@ -651,11 +604,7 @@ class Dataset:
         return f"Dataset({str(self.path)!r})"
 
     def split(self, name: str) -> Split:
-        """Return the split of that name.
-
-        Raises:
-            DataError: There is none; the message names those there are.
-        """
+        """Return the split of that name. Raise DataError, which names the splits there are, if there is none."""
         if name not in self.manifest.splits:
             raise DataError(
                 f"{self.path}: there is no split {name!r}", hint=f"it has {', '.join(self.split_names)}"

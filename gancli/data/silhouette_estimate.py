@@ -35,15 +35,13 @@ _PLACE_MOST, _PLACE_LEAST, _PLACE_START, _PLACE_SLOPE = (
     -1.5,
     1.0,
     12.0,
-)  # log odds by distance from the parts
+)  # log odds by distance from parts
 _CORNER = 3.0  # log odds that the box's corners lose
 _SEED = 0.02  # radius around a part that is bird for certain
 _BRIDGE = 0.015  # the same along the lines between parts, where the bird would fall apart
 _WHOLE = 0.6  # least share of the parts in one piece, below which it has fallen apart
-_CONTRAST, _LEAST_EDGE = (
-    9.0,
-    0.02,
-)  # cost of an outline between equal pixels, and share of it that no contrast saves
+_CONTRAST = 9.0  # cost of an outline between equal pixels
+_LEAST_EDGE = 0.02  # share of it that no contrast saves
 _GAP = 0.05  # of the box, between the bird and a side that it should touch
 _TIGHT = 0.5  # log odds that a round adds between them
 _CERTAIN = 100.0  # log odds; more than all edges around a pixel, so that no seed is cut off
@@ -133,10 +131,7 @@ class _Scene:
 
     @classmethod
     def of(
-        cls,
-        image: NDArray[np.uint8],
-        box: tuple[int, int, int, int],
-        points: Sequence[tuple[float, float]],
+        cls, image: NDArray[np.uint8], box: tuple[int, int, int, int], points: Sequence[tuple[float, float]]
     ) -> _Scene:
         left, top, right, bottom = box
         longer = max(right - left, bottom - top)
@@ -168,16 +163,8 @@ class _Scene:
         near = distance if len(within) > 2 else np.minimum(distance, (off - 0.35).clip(0) / 2)
         place = _PLACE_START - _PLACE_SLOPE * near - _CORNER * (off - 1).clip(0, 1)
         lab = ndimage.gaussian_filter(rgb2lab(np.asarray(small)), (_BLUR, _BLUR, 0))
-        return cls(
-            window,
-            lab,
-            inside,
-            (x0, y0, x1, y1),
-            parts,
-            distance,
-            size,
-            place.clip(_PLACE_LEAST, _PLACE_MOST),
-        )
+        place = place.clip(_PLACE_LEAST, _PLACE_MOST)
+        return cls(window, lab, inside, (x0, y0, x1, y1), parts, distance, size, place)
 
     def parts_within(self, radius: float) -> NDArray[np.bool_]:
         """Return discs around the parts, (h, w)."""
@@ -330,12 +317,8 @@ def _edges(scene: _Scene) -> _Edges:
     place = np.cumsum(inside) - 1
     within, across_box = inside[one] & inside[other], inside[one] ^ inside[other]
     inner = np.where(inside[one], one, other)[across_box]
-    return _Edges(
-        place[one[within]],
-        place[other[within]],
-        cost[within],
-        np.bincount(place[inner], cost[across_box], count),
-    )
+    outer = np.bincount(place[inner], cost[across_box], count)
+    return _Edges(place[one[within]], place[other[within]], cost[within], outer)
 
 
 def _minimum_cut(odds: NDArray[np.float64], inside: NDArray[np.bool_], edges: _Edges) -> NDArray[np.bool_]:

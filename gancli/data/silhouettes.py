@@ -50,10 +50,8 @@ REASONS: Mapping[Fault, str] = MappingProxyType(
 def faults(probability: NDArray[np.uint8]) -> Fault:
     """Return the faults of the silhouette in a crop: EMPTY alone, or any of SMALL, LARGE, PIECES and BORDER.
 
-    Pixels that touch at a corner belong to one piece.
-
-    Args:
-        probability: (H, W) uint8 probability of the bird, 0 to 255; the bird is where it is one half or more.
+    The bird is where its `probability` (H, W) uint8 is one half of 255 or more. Pixels that touch at a corner belong to
+    one piece.
     """
     bird = probability >= _HALF
     area = np.count_nonzero(bird)
@@ -77,17 +75,11 @@ def faults(probability: NDArray[np.uint8]) -> Fault:
 
 
 def read_silhouette(path: str | Path, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Read the probabilities from an image file of any mode, such as those of CUB's segmentations.tgz.
+    """Read the probabilities (H, W) uint8 from an image file of any mode, such as those of CUB's segmentations.tgz.
 
     Several channels become their luminance, which is the channel itself where all are equal. Transparency counts only
-    if nothing else varies. 16 bits become 8. If only 0 and 1 occur, 1 means certain.
-
-    Args:
-        path: Image file of the silhouette.
-        size: Width and height of the image that it belongs to, upright.
-
-    Returns:
-        (H, W) uint8, 0 to 255.
+    if nothing else varies. 16 bits become 8. If only 0 and 1 occur, 1 means certain. `size` is the width and height of
+    the image that the silhouette belongs to, upright.
 
     Raises:
         UnusableImage: The file is missing or broken, or has pixels of unknown range or another size than its image.

@@ -22,12 +22,7 @@ class BoundingBox:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """An audio file in which somebody speaks a caption.
-
-    Attributes:
-        caption: Number of the caption among those of its image, from 0.
-        path: Audio file; `prepare` decodes it.
-    """
+    """An audio file in which somebody speaks the caption of that number, from 0, of its image; `prepare` decodes it."""
 
     caption: int
     path: Path
@@ -35,11 +30,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class PartLocations:
-    """Locations of the visible parts of an object, from which its silhouette is estimated.
-
-    Attributes:
-        points: (x, y) of each part in pixels of the original image; may be empty.
-    """
+    """Locations of the visible parts of an object, (x, y) in pixels of the original image; may be empty."""
 
     points: tuple[tuple[float, float], ...]
 
@@ -91,8 +82,7 @@ class Source:
         release: Published dataset ("CUB-200-2011"), or "own images". Scores of different releases do not compare.
         split_rule: Rule that divides the images into splits ("zero-shot 150/50"). Scores of different rules do not
             compare.
-        class_names: Names of the classes; empty without classes.
-        attribute_names: Names of the attributes; empty without attributes.
+        class_names, attribute_names: Empty without classes or attributes.
         attribute_encoding: Meaning of an attribute's number: "binary", "soft" or "class"; "" without attributes.
         fingerprint: Hashes of the files that define the dataset, {relative path: sha256}.
     """

@@ -34,14 +34,7 @@ def clean_caption(caption: str) -> str:
 
 
 def tokenize(caption: str) -> list[str]:
-    """Split a caption into words by the rule of AttnGAN's code.
-
-    Args:
-        caption: One sentence, any Unicode text.
-
-    Returns:
-        Lower-case ASCII words in order, possibly none.
-    """
+    """Split a caption, any Unicode text, into lower-case ASCII words by the rule of AttnGAN's code, possibly none."""
     words = _WORD.findall(clean_caption(caption).lower())
     ascii_words = (word.encode("ascii", "ignore").decode("ascii") for word in words)
     return [word for word in ascii_words if word]
@@ -49,9 +42,6 @@ def tokenize(caption: str) -> list[str]:
 
 class Vocabulary:
     """Words that a text encoder knows, by index. Index 0 is `<end>`, the padding. There is no entry for unknown words.
-
-    Args:
-        words: All entries in index order, beginning with `<end>`.
 
     Raises:
         DataError: The first entry is not `<end>`, or a word is listed twice.
@@ -92,10 +82,7 @@ class Vocabulary:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def encode(self, tokens: Iterable[str]) -> NDArray[np.int32]:
-        """Return the indices of the tokens, (T,) int32 in [1, len(self)).
-
-        Words outside the vocabulary are left out, as in AttnGAN's code.
-        """
+        """Return the indices of the tokens, (T,) int32 in [1, len(self)) without unknown words, as AttnGAN does."""
         known = (self._index.get(token, 0) for token in tokens)
         return np.array([index for index in known if index], dtype=np.int32)
 
@@ -142,12 +129,9 @@ class Vocabulary:
 
 
 def crop_tokens(tokens: NDArray[np.int32], words: int, rng: np.random.Generator | None) -> NDArray[np.int32]:
-    """Shorten a caption to at most `words` tokens.
+    """Shorten a caption (T,) to at most `words` tokens, at least 1.
 
-    Args:
-        tokens: (T,) indices.
-        words: Maximum number of tokens, at least 1.
-        rng: Random generator that draws a subsequence, as AttnGAN's training does; None keeps the first tokens.
+    With `rng` draw a subsequence, as AttnGAN's training does; without it keep the first tokens.
     """
     if len(tokens) <= words:
         return tokens
@@ -159,11 +143,7 @@ def crop_tokens(tokens: NDArray[np.int32], words: int, rng: np.random.Generator 
 def pad_tokens(
     captions: Sequence[NDArray[np.int32]], width: int | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Stack token sequences, padded on the right with index 0.
-
-    Args:
-        captions: B arrays of (T_b,) indices.
-        width: Length L; None for the length of the longest caption.
+    """Stack B token sequences (T_b,), padded on the right with index 0 to `width`, or to the longest.
 
     Returns:
         Tokens (B, L) and lengths (B,), both int64.

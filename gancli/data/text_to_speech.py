@@ -226,11 +226,9 @@ class SpeechCommand:
 
 
 def find_synthesizer(line: str | None = None) -> Synthesizer:
-    """Return the synthesizer of a command line, by default eSpeak NG.
+    """Return the synthesizer of a command line for `SpeechCommand`.
 
-    Args:
-        line: Command line for `SpeechCommand`; None for the library of the extra `speech`, or else the program
-            espeak-ng on the PATH.
+    By default, take the eSpeak NG library of the extra `speech`, or else the program espeak-ng on the PATH.
 
     Raises:
         UsageError: `line` is malformed.
@@ -256,12 +254,9 @@ def _output(*arguments: str) -> str:
 def choose_voices(
     synthesizer: Synthesizer, names: str | Sequence[str] = (), speeds: int | Sequence[int] = ()
 ) -> tuple[Voice, ...]:
-    """Return every voice at every speed, after each has spoken a test caption.
+    """Return every voice at every speed (words per minute), after each has spoken a test caption.
 
-    Args:
-        synthesizer: Synthesizer that will speak.
-        names: Names of voices; none for the default voice.
-        speeds: Words per minute; none for the default speed.
+    No names or speeds stand for the default voice or speed.
 
     Raises:
         UsageError: A voice or speed is repeated, unknown or out of range, two voices sound the same, or the command

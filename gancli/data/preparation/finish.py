@@ -45,10 +45,7 @@ class PrepareReport:
     """Result of `prepare` or `merge_parts`.
 
     Attributes:
-        out: Dataset folder.
-        counts: Images per split.
-        captions: Captions per split.
-        utterances: Spoken captions per split; empty without speech.
+        counts, captions, utterances: Images, captions and spoken captions per split; no utterances without speech.
         bad: Images left out, with the reason; also in rejected.csv.
         vocabulary: Number of words of the vocabulary, with index 0.
         images_per_second: Speed of decoding in this run; 0 where no image was decoded.
@@ -113,16 +110,7 @@ class PrepareReport:
         reused_shards: int,
         images_per_second: float,
     ) -> PrepareReport:
-        """Return the report of some parts of a folder.
-
-        Args:
-            out: Dataset folder.
-            outline: Outline of the whole dataset.
-            part: Parts that were made.
-            summaries: Summaries of the parts' shards.
-            reused_shards: Number of shards that an earlier run had finished.
-            images_per_second: Speed of decoding in this run.
-        """
+        """Return the report of some parts from the outline of the whole dataset and the summaries of their shards."""
         made = _splits([shard.split for shard in part.choose(outline.shards)], summaries)
         bad = outline.bad_samples if part.first == 1 else []
         return cls(
@@ -186,11 +174,7 @@ def _silhouette_entry(method: str | None, splits: Mapping[str, _Split]) -> Silho
 
 
 def begin(out: Path, outline: Outline) -> None:
-    """Make the folder and write its outline.
-
-    Raises:
-        RunError: The folder cannot be made or written.
-    """
+    """Make the folder and write its outline. Raise RunError if it cannot be made or written."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -216,8 +200,7 @@ def finish(
     Raises:
         DataError: There are unusable images and not `skip_bad`, or there is no usable image at all.
     """
-    bad = outline.bad_samples
-    bad += [sample for summary in summaries for sample in summary.rejected]
+    bad = outline.bad_samples + [sample for summary in summaries for sample in summary.rejected]
     _write_rejected(out, bad)
     if bad and not skip_bad:
         raise _bad_images(out, bad, sum(outline.counts.values()) + len(outline.bad), mend)
@@ -254,11 +237,7 @@ def finish(
 
 
 def refuse_foreign(out: Path) -> None:
-    """Refuse an output path that holds something other than a dataset, finished or begun.
-
-    Raises:
-        UsageError: The path is a file, or a folder of other things.
-    """
+    """Raise UsageError for an output path that is a file, or a folder of something other than a (begun) dataset."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is a file, the dataset needs a folder", hint="choose another --out")
     # In this order: other parts may begin and finish the folder meanwhile, and the outline is the first to come and

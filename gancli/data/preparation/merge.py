@@ -42,9 +42,6 @@ def merge_parts(
         skip_bad: Leave out images that cannot be used instead of failing.
         progress: Callback for (shards looked at, shards in all); True for a bar, False for silence.
 
-    Returns:
-        Counts and bad images.
-
     Raises:
         UsageError: `out` is something else, or the parts are not of one dataset; the message names the differences.
         DataError: Shards are missing, damaged or of another plan (the message names the parts that make them), there

@@ -98,12 +98,7 @@ class PrepareOptions:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some of the equal parts into which the list of a dataset's shards is divided, counted from 1.
-
-    Attributes:
-        first: First part to make.
-        last: Last part to make.
-        of: Number of all parts.
+    """Parts `first` to `last` of the `of` equal parts into which the list of a dataset's shards is divided, from 1.
 
     Raises:
         UsageError: There are no such parts.
@@ -123,11 +118,7 @@ class Part:
 
     @classmethod
     def parse(cls, text: str) -> Part:
-        """Read `3/16` or `3-5/16`.
-
-        Raises:
-            UsageError: The text is neither, or there are no such parts.
-        """
+        """Read `3/16` or `3-5/16`. Raise UsageError for any other text, or if there are no such parts."""
         match = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?/([0-9]{1,9})", text.strip())
         if match is None:
             raise UsageError(f"--shards {text}: cannot be read, write 3/16 for a part or 3-5/16 for several")

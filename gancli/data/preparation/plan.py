@@ -7,8 +7,8 @@ import json
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
@@ -64,12 +64,9 @@ class Plan:
     """The shards that `prepare` is going to write.
 
     Attributes:
-        source: The raw dataset.
         options: Settings that were asked for.
-        vocabulary: Vocabulary of the tokens.
         shard_images: Most images in a shard.
         shards: Shards in order, train first.
-        crop_rule: Crop rule of the manifest.
         silhouettes: "official", or the name of the estimate; None without silhouettes.
         bad: Records that cannot be used. Images that cannot be decoded are only found later.
     """
@@ -79,29 +76,25 @@ class Plan:
     vocabulary: Vocabulary
     shard_images: int
     shards: tuple[ShardPlan, ...]
-    crop_rule: str = NO_CROP
-    silhouettes: str | None = None
-    bad: list[BadSample] = field(default_factory=list)
+    crop_rule: str
+    silhouettes: str | None
+    bad: list[BadSample]
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """Warnings about attributes that contradict each other."""
-        rows = [record.sample.attributes for shard in self.shards for record in shard.records]
+        samples = [record.sample for shard in self.shards for record in shard.records]
+        rows = [sample.attributes for sample in samples if sample.attributes is not None]
         if not self.source.attribute_names:
             return ()
-        found = contradictory_groups(
-            np.stack([row for row in rows if row is not None]), self.source.attribute_names
-        )
+        found = contradictory_groups(np.stack(rows), self.source.attribute_names)
         said = ", ".join(f"{group} ({number:,})" for group, number in found.items())
         return (f"images with two values of an attribute that has one: {said}",) if said else ()
 
     @property
     def counts(self) -> dict[str, int]:
         """Images per split."""
-        counts: dict[str, int] = {}
-        for shard in self.shards:
-            counts[shard.split] = counts.get(shard.split, 0) + len(shard.records)
-        return counts
+        return split_counts((shard.split, len(shard.records)) for shard in self.shards)
 
     @property
     def bytes(self) -> int:
@@ -114,16 +107,24 @@ class Plan:
     @property
     def utterances(self) -> dict[str, int]:
         """Spoken captions per split."""
-        counts = dict.fromkeys(self.counts, 0)
-        for shard in self.shards:
-            counts[shard.split] += sum(_utterances(record, self.options.speech) for record in shard.records)
-        return counts
+        spoken = self.options.speech
+        return split_counts(
+            (shard.split, _utterances(record, spoken)) for shard in self.shards for record in shard.records
+        )
 
     @property
     def hash(self) -> str:
         """Hexadecimal sha256 of all shards' plans, of the class names and of the records left out."""
         listed = [[shard.file, shard.plan] for shard in self.shards]
         return _hash([listed, self.source.class_names, [sample.key for sample in self.bad]])
+
+
+def split_counts(counted: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Add up the numbers of each split, in the order in which the splits come."""
+    counts: dict[str, int] = {}
+    for split, number in counted:
+        counts[split] = counts.get(split, 0) + number
+    return counts
 
 
 def read_silhouette_list(path: str | Path) -> frozenset[str]:
@@ -189,23 +190,16 @@ def make_plan(source: Source, options: PrepareOptions | None = None, *, fewest_s
     _check_silhouette_list(source.name, silhouettes, records, options)
     shard_images = options.shard_images or _usual_length(records, options)
     shard_images = _shorter(shard_images, fewest_shards, [len(block) for block in by_split.values()])
-    crop_rule = _crop_rule(records, options)
+    boxed = any(record.sample.box is not None for record in records)
+    crop_rule = CROP_RULES[options.crop] if boxed else NO_CROP
     common = [
         *(SCHEMA_VERSION, options.image_size, options.codec, crop_rule, vocabulary.hash),
         list(source.attribute_names),
         *([options.speech.entry({}).model_dump(mode="json")] if options.speech else []),
         *([silhouettes] if silhouettes else []),
     ]
-    return Plan(
-        source,
-        options,
-        vocabulary,
-        shard_images,
-        _lay_out(by_split, shard_images, common),
-        crop_rule=crop_rule,
-        silhouettes=silhouettes,
-        bad=bad,
-    )
+    shards = _lay_out(by_split, shard_images, common)
+    return Plan(source, options, vocabulary, shard_images, shards, crop_rule, silhouettes, bad)
 
 
 def _read_samples(source: Source) -> tuple[list[Sample], list[BadSample]]:
@@ -317,11 +311,6 @@ def _check_silhouette_list(
         )
 
 
-def _crop_rule(records: Sequence[Record], options: PrepareOptions) -> str:
-    boxed = any(record.sample.box is not None for record in records)
-    return CROP_RULES[options.crop] if boxed else NO_CROP
-
-
 def _usual_length(records: Sequence[Record], options: PrepareOptions) -> int:
     """Return the number of images that make a shard of about 256 MiB."""
     spoken = sum(_utterances(record, options.speech) for record in records) * clip_bytes(options.speech)
@@ -331,10 +320,7 @@ def _usual_length(records: Sequence[Record], options: PrepareOptions) -> int:
 def _shorter(shard_images: int, fewest: int, images: Sequence[int]) -> int:
     """Return the greatest length of a shard, up to `shard_images`, that gives at least `fewest` shards.
 
-    Args:
-        shard_images: Greatest length wanted.
-        fewest: Least number of shards.
-        images: Images of each split.
+    `images` is the number of images of each split.
     """
     longest = min(shard_images, max(images))
     enough = bisect_right(
@@ -362,18 +348,10 @@ def _describe(record: Record) -> list[object]:
     """Return everything that a record's bytes in the shard depend on; of files only their names and sizes."""
     sample = record.sample
     box = sample.box and [sample.box.x, sample.box.y, sample.box.width, sample.box.height]
-    attributes = (
+    described = [sample.key, sample.image.name, _size(sample.image), record.captions, record.class_id, box]
+    described.append(
         None if sample.attributes is None else np.asarray(sample.attributes, np.float32).tobytes().hex()
     )
-    described = [
-        sample.key,
-        sample.image.name,
-        _size(sample.image),
-        record.captions,
-        record.class_id,
-        box,
-        attributes,
-    ]
     if record.recordings:
         described.append([[each.caption, each.path.name, _size(each.path)] for each in record.recordings])
     if isinstance(sample.silhouette, PartLocations):

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from gancli.atomic import atomic_file
 from gancli.data.manifest import Codec, Filled, Manifest, SpeechEntry, StrictModel
-from gancli.data.preparation.plan import Plan
+from gancli.data.preparation.plan import Plan, split_counts
 from gancli.data.source import BadSample
 from gancli.data.text import Vocabulary
 from gancli.errors import DataError
@@ -31,12 +31,10 @@ class PlannedShard(StrictModel):
 
 
 class Outline(StrictModel):
-    """A plan without its records. Fields with the names of `Manifest` mean the same.
+    """A plan without its records. Fields with the names of `Manifest` or `Plan` mean the same.
 
     Attributes:
-        silhouettes: "official", or the name of the estimate; None without silhouettes.
         speech: The manifest's entry without the counts of utterances.
-        vocabulary: Words of the vocabulary.
         bad: (key, reason) of each record that cannot be used.
         parts: Number of parts into which the last `prepare` here divided the shards; None where it made all of them.
     """
@@ -98,10 +96,7 @@ class Outline(StrictModel):
     @property
     def counts(self) -> dict[str, int]:
         """Images per split."""
-        counts: dict[str, int] = {}
-        for shard in self.shards:
-            counts[shard.split] = counts.get(shard.split, 0) + shard.images
-        return counts
+        return split_counts((shard.split, shard.images) for shard in self.shards)
 
     def differences(
         self, there: Outline | Manifest, *, raw_data: bool, wanted: str = "asked for"
@@ -126,17 +121,7 @@ class Outline(StrictModel):
 
 @dataclass(frozen=True)
 class _Facts:
-    """Everything that an outline and a manifest both say of a dataset.
-
-    Attributes:
-        settings: Settings that a second run has to ask for again.
-        words: Number of words of the vocabulary, with index 0.
-        vocabulary_hash: sha256 of the vocabulary.
-        images: Images per split.
-        rejected: Number of images left out.
-        source: Hashes of the raw dataset's files.
-        plan: Hash of the plan.
-    """
+    """Everything that an outline and a manifest both say of a dataset."""
 
     settings: dict[str, object]
     words: int
@@ -145,6 +130,9 @@ class _Facts:
     rejected: int
     source: dict[str, str]
     plan: str
+
+
+_SETTINGS = ("name", "release", "split_rule", "crop_rule", "image_size", "codec", "shard_images")
 
 
 def _facts_of(dataset: Outline | Manifest) -> _Facts:
@@ -164,9 +152,6 @@ def _facts_of(dataset: Outline | Manifest) -> _Facts:
         **_speech_settings(dataset.speech),
     }
     return _Facts(settings, words, vocabulary_hash, images, rejected, dataset.source, dataset.plan)
-
-
-_SETTINGS = ("name", "release", "split_rule", "crop_rule", "image_size", "codec", "shard_images")
 
 
 def _speech_settings(entry: SpeechEntry | None) -> dict[str, object]:
@@ -204,10 +189,8 @@ def _different_data(own: _Facts, found: _Facts, wanted: str, *, settings_differ:
         files = found.source.keys() | own.source.keys()
         changed = sorted(file for file in files if found.source.get(file) != own.source.get(file))
         named = f" ({', '.join(changed)})" if changed else ""
-        lines.append(
-            "source: its images, captions, recordings, boxes, classes or attributes have changed since"
-            + named
-        )
+        kinds = "images, captions, recordings, boxes, classes or attributes"
+        lines.append(f"source: its {kinds} have changed since{named}")
     return lines
 
 
@@ -230,11 +213,7 @@ def write_outline(folder: Path, outline: Outline) -> None:
 
 
 def read_outline(folder: Path) -> Outline | None:
-    """Read the outline of a folder; None where there is none.
-
-    Raises:
-        DataError: The file is damaged.
-    """
+    """Read the outline of a folder; None where there is none. Raise DataError if the file is damaged."""
     path = folder / OUTLINE
     try:
         return Outline.model_validate_json(path.read_text(encoding="utf-8"))

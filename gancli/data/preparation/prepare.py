@@ -58,9 +58,6 @@ def prepare(
             as the images reach.
         progress: Callback for (images done, images in all); True for a bar, False for silence.
 
-    Returns:
-        Counts, bad images and speed.
-
     Raises:
         UsageError: `out` is another dataset, or one of other settings; the message names the differences.
         DataError: There are bad images and not `skip_bad` (rejected.csv lists all of them, and finished shards are
@@ -78,14 +75,9 @@ def prepare(
     outline = Outline.of(plan, part.of if part else None)
     if finished := _finished(out, outline):
         bad = read_rejected(out) if finished.rejected else []
+        shards = len(plan.shards)
         return PrepareReport.of_folder(
-            out,
-            finished,
-            bad,
-            plan.warnings,
-            reused_shards=len(plan.shards),
-            already_complete=True,
-            part=part,
+            out, finished, bad, plan.warnings, reused_shards=shards, already_complete=True, part=part
         )
 
     begin(out, outline)
@@ -106,11 +98,7 @@ def prepare(
 
 
 def _checked(source: object, options: object) -> PrepareOptions:
-    """Return the options, or the defaults for None.
-
-    Raises:
-        UsageError: `source` or `options` is something else.
-    """
+    """Return the options, or the defaults for None. Raise UsageError if an argument is something else."""
     if not isinstance(source, Source):
         raise UsageError(
             f"source {source!r}: has to be a Source",
@@ -216,8 +204,7 @@ def _shard_images_there(out: Path) -> int | None:
 def _finished(out: Path, outline: Outline) -> Manifest | None:
     """Return the manifest of a folder that is finished as the outline says; None where there is work to do.
 
-    Raises:
-        UsageError: The folder is finished or begun with other settings.
+    Raise UsageError if the folder is finished or begun with other settings.
     """
     manifest = read_manifest(out) if (out / MANIFEST).exists() else None
     there = manifest or read_outline(out)

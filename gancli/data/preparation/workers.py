@@ -170,12 +170,7 @@ def _with_images(results: list[Rendered | str], first: Iterable[NDArray[np.uint8
 
 
 class Renderer:
-    """Renders records in order, in this process (`jobs` 1) or in worker processes with a bounded queue.
-
-    Args:
-        options: Settings of the dataset.
-        jobs: Number of processes.
-    """
+    """Renders records in order, in this process (`jobs` 1) or in worker processes with a bounded queue."""
 
     def __init__(self, options: PrepareOptions, jobs: int) -> None:
         # Rendering needs neither words nor lists, which are long

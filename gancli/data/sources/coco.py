@@ -63,9 +63,8 @@ def read(root: str | Path, *, year: Year = "auto", name: str = "coco") -> Source
         for split, file in files.items():
             for image_id, record in sorted(records[split].items()):
                 if record.file is None:
-                    yield BadSample(
-                        f"image {image_id}", f"has captions in {file.name}, but is not listed there"
-                    )
+                    reason = f"has captions in {file.name}, but is not listed there"
+                    yield BadSample(f"image {image_id}", reason)
                     continue
                 key = key_of(record.file)
                 image = folders[split] / record.file
@@ -121,9 +120,8 @@ def _find_year(root: Path) -> str:
     folder = root / "annotations"
     found = [year for year in ("2014", "2017") if any(folder.glob(f"captions_*{year}.json"))]
     if not found:
-        raise DataError(
-            f"{folder} holds neither captions_train2014.json nor captions_train2017.json", hint=COCO_PAGE
-        )
+        files = "neither captions_train2014.json nor captions_train2017.json"
+        raise DataError(f"{folder} holds {files}", hint=COCO_PAGE)
     if len(found) > 1:
         raise UsageError(f"{folder} holds the captions of 2014 and of 2017", hint="choose one with --year")
     return found[0]
@@ -137,10 +135,8 @@ def _find_images(root: Path, part: str) -> Path:
             return candidate
     if any(merged.glob("*.jpg")):
         return merged
-    raise DataError(
-        f"no images of {part}: neither {own} nor {inner} exists, and no *.jpg lies in {merged}",
-        hint=COCO_PAGE,
-    )
+    problem = f"neither {own} nor {inner} exists, and no *.jpg lies in {merged}"
+    raise DataError(f"no images of {part}: {problem}", hint=COCO_PAGE)
 
 
 def _read_captions(path: Path) -> dict[int, _Record]:

@@ -139,11 +139,9 @@ def read(
 
 @dataclass(frozen=True, slots=True)
 class _Attributes:
-    """Attributes of the images.
+    """Attributes of the images, with the encoding of the numbers and the files that define them.
 
     Attributes:
-        encoding: Meaning of the numbers.
-        files: Files that define the attributes.
         names: Names in the order of their ids.
         rows: {image id: row of `values`}.
         values: (images or classes, A) float32 in [0, 1], NaN if the file has no such line.
@@ -158,11 +156,7 @@ class _Attributes:
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """A copy of the dataset, its tables read. All mappings are by image id.
-
-    Attributes:
-        tables: Tables in which every image needs a line, by name of the file.
-    """
+    """A copy of the dataset. Mappings are by image id; every image needs a line in each of `tables` {file: table}."""
 
     base: Path
     captions: Path
@@ -179,9 +173,8 @@ class _Copy:
         path = self.images[image_id]
         key = key_of(path)
         image = self.base / "images" / path
-        problems = [
-            f"image {image_id} is not in {file}" for file in self.tables if image_id not in self.tables[file]
-        ]
+        missing = (file for file, table in self.tables.items() if image_id not in table)
+        problems = [f"image {image_id} is not in {file}" for file in missing]
         if not is_file(image):
             problems.append(f"images/{path} is listed in images.txt but absent")
         captions = try_captions(self.captions / f"{key}.txt", self.captions.parent, problems)
@@ -227,18 +220,18 @@ def _find_base(root: Path) -> Path:
     raise DataError(f"{root} holds neither CUB_200_2011/images.txt nor images.txt", hint=CUB_PAGE)
 
 
-def _inside_or_beside(base: Path, *folders: str) -> list[Path]:
-    return [parent / folder for parent in (base, base.absolute().parent) for folder in folders]
+def _inside_or_beside(base: Path, *folders: str) -> tuple[Path | None, list[str]]:
+    """Return the first of the folders that exists inside `base` or beside it, and the places looked at."""
+    candidates = [parent / folder for parent in (base, base.absolute().parent) for folder in folders]
+    return next((each for each in candidates if each.is_dir()), None), list(map(str, candidates))
 
 
 def _find_captions(base: Path) -> Path:
-    """Return the folder of captions, inside `base` or beside it."""
-    candidates = _inside_or_beside(base, "text", "text_c10")
-    for candidate in candidates:
-        if candidate.is_dir():
-            return candidate
-    looked = ", ".join(map(str, candidates))
-    raise DataError(f"no captions: none of these folders exists: {looked}", hint=CAPTIONS_PAGE)
+    """Return the folder of captions."""
+    found, looked = _inside_or_beside(base, "text", "text_c10")
+    if found is None:
+        raise DataError(f"no captions: none of these folders exists: {', '.join(looked)}", hint=CAPTIONS_PAGE)
+    return found
 
 
 def _read_silhouettes(
@@ -249,14 +242,11 @@ def _read_silhouettes(
         return _read_parts(base / _PARTS, images)
     if choice == "none":
         return None
-    candidates = _inside_or_beside(base, "segmentations")
-    for candidate in candidates:
-        if candidate.is_dir():
-            return candidate
-    if choice is None:
-        return None
-    looked = " nor ".join(map(str, candidates))
-    raise DataError(f"no official silhouettes: neither {looked} exists", hint=SILHOUETTES_PAGE)
+    found, looked = _inside_or_beside(base, "segmentations")
+    if found is None and choice == "official":
+        places = " nor ".join(looked)
+        raise DataError(f"no official silhouettes: neither {places} exists", hint=SILHOUETTES_PAGE)
+    return found
 
 
 # ----------------------------------------------------------------------------------------------------------
@@ -357,11 +347,7 @@ def _read_parts(path: Path, images: Container[int]) -> dict[int, PartLocations]:
 
 
 def _read_splits(
-    base: Path,
-    split: Split,
-    test_classes: str | Path | None,
-    class_names: Sequence[str],
-    labels: Mapping[int, int],
+    base: Path, split: Split, test_classes: str | Path | None, names: Sequence[str], labels: Mapping[int, int]
 ) -> tuple[Path, dict[int, str]]:
     """Return the file that defines the split and {image id: "train" or "test"}."""
     if split == "official":
@@ -371,8 +357,8 @@ def _read_splits(
             for where, image_id, (in_train,) in _read_rows(path, 2)
         }
     path = Path(test_classes or ZERO_SHOT_TEST_CLASSES)
-    held_out = _read_test_classes(path, base / "classes.txt", class_names, strict=test_classes is not None)
-    in_test = [class_name in held_out for class_name in class_names]
+    held_out = _read_test_classes(path, base / "classes.txt", names, strict=test_classes is not None)
+    in_test = [name in held_out for name in names]
     return path, {image_id: "test" if in_test[class_id] else "train" for image_id, class_id in labels.items()}
 
 
@@ -404,18 +390,15 @@ def _find_attributes(base: Path, choice: Encoding | None) -> tuple[Encoding, Pat
     candidates = [parent / "attributes.txt" for parent in (base.absolute().parent, base, folder)]
     names_file = next((candidate for candidate in candidates if candidate.is_file()), None)
     encoding = choice or ("binary" if labels_file.is_file() else "class")
-    values_file, other_file = (
-        (shares_file, labels_file) if encoding == "class" else (labels_file, shares_file)
-    )
+    values_file, other_file = labels_file, shares_file
+    if encoding == "class":
+        values_file, other_file = shares_file, labels_file
     if choice is None and encoding == "class" and not (values_file.is_file() and names_file):
         return None
     if not values_file.is_file():
         alternative = "binary (or soft)" if encoding == "class" else "class"
-        hint = (
-            f"there is {other_file.name}: choose --attributes {alternative}"
-            if other_file.is_file()
-            else CUB_PAGE
-        )
+        other = f"there is {other_file.name}: choose --attributes {alternative}"
+        hint = other if other_file.is_file() else CUB_PAGE
         raise DataError(f"{values_file} is missing, the file of {encoding} attributes", hint=hint)
     if names_file is None:
         looked = " and no ".join(map(str, candidates))
@@ -450,7 +433,9 @@ def _read_image_labels(
     rows: Mapping[int, int],
     columns: Mapping[int, int],
 ) -> NDArray[np.uint8]:
-    """Read `image_attribute_labels.txt`. Lines about images without a row are ignored.
+    """Return the quarters of each attribute of each image, (N, A), from `image_attribute_labels.txt`.
+
+    A quarter is `_UNKNOWN` if the file has no such line. Lines about images without a row are ignored.
 
     Args:
         path: The file.
@@ -458,9 +443,6 @@ def _read_image_labels(
         quarters_of: Quarters by presence and certainty.
         rows: {image id: row}.
         columns: {attribute id: column}.
-
-    Returns:
-        Quarters of each attribute of each image, (N, A), `_UNKNOWN` if the file has no such line.
     """
     # The file has 3.7 million lines. Comparing the text of a field is faster than parsing it, and assigning to a
     # bytearray is several times faster than assigning to a NumPy array.
@@ -497,18 +479,16 @@ def _read_image_labels(
 
 
 def _read_shares(path: Path, classes: int, names_file: Path, count: int) -> NDArray[np.float32]:
-    """Read `class_attribute_labels_continuous.txt`: a line of percentages for each class, in the order of class ids.
+    """Return the shares in [0, 1], (classes, count), from `class_attribute_labels_continuous.txt`.
 
-    Returns:
-        Shares in [0, 1], (classes, count).
+    The file holds a line of percentages for each class, in the order of class ids.
     """
     shares: list[list[float]] = []
     for number, line in read_lines(path):
         fields = line.split()
         if len(fields) != count:
-            raise _other_version(
-                f"{path}:{number}: holds {len(fields)} attributes, {names_file} names {count}"
-            )
+            said = f"{path}:{number}: holds {len(fields)} attributes, {names_file} names {count}"
+            raise _other_version(said)
         try:
             row = [float(field) for field in fields]
         except ValueError as error:
@@ -526,6 +506,5 @@ def _read_shares(path: Path, classes: int, names_file: Path, count: int) -> NDAr
 
 
 def _other_version(message: str) -> DataError:
-    return DataError(
-        message, hint="the two files come from different versions of CUB: take both from one archive"
-    )
+    hint = "the two files come from different versions of CUB: take both from one archive"
+    return DataError(message, hint=hint)

@@ -76,7 +76,6 @@ def read(
         test_list: List of the images that become "test" (see `reading.read_names`), for example S2IGAN's
             `test/filenames.pickle`. All others of the 8,000 become "train".
         partial: Accept absent images as a `BadSample` each.
-        name: Short name of the dataset.
 
     Returns:
         Samples in the order of the token file, with keys such as `1000268201_693b08cb0e`. There are no classes, boxes
@@ -89,9 +88,8 @@ def read(
     """
     check_choice("split", split, get_args(Split), name)
     if test_list and split == "official":
-        raise UsageError(
-            "a test list replaces the official split", hint="give --test-list or --split official"
-        )
+        hint = "give --test-list or --split official"
+        raise UsageError("a test list replaces the official split", hint=hint)
     root = open_root(root, FLICKR8K_PAGE)
     token_file, lists = _find_text(root)
     captions = _read_tokens(token_file)
@@ -154,11 +152,8 @@ def _read_tokens(path: Path) -> Captions:
     for line_number, line in read_lines(path):
         match = re.fullmatch(r"([^\t#]+)#([0-9]+)\t(.*)", line)
         if not match:
-            raise DataError(
-                f"{path}:{line_number}: <image>.jpg#<number>, a tab and the caption expected, found"
-                f" {line[:60]!r}",
-                hint=FLICKR8K_PAGE,
-            )
+            form = "<image>.jpg#<number>, a tab and the caption expected"
+            raise DataError(f"{path}:{line_number}: {form}, found {line[:60]!r}", hint=FLICKR8K_PAGE)
         image, number, caption = match[1].removesuffix(".jpg"), int(match[2]), match[3].strip()
         of_image = captions.setdefault(image, {})
         if number in of_image:
@@ -194,10 +189,8 @@ def _find_images(root: Path, listed: Mapping[str, str], *, partial: bool) -> tup
     """Return the folder of images and the names of those in it, which must be all that are listed unless `partial`."""
     images = next((folder for name in _IMAGE_FOLDERS if any((folder := root / name).glob("*.jpg"))), None)
     if images is None:
-        raise DataError(
-            f"no images: {root} has no folder {', '.join(_IMAGE_FOLDERS[:-1])} with *.jpg in it",
-            hint=FLICKR8K_PAGE,
-        )
+        folders = ", ".join(_IMAGE_FOLDERS[:-1])
+        raise DataError(f"no images: {root} has no folder {folders} with *.jpg in it", hint=FLICKR8K_PAGE)
     present = {path.stem for path in images.glob("*.jpg")}
     absent = [image for image in listed if image not in present]
     if absent and not partial:
@@ -236,7 +229,6 @@ def _read_recordings(table: Path, wavs: Path) -> Iterator[tuple[str, int, Path]]
     for line_number, (wav, image, number) in read_fields(table, 3):
         where = f"{table}:{line_number}"
         if not re.fullmatch(r"#[0-9]+", number):
-            raise DataError(
-                f"{where}: <wav> <image>.jpg #<number> expected, found {number!r} at the end", hint=AUDIO_PAGE
-            )
+            found = f"found {number!r} at the end"
+            raise DataError(f"{where}: <wav> <image>.jpg #<number> expected, {found}", hint=AUDIO_PAGE)
         yield image.removesuffix(".jpg"), int(number[1:]), wavs / inner_path(wav, where, "recordings")

@@ -193,9 +193,8 @@ def _find_captions(root: Path, image_root: Path, captions: str | Path | None) ->
             return path
         if not path.exists():
             raise UsageError(f"{path}: no such file or folder", hint=_FORMS)
-        raise UsageError(
-            f"{path} is neither a .csv nor a .jsonl file nor a folder of text files", hint=_FORMS
-        )
+        forms = "neither a .csv nor a .jsonl file nor a folder of text files"
+        raise UsageError(f"{path} is {forms}", hint=_FORMS)
     tables = [path for path in (root / "captions.csv", root / "captions.jsonl") if path.is_file()]
     if len(tables) > 1:
         raise UsageError(f"{root} holds captions.csv and captions.jsonl", hint="choose one with --captions")
@@ -220,10 +219,8 @@ def _read_text_files(
     if all(record.problems for record in records.values()):
         looked = f"below {folder}" if folder else "beside them, and no captions.csv, captions.jsonl or text/"
         first = records[min(records, key=PurePosixPath.as_posix)].problems[0]
-        raise DataError(
-            f"{root}: {len(images)} images, but no captions {looked}; the first: {first}",
-            hint=_FORMS,
-        )
+        said = f"{len(images)} images, but no captions {looked}; the first: {first}"
+        raise DataError(f"{root}: {said}", hint=_FORMS)
     if folder:  # a text file beside the images may be anything, such as a licence
         keys = {key_of(path) for path in images}
         for path in list_files(folder):
@@ -292,9 +289,8 @@ def _read_csv(table: Path) -> Iterator[tuple[int, _Line]]:
                     f"{table}:{rows.line_num}: {len(header)} fields expected, found {len(row)}",
                     hint='put a caption with commas in double quotes: bird.jpg,"red, with black wings"',
                 )
-            values: dict[str, object] = {
-                column: value for column, value in zip(header, row, strict=True) if value
-            }
+            filled = ((column, value) for column, value in zip(header, row, strict=True) if value)
+            values: dict[str, object] = dict(filled)
             box = [values.pop(column) for column in _BOX_COLUMNS if column in values]
             if box and len(box) < len(_BOX_COLUMNS):
                 raise DataError(f"{table}:{rows.line_num}: a box needs all of x, y, width and height")
@@ -312,9 +308,8 @@ def _check_header(table: Path, header: list[str]) -> None:
     hint = f"the first line names the columns, separated by commas: file,caption[,{','.join(_COLUMNS[2:])}]"
     for column in header:
         if column not in _COLUMNS:
-            raise DataError(
-                f"{table}:1: unknown column {column!r}; {_suggestion(column, _COLUMNS)}", hint=hint
-            )
+            near = _suggestion(column, _COLUMNS)
+            raise DataError(f"{table}:1: unknown column {column!r}; {near}", hint=hint)
         if header.count(column) > 1:
             raise DataError(f"{table}:1: the column {column!r} is listed twice", hint=hint)
     boxes = _BOX_COLUMNS if any(column in header for column in _BOX_COLUMNS) else ()

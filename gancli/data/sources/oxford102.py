@@ -90,7 +90,6 @@ def read(
         captions_from_class_names: Make ten sentences from the name of each class, the same for all of its images, and
             read no caption files.
         partial: Accept absent images as a `BadSample` each.
-        name: Short name of the dataset.
 
     Returns:
         Samples in the order of image numbers, with keys such as `class_00001/image_06734`, and class names in the
@@ -143,11 +142,7 @@ def read(
 
 
 def sentences_of(name: str) -> tuple[str, ...]:
-    """Return ten plain sentences that name a flower and say nothing else about it.
-
-    Args:
-        name: Class name, in the singular unless it is one of the two plurals among the 102 names.
-    """
+    """Return ten plain sentences that name a flower, by its class, and say nothing else about it."""
     flower = name if name in _PLURALS else with_article(name)
     return tuple(sentence.format(flower=flower, name=name) for sentence in _SENTENCES)
 
@@ -180,9 +175,8 @@ def _find_captions(root: Path) -> Path:
     for candidate in (parent / folder for parent in parents for folder in ("text_c10", "text")):
         if any(candidate.glob("class_*")):  # a folder "text" beside the root may belong to another dataset
             return candidate
-    raise DataError(
-        f"no captions: neither {root} nor {outer} holds text_c10/class_00001, …", hint=CAPTIONS_PAGE
-    )
+    places = f"neither {root} nor {outer} holds text_c10/class_00001, …"
+    raise DataError(f"no captions: {places}", hint=CAPTIONS_PAGE)
 
 
 def _read_vector(path: Path, variable: str) -> NDArray[np.int64]:
@@ -196,9 +190,8 @@ def _read_vector(path: Path, variable: str) -> NDArray[np.int64]:
     try:
         variables = scipy.io.loadmat(io.BytesIO(content), variable_names=[variable])
     except Exception as error:  # SciPy's parser may raise anything on damaged bytes
-        raise DataError(
-            f"{path} is not a MATLAB file, or a damaged one ({error})", hint=OXFORD_PAGE
-        ) from None
+        problem = f"{path} is not a MATLAB file, or a damaged one ({error})"
+        raise DataError(problem, hint=OXFORD_PAGE) from None
     if variable not in variables:
         raise DataError(f"{path} has no variable {variable!r}", hint=OXFORD_PAGE)
     values = np.asarray(variables[variable])
@@ -207,10 +200,8 @@ def _read_vector(path: Path, variable: str) -> NDArray[np.int64]:
             numbers = values.astype(np.int64)
         if np.array_equal(numbers, values):
             return numbers.reshape(-1)
-    raise DataError(
-        f"{path}: {variable!r} should be a row of whole numbers, not {values.dtype} of shape {values.shape}",
-        hint=OXFORD_PAGE,
-    )
+    form = f"{values.dtype} of shape {values.shape}"
+    raise DataError(f"{path}: {variable!r} should be a row of whole numbers, not {form}", hint=OXFORD_PAGE)
 
 
 def _read_splits(split: Split, path: Path, labels: NDArray[np.int64]) -> dict[int, str]:

@@ -78,7 +78,6 @@ def read(
         captions_from_class_names: Caption each image with the name of its class instead of the recognized text, for a
             language without a writing system.
         partial: Accept absent images as a `BadSample` each.
-        name: Short name of the dataset.
 
     Returns:
         A sample for each image with all utterances about it, in the order of the files, with keys such as
@@ -104,9 +103,7 @@ def read(
     class_ids = {class_name: index for index, class_name in enumerate(class_names)}
     return Source(
         name=name,
-        samples=(
-            record.sample(path, class_ids, captions_from_class_names) for path, record in records.items()
-        ),
+        samples=(each.sample(path, class_ids, captions_from_class_names) for path, each in records.items()),
         release="Places-subset" if set(class_names) == set(SUBSET) else "Places audio captions",
         split_rule=split_rule,
         class_names=class_names,
@@ -138,13 +135,12 @@ _UTTERANCES = TypeAdapter(_Utterances)
 
 @dataclass(slots=True)
 class _Record:
-    """An image and the utterances about it.
+    """An image and the utterances about it: the recognized text, possibly empty, and the recording of each.
 
     Attributes:
         folder: Folder where the image was looked for.
         image: The file, None if it is absent.
         class_name: At first the folders of its class, later the name of the class it counts for.
-        utterances: Recognized text, possibly empty, and recording of each.
     """
 
     split: str
@@ -219,12 +215,7 @@ def _find_files(
 
 
 def _read_utterances(
-    path: Path,
-    split: str,
-    root: Path,
-    images: str | Path | None,
-    audio: str | Path | None,
-    records: _Records,
+    path: Path, split: str, root: Path, images: str | Path | None, audio: str | Path | None, records: _Records
 ) -> None:
     """Add the content of a JSON file to `records`."""
     content = read_json(path, _UTTERANCES, "Places audio captions", f"{_FORM}; {PLACES_PAGE}")
@@ -287,8 +278,7 @@ def _refuse_absent(records: _Records, files: dict[str, Path], partial: bool) -> 
         raise DataError(
             f"{' and '.join(map(str, files.values()))}: {len(absent):,} of {len(records):,} images are absent"
             f" from {records[absent[0]].folder}, the first is {absent[0]}",
-            hint="name the folder that holds b/bedroom/… with --images, or take those that are there with"
-            " --skip-bad",
+            hint="name the folder that holds b/bedroom/… with --images, or take those there with --skip-bad",
         )
 
 
@@ -345,11 +335,11 @@ def _assign_splits(
         return "official"
     if test_list is not None:
         names = set(read_names(Path(test_list)))
-        test = {
-            path
-            for path in records
-            if names & {key_of(path), path.stem, "/".join((*_class_folders(path), path.stem))}
-        }
+
+        def names_of(path: PurePosixPath) -> set[str]:
+            return {key_of(path), path.stem, "/".join((*_class_folders(path), path.stem))}
+
+        test = {path for path in records if names & names_of(path)}
         if not test:
             raise DataError(
                 f"{test_list}: none of its {len(names):,} names is an image of the chosen classes"

@@ -47,14 +47,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def draw_test(keys: Sequence[str], share: float, seed: int) -> set[str]:
-    """Draw the test split: the images with the smallest hash of seed and key.
+    """Draw a share in [0, 1) of the keys for the test split, above 0 at least one: the smallest hashes of seed and key.
 
     So the split is the same on every machine, and few images change sides when images are added.
-
-    Args:
-        keys: Keys of all images, in any order.
-        share: Share of test images in [0, 1). Above 0 at least one image is drawn.
-        seed: Seed of the split.
     """
     count = min(max(1, round(share * len(keys))), len(keys) - 1) if share else 0
     ranked = sorted(keys, key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).digest())
@@ -96,13 +91,7 @@ def key_of(path: PurePosixPath) -> str:
 
 
 def inner_path(name: str, where: str, what: str = "images") -> PurePosixPath:
-    """Return a relative path that a file of the dataset names. It may not lead out of its folder.
-
-    Args:
-        name: The path as written in the file.
-        where: File and line, for the message.
-        what: Kind of files that the path should name, for the message.
-    """
+    """Return a relative path that the dataset names at `where`. It may not lead out of the folder of `what`."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.name or "\0" in name:
         raise DataError(f"{where}: {name!r} is not a path inside the folder of {what}")
@@ -118,9 +107,8 @@ def list_files(folder: str | Path) -> Iterator[PurePosixPath]:
             if name.startswith("."):
                 continue
             path = relative / name
-            if any(
-                "\udc80" <= character <= "\udcff" for character in path.as_posix()
-            ):  # Python's sign for other bytes
+            # Python's sign for other bytes
+            if any("\udc80" <= character <= "\udcff" for character in path.as_posix()):
                 raise DataError(f"{folder}: the file name {path.as_posix()!r} is not UTF-8", hint="rename it")
             yield path
 
@@ -170,16 +158,12 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def read_fields(path: Path, count: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield number and `count` fields of each line of a table separated by white space.
-
-    The last field may contain white space.
-    """
+    """Yield number and `count` fields of each line of a table separated by white space. The last may contain some."""
     for number, line in read_lines(path):
         fields = line.split(maxsplit=count - 1)
         if len(fields) < count:
-            raise DataError(
-                f"{path}:{number}: {count} fields expected, found {len(fields)}: {line.strip()!r}"
-            )
+            found = f"{len(fields)}: {line.strip()!r}"
+            raise DataError(f"{path}:{number}: {count} fields expected, found {found}")
         yield number, [field.strip() for field in fields]
 
 
@@ -220,14 +204,10 @@ def read_json(path: Path, adapter: TypeAdapter[T], what: str, hint: str) -> T:
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """Read a list of images.
+    """Return the names in a list of images, without `.jpg`, in the order of the file.
 
-    Args:
-        path: A text file with a name on each line, or a pickled list of names, such as the `filenames.pickle` of
-            AttnGAN and S2IGAN. Pickles are read without running any code.
-
-    Returns:
-        The names without `.jpg`, in the order of the file.
+    The list is a text file with a name on each line, or a pickled list of names, such as the `filenames.pickle` of
+    AttnGAN and S2IGAN. Pickles are read without running any code.
     """
     listed: object
     if path.suffix in (".pickle", ".pkl"):
@@ -242,12 +222,12 @@ def read_names(path: Path) -> tuple[str, ...]:
         raise DataError(f"{path} is not a list of image names")
     if not listed:
         raise DataError(f"{path} names no image")
-    names: set[str] = set()
+    names: dict[str, None] = {}  # a set that keeps its order
     for name in (name.removesuffix(".jpg") for name in listed):
         if name in names:
             raise DataError(f"{path} names {name!r} twice")
-        names.add(name)
-    return tuple(name.removesuffix(".jpg") for name in listed)
+        names[name] = None
+    return tuple(names)
 
 
 class _PlainUnpickler(pickle.Unpickler):

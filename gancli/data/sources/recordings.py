@@ -28,15 +28,9 @@ _Files = dict[str, dict[int, Path]]  # by image, by number
 
 
 def with_recordings(source: Source, folder: str | Path) -> Source:
-    """Add the recordings found in a folder to a source.
+    """Add the recordings found in a folder, directly or in a folder `audio` or `wavs` of it, to a source.
 
-    Args:
-        source: Dataset whose captions are recorded.
-        folder: Folder of the audio files, directly or in a folder `audio` or `wavs`.
-
-    Returns:
-        The source with recordings. A sample becomes a `BadSample` if a caption has no recording, or if there are more
-        recordings than captions.
+    A sample becomes a `BadSample` if a caption has no recording, or if there are more recordings than captions.
 
     Raises:
         DataError: The folder does not exist, holds no audio file, or has two for the same caption.
@@ -51,9 +45,8 @@ def with_recordings(source: Source, folder: str | Path) -> Source:
                 yield sample
                 continue
             # In a flat folder files are named without the folders of the images
-            name = next(
-                (name for name in (sample.key, PurePosixPath(sample.key).name) if name in files), None
-            )
+            names = (sample.key, PurePosixPath(sample.key).name)
+            name = next((name for name in names if name in files), None)
             if name is None:
                 yield BadSample(sample.key, "no caption is recorded: there is no audio file of that name")
             elif name in taken:
@@ -73,16 +66,12 @@ def _attach(sample: Sample, name: str, recorded: dict[int, Path]) -> Sample | Ba
     if missing:
         listed = ", ".join(map(str, missing[:5])) + (", …" if len(missing) > 5 else "")
         which = f"number {listed}" if len(missing) == 1 else f"numbers {listed}"
-        return BadSample(
-            sample.key,
-            f"{count - len(missing)} of {count} captions are recorded: {name} has no recording with {which}",
-        )
+        some = f"{count - len(missing)} of {count} captions are recorded"
+        return BadSample(sample.key, f"{some}: {name} has no recording with {which}")
     surplus = sorted(set(recorded) - set(expected))
     if surplus:
-        return BadSample(
-            sample.key,
-            f"{len(recorded)} recordings for {count} captions: {recorded[surplus[0]].name} is one too many",
-        )
+        many = f"{len(recorded)} recordings for {count} captions"
+        return BadSample(sample.key, f"{many}: {recorded[surplus[0]].name} is one too many")
     recordings = tuple(Recording(caption, recorded[number]) for caption, number in enumerate(expected))
     return replace(sample, recordings=recordings)
 

@@ -104,19 +104,10 @@ class _Part:
 def write_captions(
     plumage: Plumage, background: str, rng: np.random.Generator, count: int = 10
 ) -> list[Caption]:
-    """Write the captions of one image.
+    """Write the captions of one image, of at most `MAX_WORDS` words, in front of one of `BACKGROUNDS`.
 
     Openings repeat only after all of them were used. Every caption names the primary colour, four of five name the
     belly's colour, and each mentions some of crown, wings, bill, tail, size and background.
-
-    Args:
-        plumage: The species.
-        background: One of `BACKGROUNDS`.
-        rng: Random generator of the choices.
-        count: Number of captions.
-
-    Returns:
-        Captions of at most `MAX_WORDS` words.
     """
     rounds = -(-count // len(_OPENINGS))
     openings = np.concatenate([rng.permutation(len(_OPENINGS)) for _ in range(rounds)])[:count]
@@ -206,17 +197,11 @@ _ENDS = frozenset(  # words that end a noun phrase
 
 
 def asked_colors(caption: str) -> dict[str, str]:
-    """Return the colours that a sentence asks for, by part.
+    """Return the names of the colours that an English sentence asks for, by part ("primary", "belly", "wing", "crown").
 
     Understands "a red bird with a blue belly", "red-bellied", "its belly is red", "a belly that is red", "the belly
     of the bird is red" and "red body and belly". The first of several colours of a part counts. A colour without a
-    part is the primary colour, unless the sentence names another.
-
-    Args:
-        caption: English free text. Only the names in `drawing.PALETTE` count as colours.
-
-    Returns:
-        Colour names by part, keys among "primary", "belly", "wing", "crown"; empty if no colour is named.
+    part is the primary colour, unless the sentence names another. Only the names in `drawing.PALETTE` count as colours.
     """
     tokens = tokenize(caption)
     asked: dict[str, str] = {}
@@ -268,9 +253,8 @@ def _part_before(tokens: list[str], color: int, *, through_and: bool) -> str | N
     owner = subject - 1
     while owner >= 0 and tokens[owner] not in _PARTS and tokens[owner] not in ("of", "with", "and"):
         owner -= 1
-    if (
-        owner >= 1 and tokens[owner] == "of" and tokens[owner - 1] in _PARTS
-    ):  # "the belly of this small bird is red"
+    # "the belly of this small bird is red"
+    if owner >= 1 and tokens[owner] == "of" and tokens[owner - 1] in _PARTS:
         return _PARTS[tokens[owner - 1]]
     return _PARTS.get(tokens[subject])
 

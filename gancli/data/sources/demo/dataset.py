@@ -66,13 +66,7 @@ _SPECIES_STREAM, _TEST_STREAM, _IMAGE_STREAM = range(3)
 
 @dataclass(frozen=True)
 class Species:
-    """A class of the dataset.
-
-    Attributes:
-        name: Name as in classes.txt ("001.White_bellied_Red_Finch").
-        plumage: Its look.
-        test: True for a class of the test split.
-    """
+    """A class of the dataset, by its name as in classes.txt ("001.White_bellied_Red_Finch"); `test` is its split."""
 
     name: str
     plumage: Plumage
@@ -80,10 +74,7 @@ class Species:
 
 
 def read(
-    root: str | Path,
-    *,
-    attributes: cub.Encoding | None = None,
-    silhouettes: cub.Silhouettes | None = None,
+    root: str | Path, *, attributes: cub.Encoding | None = None, silhouettes: cub.Silhouettes | None = None
 ) -> Source:
     """Open a demo dataset that `write_demo` wrote.
 
@@ -100,12 +91,9 @@ def read(
         raise DataError(
             f"{root / SETTINGS_FILE}: no such file", "write_demo writes the folder whole, or not at all."
         )
+    test_classes = root / TEST_CLASSES_FILE
     source = cub.read(
-        root,
-        name="demo",
-        test_classes=root / TEST_CLASSES_FILE,
-        attributes=attributes,
-        silhouettes=silhouettes,
+        root, name="demo", test_classes=test_classes, attributes=attributes, silhouettes=silhouettes
     )
     return replace(source, release="demo")
 
@@ -186,21 +174,15 @@ def write_demo(
         RunError: The system refuses to write.
     """
     settings = {
-        "version": VERSION,
         "images": images,
         "image_size": image_size,
         "seed": seed,
         "images_per_class": images_per_class,
     }
-    for name, value, least in (
-        ("images", images, 2),
-        ("image_size", image_size, 16),
-        ("seed", seed, 0),
-        ("images_per_class", images_per_class, 1),
-        ("jobs", jobs, 1),
-    ):
+    for (name, value), least in zip((*settings.items(), ("jobs", jobs)), (2, 16, 0, 1, 1), strict=True):
         if value < least:
             raise UsageError(f"demo: {name} is {value}, it has to be at least {least}")
+    settings = {"version": VERSION, **settings}
     root = Path(root)
     if _holds(root, settings):
         return
@@ -213,11 +195,7 @@ def write_demo(
 
 
 def _holds(root: Path, settings: dict[str, int]) -> bool:
-    """Return True if `root` holds the dataset of these settings, False if it is absent or empty.
-
-    Raises:
-        UsageError: `root` holds something else.
-    """
+    """Return True if `root` holds the dataset of these settings, False if absent or empty. Else raise UsageError."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     hint = "choose another folder, or remove this one"
@@ -227,9 +205,8 @@ def _holds(root: Path, settings: dict[str, int]) -> bool:
         found = None
     if not isinstance(found, dict):
         raise UsageError(f"{root}: exists and is not a demo dataset", hint)
-    changes = [
-        f"{key} {found.get(key)} -> {value}" for key, value in settings.items() if found.get(key) != value
-    ]
+    changed = [key for key, value in settings.items() if found.get(key) != value]
+    changes = [f"{key} {found.get(key)} -> {settings[key]}" for key in changed]
     if changes:
         raise UsageError(f"{root}: holds a demo dataset of other settings ({', '.join(changes)})", hint)
     return True
@@ -246,10 +223,8 @@ def _new_folder(root: Path) -> Iterator[Path]:
             root.rmdir()  # `_holds` has checked that it is empty
         os.replace(temporary, root)
     except OSError as error:
-        raise RunError(
-            f"{root}: cannot be written ({error.strerror or error})",
-            "free some space or choose another folder",
-        ) from error
+        problem = f"{root}: cannot be written ({error.strerror or error})"
+        raise RunError(problem, "free some space or choose another folder") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -153,11 +153,7 @@ _STONE = np.array(
 class _Proportions(NamedTuple):
     """Proportions that show a bird's size after the crop to its box: small birds are slender, large ones stout.
 
-    Attributes:
-        head: Scale of the head.
-        leg: Length of the legs.
-        stout: Scale of the body's height.
-        scenery: Scale of the scenery.
+    The legs have a length; head, height of the body ("stout") and scenery have a scale.
     """
 
     head: float
@@ -171,11 +167,7 @@ _PROPORTIONS: Mapping[str, _Proportions] = {
     "medium_(9_-_16_in)": _Proportions(1.05, 0.20, 1.02, 1.0),
     "large_(16_-_32_in)": _Proportions(0.90, 0.28, 1.28, 0.6),
 }
-_BILL_LENGTHS: Mapping[str, float] = {
-    "shorter_than_head": 0.14,
-    "about_the_same_as_head": 0.23,
-    "longer_than_head": 0.36,
-}
+_BILL_LENGTHS = {"shorter_than_head": 0.14, "about_the_same_as_head": 0.23, "longer_than_head": 0.36}
 
 
 def _bill(shape: str, length: float) -> Points:
@@ -404,14 +396,9 @@ def _closed(points: Points) -> Points:
 def _paint_scenery(
     canvas: _Canvas, background: str, feet: Points, unit: float, rng: np.random.Generator
 ) -> None:
-    """Paint the sky and the ground that the bird stands on.
+    """Paint the sky and the ground that the bird stands on with the middle of its feet (2,).
 
-    Args:
-        canvas: Canvas to cover.
-        background: One of `BACKGROUNDS`.
-        feet: (2,) middle of the bird's feet.
-        unit: Pixels per unit of length of the scenery, larger for a small bird.
-        rng: Random generator of tones and shapes.
+    `unit` is the number of pixels per unit of length of the scenery, larger for a small bird.
     """
     width, height = canvas.size
     top, bottom = SKIES[rng.integers(len(SKIES))]
@@ -463,16 +450,11 @@ def _paint_scenery(
 
 
 def draw_bird(plumage: Plumage, background: str, image_size: int, rng: np.random.Generator) -> Drawing:
-    """Draw one bird of a species.
+    """Draw one bird of a species in front of one of `BACKGROUNDS`.
 
     The image has room for the crop that `prepare` makes: the square of 1.5 times the box lies inside the image and is
-    at least int(image_size * 76/64) pixels wide, so that resizing never enlarges.
-
-    Args:
-        plumage: The species.
-        background: One of `BACKGROUNDS`.
-        image_size: Side of the image after `prepare` and the loader's crop, in pixels.
-        rng: Random generator of pose, proportions, location and scenery.
+    at least int(image_size * 76/64) pixels wide, so that resizing never enlarges. `image_size` is the side in pixels
+    after `prepare` and the loader's crop.
     """
     load = image_size * 76 / 64
     width, height = round(1.6 * load) + 8, round(1.4 * load) + 8
@@ -495,9 +477,8 @@ def draw_bird(plumage: Plumage, background: str, image_size: int, rng: np.random
     _paint_bird(canvas, outlines, plumage, unit)
     image, silhouette = canvas.image.reduce(OVERSAMPLING), canvas.silhouette.reduce(OVERSAMPLING)
     box = _box(silhouette)
-    return Drawing(
-        _light(image, silhouette, box), silhouette, box, _visible_parts(outlines["parts"][0], left)
-    )
+    parts = _visible_parts(outlines["parts"][0], left)
+    return Drawing(_light(image, silhouette, box), silhouette, box, parts)
 
 
 def _box(silhouette: Image.Image) -> tuple[int, int, int, int]:
