@@ -137,11 +137,8 @@ def contradictions(values: NDArray[np.float32], names: Sequence[str]) -> list[st
         group, meaning = split_name(name)
         if value >= PRESENT and _groups().get(group, ("", ""))[1] == "one":
             present.setdefault(group, []).append(meaning)
-    return [
-        f"{group}: {', '.join(several[:-1])} and {several[-1]}"
-        for group, several in present.items()
-        if len(several) > 1
-    ]
+    several = ((group, found) for group, found in present.items() if len(found) > 1)
+    return [f"{group}: {', '.join(found[:-1])} and {found[-1]}" for group, found in several]
 
 
 def contradictory_groups(values: NDArray[np.float32], names: Sequence[str]) -> dict[str, int]:
@@ -182,10 +179,8 @@ def read_attribute_file(path: str | Path, names: Sequence[str]) -> list[NDArray[
         except UsageError as error:
             raise DataError(f"{path}:{number}: {error}", error.hint) from None
     if not images:
-        raise DataError(
-            f"{path}: holds no attributes",
-            "write those of one image on each line, such as primary_color=red, size=small",
-        )
+        hint = "write those of one image on each line, such as primary_color=red, size=small"
+        raise DataError(f"{path}: holds no attributes", hint)
     return images
 
 
@@ -230,10 +225,8 @@ def _find_column(request: str, columns: Mapping[str, Mapping[str, int]]) -> int:
     if len(found) == 1:
         return values[found[0]]
     if found:
-        raise UsageError(
-            f"the attribute {request!r} could be {group}={f' or {group}='.join(found)}",
-            "write out more of it",
-        )
+        meant = f" or {group}=".join(found)
+        raise UsageError(f"the attribute {request!r} could be {group}={meant}", "write out more of it")
     near = _nearest(asked, plain)
     raise UsageError(
         f"the attribute {request!r}: {group} has no value {value!r}",
@@ -264,9 +257,8 @@ def _without_value(request: str, columns: Mapping[str, Mapping[str, int]]) -> Us
     for group, values in columns.items():
         if _plain(group) == asked:
             return UsageError(message, f"write {group}=VALUE; {group} is one of {', '.join(values)}")
-    meant = [
-        f"{group}={value}" for group, values in columns.items() for value in values if _plain(value) == asked
-    ]
+    pairs = [(group, value) for group, values in columns.items() for value in values]
+    meant = [f"{group}={value}" for group, value in pairs if _plain(value) == asked]
     examples = meant or [f"{group}={next(iter(values))}" for group, values in columns.items()]
     return UsageError(message, f"write GROUP=VALUE, such as {' or '.join(examples[:3])}")
 

@@ -95,10 +95,8 @@ def read_audio(path: str | Path) -> tuple[NDArray[np.float32], int]:
     try:
         return load_audio(path)
     except UnusableSpeech as error:
-        raise DataError(
-            f"{path}: {error}",
-            hint="another program may read it: `ffmpeg -i FILE.any FILE.wav` writes plain wav",
-        ) from None
+        hint = "another program may read it: `ffmpeg -i FILE.any FILE.wav` writes plain wav"
+        raise DataError(f"{path}: {error}", hint=hint) from None
 
 
 def read_mel(path: str | Path, settings: MelSettings) -> NDArray[np.float32]:
@@ -158,9 +156,9 @@ def _refuse_cut(source: Path | bytes, name: str) -> None:
 def _decode(file: soundfile.SoundFile, name: str) -> NDArray[np.float32]:
     seconds = file.frames / file.samplerate
     if seconds > LONGEST_SECONDS or file.frames * file.channels > MOST_SAMPLES:
+        form = f"{file.channels} channels of {file.samplerate:,} Hz"
         raise UnusableSpeech(
-            f"{name} lasts {seconds / 60:,.0f} minutes ({file.channels} channels of {file.samplerate:,} Hz), too long"
-            " for a spoken caption"
+            f"{name} lasts {seconds / 60:,.0f} minutes ({form}), too long for a spoken caption"
         )
     samples = file.read(dtype="float32", always_2d=True)  # (L, channels)
     if not len(samples):

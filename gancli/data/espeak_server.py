@@ -56,12 +56,7 @@ def answer(status: int, content: bytes) -> None:
 
 
 def load() -> tuple[ctypes.CDLL, int, str]:
-    """Load and start the library. Return it with its rate in Hz and its version.
-
-    Raises:
-        ImportError: espeakng-loader is not installed.
-        OSError: The library cannot be loaded or started.
-    """
+    """Load and start the library. Return it with its rate in Hz and its version."""
     import espeakng_loader
 
     library = ctypes.CDLL(str(espeakng_loader.get_library_path()))

@@ -49,7 +49,7 @@ _SUSPECT_BORDER = 0.75
 _SUSPECT_HOLE = 0.4
 
 _POLARITY = (
-    "A mask file is white where the image is filled and black where it is kept. --invert-mask swaps the two."
+    "A mask file is white where the image is filled, black where it is kept. --invert-mask swaps the two."
 )
 # Ending that marks a file as the mask file of the image named before it: photo_mask001.png
 _MARK = re.compile(r"[_-]mask\d*$")
@@ -80,25 +80,20 @@ class Holes:
     inverted: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(HoleKind):
-            raise UsageError(
-                f"{self.kind!r} is not a kind of hole", f"There are {', '.join(get_args(HoleKind))}."
-            )
+        kinds = get_args(HoleKind)
+        if self.kind not in kinds:
+            raise UsageError(f"{self.kind!r} is not a kind of hole", f"There are {', '.join(kinds)}.")
         if not 0 < self.center < 1:
-            raise UsageError(
-                f"a central hole whose side is {self.center} of the image's side",
-                "Name a share between 0 and 1, both excluded.",
-            )
+            hint = "Name a share between 0 and 1, both excluded."
+            raise UsageError(f"a central hole whose side is {self.center} of the image's side", hint)
         if not (0 <= self.least <= self.most < 1 and self.most > 0):
+            hint = "Name two shares, the smaller one first, 0 or more and less than 1."
             raise UsageError(
-                f"irregular holes that cover from {self.least} to {self.most} of the image",
-                "Name two shares, the smaller one first, 0 or more and less than 1.",
+                f"irregular holes that cover from {self.least} to {self.most} of the image", hint
             )
         if (self.kind == "folder") != bool(self.files):
-            raise UsageError(
-                f"holes of kind {self.kind!r} with {len(self.files)} mask files",
-                'Files belong to the kind "folder", which needs at least one.',
-            )
+            hint = 'Files belong to the kind "folder", which needs at least one.'
+            raise UsageError(f"holes of kind {self.kind!r} with {len(self.files)} mask files", hint)
 
     @cached_property
     def settings(self) -> HoleSettings:
@@ -440,15 +435,11 @@ def _distances(hole: Hole, reach: int) -> Iterator[tuple[tuple[slice, slice], ND
     for top in range(0, height, edge):
         for left in range(0, width, edge):
             tile = slice(top, min(top + edge, height)), slice(left, min(left + edge, width))
-            start = max(0, top - reach), max(0, left - reach)
-            window = hole[start[0] : top + edge + reach, start[1] : left + edge + reach]
-            if not window.any() or hole[tile].all():
-                continue
-            distance = ndimage.distance_transform_edt(~window)
-            rows, columns = (
-                slice(part.start - first, part.stop - first) for part, first in zip(tile, start, strict=True)
-            )
-            yield tile, distance[rows, columns]
+            y, x = max(0, top - reach), max(0, left - reach)
+            window = hole[y : top + edge + reach, x : left + edge + reach]
+            if window.any() and not hole[tile].all():
+                distance = ndimage.distance_transform_edt(~window)
+                yield tile, distance[top - y : tile[0].stop - y, left - x : tile[1].stop - x]
 
 
 def bounding_box(hole: Hole) -> tuple[int, int, int, int]:

@@ -271,9 +271,8 @@ class _OpenShard:
         try:
             self.file = h5py.File(path, "r")
         except FileNotFoundError:
-            raise DataError(
-                f"{path}: the shard is missing", hint="copy it again, or prepare the dataset anew"
-            ) from None
+            hint = "copy it again, or prepare the dataset anew"
+            raise DataError(f"{path}: the shard is missing", hint=hint) from None
         except OSError as error:
             raise DataError(
                 f"{path}: the shard cannot be read ({error})",
@@ -545,10 +544,8 @@ class Split:
         """Return waveform (L,) in [-1, 1] and rate in Hz of each utterance of an image."""
         self.need_speech()
         if not self.has_audio:
-            raise DataError(
-                f"{self.folder}: the waveforms of its speech were not kept",
-                hint="prepare it again with --keep-audio",
-            )
+            hint = "prepare it again with --keep-audio"
+            raise DataError(f"{self.folder}: the waveforms of its speech were not kept", hint=hint)
         shard, row = self._locate(index)
         first, last = shard.utterance_range(row)
         rates = shard.file["audio/rates"][first:last].tolist()
@@ -606,9 +603,8 @@ class Dataset:
     def split(self, name: str) -> Split:
         """Return the split of that name. Raise DataError, which names the splits there are, if there is none."""
         if name not in self.manifest.splits:
-            raise DataError(
-                f"{self.path}: there is no split {name!r}", hint=f"it has {', '.join(self.split_names)}"
-            )
+            known = ", ".join(self.split_names)
+            raise DataError(f"{self.path}: there is no split {name!r}", hint=f"it has {known}")
         return Split(self.path, name, self.manifest)
 
     def whole(self) -> Split:

@@ -121,10 +121,8 @@ class Vocabulary:
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
         if vocabulary.hash != content.get("hash"):
-            raise DataError(
-                f"{path}: the words do not match their hash, the file was changed or damaged",
-                hint="copy the file again, or prepare the dataset again",
-            )
+            problem = "the words do not match their hash, the file was changed or damaged"
+            raise DataError(f"{path}: {problem}", hint="copy the file again, or prepare the dataset again")
         return vocabulary
 
 

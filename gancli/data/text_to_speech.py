@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 from typing import Protocol
 
 import numpy as np
@@ -31,9 +32,7 @@ from gancli.errors import RunError, UsageError
 
 DEFAULT_VOICE, DEFAULT_SPEED = "en-us", 175
 SLOWEST, FASTEST = 80, 450  # words per minute, the range of eSpeak NG
-VOICES = (
-    "voices of eSpeak NG: en-us, en-gb, en-gb-scotland, de, …, with variants f1 to f5 and m1 to m8 (en-us+f3)"
-)
+VOICES = "voices of eSpeak NG: en-us, en-gb-scotland, de, …, with variants f1 to f5 and m1 to m8 (en-us+f3)"
 CLIP_SECONDS = 120  # a program that takes longer for one caption is taken to hang
 INSTALL = 'install one: `pip install "gancli[speech]"`, or on Debian and Ubuntu `apt install espeak-ng`'
 
@@ -96,12 +95,8 @@ class EspeakLibrary:
 
     def _start(self) -> subprocess.Popen[bytes]:
         # -P: modules in the script's folder would hide those of the standard library
-        process = subprocess.Popen(
-            [sys.executable, "-P", espeak_server.__file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
+        command = [sys.executable, "-P", espeak_server.__file__]
+        process = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
         weakref.finalize(self, _end, process)
         status, content = _receive(process)
         if status != espeak_server.OK:
@@ -198,20 +193,12 @@ class SpeechCommand:
         with tempfile.TemporaryDirectory(prefix="gancli-speech-") as folder:
             text_file, wav_file = Path(folder, "caption.txt"), Path(folder, "speech.wav")
             text_file.write_text(text + "\n", encoding="utf-8")
-            values = {
-                "text_file": str(text_file),
-                "wav_file": str(wav_file),
-                "voice": voice.name,
-                "speed": str(voice.speed),
-            }
+            values = {"text_file": str(text_file), "wav_file": str(wav_file)}
+            values |= {"voice": voice.name, "speed": str(voice.speed)}
             arguments = [_FIELD.sub(lambda field: values[field[1]], part) for part in self._arguments]
             try:
                 ended = subprocess.run(
-                    arguments,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
-                    timeout=CLIP_SECONDS,
+                    arguments, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, timeout=CLIP_SECONDS
                 )
             except subprocess.TimeoutExpired:
                 raise UnusableSpeech(f"{program} has not ended after {CLIP_SECONDS} s") from None
@@ -294,9 +281,8 @@ def _refuse_alike(synthesizer: Synthesizer, voices: Sequence[Voice]) -> None:
         for name in (base, voice.name) if plus and synthesizer.backend != "command" else (voice.name,):
             clip = voice.speed, _try(synthesizer, Voice(name, voice.speed)).tobytes()
             if heard.setdefault(clip, name) != name:
-                raise UsageError(
-                    f"--voice: {heard[clip]} and {name} sound the same", hint=f"leave one out; {VOICES}"
-                )
+                hint = f"leave one out; {VOICES}"
+                raise UsageError(f"--voice: {heard[clip]} and {name} sound the same", hint=hint)
 
 
 def _try(synthesizer: Synthesizer, voice: Voice) -> NDArray[np.float32]:

@@ -72,18 +72,9 @@ class PrepareReport:
 
     @classmethod
     def of_folder(
-        cls,
-        out: Path,
-        manifest: Manifest,
-        bad: list[BadSample],
-        warnings: tuple[str, ...] = (),
-        *,
-        reused_shards: int,
-        images_per_second: float = 0.0,
-        already_complete: bool = False,
-        part: Part | None = None,
+        cls, out: Path, manifest: Manifest, bad: list[BadSample], warnings: tuple[str, ...] = ()
     ) -> PrepareReport:
-        """Return the report of a finished folder."""
+        """Return the report of a finished folder, without the facts of this run."""
         return cls(
             out=out,
             counts={name: split.images for name, split in manifest.splits.items()},
@@ -91,26 +82,22 @@ class PrepareReport:
             utterances=manifest.speech.utterances if manifest.speech else {},
             bad=bad,
             vocabulary=manifest.tokenizer.words,
-            images_per_second=images_per_second,
-            reused_shards=reused_shards,
-            already_complete=already_complete,
             silhouettes=manifest.silhouettes,
-            part=part,
             warnings=warnings,
         )
 
     @classmethod
     def of_part(
-        cls,
-        out: Path,
-        outline: Outline,
-        part: Part,
-        summaries: Sequence[ShardSummary],
-        *,
-        reused_shards: int,
-        images_per_second: float,
+        cls, out: Path, outline: Outline, part: Part, summaries: Sequence[ShardSummary]
     ) -> PrepareReport:
-        """Return the report of some parts from the outline of the whole dataset and the summaries of their shards."""
+        """Return the report of some parts, without the facts of this run.
+
+        Args:
+            out: Dataset folder.
+            outline: Outline of the whole dataset.
+            part: Parts that were made.
+            summaries: Summaries of the parts' shards.
+        """
         made = _splits([shard.split for shard in part.choose(outline.shards)], summaries)
         bad = outline.bad_samples if part.first == 1 else []
         return cls(
@@ -120,8 +107,6 @@ class PrepareReport:
             utterances={name: split.utterances for name, split in made.items()} if outline.speech else {},
             bad=bad + [sample for summary in summaries for sample in summary.rejected],
             vocabulary=len(outline.vocabulary),
-            images_per_second=images_per_second,
-            reused_shards=reused_shards,
             silhouettes=_silhouette_entry(outline.silhouettes, made),
             part=part,
             warnings=outline.warnings,
@@ -244,10 +229,8 @@ def refuse_foreign(out: Path) -> None:
     # goes only when the manifest is there
     foreign = out.is_dir() and any(not file.name.endswith(".tmp") for file in out.iterdir())
     if foreign and not (out / OUTLINE).exists() and not (out / MANIFEST).exists():
-        raise UsageError(
-            f"{out}: is not empty and not a dataset folder",
-            hint="choose a folder that is new or empty as --out",
-        )
+        hint = "choose a folder that is new or empty as --out"
+        raise UsageError(f"{out}: is not empty and not a dataset folder", hint=hint)
 
 
 def remove_leftovers(out: Path) -> None:
@@ -281,7 +264,5 @@ def _bad_images(out: Path, bad: Sequence[BadSample], total: int, mend: str) -> D
     lines = [f"{sample.key}: {sample.reason}" for sample in bad[:MOST_NAMED]]
     if len(bad) > MOST_NAMED:
         lines.append(f"and {len(bad) - MOST_NAMED} more")
-    return DataError(
-        f"{len(bad)} of {total} images cannot be used (all in {out / REJECTED})\n  " + "\n  ".join(lines),
-        hint=mend,
-    )
+    said = f"{len(bad)} of {total} images cannot be used (all in {out / REJECTED})"
+    return DataError("\n  ".join([said, *lines]), hint=mend)

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from gancli.atomic import atomic_file
@@ -60,7 +61,8 @@ def merge_parts(
         _refuse_others(manifest, out, outlines)
         bad = read_rejected(out) if manifest.rejected else []
         shards = sum(len(split.shards) for split in manifest.splits.values())
-        return PrepareReport.of_folder(out, manifest, bad, reused_shards=shards, already_complete=True)
+        complete = PrepareReport.of_folder(out, manifest, bad)
+        return replace(complete, reused_shards=shards, already_complete=True)
 
     if folders:
         first, outline = next(iter(outlines.items()))
@@ -86,7 +88,7 @@ def merge_parts(
         mend="mend them and run every part again (sound shards are kept), or merge with --skip-bad to leave them out",
     )
     remove_leftovers(out)
-    return PrepareReport.of_folder(out, manifest, bad, outline.warnings, reused_shards=len(found))
+    return replace(PrepareReport.of_folder(out, manifest, bad, outline.warnings), reused_shards=len(found))
 
 
 def _part_outline(folder: Path) -> Outline:
@@ -95,9 +97,8 @@ def _part_outline(folder: Path) -> Outline:
     if (folder / MANIFEST).exists():
         raise UsageError(f"{folder}: is a finished dataset, not a part of one", hint="leave it out")
     if not folder.is_dir():
-        raise DataError(
-            f"{folder}: there is no such folder", hint="`gancli prepare … --shards 1/16` makes a part"
-        )
+        hint = "`gancli prepare … --shards 1/16` makes a part"
+        raise DataError(f"{folder}: there is no such folder", hint=hint)
     raise DataError(
         f"{folder}: holds no part of a dataset, there is no {OUTLINE}",
         hint=f"copy {OUTLINE} and all .h5 files of every part, or name the folders of the parts behind OUT",

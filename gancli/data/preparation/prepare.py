@@ -75,10 +75,8 @@ def prepare(
     outline = Outline.of(plan, part.of if part else None)
     if finished := _finished(out, outline):
         bad = read_rejected(out) if finished.rejected else []
-        shards = len(plan.shards)
-        return PrepareReport.of_folder(
-            out, finished, bad, plan.warnings, reused_shards=shards, already_complete=True, part=part
-        )
+        complete = PrepareReport.of_folder(out, finished, bad, plan.warnings)
+        return replace(complete, reused_shards=len(plan.shards), already_complete=True, part=part)
 
     begin(out, outline)
     if part is None:  # another part may be writing there
@@ -86,15 +84,12 @@ def prepare(
     planned = plan.shards if part is None else part.choose(plan.shards)
     with reporting(progress, "preparing", "images") as report:
         written = _write_shards(out, plan, planned, jobs, report)
-    speed = written.decoded / written.seconds if written.decoded else 0.0
     if part is not None:
-        return PrepareReport.of_part(
-            out, outline, part, written.summaries, reused_shards=written.reused, images_per_second=speed
-        )
-    manifest, bad = finish(out, outline, written.summaries, skip_bad=skip_bad)
-    return PrepareReport.of_folder(
-        out, manifest, bad, plan.warnings, reused_shards=written.reused, images_per_second=speed
-    )
+        made = PrepareReport.of_part(out, outline, part, written.summaries)
+    else:
+        manifest, bad = finish(out, outline, written.summaries, skip_bad=skip_bad)
+        made = PrepareReport.of_folder(out, manifest, bad, plan.warnings)
+    return replace(made, reused_shards=written.reused, images_per_second=written.images_per_second)
 
 
 def _checked(source: object, options: object) -> PrepareOptions:
@@ -105,20 +100,18 @@ def _checked(source: object, options: object) -> PrepareOptions:
             hint='a reader makes it, such as gancli.data.sources.cub.read("raw/birds")',
         )
     if not isinstance(options, PrepareOptions | None):
-        raise UsageError(
-            f"options {options!r}: have to be PrepareOptions", hint="write PrepareOptions(image_size=64)"
-        )
+        hint = "write PrepareOptions(image_size=64)"
+        raise UsageError(f"options {options!r}: have to be PrepareOptions", hint=hint)
     return options or PrepareOptions()
 
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """Shards of a run: their summaries in order, those kept, images decoded, and the time it took."""
+    """Shards of a run: their summaries in order, the number of those kept, and the speed of decoding the others."""
 
     summaries: list[ShardSummary]
     reused: int
-    decoded: int
-    seconds: float
+    images_per_second: float
 
 
 def _write_shards(
@@ -156,12 +149,9 @@ def _write_shards(
             if jobs == 1:
                 pending.result()
             written.append(pending)
-    return _Written(
-        summaries=[one.result() if isinstance(one, Future) else one for one in written],
-        reused=len(planned) - len(missing),
-        decoded=sum(len(shard.records) for shard in missing),
-        seconds=time.perf_counter() - started,
-    )
+    summaries = [one.result() if isinstance(one, Future) else one for one in written]
+    decoded = sum(len(shard.records) for shard in missing)
+    return _Written(summaries, len(planned) - len(missing), decoded / (time.perf_counter() - started))
 
 
 def _writer(plan: Plan, shard: ShardPlan) -> ShardWriter:

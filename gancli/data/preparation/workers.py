@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -50,28 +51,22 @@ class Rendered:
     silhouette: tuple[NDArray[np.uint8], int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _RecordRenderer:
-    """Renders one image after the other."""
-
-    options: PrepareOptions
-
-    def __call__(self, record: Record) -> Rendered | str:
-        """Return the rendered image, or the reason why it cannot be used."""
-        try:
-            sample = record.sample
-            image = decode(sample.image)
-            side = stored_side(self.options.image_size)
-            frame = Frame.of(sample.image.name, image.size, sample.box, side, self.options.crop)
-            stored = frame.apply(image)
-            return Rendered(
-                encode(stored, self.options.codec),
-                (stored.height, stored.width),
-                [] if self.options.speech is None else _speak(record, self.options.speech),
-                _silhouette(sample, image, frame, record.listed),
-            )
-        except (UnusableImage, UnusableSpeech) as error:
-            return str(error)
+def _render(options: PrepareOptions, record: Record) -> Rendered | str:
+    """Return the rendered image, or the reason why it cannot be used."""
+    sample = record.sample
+    try:
+        image = decode(sample.image)
+        side = stored_side(options.image_size)
+        frame = Frame.of(sample.image.name, image.size, sample.box, side, options.crop)
+        stored = frame.apply(image)
+        return Rendered(
+            encode(stored, options.codec),
+            (stored.height, stored.width),
+            [] if options.speech is None else _speak(record, options.speech),
+            _silhouette(sample, image, frame, record.listed),
+        )
+    except (UnusableImage, UnusableSpeech) as error:
+        return str(error)
 
 
 def _speak(record: Record, speech: SpeechOptions) -> list[Utterance]:
@@ -127,14 +122,14 @@ def _silhouette(
 
 
 # State of a worker process, set when it starts
-_renderer: _RecordRenderer
+_options: PrepareOptions
 _slots: SharedSlots
 
 
-def _start_worker(renderer: _RecordRenderer, slots: SharedSlots) -> None:
+def _start_worker(options: PrepareOptions, slots: SharedSlots) -> None:
     """Leave Ctrl-C to the parent, and end with the parent even when it is killed."""
-    global _renderer, _slots
-    _renderer, _slots = renderer, slots
+    global _options, _slots
+    _options, _slots = options, slots
     keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
@@ -154,7 +149,7 @@ _ELSEWHERE = np.zeros(0, np.uint8)
 
 def _render_chunk(records: list[Record], slot: int) -> _Chunk:
     """Render a chunk in a worker process."""
-    results = [_renderer(record) for record in records]
+    results = [_render(_options, record) for record in records]
     images = [result.image for result in results if isinstance(result, Rendered)]
     sizes = [image.size for image in images[: _slots.put(slot, images)]]
     return _with_images(results, [_ELSEWHERE] * len(sizes)), sizes
@@ -174,7 +169,7 @@ class Renderer:
 
     def __init__(self, options: PrepareOptions, jobs: int) -> None:
         # Rendering needs neither words nor lists, which are long
-        self._render = _RecordRenderer(replace(options, vocabulary=None, silhouette_list=None))
+        self._options = replace(options, vocabulary=None, silhouette_list=None)
         self._workers: tuple[ProcessPoolExecutor, SharedSlots] | None = None
         self._waiting = jobs * WAITING
         self._chunk = CHUNK if options.speech is None else 1
@@ -183,10 +178,8 @@ class Renderer:
             slots = SharedSlots(self._waiting, self._chunk * ROOM * 3 * side * side)
             # spawn: the parent may hold threads and open HDF5 files, which a fork would copy half-alive
             context = multiprocessing.get_context("spawn")
-            pool = ProcessPoolExecutor(
-                jobs, mp_context=context, initializer=_start_worker, initargs=(self._render, slots)
-            )
-            self._workers = pool, slots
+            start = partial(_start_worker, self._options, slots)
+            self._workers = ProcessPoolExecutor(jobs, mp_context=context, initializer=start), slots
 
     def __enter__(self) -> Renderer:
         return self
@@ -204,7 +197,7 @@ class Renderer:
             RunError: A worker or the synthesizer died.
         """
         if self._workers is None:
-            yield from map(self._render, records)
+            yield from map(partial(_render, self._options), records)
             return
         pool, slots = self._workers
         work = iter(records)

@@ -178,10 +178,8 @@ def _read_test_list(path: Path, captions: Captions) -> dict[str, str]:
     """Return {image: "test"} for the images that a list names."""
     names = read_names(path)
     if unknown := [name for name in names if name not in captions]:
-        raise DataError(
-            f"{path}: {len(unknown):,} of its {len(names):,} names are no images of Flickr8k,"
-            f" the first is {unknown[0]!r}"
-        )
+        many = f"{len(unknown):,} of its {len(names):,} names"
+        raise DataError(f"{path}: {many} are no images of Flickr8k, the first is {unknown[0]!r}")
     return dict.fromkeys(names, "test")
 
 

@@ -161,9 +161,9 @@ def _find_images(folder: Path, labels_file: Path, count: int, *, partial: bool) 
     if unknown := sorted(present - expected):
         raise DataError(f"{counts}: image_{unknown[0]:05d}.jpg has no label", hint=OXFORD_PAGE)
     if (absent := sorted(expected - present)) and not partial:
+        hint = "unpack 102flowers.tgz again, or take the images that are there with --skip-bad"
         raise DataError(
-            f"{counts}: {len(absent):,} are absent, the first is image_{absent[0]:05d}.jpg",
-            hint="unpack 102flowers.tgz again, or take the images that are there with --skip-bad",
+            f"{counts}: {len(absent):,} are absent, the first is image_{absent[0]:05d}.jpg", hint=hint
         )
     return present
 

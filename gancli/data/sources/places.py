@@ -199,10 +199,8 @@ def _find_files(
 
     train, test = found(train, _TRAIN_FILES), found(test, _TEST_FILES)
     if train is None:
-        raise DataError(
-            f"{root} holds neither {' nor '.join(_TRAIN_FILES)}",
-            hint=f"name the JSON file with --train; {PLACES_PAGE}",
-        )
+        hint = f"name the JSON file with --train; {PLACES_PAGE}"
+        raise DataError(f"{root} holds neither {' nor '.join(_TRAIN_FILES)}", hint=hint)
     if test is not None:
         return {"train": train, "test": test}
     if needs_test:
@@ -250,10 +248,8 @@ def _find_images(path: Path, base: str, root: Path, images: str | Path | None) -
     if images:
         raise DataError(f"{images} is not a folder", hint=PLACES_PAGE)
     named = f"its image_base_path {base} is not a folder" if base else "it names no image_base_path"
-    raise DataError(
-        f"{path}: no images: {named}, and {folder} does not exist",
-        hint=f"name the folder that holds b/bedroom/… with --images; {PLACES_PAGE}",
-    )
+    hint = f"name the folder that holds b/bedroom/… with --images; {PLACES_PAGE}"
+    raise DataError(f"{path}: no images: {named}, and {folder} does not exist", hint=hint)
 
 
 def _class_folders(image: PurePosixPath) -> tuple[str, ...]:

@@ -17,12 +17,7 @@ BELLY_SHARE = 0.8  # share of the captions that name the belly's colour
 
 @dataclass(frozen=True)
 class Caption:
-    """A sentence and the colours it names.
-
-    Attributes:
-        text: The sentence.
-        named: Colour names by part: "primary" always, "belly", "wing" and "crown" where the sentence names them.
-    """
+    """A sentence and the colours it names, by part: "primary" always, "belly", "wing" and "crown" where named."""
 
     text: str
     named: dict[str, str]
