@@ -10,7 +10,8 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from gancli.config.sections import (
-    Count,
+    BatchSection,
+    GANOptim,
     Link,
     ModelRecipe,
     Need,
@@ -20,6 +21,7 @@ from gancli.config.sections import (
     Share,
     TrainSection,
     Weight,
+    power_of_two,
 )
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -29,7 +31,7 @@ class Attr2ImageModel(Section):
     """Generator and discriminators of the stage that is trained."""
 
     name: Literal["attr2image"] = "attr2image"
-    size: Annotated[int, Field(ge=32)]  # side of the silhouettes or images; the depth follows it
+    size: Annotated[int, power_of_two(32)]  # side of the silhouettes or images; the depth follows it
     generator_width: Positive = 64  # channels of Stage I's last but one layer, of Stage II's first
     discriminator_width: Positive = 64  # channels of the first layer; none has more than eight times as many
     condition_dim: Positive = 128  # conditioning augmentation, and the attributes in the discriminator
@@ -44,13 +46,6 @@ class Attr2ImageModel(Section):
     )
     dropout: Share = 0.5  # of the innermost decoder layers
     inference_dropout: bool = False  # when images are drawn too (pix2pix): they are no longer repeatable
-
-    @field_validator("size")
-    @classmethod
-    def _power_of_two(cls, size: int) -> int:
-        if size & (size - 1):
-            raise PydanticCustomError("side", "a side is a power of two, at least 32")
-        return size
 
 
 class Attr2ImageAttributes(Section):
@@ -67,13 +62,11 @@ class Attr2ImageInit(Section):
     shape: Path | None = None  # run or model folder of Stage I, or latest: the model folder then holds both
 
 
-class Attr2ImageLoader(Section):
+class Attr2ImageLoader(BatchSection):
     """Contents of a batch."""
 
-    batch: Annotated[int, Field(ge=2)]  # images per step and process
     filtered: bool  # only images whose silhouette passes the quality filter
     shape_noise: Probability = 0.0  # Stage II: of a silhouette being coarsened to what Stage I draws
-    workers: Count = 1  # loader processes; 0 loads in the training process
 
 
 class Attr2ImageLoss(Section):
@@ -88,15 +81,11 @@ class Attr2ImageLoss(Section):
     l1: Weight = 100.0  # Stage II: of the mean difference from the image
 
 
-class Attr2ImageOptim(Section):
+class Attr2ImageOptim(GANOptim):
     """Adam for all networks and its decay, and the average of the generator's weights."""
 
-    generator_lr: Rate = 2e-4
-    discriminator_lr: Rate = 2e-4
-    betas: tuple[Share, Share] = (0.5, 0.999)
     lr_decay: Annotated[float, Field(gt=0, le=1)] = 0.5
     lr_decay_epochs: Positive = 100  # epochs from one decay to the next
-    ema_decay: Share = 0.0  # 0: the trained weights themselves
 
 
 ONE_STAGE_ONLY = {  # section -> keys that one stage alone looks at

@@ -9,8 +9,8 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from gancli.config.sections import (
+    BatchSection,
     Conditioning,
-    Count,
     EncoderRecipe,
     Link,
     Positive,
@@ -51,11 +51,10 @@ class FeaturesSection(Section):
         return encoder
 
 
-class CharCnnRnnLoader(Section):
+class CharCnnRnnLoader(BatchSection):
     """Contents of a batch."""
 
     batch: Annotated[int, Field(ge=2)] = 40  # different classes per step, one image and caption of each
-    workers: Count = 1  # loader processes; 0 loads in the training process
 
 
 class CharCnnRnnOptim(Section):

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from gancli.config.sections import (
     BackboneSection,
-    Count,
+    BatchSection,
     EncoderRecipe,
     Need,
     Positive,
@@ -29,11 +29,10 @@ class ClassifierModel(BackboneSection):
     dropout: Share = 0.0  # on the global features
 
 
-class ClassifierLoader(Section):
+class ClassifierLoader(BatchSection):
     """Contents of a batch."""
 
     batch: Positive  # images per step and process
-    workers: Count = 1  # loader processes; 0 loads in the training process
 
 
 class ClassifierLoss(Section):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from gancli.config.sections import (
     Conditioning,
-    Count,
+    GANOptim,
     HolesSection,
     Link,
+    LoaderSection,
     ModelRecipe,
     Positive,
     Rate,
@@ -20,6 +20,7 @@ from gancli.config.sections import (
     Share,
     TrainSection,
     Weight,
+    power_of_two,
 )
 
 
@@ -27,7 +28,7 @@ class CSFGANModel(Section):
     """Generator and both discriminators; the paper's ablations are values here."""
 
     name: Literal["csfgan"] = "csfgan"
-    size: Annotated[int, Field(ge=32)] = 256  # side of the images; the depth follows it
+    size: Annotated[int, power_of_two(32)] = 256  # side of the images; the depth follows it
     generator_width: Positive = (
         64  # channels of the first convolution; no layer has more than eight times as many
     )
@@ -40,21 +41,13 @@ class CSFGANModel(Section):
     discriminator_input: Literal["paired", "single"] = "paired"  # public code | paper
     hole_channel: bool = False  # the hole as a fourth channel of the input
 
-    @field_validator("size")
-    @classmethod
-    def _power_of_two(cls, size: int) -> int:
-        if size & (size - 1):
-            raise PydanticCustomError("side", "a side is a power of two, at least 32")
-        return size
 
-
-class CSFGANLoader(Section):
+class CSFGANLoader(LoaderSection):
     """Contents of a batch."""
 
-    batch: Annotated[int, Field(ge=2)] = 8  # images per step and process
-    words: Positive = 16  # longest caption in words; longer ones lose random words
+    batch: Annotated[int, Field(ge=2)] = 8
+    words: Positive = 16
     grayscale: Share = 0.0  # share of the images that lose their colours; 0.1 in the public code
-    workers: Count = 1  # loader processes; 0 loads in the training process
 
 
 class CSFGANLoss(Section):
@@ -77,13 +70,8 @@ class CSFGANLoss(Section):
     gamma3: Rate = 10.0  # over the batch
 
 
-class CSFGANOptim(Section):
-    """Adam for the generator and for both discriminators, and the average of the generator's weights."""
-
-    generator_lr: Rate = 2e-4
-    discriminator_lr: Rate = 2e-4
-    betas: tuple[Share, Share] = (0.5, 0.999)
-    ema_decay: Share = 0.0  # 0: the trained weights themselves, as in the public code
+class CSFGANOptim(GANOptim):
+    """Adam for the generator and for both discriminators; no average of the weights, as in the public code."""
 
 
 class CSFGANRecipe(ModelRecipe):

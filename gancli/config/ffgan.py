@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from gancli.config.sections import (
     Conditioning,
     Count,
+    GANOptim,
     Link,
     LoaderSection,
     ModelRecipe,
@@ -65,12 +66,9 @@ class FFGANLoss(Section):
     gamma3: Rate = 10.0  # sharpness of the softmax over the batch
 
 
-class FFGANOptim(Section):
+class FFGANOptim(GANOptim):
     """Adam for the generator and for each discriminator, and the average of the generator's weights."""
 
-    generator_lr: Rate = 2e-4
-    discriminator_lr: Rate = 2e-4
-    betas: tuple[Share, Share] = (0.5, 0.999)
     ema_decay: Share = 0.999
 
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from gancli.config.sections import (
+    BatchSection,
     Conditioning,
-    Count,
+    GANOptim,
     Link,
     ModelRecipe,
     Need,
@@ -21,6 +21,7 @@ from gancli.config.sections import (
     Share,
     TrainSection,
     Weight,
+    power_of_two,
 )
 
 
@@ -28,7 +29,7 @@ class FusionS2iGanModel(Section):
     """Generator and discriminator; the substitutes of the paper's Tables 3 to 6 are values here."""
 
     name: Literal["fusion-s2igan"] = "fusion-s2igan"
-    size: Annotated[int, Field(ge=8)] = 256  # side of the images
+    size: Annotated[int, power_of_two(8)] = 256  # side of the images
     generator_width: Positive = 32  # channels of the last block; the first ones have eight times as many
     discriminator_width: Positive = 32  # channels of the first convolution; each block doubles them
     discriminator_max_multiple: Positive = (
@@ -48,22 +49,14 @@ class FusionS2iGanModel(Section):
     attention_reduction: Positive = 4  # r: channels of the pixel attention are divided by it
     fusion_reduction: Positive = 4  # channels of the weighted fusion are divided by it
 
-    @field_validator("size")
-    @classmethod
-    def _power_of_two(cls, size: int) -> int:
-        if size & (size - 1):
-            raise PydanticCustomError("side", "a side is a power of two, at least 8")
-        return size
 
-
-class FusionS2iGanLoader(Section):
+class FusionS2iGanLoader(BatchSection):
     """Contents of a batch."""
 
-    batch: Annotated[int, Field(ge=2)] = 32  # images per step and process
+    batch: Annotated[int, Field(ge=2)] = 32
     mismatch: Literal["class-aware", "roll"] = (
         "class-aware"  # caption of another class | the batch's next one
     )
-    workers: Count = 1  # loader processes; 0 loads in the training process
 
 
 class FusionS2iGanLoss(Section):
@@ -77,13 +70,12 @@ class FusionS2iGanLoss(Section):
     same_class_negatives: bool = False  # other images of a class are wrong pairs too, as without classes
 
 
-class FusionS2iGanOptim(Section):
-    """Adam for both networks, and the average of the generator's weights."""
+class FusionS2iGanOptim(GANOptim):
+    """Adam for both networks; no average of the generator's weights, as in DF-GAN's code."""
 
     generator_lr: Rate = 1e-4
     discriminator_lr: Rate = 4e-4
     betas: tuple[Share, Share] = (0.0, 0.9)
-    ema_decay: Share = 0.0  # 0: the trained weights themselves, as in DF-GAN's code
 
 
 class FusionS2iGanRecipe(ModelRecipe):
@@ -104,13 +96,10 @@ class FusionS2iGanRecipe(ModelRecipe):
 
     @property
     def conditioning(self) -> Conditioning:
-        instead = {
-            "damsm": "condition=sentence",
-            "char-cnn-rnn": "condition=sentence",
-            "speech": "condition=speech",
-        }
-        form: Literal["speech", "sentences"] = "speech" if self.condition == "speech" else "sentences"
-        return Conditioning(form, self.encoder, self._kinds, instead)
+        if self.condition == "speech":
+            instead = dict.fromkeys(("damsm", "char-cnn-rnn"), "condition=sentence")
+            return Conditioning("speech", self.encoder, self._kinds, instead)
+        return Conditioning("sentences", self.encoder, self._kinds, {"speech": "condition=speech"})
 
     @property
     def links(self) -> tuple[Link, ...]:

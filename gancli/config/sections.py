@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 Positive = Annotated[int, Field(ge=1)]
@@ -16,6 +16,19 @@ Weight = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+def power_of_two(least: int) -> AfterValidator:
+    """Return a validator of an image side: a power of two, at least `least`."""
+
+    def check(size: int) -> int:
+        if size < least or size & (size - 1):
+            raise PydanticCustomError("side", f"a side is a power of two, at least {least}")
+        return size
+
+    return AfterValidator(check)
+
+
 Need = Literal["silhouettes", "attributes", "speech", "classes"]
 
 
@@ -92,12 +105,26 @@ class BackboneSection(Section):
         return pretrained
 
 
-class LoaderSection(Section):
+class BatchSection(Section):
     """Contents of a batch."""
 
     batch: Annotated[int, Field(ge=2)]  # images per step and process; mismatched pairs and negatives need two
-    words: Positive = 18  # longest caption in words; longer ones lose random words
     workers: Count = 1  # loader processes; 0 loads in the training process
+
+
+class LoaderSection(BatchSection):
+    """Contents of a batch with written captions."""
+
+    words: Positive = 18  # longest caption in words; longer ones lose random words
+
+
+class GANOptim(Section):
+    """Adam for the generator and for every discriminator, and the average of the generator's weights."""
+
+    generator_lr: Rate = 2e-4
+    discriminator_lr: Rate = 2e-4
+    betas: tuple[Share, Share] = (0.5, 0.999)
+    ema_decay: Share = 0.0  # 0: the trained weights themselves
 
 
 class HolesSection(Section):
@@ -181,7 +208,7 @@ class BaseRecipe(Section):
 
     @property
     def paper(self) -> str:
-        """Folder of the shipped recipes of its paper."""
+        """Folder of its paper's shipped recipes."""
         return self.kind
 
     @property

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from gancli.config.sections import (
     BackboneSection,
-    Count,
+    BatchSection,
     EncoderRecipe,
     Need,
     Positive,
@@ -54,11 +54,10 @@ class ValidationSection(Section):
     every: Positive = 5  # epochs between two looks
 
 
-class SpeechLoader(Section):
+class SpeechLoader(BatchSection):
     """Contents of a batch."""
 
     batch: Annotated[int, Field(ge=2)]  # images per step, with one spoken caption each; negatives need two
-    workers: Count = 1  # loader processes; 0 loads in the training process
     max_frames: Annotated[int, Field(ge=16)] | None = (
         None  # longer captions give a random window; none: no limit
     )

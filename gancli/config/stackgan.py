@@ -9,16 +9,17 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from gancli.config.sections import (
+    BatchSection,
     Conditioning,
     Count,
+    GANOptim,
     Link,
     ModelRecipe,
     Positive,
-    Rate,
     Section,
-    Share,
     TrainSection,
     Weight,
+    power_of_two,
 )
 
 
@@ -26,7 +27,7 @@ class StackGANModel(Section):
     """Generator and discriminator of the stage that is trained."""
 
     name: Literal["stackgan"] = "stackgan"
-    size: Annotated[int, Field(ge=16)]  # side of the images
+    size: Annotated[int, power_of_two(16)]  # side of the images
     generator_width: Positive = 128  # gf_dim
     discriminator_width: Positive = 64  # df_dim: 64 in the public code, 128 in the paper (Stage I)
     noise_dim: Positive = 100  # Stage I; Stage II has no noise of its own
@@ -36,13 +37,6 @@ class StackGANModel(Section):
         True  # truncated normal noise of the condition (TensorFlow code); false: PyTorch code
     )
 
-    @field_validator("size")
-    @classmethod
-    def _power_of_two(cls, size: int) -> int:
-        if size & (size - 1):
-            raise PydanticCustomError("side", "a side is a power of two, at least 16")
-        return size
-
 
 class StackGANInit(Section):
     """Starting point of the training."""
@@ -50,13 +44,11 @@ class StackGANInit(Section):
     stage1: Path | None = None  # run or model folder of Stage I, or latest; Stage II needs it
 
 
-class StackGANLoader(Section):
+class StackGANLoader(BatchSection):
     """Contents of a batch."""
 
-    batch: Annotated[int, Field(ge=2)]  # images per step and process
     averaged: Positive = 4  # embeddings of an image whose mean is its sentence
     wrong_pair: Literal["image", "text"] = "image"  # public code | paper: which half of a wrong pair is wrong
-    workers: Count = 1  # loader processes; 0 loads in the training process
 
 
 class StackGANLoss(Section):
@@ -65,15 +57,11 @@ class StackGANLoss(Section):
     kl: Weight = 2.0  # lambda of the public code, on the mean over dimensions; the paper does not say
 
 
-class StackGANOptim(Section):
-    """Adam for both networks and its decay, and the average of the generator's weights."""
+class StackGANOptim(GANOptim):
+    """Adam for both networks and its decay, and the average of the generator's weights (none in the public code)."""
 
-    generator_lr: Rate = 2e-4
-    discriminator_lr: Rate = 2e-4
-    betas: tuple[Share, Share] = (0.5, 0.999)
     lr_decay: Annotated[float, Field(gt=0, le=1)] = 0.5
     lr_decay_epochs: Positive  # epochs from one decay to the next: 50 in Stage I, 100 in Stage II
-    ema_decay: Share = 0.0  # 0: the trained weights themselves, as in the public code
 
 
 class StackGANRecipe(ModelRecipe):

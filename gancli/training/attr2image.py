@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from gancli.config import Attr2ImageRecipe
 from gancli.config.arguments import arguments_of, construct
+from gancli.config.attr2image import Attr2ImageRecipe
 from gancli.data.attributes import split_attributes
 from gancli.data.loader import BatchSource, evaluation_batches
 from gancli.data.shards import Dataset, Split

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset as TorchDataset
 
-from gancli.config import CharCnnRnnRecipe
 from gancli.config.arguments import arguments_of, construct
+from gancli.config.char_cnn_rnn import CharCnnRnnRecipe
 from gancli.data.shards import Split
 from gancli.encoders.char_cnn_rnn import (
     ALPHABET,

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from gancli.config import ClassifierRecipe
 from gancli.config.arguments import construct
+from gancli.config.classifier import ClassifierRecipe
 from gancli.data.loader import BatchSource, evaluation_batches
 from gancli.data.shards import Split
 from gancli.encoders.backbones import load_imagenet

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gancli.config import CSFGANRecipe
 from gancli.config.arguments import arguments_of, construct
+from gancli.config.csfgan import CSFGANRecipe
 from gancli.data.holes import Holes
 from gancli.data.loader import Batch, BatchSource, evaluation_batches
 from gancli.data.shards import Dataset

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from gancli.config import DamsmRecipe
 from gancli.config.arguments import construct
+from gancli.config.damsm import DamsmRecipe
 from gancli.data.loader import BatchSource, evaluation_batches
 from gancli.data.shards import Split
 from gancli.encoders.backbones import load_imagenet

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gancli.config import FFGANRecipe
 from gancli.config.arguments import arguments_of, construct
+from gancli.config.ffgan import FFGANRecipe
 from gancli.data.loader import BatchSource
 from gancli.data.shards import Dataset
 from gancli.data.text import pad_tokens

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gancli.config import FusionS2iGanRecipe
 from gancli.config.arguments import arguments_of, construct
+from gancli.config.fusion_s2igan import FusionS2iGanRecipe
 from gancli.data.loader import BatchSource, Sentences
 from gancli.encoders.damsm import load_damsm
 from gancli.encoders.sentence import SentenceEncoder

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset as TorchDataset
 
-from gancli.config import SpeechRecipe
 from gancli.config.arguments import arguments_of, construct
+from gancli.config.speech import SpeechRecipe
 from gancli.data.audio import MelSettings
 from gancli.data.loader import BatchSource, evaluation_batches
 from gancli.data.shards import Dataset, Split

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gancli.config import StackGANRecipe
 from gancli.config.arguments import arguments_of, construct
+from gancli.config.stackgan import StackGANRecipe
 from gancli.data.loader import BatchSource, Sentences
 from gancli.encoders.speech import Speech
 from gancli.engine.checkpoint import seed_everything

@@ -27,15 +27,13 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from gancli.config import (
-    Attr2ImageRecipe,
-    CSFGANRecipe,
-    FFGANRecipe,
-    FusionS2iGanRecipe,
-    StackGANRecipe,
-    load_recipe,
-)
+from gancli.config import load_recipe
 from gancli.config.arguments import construct
+from gancli.config.attr2image import Attr2ImageRecipe
+from gancli.config.csfgan import CSFGANRecipe
+from gancli.config.ffgan import FFGANRecipe
+from gancli.config.fusion_s2igan import FusionS2iGanRecipe
+from gancli.config.stackgan import StackGANRecipe
 from gancli.data.holes import central_hole
 from gancli.data.loader import Batch
 from gancli.data.text import Vocabulary

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gancli.config import Attr2ImageRecipe, load_recipe
+from gancli.config import load_recipe
+from gancli.config.attr2image import Attr2ImageRecipe
 from gancli.errors import ConfigError
 from gancli.training.attr2image import build_networks, generator_arguments
 from gancli.training.parameters import count_parameters

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gancli.config import CharCnnRnnRecipe, load_recipe
+from gancli.config import load_recipe
+from gancli.config.char_cnn_rnn import CharCnnRnnRecipe
 from gancli.errors import ConfigError
 from gancli.training.parameters import count_parameters
 

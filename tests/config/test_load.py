@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 
 from gancli.config import (
     BaseRecipe,
-    DamsmRecipe,
-    FFGANRecipe,
     choose_recipe,
     diff_recipes,
     differences_from_paper,
@@ -24,6 +22,8 @@ from gancli.config import (
     paper_recipe,
     recipe_names,
 )
+from gancli.config.damsm import DamsmRecipe
+from gancli.config.ffgan import FFGANRecipe
 from gancli.errors import ConfigError
 from gancli.registry import ROWS
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gancli.config import SpeechRecipe, load_recipe
+from gancli.config import load_recipe
+from gancli.config.speech import SpeechRecipe
 from gancli.errors import ConfigError
 from gancli.training.parameters import count_parameters
 

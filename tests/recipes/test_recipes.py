@@ -6,18 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from gancli.config import (
-    Attr2ImageRecipe,
-    CSFGANRecipe,
-    DamsmRecipe,
-    FFGANRecipe,
-    FusionS2iGanRecipe,
-    StackGANRecipe,
-    dump_recipe,
-    load_recipe,
-    recipe_names,
-    recipes_folder,
-)
+from gancli.config import dump_recipe, load_recipe, recipe_names, recipes_folder
+from gancli.config.attr2image import Attr2ImageRecipe
+from gancli.config.csfgan import CSFGANRecipe
+from gancli.config.damsm import DamsmRecipe
+from gancli.config.ffgan import FFGANRecipe
+from gancli.config.fusion_s2igan import FusionS2iGanRecipe
+from gancli.config.stackgan import StackGANRecipe
 from gancli.training.parameters import count_parameters
 
 NAMES = recipe_names()

@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gancli.config import Attr2ImageRecipe, load_recipe
+from gancli.config import load_recipe
+from gancli.config.attr2image import Attr2ImageRecipe
 from gancli.data.shards import Dataset, Split
 from gancli.data.silhouettes import Fault
 from gancli.engine.events import Events

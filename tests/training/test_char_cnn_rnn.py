@@ -12,7 +12,8 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from gancli.config import CharCnnRnnRecipe, load_recipe
+from gancli.config import load_recipe
+from gancli.config.char_cnn_rnn import CharCnnRnnRecipe
 from gancli.data.shards import Dataset
 from gancli.encoders.char_cnn_rnn import (
     CharCnnRnn,

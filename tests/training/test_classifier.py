@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file
 
-from gancli.config import ClassifierRecipe, load_recipe
+from gancli.config import load_recipe
+from gancli.config.classifier import ClassifierRecipe
 from gancli.data.preparation.options import PrepareOptions
 from gancli.data.preparation.prepare import prepare
 from gancli.data.shards import Dataset

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from gancli.config import CSFGANRecipe, load_recipe
+from gancli.config import load_recipe
+from gancli.config.csfgan import CSFGANRecipe
 from gancli.data.hole_settings import HoleSettings
 from gancli.encoders import vgg16
 from gancli.encoders.damsm import load_damsm

@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gancli.config import FusionS2iGanRecipe, load_recipe
+from gancli.config import load_recipe
+from gancli.config.fusion_s2igan import FusionS2iGanRecipe
 from gancli.data.shards import Dataset
 from gancli.encoders.speech import ImageBranch, SpeechEncoder, load_speech, save_speech
 from gancli.errors import ConfigError, DataError

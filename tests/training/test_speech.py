@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import nn
 
-from gancli.config import SpeechRecipe, load_recipe
+from gancli.config import load_recipe
+from gancli.config.speech import SpeechRecipe
 from gancli.data.audio import MelSettings
 from gancli.data.loader import BatchSource, batches
 from gancli.data.shards import Dataset

@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from gancli.config import StackGANRecipe, load_recipe
+from gancli.config import load_recipe
+from gancli.config.stackgan import StackGANRecipe
 from gancli.data.shards import Dataset
 from gancli.encoders.damsm import load_damsm
 from gancli.engine.events import Events

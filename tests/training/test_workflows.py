@@ -8,7 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gancli.config import DamsmRecipe, FFGANRecipe, load_recipe
+from gancli.config import load_recipe
+from gancli.config.damsm import DamsmRecipe
+from gancli.config.ffgan import FFGANRecipe
 from gancli.encoders.damsm import DamsmPretraining, ImageEncoder, TextEncoder, load_damsm
 from gancli.errors import ConfigError, DataError, UsageError
 from gancli.inference.load import load_model
