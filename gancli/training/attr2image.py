@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -70,7 +69,7 @@ def train_attr2image(request: Request[Attr2ImageRecipe]) -> RunResult:
     def sample(networks: Networks, step: int) -> Image.Image:
         return shown.draw(networks["generator"])
 
-    def export(networks: Networks, folder: Path, settings: dict[str, Any]) -> None:
+    def export(networks: Networks, folder: Path, settings: dict[str, object]) -> None:
         settings |= {
             "discriminators": list(model.discriminators),
             "d_sees_shape": recipe.model.d_sees_shape,
@@ -94,12 +93,7 @@ def train_attr2image(request: Request[Attr2ImageRecipe]) -> RunResult:
 
 
 def generator_arguments(recipe: Attr2ImageRecipe, attributes: int) -> dict[str, object]:
-    """Return the arguments of the stage's generator, as a model folder's config.yaml keeps them.
-
-    Args:
-        recipe: Recipe of either stage.
-        attributes: A, number of the stage's own attributes.
-    """
+    """Return the arguments of the stage's generator, as a model folder's config.yaml keeps them."""
     generator = ShapeGenerator if recipe.stage == "shape" else ImageGenerator
     return arguments_of(generator, recipe.model, attributes=attributes)
 
@@ -107,12 +101,7 @@ def generator_arguments(recipe: Attr2ImageRecipe, attributes: int) -> dict[str, 
 def build_networks(
     recipe: Attr2ImageRecipe, arguments: dict[str, object]
 ) -> tuple[ShapeGenerator | ImageGenerator, dict[str, nn.Module], MatchingDiscriminator | None]:
-    """Return generator, unconditional discriminators by name, and conditional discriminator, with fresh weights.
-
-    Args:
-        recipe: Recipe of either stage.
-        arguments: Arguments from `generator_arguments`.
-    """
+    """Return generator, unconditional discriminators by name, and conditional discriminator, with fresh weights."""
     model, loss = recipe.model, recipe.loss
     shape = recipe.stage == "shape"
     generator: ShapeGenerator | ImageGenerator
@@ -126,25 +115,15 @@ def build_networks(
         discriminators["local"] = construct(attr2image.local_discriminator, model, channels=channels)
     conditional = None
     if model.conditional:
-        conditional = construct(
-            attr2image.conditional_discriminator,
-            model,
-            attributes=arguments["attributes"],
-            channels=channels,
-        )
+        known = {"attributes": arguments["attributes"], "channels": channels}
+        conditional = construct(attr2image.conditional_discriminator, model, **known)
     return generator, discriminators, conditional
 
 
 def build_attr2image(
     recipe: Attr2ImageRecipe, arguments: dict[str, object], device: torch.device
 ) -> Attr2Shape | Shape2Image:
-    """Return a stage of attr2image with fresh weights on a device, ready for the engine.
-
-    Args:
-        recipe: Recipe of either stage.
-        arguments: Arguments from `generator_arguments`.
-        device: Device of the networks.
-    """
+    """Return a stage of attr2image with fresh weights on a device, ready for the engine."""
     generator, discriminators, conditional = build_networks(recipe, arguments)
     shared: dict[str, object] = {
         "generator": generator.to(device),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -36,11 +35,11 @@ from gancli.training.run import (
     Hooks,
     Request,
     RunResult,
-    last_settings,
+    StepDecay,
     prepare_run,
     run_training,
-    set_rate,
 )
+from gancli.weights_folder import read_settings
 
 HELD_OUT_IMAGES = 1000  # at most, with one caption each, for the encoder's report after each epoch
 _CHUNK = 256  # captions encoded at a time
@@ -66,29 +65,20 @@ def pretrain_char_cnn_rnn(request: Request[CharCnnRnnRecipe]) -> RunResult:
     def evaluate(networks: Networks, step: int) -> dict[str, float]:
         return class_retrieval(model, held_out, centres, run.device, images=HELD_OUT_IMAGES, captions=1)
 
-    def export(networks: Networks, folder: Path, settings: dict[str, Any]) -> None:
+    def export(networks: Networks, folder: Path, settings: dict[str, object]) -> None:
         settings |= {
-            "text": text_arguments(recipe),
+            "text": arguments_of(CharCnnRnn, recipe.model),
             "features": {"network": features.name, "dim": features.dim, "views": VIEW_RULE},
         }
         save_char_cnn_rnn(folder, model.text, settings, model.image)
 
-    hooks = Hooks(
-        export,
-        evaluate=evaluate,
-        evaluate_every=len(pairs),
-        on_epoch=lambda epoch: set_rate(model.optimizer, recipe.optim.lr * recipe.optim.lr_decay**epoch),
-    )
+    decay = StepDecay(model.phases, recipe.optim.lr_decay, every=1)
+    hooks = Hooks(export, evaluate=evaluate, evaluate_every=len(pairs), on_epoch=decay)
     result = run_training(run, model, pairs, hooks)
     if result.loop.interrupted is None:
         report = _report_at_the_end(model, held_out, centres, run.device, result.loop.step, run.events)
-        export({}, result.output, last_settings(result) | {"retrieval": report})
+        export({}, result.output, read_settings(result.run / "model") | {"retrieval": report})
     return result
-
-
-def text_arguments(recipe: CharCnnRnnRecipe) -> dict[str, object]:
-    """Return the arguments of `CharCnnRnn`, as an encoder folder's config.yaml keeps them."""
-    return arguments_of(CharCnnRnn, recipe.model)
 
 
 def build_char_cnn_rnn(
@@ -96,10 +86,7 @@ def build_char_cnn_rnn(
 ) -> CharCnnRnnPretraining:
     """Return the character encoder with fresh weights on a device, ready for the engine.
 
-    Args:
-        recipe: Recipe.
-        feature_dim: F, width of the image features; they are mapped to the sentence vectors' width if it is another.
-        device: Device of the networks.
+    Image features of another width than the sentence vectors are mapped to theirs.
     """
     dim = recipe.model.dim
     text = construct(CharCnnRnn, recipe.model).to(device)

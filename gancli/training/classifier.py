@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from gancli.config.arguments import construct
+from gancli.config.arguments import arguments_of, construct
 from gancli.config.classifier import ClassifierRecipe
 from gancli.data.loader import BatchSource, evaluation_batches
 from gancli.data.shards import Split
@@ -27,10 +26,10 @@ from gancli.training.run import (
     Hooks,
     Request,
     RunResult,
+    StepDecay,
     backbone_side,
     prepare_run,
     run_training,
-    set_rate,
     share_of,
 )
 
@@ -53,7 +52,7 @@ def pretrain_classifier(request: Request[ClassifierRecipe]) -> RunResult:
             f"{dataset.path}: all images of split {split.name!r} are of one class", "Take another split."
         )
     arguments = classifier_arguments(recipe, dataset.image_size)
-    size = min(arguments["size"], dataset.image_size)
+    size = min(backbone_side(recipe.model, dataset.image_size), dataset.image_size)
     training, held_out = hold_out(split.class_ids, recipe.held_out, recipe.train.seed)
     seed_everything(recipe.train.seed)
     model = build_classifier(recipe, arguments, class_ids, run.device, request.weights)
@@ -66,7 +65,7 @@ def pretrain_classifier(request: Request[ClassifierRecipe]) -> RunResult:
     def evaluate(networks: Networks, step: int) -> dict[str, float]:
         return report(networks["classifier"])
 
-    def export(networks: Networks, folder: Path, settings: dict[str, Any]) -> None:
+    def export(networks: Networks, folder: Path, settings: dict[str, object]) -> None:
         settings |= {
             "split": split.name,
             "images": len(training),
@@ -81,7 +80,7 @@ def pretrain_classifier(request: Request[ClassifierRecipe]) -> RunResult:
         evaluate=evaluate if len(held_out) else None,
         evaluate_every=len(source) if len(held_out) else None,
         best=("cross_entropy", "min"),
-        on_epoch=lambda epoch: set_rate(model.optimizer, recipe.optim.lr * recipe.optim.lr_decay**epoch),
+        on_epoch=StepDecay(model.phases, recipe.optim.lr_decay, every=1),
     )
     result = run_training(run, model, source, hooks)
     if result.loop.interrupted is None:
@@ -89,28 +88,18 @@ def pretrain_classifier(request: Request[ClassifierRecipe]) -> RunResult:
     return result
 
 
-def classifier_arguments(recipe: ClassifierRecipe, image_size: int) -> dict[str, Any]:
+def classifier_arguments(recipe: ClassifierRecipe, image_size: int) -> dict[str, object]:
     """Return the arguments of `Classifier` but for the classes, as its folder's config.yaml keeps them.
 
-    Args:
-        recipe: Recipe.
-        image_size: Side in pixels of the dataset's images, at which the backbone works unless the recipe names another.
-
     Raises:
-        ConfigError: The small backbone cannot work at that side.
+        ConfigError: The small backbone cannot work at the side of the images.
     """
-    model = recipe.model
-    return {
-        "backbone": model.backbone,
-        "size": backbone_side(model, image_size),
-        "width": model.width,
-        "dropout": model.dropout,
-    }
+    return arguments_of(Classifier, recipe.model, size=backbone_side(recipe.model, image_size))
 
 
 def build_classifier(
     recipe: ClassifierRecipe,
-    arguments: dict[str, Any],
+    arguments: dict[str, object],
     class_ids: NDArray[np.int64],
     device: torch.device,
     weights: Path | None = None,
@@ -124,7 +113,7 @@ def build_classifier(
         device: Device of the network.
         weights: File of the ImageNet weights; None looks for it.
     """
-    network = Classifier(**arguments, classes=len(class_ids))
+    network = construct(Classifier, **arguments, classes=len(class_ids))
     if recipe.model.pretrained:
         load_imagenet(network.backbone, weights)
     return construct(
@@ -135,7 +124,7 @@ def build_classifier(
 def networks(recipe: ClassifierRecipe) -> CountedNetworks:
     """Return the network of a recipe, for counting parameters."""
     arguments = classifier_arguments(recipe, PUBLISHED_SIDE)
-    classifier = Classifier(**arguments, classes=CUB_TEST_CLASSES)
+    classifier = construct(Classifier, **arguments, classes=CUB_TEST_CLASSES)
     return CountedNetworks({"classifier": classifier}, f"{CUB_TEST_CLASSES} classes")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -58,7 +57,7 @@ def train_csfgan(request: Request[CSFGANRecipe]) -> RunResult:
     def sample(networks: Networks, step: int) -> Image.Image:
         return shown.draw(networks["generator"], encoder.text)
 
-    def export(networks: Networks, folder: Path, settings: dict[str, Any]) -> None:
+    def export(networks: Networks, folder: Path, settings: dict[str, object]) -> None:
         settings |= {
             "words": recipe.loader.words,
             "holes": holes.settings.to_dict(),
@@ -72,34 +71,21 @@ def train_csfgan(request: Request[CSFGANRecipe]) -> RunResult:
 
 
 def generator_arguments(recipe: CSFGANRecipe, text_dim: int) -> dict[str, object]:
-    """Return the generator's arguments, as a model folder's config.yaml keeps them.
-
-    Args:
-        recipe: Recipe.
-        text_dim: D, width of the encoder's word and sentence features.
-    """
+    """Return the generator's arguments, as a model folder's config.yaml keeps them."""
     return arguments_of(csfgan.Generator, recipe.model, text_dim=text_dim)
 
 
-def build_networks(
-    recipe: CSFGANRecipe, arguments: dict[str, object]
-) -> tuple[csfgan.Generator, csfgan.Discriminator, csfgan.WordLocalDiscriminator | None]:
-    """Return generator, discriminator and, unless the recipe leaves it out, word discriminator with fresh weights.
-
-    Args:
-        recipe: Recipe.
-        arguments: Arguments from `generator_arguments`.
-    """
+def build_networks(recipe: CSFGANRecipe, arguments: dict[str, object]) -> dict[str, nn.Module]:
+    """Return generator, discriminator and, unless the recipe leaves it out, word discriminator with fresh weights."""
     model = recipe.model
-    generator = construct(csfgan.Generator, **arguments)
-    discriminator = construct(csfgan.Discriminator, model)
-    if not model.word_discriminator:
-        return generator, discriminator, None
-    return (
-        generator,
-        discriminator,
-        construct(csfgan.WordLocalDiscriminator, model, text_dim=arguments["text_dim"]),
-    )
+    built: dict[str, nn.Module] = {
+        "generator": construct(csfgan.Generator, **arguments),
+        "discriminator": construct(csfgan.Discriminator, model),
+    }
+    if model.word_discriminator:
+        text_dim = arguments["text_dim"]
+        built["word_discriminator"] = construct(csfgan.WordLocalDiscriminator, model, text_dim=text_dim)
+    return built
 
 
 def build_csfgan(
@@ -118,13 +104,13 @@ def build_csfgan(
         perceptual: Network of the perceptual and the style loss; None where both weights are 0.
         device: Device of the networks.
     """
-    generator, discriminator, word_discriminator = build_networks(recipe, arguments)
+    built = {name: each.to(device) for name, each in build_networks(recipe, arguments).items()}
     return construct(
         csfgan.CSFGAN,
         recipe.loss,
-        generator=generator.to(device),
-        discriminator=discriminator.to(device),
-        word_discriminator=None if word_discriminator is None else word_discriminator.to(device),
+        generator=built["generator"],
+        discriminator=built["discriminator"],
+        word_discriminator=built.get("word_discriminator"),
         text_encoder=encoder.text,
         image_encoder=encoder.image,
         perceptual_network=None if perceptual is None else perceptual.to(device),
@@ -137,11 +123,8 @@ def build_csfgan(
 def networks(recipe: CSFGANRecipe) -> CountedNetworks:
     """Return the networks of a recipe, for counting parameters."""
     dim = TEXT_DIMS["damsm"]
-    generator, discriminator, words = build_networks(recipe, generator_arguments(recipe, dim))
-    found: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator}
-    if words is not None:
-        found["word_discriminator"] = words
-    return CountedNetworks(found, f"word and sentence features of {dim:,} numbers")
+    built = build_networks(recipe, generator_arguments(recipe, dim))
+    return CountedNetworks(built, f"word and sentence features of {dim:,} numbers")
 
 
 def perceptual_network(recipe: CSFGANRecipe, weights: Path | None) -> Vgg16 | None:

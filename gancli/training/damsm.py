@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from gancli.config.arguments import construct
+from gancli.config.arguments import arguments_of, construct
 from gancli.config.damsm import DamsmRecipe
 from gancli.data.loader import BatchSource, evaluation_batches
 from gancli.data.shards import Split
@@ -25,12 +24,12 @@ from gancli.training.run import (
     Request,
     RunResult,
     backbone_side,
-    last_settings,
     prepare_run,
     run_training,
     set_rate,
     share_of,
 )
+from gancli.weights_folder import read_settings
 
 HELD_OUT_IMAGES = 1000  # at most, for the encoder's report after each epoch
 
@@ -45,14 +44,14 @@ def pretrain_damsm(request: Request[DamsmRecipe]) -> RunResult:
     arguments = encoder_arguments(recipe, dataset.image_size)
     seed_everything(recipe.train.seed)
     model = build_damsm(recipe, arguments, len(dataset.vocabulary), run.device, request.weights)
-    size = min(arguments["image"]["size"], dataset.image_size)
+    size = min(backbone_side(recipe.model, dataset.image_size), dataset.image_size)
     source = BatchSource(run.split, sizes=[size], **share_of(recipe), words=words)
     held_out = dataset.split("test") if "test" in dataset.split_names else run.split
 
     def evaluate(networks: Networks, step: int) -> dict[str, float]:
         return retrieval_report(model, held_out, size, recipe.loader.batch, words, run.device)
 
-    def export(networks: Networks, folder: Path, settings: dict[str, Any]) -> None:
+    def export(networks: Networks, folder: Path, settings: dict[str, object]) -> None:
         save_damsm(
             folder, model.text, model.image, dataset.vocabulary, settings | {"words": words, **arguments}
         )
@@ -61,42 +60,26 @@ def pretrain_damsm(request: Request[DamsmRecipe]) -> RunResult:
     hooks = Hooks(export, evaluate=evaluate, evaluate_every=len(source), on_epoch=schedule)
     result = run_training(run, model, source, hooks)
     if result.loop.interrupted is None:
-        export({}, result.output, last_settings(result))
+        export({}, result.output, read_settings(result.run / "model"))
     return result
 
 
-def encoder_arguments(recipe: DamsmRecipe, image_size: int) -> dict[str, dict[str, Any]]:
+def encoder_arguments(recipe: DamsmRecipe, image_size: int) -> dict[str, dict[str, object]]:
     """Return the arguments of both encoders, as an encoder folder's config.yaml keeps them.
 
-    Args:
-        recipe: Recipe.
-        image_size: Side in pixels of the dataset's images, at which the backbone works unless the recipe names another.
-
     Raises:
-        ConfigError: The small backbone cannot work at that side.
+        ConfigError: The small backbone cannot work at the side of the images.
     """
-    model = recipe.model
+    model, size = recipe.model, backbone_side(recipe.model, image_size)
     return {
-        "text": {
-            "dim": model.dim,
-            "embedding_dim": model.embedding_dim,
-            "dropout": model.dropout,
-            "rnn": model.rnn,
-        },
-        "image": {
-            "backbone": model.backbone,
-            "dim": model.dim,
-            "size": backbone_side(model, image_size),
-            "width": model.width,
-            "frozen_backbone": model.pretrained,
-            "adapt_batch_norm": model.adapt_batch_norm,
-        },
+        "text": arguments_of(TextEncoder, model),
+        "image": arguments_of(ImageEncoder, model, size=size, frozen_backbone=model.pretrained),
     }
 
 
 def build_damsm(
     recipe: DamsmRecipe,
-    arguments: dict[str, dict[str, Any]],
+    arguments: dict[str, dict[str, object]],
     vocabulary_size: int,
     device: torch.device,
     weights: Path | None = None,
@@ -110,13 +93,13 @@ def build_damsm(
         device: Device of the networks.
         weights: File of the ImageNet weights; None looks for it.
     """
-    image = ImageEncoder(**arguments["image"])
+    image = construct(ImageEncoder, **arguments["image"])
     if recipe.model.pretrained:
         load_imagenet(image.backbone, weights)
     return construct(
         DamsmPretraining,
         recipe.optim,
-        text=TextEncoder(vocabulary_size, **arguments["text"]).to(device),
+        text=construct(TextEncoder, vocabulary_size=vocabulary_size, **arguments["text"]).to(device),
         image=image.to(device),
         gammas=construct(DamsmGammas, recipe.loss),
     )
@@ -125,13 +108,9 @@ def build_damsm(
 def networks(recipe: DamsmRecipe) -> CountedNetworks:
     """Return the networks of a recipe, for counting parameters."""
     arguments = encoder_arguments(recipe, PUBLISHED_SIDE)
-    return CountedNetworks(
-        {
-            "text": TextEncoder(CUB_VOCABULARY, **arguments["text"]),
-            "image": ImageEncoder(**arguments["image"]),
-        },
-        f"a vocabulary of {CUB_VOCABULARY:,} entries",
-    )
+    text = construct(TextEncoder, vocabulary_size=CUB_VOCABULARY, **arguments["text"])
+    image = construct(ImageEncoder, **arguments["image"])
+    return CountedNetworks({"text": text, "image": image}, f"a vocabulary of {CUB_VOCABULARY:,} entries")
 
 
 class EpochSchedule:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -41,7 +40,7 @@ def train_ffgan(request: Request[FFGANRecipe]) -> RunResult:
     def sample(networks: Networks, step: int) -> Image.Image:
         return shown.draw(networks["generator"], encoder.text)
 
-    def export(networks: Networks, folder: Path, settings: dict[str, Any]) -> None:
+    def export(networks: Networks, folder: Path, settings: dict[str, object]) -> None:
         settings |= {"words": recipe.loader.words, "generator": generator_arguments(recipe)}
         save_ffgan(folder, networks["generator"], encoder, settings)
 
@@ -53,22 +52,18 @@ def generator_arguments(recipe: FFGANRecipe) -> dict[str, object]:
     return arguments_of(Generator, recipe.model, stages=list(recipe.model.stages))
 
 
-def build_networks(recipe: FFGANRecipe) -> tuple[Generator, dict[int, Discriminator]]:
-    """Return the generator and the discriminator of each stage with fresh weights."""
-    generator = construct(Generator, **generator_arguments(recipe))
-    return generator, {
-        side: construct(Discriminator, recipe.model, size=side) for side in recipe.model.stages
-    }
+def build_discriminators(recipe: FFGANRecipe) -> dict[int, Discriminator]:
+    """Return the discriminator of each stage, by image side, with fresh weights."""
+    return {side: construct(Discriminator, recipe.model, size=side) for side in recipe.model.stages}
 
 
 def build_ffgan(recipe: FFGANRecipe, encoder: Damsm, device: torch.device) -> FFGAN:
     """Return FF-GAN with fresh weights on a device, ready for the engine."""
-    generator, discriminators = build_networks(recipe)
     return construct(
         FFGAN,
         recipe.loss,
-        generator=generator.to(device),
-        discriminators={side: discriminator.to(device) for side, discriminator in discriminators.items()},
+        generator=construct(Generator, **generator_arguments(recipe)).to(device),
+        discriminators={side: each.to(device) for side, each in build_discriminators(recipe).items()},
         text_encoder=encoder.text,
         image_encoder=encoder.image,
         gammas=construct(DamsmGammas, recipe.loss),
@@ -78,9 +73,9 @@ def build_ffgan(recipe: FFGANRecipe, encoder: Damsm, device: torch.device) -> FF
 
 def networks(recipe: FFGANRecipe) -> CountedNetworks:
     """Return the networks of a recipe, for counting parameters."""
-    generator, discriminators = build_networks(recipe)
-    found: dict[str, nn.Module] = {"generator": generator}
-    return CountedNetworks(found | {f"discriminator_{side}": each for side, each in discriminators.items()})
+    found: dict[str, nn.Module] = {"generator": construct(Generator, **generator_arguments(recipe))}
+    found |= {f"discriminator_{side}": each for side, each in build_discriminators(recipe).items()}
+    return CountedNetworks(found)
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from gancli.config.arguments import arguments_of, construct
 from gancli.config.fusion_s2igan import FusionS2iGanRecipe
@@ -55,30 +54,19 @@ def train_fusion_s2igan(request: Request[FusionS2iGanRecipe]) -> RunResult:
         with torch.no_grad():
             return grid(networks["generator"](noise, vectors.grid))
 
-    def export(networks: Networks, folder: Path, settings: dict[str, Any]) -> None:
+    def export(networks: Networks, folder: Path, settings: dict[str, object]) -> None:
         save_fusion_s2igan(folder, networks["generator"], encoder, settings | {"generator": arguments})
 
     return run_training(run, model, source, Hooks(export, sample))
 
 
 def generator_arguments(recipe: FusionS2iGanRecipe, condition_dim: int) -> dict[str, object]:
-    """Return the generator's arguments, as a model folder's config.yaml keeps them.
-
-    Args:
-        recipe: Recipe.
-        condition_dim: E, width of the speech or sentence vectors at hand.
-    """
+    """Return the generator's arguments, as a model folder's config.yaml keeps them."""
     return arguments_of(Generator, recipe.model, condition_dim=condition_dim)
 
 
-def build_networks(
-    recipe: FusionS2iGanRecipe, arguments: dict[str, object]
-) -> tuple[Generator, Discriminator]:
+def build_networks(recipe: FusionS2iGanRecipe, arguments: dict[str, object]) -> dict[str, nn.Module]:
     """Return generator and discriminator with fresh weights.
-
-    Args:
-        recipe: Recipe.
-        arguments: Arguments from `generator_arguments`.
 
     Raises:
         ConfigError: The width does not suit the attention module.
@@ -90,7 +78,8 @@ def build_networks(
             f"model.generator_width: received {recipe.model.generator_width}: {error}",
             "Choose a multiple of 8, or another model.attention.",
         ) from error
-    return generator, construct(Discriminator, recipe.model, condition_dim=arguments["condition_dim"])
+    discriminator = construct(Discriminator, recipe.model, condition_dim=arguments["condition_dim"])
+    return {"generator": generator, "discriminator": discriminator}
 
 
 def build_fusion_s2igan(
@@ -107,12 +96,10 @@ def build_fusion_s2igan(
         compared: Image encoder of the matching loss; None where its weight is 0.
         device: Device of the networks.
     """
-    generator, discriminator = build_networks(recipe, arguments)
     return construct(
         FusionS2iGan,
         recipe.loss,
-        generator=generator.to(device),
-        discriminator=discriminator.to(device),
+        **{name: each.to(device) for name, each in build_networks(recipe, arguments).items()},
         image_encoder=compared,
         adam=construct(AdamSettings, recipe.optim),
     )
@@ -121,9 +108,8 @@ def build_fusion_s2igan(
 def networks(recipe: FusionS2iGanRecipe) -> CountedNetworks:
     """Return the networks of a recipe, for counting parameters."""
     dim = CONDITION_DIMS[recipe.condition]
-    generator, discriminator = build_networks(recipe, generator_arguments(recipe, dim))
-    assumed = f"{recipe.condition} vectors of {dim:,} numbers"
-    return CountedNetworks({"generator": generator, "discriminator": discriminator}, assumed)
+    built = build_networks(recipe, generator_arguments(recipe, dim))
+    return CountedNetworks(built, f"{recipe.condition} vectors of {dim:,} numbers")
 
 
 def image_encoder(
@@ -146,8 +132,4 @@ def image_encoder(
         )
     image = load_damsm(encoder.folder, device).image
 
-    def code(images: Tensor) -> Tensor:
-        result: Tensor = image(images)[1]
-        return result
-
-    return code
+    return lambda images: image(images)[1]

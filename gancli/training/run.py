@@ -123,7 +123,7 @@ class Prepared(Generic[R]):
         """Receiver of progress."""
         return self.request.events
 
-    def settings(self, run: RunFolder, step: int, images: int) -> dict[str, Any]:
+    def settings(self, run: RunFolder, step: int, images: int) -> dict[str, object]:
         """Return the part of config.yaml that is the same for all models and encoders."""
         recipe, manifest = self.recipe, self.dataset.manifest
         known = "demo" if manifest.release == "demo" else manifest.name
@@ -240,16 +240,11 @@ def _refuse_lacking(recipe: BaseRecipe, split: Split, dataset: Dataset) -> None:
             raise DataError(f"{dataset.path}: {text}", hint)
 
 
-def refuse_other_encoder(folder: Path, settings: Mapping[str, Any], condition: Condition) -> None:
-    """Refuse a model that was trained with another encoder than the one at hand.
-
-    Args:
-        folder: The model's folder, for the message.
-        settings: Its config.yaml.
-        condition: Encoder or vectors at hand.
+def refuse_other_encoder(folder: Path, settings: Mapping[str, object], condition: Condition) -> None:
+    """Refuse a model folder, with this config.yaml, that was trained with another encoder than the one at hand.
 
     Raises:
-        ConfigError: They are of another encoder or file.
+        ConfigError: The vectors are of another encoder or file.
     """
     with reading_settings(folder):
         digest = str(settings["encoder_hash"])
@@ -316,7 +311,7 @@ class Source(Protocol):
     def __getitem__(self, step: int) -> Any: ...
 
 
-Export = Callable[[Networks, Path, dict[str, Any]], None]
+Export = Callable[[Networks, Path, dict[str, object]], None]
 
 
 @dataclass(frozen=True)
@@ -383,11 +378,6 @@ def run_training(run: Prepared[BaseRecipe], model: Trainable, source: Source, ho
         events=run.events,
     )
     return RunResult(folder.path, request.out or folder.model, loop.run())
-
-
-def last_settings(result: RunResult) -> dict[str, Any]:
-    """Return the config.yaml of the last weights of a run."""
-    return read_settings(result.run / "model")
 
 
 def open_run(run: Prepared[BaseRecipe]) -> RunFolder:
@@ -476,7 +466,7 @@ def load_initial_weights(
         networks: Networks by name, with "generator".
         path: Run folder or `latest` for the newest checkpoint, a checkpoint, or a model folder.
         run: Training that starts from them.
-        prefix: Prefix of the generator's tensors in a model folder.
+        prefix: Start of the names of the generator's tensors in a model folder.
 
     Raises:
         DataError: There is no such folder, or its networks have other shapes.

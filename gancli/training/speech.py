@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -40,10 +40,10 @@ from gancli.training.run import (
     Prepared,
     Request,
     RunResult,
+    StepDecay,
     backbone_side,
     prepare_run,
     run_training,
-    set_rate,
     share_of,
 )
 
@@ -68,7 +68,8 @@ def pretrain_speech(request: Request[SpeechRecipe]) -> RunResult:
     mel = train.need_speech()
     validation = Validation.choose(run)
     arguments = speech_arguments(recipe, run.dataset.image_size, mel.bands)
-    size, batch = min(arguments["image"]["size"], run.dataset.image_size), recipe.loader.batch
+    size = min(backbone_side(recipe.model, run.dataset.image_size), run.dataset.image_size)
+    batch = recipe.loader.batch
     seed_everything(recipe.train.seed)
     classes = np.unique(train.class_ids[validation.training]) if recipe.loss.distinctive else None
     model = build_speech(recipe, arguments, classes, run.device, request.weights)
@@ -81,7 +82,7 @@ def pretrain_speech(request: Request[SpeechRecipe]) -> RunResult:
         report = retrieval_report(spoken, networks["image"], held_out, shown, size, batch)
         return {name: value for name, value in report.items() if not name.endswith(_ONLY_AT_THE_END)}
 
-    def export(networks: Networks, folder: Path, settings: dict[str, Any]) -> None:
+    def export(networks: Networks, folder: Path, settings: dict[str, object]) -> None:
         settings |= {
             "images": len(validation.training),
             "held_out": len(validation.images) if validation.split is train else 0,
@@ -94,9 +95,7 @@ def pretrain_speech(request: Request[SpeechRecipe]) -> RunResult:
         evaluate=evaluate,
         evaluate_every=recipe.validation.every * len(source),
         best=validation.best,
-        on_epoch=lambda epoch: set_rate(
-            model.optimizer, optim.lr * optim.lr_decay ** (epoch // optim.decay_every)
-        ),
+        on_epoch=StepDecay(model.phases, optim.lr_decay, optim.decay_every),
     )
     result = run_training(run, model, source, hooks)
     if result.loop.interrupted is None:
@@ -104,33 +103,23 @@ def pretrain_speech(request: Request[SpeechRecipe]) -> RunResult:
     return result
 
 
-def speech_arguments(recipe: SpeechRecipe, image_size: int, bands: int) -> dict[str, dict[str, Any]]:
+def speech_arguments(recipe: SpeechRecipe, image_size: int, bands: int) -> dict[str, dict[str, object]]:
     """Return the arguments of both networks, as an encoder folder's config.yaml keeps them.
 
-    Args:
-        recipe: Recipe.
-        image_size: Side in pixels of the dataset's images, at which the backbone works unless the recipe names another.
-        bands: Mel bands of the dataset's speech.
-
     Raises:
-        ConfigError: The small backbone cannot work at that side.
+        ConfigError: The small backbone cannot work at the side of the images.
     """
-    model = recipe.model
+    model, size = recipe.model, backbone_side(recipe.model, image_size)
+    image = {"dim": 2 * model.hidden, "size": size, "frozen_backbone": model.pretrained}
     return {
         "speech": arguments_of(SpeechEncoder, model, bands=bands, channels=list(model.channels)),
-        "image": {
-            "backbone": model.backbone,
-            "dim": 2 * model.hidden,
-            "size": backbone_side(model, image_size),
-            "width": model.width,
-            "frozen_backbone": model.pretrained,
-        },
+        "image": arguments_of(ImageBranch, model, **image),
     }
 
 
 def build_speech(
     recipe: SpeechRecipe,
-    arguments: dict[str, dict[str, Any]],
+    arguments: dict[str, dict[str, object]],
     class_ids: NDArray[np.int64] | None,
     device: torch.device,
     weights: Path | None = None,
@@ -145,7 +134,7 @@ def build_speech(
         device: Device of the networks.
         weights: File of the backbone's weights; None looks for it.
     """
-    image = ImageBranch(**arguments["image"])
+    image = construct(ImageBranch, **arguments["image"])
     if recipe.model.pretrained:
         load = load_places365 if recipe.model.pretrained_on == "places365" else load_imagenet
         load(image.backbone, weights)
@@ -153,7 +142,7 @@ def build_speech(
         SpeechPretraining,
         recipe.loss,
         recipe.optim,
-        speech=SpeechEncoder(**arguments["speech"]).to(device),
+        speech=construct(SpeechEncoder, **arguments["speech"]).to(device),
         image=image.to(device),
         class_ids=class_ids,
     )
@@ -163,10 +152,9 @@ def networks(recipe: SpeechRecipe) -> CountedNetworks:
     """Return the networks of a recipe, for counting parameters."""
     bands = MelSettings().bands
     arguments = speech_arguments(recipe, PUBLISHED_SIDE, bands)
-    return CountedNetworks(
-        {"speech": SpeechEncoder(**arguments["speech"]), "image": ImageBranch(**arguments["image"])},
-        f"{bands} mel bands",
-    )
+    speech = construct(SpeechEncoder, **arguments["speech"])
+    image = construct(ImageBranch, **arguments["image"])
+    return CountedNetworks({"speech": speech, "image": image}, f"{bands} mel bands")
 
 
 @dataclass(frozen=True)
@@ -183,7 +171,7 @@ class Validation:
     training: NDArray[np.int64]
     split: Split
     images: NDArray[np.int64]
-    best: tuple[str, Any] | None
+    best: tuple[str, Literal["min", "max"]] | None
 
     @classmethod
     def choose(cls, run: Prepared[SpeechRecipe]) -> Validation:
@@ -219,15 +207,8 @@ def _finish(
 ) -> None:
     """Write the run's best encoder, and keep its vectors of all spoken captions in the dataset folder.
 
-    Reports the retrieval on the test split, or on the validation images where there is none.
-
-    Args:
-        result: Finished run.
-        dataset: Dataset.
-        validation: Validation images.
-        sizes: Side of the images in pixels, and images at a time.
-        device: Device of the networks.
-        events: Receiver of progress and report.
+    Reports the retrieval on the test split, or on the validation images where there is none. `sizes` are the side of
+    the images in pixels, and the images at a time.
     """
     best = load_speech(result.run, device)
     kept = {
@@ -253,7 +234,7 @@ def _finish(
         step=best.settings["step"],
         **report,
     )
-    measured: dict[str, Any] = {"split": held_out.name, "images": len(indices)}
+    measured: dict[str, object] = {"split": held_out.name, "images": len(indices)}
     measured |= {name: round(value, 2) for name, value in report.items()}
     settings = {**best.settings, "retrieval": measured}
     save_speech(result.output, best.network, best.image, best.mel, settings)

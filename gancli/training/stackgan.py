@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -24,7 +22,7 @@ from gancli.inference.stackgan import save_stackgan
 from gancli.models import stackgan
 from gancli.models.stackgan import StageOneGenerator, StageTwoGenerator
 from gancli.run_paths import weights_folder_of
-from gancli.training.caption_vectors import CaptionVectors
+from gancli.training.caption_vectors import CaptionVectors, Condition
 from gancli.training.parameters import TEXT_DIMS, CountedNetworks
 from gancli.training.run import (
     Hooks,
@@ -61,7 +59,7 @@ def train_stackgan(request: Request[StackGANRecipe]) -> RunResult:
     def sample(networks: Networks, step: int) -> Image.Image:
         return shown.draw(networks["generator"])
 
-    def export(networks: Networks, folder: Path, settings: dict[str, Any]) -> None:
+    def export(networks: Networks, folder: Path, settings: dict[str, object]) -> None:
         stage1: nn.Module = networks["generator"]
         stage2: nn.Module | None = None
         if first is None:
@@ -83,7 +81,7 @@ def generator_arguments(recipe: StackGANRecipe, text_dim: int, input_size: int) 
 
     Args:
         recipe: Recipe of either stage.
-        text_dim: E, width of the sentence vectors at hand.
+        text_dim: Width of the sentence vectors at hand.
         input_size: Side in pixels of Stage I's images; Stage I does not look at it.
     """
     if recipe.stage == 1:
@@ -91,31 +89,21 @@ def generator_arguments(recipe: StackGANRecipe, text_dim: int, input_size: int) 
     return arguments_of(StageTwoGenerator, recipe.model, text_dim=text_dim, input_size=input_size)
 
 
-def build_networks(
-    recipe: StackGANRecipe, arguments: dict[str, object]
-) -> tuple[StageOneGenerator | StageTwoGenerator, stackgan.Discriminator]:
+def build_networks(recipe: StackGANRecipe, arguments: dict[str, object]) -> dict[str, nn.Module]:
     """Return generator and discriminator of the recipe's stage with fresh weights.
-
-    Args:
-        recipe: Recipe of either stage.
-        arguments: Arguments from `generator_arguments`.
 
     Raises:
         ConfigError: The sides do not fit each other.
     """
-    model, text_dim = recipe.model, arguments["text_dim"]
+    one = recipe.stage == 1
+    discriminator = stackgan.stage_one_discriminator if one else stackgan.stage_two_discriminator
     try:
-        if recipe.stage == 1:
-            return (
-                construct(StageOneGenerator, **arguments),
-                construct(stackgan.stage_one_discriminator, model, text_dim=text_dim),
-            )
-        return (
-            construct(StageTwoGenerator, **arguments),
-            construct(stackgan.stage_two_discriminator, model, text_dim=text_dim),
-        )
+        return {
+            "generator": construct(StageOneGenerator if one else StageTwoGenerator, **arguments),
+            "discriminator": construct(discriminator, recipe.model, text_dim=arguments["text_dim"]),
+        }
     except ValueError as error:
-        raise ConfigError(f"model.size: received {model.size}: {error}") from error
+        raise ConfigError(f"model.size: received {recipe.model.size}: {error}") from error
 
 
 def build_stackgan(
@@ -132,12 +120,10 @@ def build_stackgan(
         stage_one: Trained generator that Stage II draws on.
         device: Device of the networks.
     """
-    generator, discriminator = build_networks(recipe, arguments)
     return construct(
         stackgan.StackGAN,
         recipe.loss,
-        generator=generator.to(device),
-        discriminator=discriminator.to(device),
+        **{name: each.to(device) for name, each in build_networks(recipe, arguments).items()},
         stage_one=stage_one,
         adam=construct(AdamSettings, recipe.optim),
     )
@@ -146,11 +132,10 @@ def build_stackgan(
 def networks(recipe: StackGANRecipe) -> CountedNetworks:
     """Return the networks of a recipe, for counting parameters."""
     dim, small = TEXT_DIMS[recipe.text], recipe.model.size // 4
-    generator, discriminator = build_networks(recipe, generator_arguments(recipe, dim, small))
     assumed = f"sentence vectors of {dim:,} numbers"
     if recipe.stage == 2:
         assumed += f" and Stage-I images of {small} pixels"
-    return CountedNetworks({"generator": generator, "discriminator": discriminator}, assumed)
+    return CountedNetworks(build_networks(recipe, generator_arguments(recipe, dim, small)), assumed)
 
 
 # --- Stage I under Stage II -----------------------------------------------------------------------------------
@@ -166,17 +151,13 @@ class StageOne:
     """
 
     generator: StageOneGenerator
-    arguments: dict[str, Any]
+    arguments: dict[str, object]
 
     @classmethod
-    def of(cls, run: Prepared[StackGANRecipe], vectors: CaptionVectors[Any]) -> StageOne | None:
+    def of(cls, run: Prepared[StackGANRecipe], vectors: Condition) -> StageOne | None:
         """Return the Stage I under a recipe of Stage II; None for Stage I.
 
         A resumed run keeps the Stage I it began with: the recipe's may have been trained further since, or be gone.
-
-        Args:
-            run: Training of either stage.
-            vectors: Vectors that both stages read.
 
         Raises:
             DataError: The folder holds something else.
@@ -184,38 +165,20 @@ class StageOne:
         """
         if run.recipe.init.stage1 is None:
             return None
-        if run.own is not None:
-            settings, tensors, _ = read_folder(run.own, "stackgan")
-            return cls._built(run.own, settings, tensors, run.device)
-        return cls.load(run.recipe.init.stage1, vectors, run.device)
-
-    @classmethod
-    def load(cls, folder: Path, vectors: CaptionVectors[Any], device: torch.device) -> StageOne:
-        """Load the generator of a run or model folder of Stage I.
-
-        Raises:
-            DataError: The folder holds something else.
-            ConfigError: It holds both stages, or was trained with another text encoder.
-        """
-        folder = weights_folder_of(folder, ("stackgan",))
+        folder = run.own or weights_folder_of(run.recipe.init.stage1, ("stackgan",))
         settings, tensors, _ = read_folder(folder, "stackgan")
-        with reading_settings(folder):
-            if settings["stage"] != 1:
-                raise ConfigError(
-                    f"init.stage1: {folder} holds a model of stage {settings['stage']}, not of stage 1"
-                )
-        refuse_other_encoder(folder, settings, vectors)
-        return cls._built(folder, settings, tensors, device)
-
-    @classmethod
-    def _built(
-        cls, folder: Path, settings: Mapping[str, Any], tensors: Mapping[str, Tensor], device: torch.device
-    ) -> StageOne:
+        if run.own is None:
+            with reading_settings(folder):
+                if settings["stage"] != 1:
+                    raise ConfigError(
+                        f"init.stage1: {folder} holds a model of stage {settings['stage']}, not of stage 1"
+                    )
+            refuse_other_encoder(folder, settings, vectors)
         with reading_settings(folder):
             arguments = dict(settings["stage1"])
             generator = StageOneGenerator(**arguments)
         load_part(generator, tensors, "stage1.", folder)
-        generator.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+        generator.to(run.device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
         return cls(generator, arguments)
 
 
