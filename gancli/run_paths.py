@@ -80,10 +80,7 @@ def weights_folder_of(
     Args:
         path: A model or encoder folder, a run folder, a checkpoint, a file in one of them, or `latest`. A path that is
             none of them is returned as it is, for the reader of the folder to say what is missing.
-        kinds: Models or encoders that `latest` may be.
-        runs: Folder in which `latest` looks.
-        data: Dataset folder that `latest` was trained on.
-        stage: Stage that `latest` was trained for.
+        kinds, runs, data, stage: Choice of `latest`, as in `newest_run`.
 
     Raises:
         UsageError: The run has no model yet, its model is of another step than the checkpoint named, or there is no run
@@ -128,10 +125,8 @@ def resume_path_of(
     Args:
         path: A run folder, a checkpoint, the model or encoder folder that a run wrote, a file in one of them, or
             `latest`.
-        kinds: Models or encoders that `latest` may be.
+        kinds, data, stage: Choice of `latest`, as in `newest_run`.
         runs: Folder in which `latest` and the runs of encoder folders are looked up.
-        data: Dataset folder that `latest` was trained on.
-        stage: Stage that `latest` was trained for.
 
     Raises:
         DataError: The path names no run.

@@ -82,12 +82,12 @@ def show(
     out: Output,
     folder: Folder,
     split: Annotated[
-        str | None, typer.Option("--split", help="Split of the contact sheet.", show_default="the first")
+        str | None, typer.Option(help="Split of the contact sheet.", show_default="the first")
     ] = None,
     count: Annotated[int, typer.Option("-n", min=1, help="Images on the contact sheet.")] = 24,
     sheet: Annotated[
         Path | None,
-        typer.Option("--sheet", help="Contact sheet to write.", show_default="DIR/contact-sheet.png"),
+        typer.Option(help="Contact sheet to write.", show_default="DIR/contact-sheet.png"),
     ] = None,
     outlines: Annotated[
         bool,

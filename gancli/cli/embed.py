@@ -27,14 +27,13 @@ def embed(
     encoder: Annotated[
         Path,
         typer.Option(
-            "--encoder",
             metavar="DIR",
             help="Encoder folder, run folder or checkpoint of pretrain-encoder char-cnn-rnn or damsm, or latest.",
             show_default=False,
         ),
     ],
     file: Annotated[Path, typer.Option("--out", "-o", help="File to write.")] = Path("embeddings.npz"),
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
 ) -> None:
     """Write one vector for every caption of a dataset, by a trained text encoder.
 

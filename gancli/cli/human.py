@@ -22,13 +22,11 @@ class Drawing:
     """Options of images that model folders draw."""
 
     data: Annotated[
-        str | None, typer.Option("--data", metavar="DIR:SPLIT", help="Dataset whose captions are drawn.")
+        str | None, typer.Option(metavar="DIR:SPLIT", help="Dataset whose captions are drawn.")
     ] = None
-    captions: Annotated[
-        Path | None, typer.Option("--captions", help="Text file with one caption per line.")
-    ] = None
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Images drawn at a time.")] = 32
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
+    captions: Annotated[Path | None, typer.Option(help="Text file with one caption per line.")] = None
+    batch: Annotated[int, typer.Option(min=1, help="Images drawn at a time.")] = 32
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
 
 
 @command(
@@ -57,7 +55,6 @@ def make(
     name: Annotated[
         list[str] | None,
         typer.Option(
-            "--name",
             help="Name of a model in the tables; repeat for each model, in order.",
             show_default="its method or folder",
         ),
@@ -65,11 +62,11 @@ def make(
     count: Annotated[int, typer.Option("-n", min=1, help="Number of captions.")] = 50,
     seed: Annotated[
         int,
-        typer.Option("--seed", min=0, help="Seed of the captions, the hidden order and the drawn images."),
+        typer.Option(min=0, help="Seed of the captions, the hidden order and the drawn images."),
     ] = 0,
     ask: Annotated[
         str | None,
-        typer.Option("--ask", help="Instruction for the judges.", show_default="rank by text and realism"),
+        typer.Option(help="Instruction for the judges.", show_default="rank by text and realism"),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the page of another study.")
@@ -138,8 +135,8 @@ def tally(
         list[Path],
         typer.Argument(metavar="ANSWERS", help="CSV files that judges saved.", show_default=False),
     ],
-    key: Annotated[Path, typer.Option("--key", help="The page's key.json.", show_default=False)],
-    results: Annotated[Path, typer.Option("--results", help="CSV file that gets two rows per model.")] = Path(
+    key: Annotated[Path, typer.Option(help="The page's key.json.", show_default=False)],
+    results: Annotated[Path, typer.Option(help="CSV file that gets two rows per model.")] = Path(
         "results.csv"
     ),
     folder: Annotated[

@@ -26,12 +26,11 @@ class OwnImages:
     """Options for images of the user's own."""
 
     image: Annotated[
-        Path | None, typer.Option("--image", metavar="FILE|DIR", help="An image of any size, or a folder.")
+        Path | None, typer.Option(metavar="FILE|DIR", help="An image of any size, or a folder.")
     ] = None
     mask: Annotated[
         Path | None,
         typer.Option(
-            "--mask",
             metavar="FILE|DIR",
             help="Mask file of the image's size: white is the hole, black is kept. For a folder, one mask file for "
             "all images, or a folder of mask files with the same names (photo.png or photo_mask.png).",
@@ -44,7 +43,6 @@ class OwnImages:
     captions: Annotated[
         Path | None,
         typer.Option(
-            "--captions",
             metavar="FILE|DIR",
             help="Captions for a folder: a table file,caption (.csv, .jsonl), or a folder of text files.",
             show_default="text files beside the images",
@@ -62,15 +60,14 @@ class HoleOptions:
     invert_mask: Annotated[
         bool, typer.Option("--invert-mask", help="Black is the hole in the mask files.")
     ] = False
-    dilate: Annotated[int, typer.Option("--dilate", min=0, help="Pixels to grow the hole by.")] = 0
+    dilate: Annotated[int, typer.Option(min=0, help="Pixels to grow the hole by.")] = 0
     feather: Annotated[
         int,
-        typer.Option("--feather", min=0, help="Pixels outside the hole to blend over, which then change."),
+        typer.Option(min=0, help="Pixels outside the hole to blend over, which then change."),
     ] = 0
     preview: Annotated[
         Path | None,
         typer.Option(
-            "--preview",
             metavar="FILE|DIR",
             help="Only write the image with its hole tinted, to this file or folder. Needs no text.",
         ),
@@ -89,9 +86,9 @@ class SplitOptions:
 
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="Dataset folder whose images to fill, each with its first caption."),
+        typer.Option(help="Dataset folder whose images to fill, each with its first caption."),
     ] = None
-    split: Annotated[str, typer.Option("--split", help="Split of the dataset.")] = "test"
+    split: Annotated[str, typer.Option(help="Split of the dataset.")] = "test"
     n: Annotated[
         int | None,
         typer.Option("-n", min=1, help="Images to fill, from the first on.", show_default="all of the split"),
@@ -99,31 +96,22 @@ class SplitOptions:
     hole: Annotated[
         Literal["center", "irregular", "mix"] | None,
         typer.Option(
-            "--hole",
-            help="Holes to cut. A folder of mask files with --mask is used instead.",
-            show_default="center",
+            help="Holes to cut. A folder of mask files with --mask is used instead.", show_default="center"
         ),
     ] = None
     center: Annotated[
         float | None,
         typer.Option(
-            "--center",
-            help="Side of the central hole over the image's.",
-            show_default="as in training, else 0.5",
+            help="Side of the central hole over the image's.", show_default="as in training, else 0.5"
         ),
     ] = None
     hole_ratio: Annotated[
         tuple[float, float] | None,
         typer.Option(
-            "--hole-ratio",
-            metavar="FROM TO",
-            help="Share of the image that irregular holes cover.",
-            show_default="0.1 0.5",
+            metavar="FROM TO", help="Share of the image that irregular holes cover.", show_default="0.1 0.5"
         ),
     ] = None
-    hole_seed: Annotated[
-        int, typer.Option("--hole-seed", min=0, help="Seed of holes that are not central.")
-    ] = 0
+    hole_seed: Annotated[int, typer.Option(min=0, help="Seed of holes that are not central.")] = 0
 
 
 @options()
@@ -148,12 +136,10 @@ class FillOptions:
     ] = False
     seed: Annotated[
         int,
-        typer.Option(
-            "--seed", min=0, help="Seed of the noise. The same seed gives the same images, in any batch."
-        ),
+        typer.Option(min=0, help="Seed of the noise. The same seed gives the same images, in any batch."),
     ] = 0
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Images at a time.")] = 8
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
+    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 8
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace results that are there already.")
     ] = False

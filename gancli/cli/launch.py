@@ -43,10 +43,6 @@ _DELIVERY = 0.2  # seconds between attempts to pass on a signal that came before
 def set_rank(out: Output, processes: int | None = None) -> None:
     """Set the rank of a command's output, so that only rank 0 writes.
 
-    Args:
-        out: Output of this process.
-        processes: Value of `--nproc`.
-
     Raises:
         UsageError: `--nproc` is given to processes that torchrun or srun started.
     """
@@ -59,17 +55,10 @@ def set_rank(out: Output, processes: int | None = None) -> None:
 
 
 def launch(out: Output, recipe: BaseRecipe, processes: int) -> int:
-    """Run this process's command line on several processes and wait for them.
+    """Run this process's command line on several processes, wait for them, and return the training's exit code.
 
-    SIGINT, SIGTERM and SIGUSR1 are passed on to each process once. The processes report for themselves.
-
-    Args:
-        out: Output for processes that are killed before any of them could report.
-        recipe: Recipe to train.
-        processes: Number of processes.
-
-    Returns:
-        Exit code of the training.
+    SIGINT, SIGTERM and SIGUSR1 are passed on to each process once. The processes report for themselves; `out` is for
+    those that are killed before any of them could.
 
     Raises:
         ConfigError: There are fewer GPUs than processes, or the processes cannot share the device.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gancli.cli import (
+from gancli.cli import (  # noqa: F401 - each registers its commands
     data,
     doctor,
     embed,
@@ -17,22 +17,6 @@ from gancli.cli import (
 )
 from gancli.cli.app import app
 from gancli.ops.memory import keep_freed_memory
-
-__all__ = [
-    "app",
-    "data",
-    "doctor",
-    "embed",
-    "human",
-    "inpaint",
-    "main",
-    "prepare",
-    "pretrain_encoder",
-    "recipes",
-    "sample",
-    "score",
-    "train",
-]
 
 
 def main() -> None:

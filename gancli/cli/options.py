@@ -5,17 +5,18 @@ command that has a parameter of that class gets all of its options:
 
     @options("Holes")  # the panel of the help that shows them
     class Hole:
-        dilate: Annotated[int, typer.Option("--dilate", min=0, help="Pixels to grow the hole by.")] = 0
-        preview: Annotated[Path | None, typer.Option("--preview", help="Image to write.")] = None
+        dilate: Annotated[int, typer.Option(min=0, help="Pixels to grow the hole by.")] = 0
+        preview: Annotated[Path | None, typer.Option(help="Image to write.")] = None
 
     @command(app, "inpaint", examples=("gancli inpaint MODEL --image photo.jpg --mask hole.png",))
     def inpaint(out: Output, model: Model, hole: Hole, seed: Seed = 0) -> None:
         if given(hole, "preview"): ...
 
-A field is annotated as a Typer parameter is. Its name is that of the option (`--hole-seed` is `hole_seed`, `-n` is
-`n`). One without a default is required, unless its `typer.Option` has a `default_factory`. An option in several
-commands is an alias (`Seed = Annotated[int, typer.Option(…)]`) or stands in a class that they share; a class may also
-inherit the fields of another. Checks of a group go into its `__post_init__`: `UsageError` is reported as usual.
+A field is annotated as a Typer parameter is. Its name is that of the option (`hole_seed` is `--hole-seed`), which is
+written out only beside a short form or for a flag that has no `--no-…`. One without a default is required, unless its
+`typer.Option` has a `default_factory`. An option in several commands is an alias (`Seed = Annotated[int,
+typer.Option(…)]`) or stands in a class that they share; a class may also inherit the fields of another. Checks of a
+group go into its `__post_init__`: `UsageError` is reported as usual.
 """
 
 from __future__ import annotations

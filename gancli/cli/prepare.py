@@ -43,11 +43,11 @@ def demo(
     dataset: DemoDatasetArguments,
     birds: BirdArguments,
     speech: SpeechArguments,
-    images: Annotated[int, typer.Option("--images", min=2, help="Number of images to draw.")] = 2000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the drawing.")] = 0,
+    images: Annotated[int, typer.Option(min=2, help="Number of images to draw.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the drawing.")] = 0,
     raw: Annotated[
         Path | None,
-        typer.Option("--raw", help="Folder for the drawn images, in CUB's layout.", show_default="OUT-raw"),
+        typer.Option(help="Folder for the drawn images, in CUB's layout.", show_default="OUT-raw"),
     ] = None,
 ) -> None:
     """Draw birds from known attributes: no download, and captions whose effect can be measured.
@@ -103,12 +103,11 @@ def cub(
     speech: SpeechArguments,
     split: Annotated[
         Literal["zero-shot", "official"],
-        typer.Option("--split", help="zero-shot: 150 classes train, 50 other classes test."),
+        typer.Option(help="zero-shot: 150 classes train, 50 other classes test."),
     ] = "zero-shot",
     silhouette_list: Annotated[
         Path | None,
         typer.Option(
-            "--silhouette-list",
             metavar="FILE",
             help="Names of the images whose silhouettes are good, one a line.",
             show_default="the quality filter decides",
@@ -143,7 +142,7 @@ def oxford102(
     speech: SpeechArguments,
     split: Annotated[
         Literal["82-20", "62-40", "official"],
-        typer.Option("--split", help="By class, 82 or 62 of which train; official: setid.mat, by image."),
+        typer.Option(help="By class, 82 or 62 of which train; official: setid.mat, by image."),
     ] = "82-20",
     captions_from_class_names: FromClassNames = False,
 ) -> None:
@@ -182,9 +181,7 @@ def flickr8k(
     speech: SpeechArguments,
     split: Annotated[
         Literal["7000-1000", "official"],
-        typer.Option(
-            "--split", help="7000-1000: development images train; official: they are the split val."
-        ),
+        typer.Option(help="7000-1000: development images train; official: they are the split val."),
     ] = "7000-1000",
     test_list: TestList = None,
 ) -> None:
@@ -205,7 +202,6 @@ class PlacesFiles:
     images: Annotated[
         Path | None,
         typer.Option(
-            "--images",
             help="Folder that holds b/bedroom/….",
             show_default="image_base_path of the JSON file, or ROOT/images",
         ),
@@ -213,24 +209,19 @@ class PlacesFiles:
     audio: Annotated[
         Path | None,
         typer.Option(
-            "--audio",
-            help="Folder that holds wavs/….",
-            show_default="audio_base_path of the JSON file, or ROOT",
+            help="Folder that holds wavs/….", show_default="audio_base_path of the JSON file, or ROOT"
         ),
     ] = None
     train: Annotated[
         Path | None,
         typer.Option(
-            "--train",
             help="JSON file of the training images.",
             show_default="ROOT/train.json or ROOT/metadata/train.json",
         ),
     ] = None
     test: Annotated[
         Path | None,
-        typer.Option(
-            "--test", help="JSON file of the test images.", show_default="test.json or val.json there"
-        ),
+        typer.Option(help="JSON file of the test images.", show_default="test.json or val.json there"),
     ] = None
 
 
@@ -252,7 +243,6 @@ def places(
     classes: Annotated[
         str,
         typer.Option(
-            "--classes",
             help="Names of the classes to take, separated by commas; all: every class.",
             show_default="the seven of S2IGAN",
         ),
@@ -261,13 +251,10 @@ def places(
     test_share: Annotated[
         float | None,
         typer.Option(
-            "--test-share",
-            min=0,
-            help="Share of all images to draw for test.",
-            show_default="the JSON files' split",
+            min=0, help="Share of all images to draw for test.", show_default="the JSON files' split"
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the drawn test split.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn test split.")] = 0,
     captions_from_class_names: FromClassNames = False,
 ) -> None:
     """Places audio captions: images of scenes, spoken descriptions, and a recognizer's transcripts of them.
@@ -312,7 +299,7 @@ def coco(
     dataset: RawDatasetArguments,
     speech: SpeechArguments,
     year: Annotated[
-        Literal["auto", "2014", "2017"], typer.Option("--year", help="Release; auto: the one in ROOT.")
+        Literal["auto", "2014", "2017"], typer.Option(help="Release; auto: the one in ROOT.")
     ] = "auto",
 ) -> None:
     """COCO's captions of 2014 or 2017: train becomes train, val becomes test.
@@ -341,19 +328,18 @@ def folder(
     captions: Annotated[
         Path | None,
         typer.Option(
-            "--captions",
             help="A .csv or .jsonl file, or a folder of .txt files.",
             show_default="ROOT/captions.csv or .jsonl, ROOT/text, or .txt files beside the images",
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="Short name of the dataset.", show_default="that of ROOT")
+        str | None, typer.Option(help="Short name of the dataset.", show_default="that of ROOT")
     ] = None,
     test_share: Annotated[
         float,
-        typer.Option("--test-share", min=0, help="Share of test images, unless table or folders say which."),
+        typer.Option(min=0, help="Share of test images, unless table or folders say which."),
     ] = 0.1,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the drawn test split.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn test split.")] = 0,
     folder_classes: Annotated[
         bool, typer.Option("--folder-classes", help="Take the folder of an image as its class.")
     ] = False,

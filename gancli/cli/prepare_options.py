@@ -68,9 +68,7 @@ class DatasetArguments:
     image_size: ImageSize = 256
     codec: Annotated[
         Codec,
-        typer.Option(
-            "--codec", help="raw: fast, lossless pixels; jpeg: a sixth of the space, slower to read."
-        ),
+        typer.Option(help="raw: fast, lossless pixels; jpeg: a sixth of the space, slower to read."),
     ] = "raw"
     jobs: Annotated[
         int,
@@ -86,7 +84,6 @@ class DatasetArguments:
     shards: Annotated[
         str | None,
         typer.Option(
-            "--shards",
             metavar="PART",
             callback=_read_part,
             help="Make part 3/16 of the shards, or parts 3-5/16; `gancli data merge` joins the parts.",
@@ -135,7 +132,6 @@ class RawDatasetArguments(DatasetArguments):
     vocabulary: Annotated[
         Path | None,
         typer.Option(
-            "--vocabulary",
             help="Encoder folder (or vocabulary.json) whose word numbers to use, to work with that encoder.",
             show_default="all words of the captions",
         ),
@@ -149,14 +145,12 @@ class BirdArguments:
     crop: Annotated[
         Crop,
         typer.Option(
-            "--crop",
-            help="stackgan: the bird takes about 2/3 of the side, as published; ratio75: 3/4, always square.",
+            help="stackgan: the bird takes about 2/3 of the side, as published; ratio75: 3/4, always square."
         ),
     ] = "stackgan"
     silhouettes: Annotated[
         Silhouettes | None,
         typer.Option(
-            "--silhouettes",
             help="Silhouettes for attr2image: official files, or estimates from box, parts and colours.",
             show_default="official where the files exist, else none",
         ),
@@ -164,7 +158,6 @@ class BirdArguments:
     attributes: Annotated[
         Encoding | None,
         typer.Option(
-            "--attributes",
             help="binary or soft (with certainties): labels of each image; class: percentages of its class.",
             show_default="binary where each image has labels, else class",
         ),

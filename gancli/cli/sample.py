@@ -34,11 +34,9 @@ class CaptionOptions:
     """Written captions, and the dataset that captions or attributes come from."""
 
     text: Annotated[list[str] | None, typer.Option("--text", "-t", help="A sentence; may repeat.")] = None
-    captions: Annotated[Path | None, typer.Option("--captions", help="Text file, one sentence a line.")] = (
-        None
-    )
-    data: Annotated[Path | None, typer.Option("--data", help="Dataset folder whose captions to draw.")] = None
-    split: Annotated[str, typer.Option("--split", help="Split of the dataset.")] = "test"
+    captions: Annotated[Path | None, typer.Option(help="Text file, one sentence a line.")] = None
+    data: Annotated[Path | None, typer.Option(help="Dataset folder whose captions to draw.")] = None
+    split: Annotated[str, typer.Option(help="Split of the dataset.")] = "test"
     n: Annotated[
         int | None,
         typer.Option(
@@ -48,25 +46,18 @@ class CaptionOptions:
     images_per_class: Annotated[
         int | None,
         typer.Option(
-            "--images-per-class",
-            min=1,
-            help="First images of each class by name to take.",
-            show_default="all images of the split",
+            min=1, help="First images of each class by name to take.", show_default="all images of the split"
         ),
     ] = None
     captions_per_image: Annotated[
         int | None,
         typer.Option(
-            "--captions-per-image",
-            min=1,
-            help="First captions of each image to take, image by image.",
-            show_default="random ones",
+            min=1, help="First captions of each image to take, image by image.", show_default="random ones"
         ),
     ] = None
     embeddings: Annotated[
         Path | None,
         typer.Option(
-            "--embeddings",
             metavar="FILE.npz",
             help="Sentence vectors of the dataset's captions, for a model trained on such a file.",
         ),
@@ -74,16 +65,13 @@ class CaptionOptions:
     interpolate: Annotated[
         tuple[str, str] | None,
         typer.Option(
-            "--interpolate",
             metavar="TEXT TEXT",
             help="Go from one sentence to another with the same noise (StackGAN, DF-GAN).",
         ),
     ] = None
     steps: Annotated[
         int | None,
-        typer.Option(
-            "--steps", min=2, help="Images of the interpolation, both ends included.", show_default="8"
-        ),
+        typer.Option(min=2, help="Images of the interpolation, both ends included.", show_default="8"),
     ] = None
 
 
@@ -93,19 +81,16 @@ class SpeechOptions:
 
     wav: Annotated[
         list[Path] | None,
-        typer.Option("--wav", metavar="FILE", help="Audio file, or a folder of them; may repeat."),
+        typer.Option(metavar="FILE", help="Audio file, or a folder of them; may repeat."),
     ] = None
     speak: Annotated[
-        list[str] | None, typer.Option("--speak", help="A sentence for a machine to speak; may repeat.")
+        list[str] | None, typer.Option(help="A sentence for a machine to speak; may repeat.")
     ] = None
-    voice: Annotated[
-        str | None, typer.Option("--voice", help="Voice of the machine.", show_default="en-us")
-    ] = None
-    speed: Annotated[int | None, typer.Option("--speed", help="Words per minute.", show_default="175")] = None
+    voice: Annotated[str | None, typer.Option(help="Voice of the machine.", show_default="en-us")] = None
+    speed: Annotated[int | None, typer.Option(help="Words per minute.", show_default="175")] = None
     tts_cmd: Annotated[
         str | None,
         typer.Option(
-            "--tts-cmd",
             metavar="COMMAND",
             help="Program that speaks, with {text_file} and {wav_file}.",
             show_default="eSpeak NG",
@@ -125,24 +110,19 @@ class AttributeOptions:
 
     attr: Annotated[
         list[str] | None,
-        typer.Option("--attr", metavar="GROUP=VALUE", help="An attribute; repeat for more of the same bird."),
+        typer.Option(metavar="GROUP=VALUE", help="An attribute; repeat for more of the same bird."),
     ] = None
     attr_file: Annotated[
         Path | None,
-        typer.Option(
-            "--attr-file", metavar="FILE", help="Text file, the attributes of one image a line, with commas."
-        ),
+        typer.Option(metavar="FILE", help="Text file, the attributes of one image a line, with commas."),
     ] = None
     key: Annotated[
         str | None,
-        typer.Option(
-            "--key", help="With --data: the one image to take.", show_default="all images of the split"
-        ),
+        typer.Option(help="With --data: the one image to take.", show_default="all images of the split"),
     ] = None
     shape: Annotated[
         str | None,
         typer.Option(
-            "--shape",
             metavar="FILE|DIR|data",
             help="Paint these silhouettes, white on the bird, or with --data those of its images.",
             show_default="the model draws them",
@@ -151,7 +131,6 @@ class AttributeOptions:
     shape_model: Annotated[
         Path | None,
         typer.Option(
-            "--shape-model",
             metavar="MODEL",
             help="Model of stage=shape that draws the silhouettes.",
             show_default="MODEL itself",
@@ -163,13 +142,10 @@ class AttributeOptions:
 class VariantOptions:
     """Images per caption, and figures beside them."""
 
-    variants: Annotated[
-        int, typer.Option("--variants", min=1, help="Images per caption, each with other noise.")
-    ] = 1
+    variants: Annotated[int, typer.Option(min=1, help="Images per caption, each with other noise.")] = 1
     vary: Annotated[
         Vary | None,
         typer.Option(
-            "--vary",
             help="Noise that differs: all of it, the conditioning augmentation's alone, or z alone.",
             show_default="all",
         ),
@@ -177,7 +153,6 @@ class VariantOptions:
     grid: Annotated[
         Grid | None,
         typer.Option(
-            "--grid",
             help="Figure of many images: a row of variants per caption; for attributes, one shape under many sets of "
             "them, or each set on many shapes.",
             show_default=False,
@@ -233,11 +208,9 @@ def sample(
             show_default="a new one below images/",
         ),
     ] = None,
-    seed: Annotated[
-        int, typer.Option("--seed", min=0, help="The same seed gives the same images, in any batch.")
-    ] = 0,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Images at a time.")] = 32,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same images, in any batch.")] = 0,
+    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the images of an earlier call in --out.")
     ] = False,

@@ -179,23 +179,19 @@ def fid(
     ],
     features: Annotated[
         str,
-        typer.Option(
-            "--features",
-            help="inception, as published FIDs, imagenet, or encoder:DIR (DAMSM or classifier).",
-        ),
+        typer.Option(help="inception, as published FIDs, imagenet, or encoder:DIR (DAMSM or classifier)."),
     ] = "inception",
     weights: InceptionWeights = None,
     size: Annotated[
         int | None,
         typer.Option(
-            "--size",
             min=1,
             help="Side at which the images of a dataset are taken.",
             show_default="the generated images'",
         ),
     ] = None,
     save_stats: Annotated[
-        Path | None, typer.Option("--save-stats", help="Write the statistics of REAL to this .npz file.")
+        Path | None, typer.Option(help="Write the statistics of REAL to this .npz file.")
     ] = None,
     cache: Annotated[bool, typer.Option(help="Keep the statistics of REAL for the next time.")] = True,
     batch: Batch = 50,
@@ -224,19 +220,17 @@ def inception_score(
     network: Annotated[
         str,
         typer.Option(
-            "--network",
             help="classifier:DIR, imagenet (1000 classes) or inception (the FID network's 1008).",
             show_default=False,
         ),
     ],
     data: RealData = None,
     splits: Annotated[
-        int, typer.Option("--splits", min=1, help="Parts of the shuffled images for mean and deviation.")
+        int, typer.Option(min=1, help="Parts of the shuffled images for mean and deviation.")
     ] = 10,
     weights: Annotated[
         Path | None,
         typer.Option(
-            "--weights",
             help="File or folder of the weights of imagenet or inception.",
             show_default="downloaded and checked",
         ),
@@ -265,15 +259,11 @@ def r_precision(
     samples: Samples,
     encoder: Annotated[
         Path,
-        typer.Option(
-            "--encoder",
-            help="DAMSM encoder, best one that the model did not learn from.",
-            show_default=False,
-        ),
+        typer.Option(help="DAMSM encoder, best one that the model did not learn from.", show_default=False),
     ],
     data: CaptionData = None,
     candidates: Annotated[
-        int, typer.Option("--candidates", min=2, help="Captions to choose from, the image's own included.")
+        int, typer.Option(min=2, help="Captions to choose from, the image's own included.")
     ] = 100,
     seed: Seed = 0,
     batch: Batch = 64,
@@ -299,9 +289,7 @@ def mean_average_precision(
     features: RetrievalFeatures = "imagenet",
     weights: InceptionWeights = None,
     data: CaptionData = None,
-    images_per_class: Annotated[
-        int, typer.Option("--images-per-class", min=1, help="Real images of each class that query.")
-    ] = 2,
+    images_per_class: Annotated[int, typer.Option(min=1, help="Real images of each class that query.")] = 2,
     compat_s2igan: CompatS2igan = False,
     seed: Seed = 0,
     batch: Batch = 50,
@@ -403,9 +391,7 @@ def ssim(
     images: Filled,
     window: Annotated[
         Window,
-        typer.Option(
-            "--window", help="uniform, 7 x 7, as in the public code of this family, or wang, Gaussian."
-        ),
+        typer.Option(help="uniform, 7 x 7, as in the public code of this family, or wang, Gaussian."),
     ] = Window.UNIFORM,
     data: OriginalData = None,
     real: Originals = None,
@@ -467,8 +453,7 @@ def shapes(
     features: Annotated[
         str,
         typer.Option(
-            "--features",
-            help="Features of the FID: inception, imagenet, encoder:DIR, or pixels (16 x 16 averages, no weights).",
+            help="Features of the FID: inception, imagenet, encoder:DIR, or pixels (16 x 16 averages, no weights)."
         ),
     ] = "inception",
     weights: InceptionWeights = None,
@@ -515,7 +500,7 @@ def table(
         str,
         typer.Argument(metavar=f"[{'|'.join(MODELS)}]", help="Model of the paper.", show_default=False),
     ],
-    results: Annotated[Path, typer.Option("--results", help="Our scores.")] = Path("results.csv"),
+    results: Annotated[Path, typer.Option(help="Our scores.")] = Path("results.csv"),
     folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for CSV and Markdown files.")] = Path(
         "tables"
     ),

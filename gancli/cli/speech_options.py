@@ -40,22 +40,19 @@ class SpeechArguments:
 
     speech: Annotated[
         Speech,
-        typer.Option("--speech", help="tts: a synthesizer speaks every caption; wav: recordings of people."),
+        typer.Option(help="tts: a synthesizer speaks every caption; wav: recordings of people."),
     ] = Speech.NONE
     voice: Annotated[
         list[str] | None,
-        typer.Option(
-            "--voice", help="Voice of eSpeak NG, such as en-gb or en-us+f3; may repeat.", show_default="en-us"
-        ),
+        typer.Option(help="Voice of eSpeak NG, such as en-gb or en-us+f3; may repeat.", show_default="en-us"),
     ] = None
     speed: Annotated[
         list[int] | None,
-        typer.Option("--speed", help="Words per minute; may repeat.", show_default="175"),
+        typer.Option(help="Words per minute; may repeat.", show_default="175"),
     ] = None
     tts_cmd: Annotated[
         str | None,
         typer.Option(
-            "--tts-cmd",
             metavar="COMMAND",
             help="Another synthesizer: 'prog {text_file} {wav_file}', also with {voice} and {speed}.",
             show_default="eSpeak NG",
@@ -63,16 +60,12 @@ class SpeechArguments:
     ] = None
     speech_root: Annotated[
         Path | None,
-        typer.Option(
-            "--speech-root", metavar="DIR", help="Folder with recordings of the captions.", show_default=False
-        ),
+        typer.Option(metavar="DIR", help="Folder with recordings of the captions.", show_default=False),
     ] = None
     keep_audio: Annotated[bool, typer.Option("--keep-audio", help="Store the waveforms too.")] = False
     sample_rate: Annotated[
         str,
-        typer.Option(
-            "--sample-rate", metavar="HZ", help="Sample rate of the features; native: that of each file."
-        ),
+        typer.Option(metavar="HZ", help="Sample rate of the features; native: that of each file."),
     ] = "22050"
     cmvn: Annotated[
         bool,
@@ -82,7 +75,7 @@ class SpeechArguments:
     ] = True
     centre_pad: Annotated[
         CentrePad,
-        typer.Option("--centre-pad", help="Pad a clip with zeros, or mirror it as older librosa did."),
+        typer.Option(help="Pad a clip with zeros, or mirror it as older librosa did."),
     ] = CentrePad.CONSTANT
 
     @cached_property

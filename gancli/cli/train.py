@@ -34,7 +34,6 @@ class TrainOptions(RunOptions):
     init_from: Annotated[
         Path | None,
         typer.Option(
-            "--init-from",
             metavar="MODEL|RUN",
             help="Start a new run from the weights of a model or run, or of the latest run.",
         ),

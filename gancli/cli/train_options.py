@@ -41,27 +41,23 @@ class RunOptions:
     resume: Annotated[
         Path | None,
         typer.Option(
-            "--resume",
-            metavar="RUN",
-            help="Run to continue: its folder, the model/ or a checkpoint in it, or latest.",
+            metavar="RUN", help="Run to continue: its folder, the model/ or a checkpoint in it, or latest."
         ),
     ] = None
     name: Annotated[
         str | None,
-        typer.Option(
-            "--name", help="End of the run folder's name: 0003-NAME.", show_default="model and dataset"
-        ),
+        typer.Option(help="End of the run folder's name: 0003-NAME.", show_default="model and dataset"),
     ] = None
-    runs: Annotated[Path, typer.Option("--runs", help="Folder in which the numbered run folder is made.")] = (
-        Path("runs")
+    runs: Annotated[Path, typer.Option(help="Folder in which the numbered run folder is made.")] = Path(
+        "runs"
     )
     device: Annotated[
         str | None,
-        typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.", show_default="the recipe's"),
+        typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", show_default="the recipe's"),
     ] = None
     seed: Annotated[
         int | None,
-        typer.Option("--seed", min=0, help="Seed of every random number.", show_default="the recipe's"),
+        typer.Option(min=0, help="Seed of every random number.", show_default="the recipe's"),
     ] = None
     dry_run: Annotated[
         bool,
@@ -92,10 +88,8 @@ class RunOptions:
         """
         if self.resume is None:
             return None
-        stage = override(overrides, "stage")
-        return resume_path_of(
-            self.resume, (kind,), runs=self.runs, data=override(overrides, "data"), stage=stage
-        )
+        data, stage = override(overrides, "data"), override(overrides, "stage")
+        return resume_path_of(self.resume, (kind,), runs=self.runs, data=data, stage=stage)
 
 
 def register(
@@ -197,14 +191,7 @@ def find_recipe(
 
 
 def show_plan(out: Output, name: str, recipe: BaseRecipe, paths: Mapping[str, Path]) -> None:
-    """Show the result of `--dry-run`.
-
-    Args:
-        out: Output.
-        name: Name of the recipe.
-        recipe: Resolved recipe.
-        paths: Paths that would be written, by what they are.
-    """
+    """Show the result of `--dry-run`: the resolved recipe, its networks, and the paths that would be written."""
     from gancli.config import dump_recipe
     from gancli.training.parameters import count_parameters
 

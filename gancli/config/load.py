@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import types
 import typing
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -97,13 +97,7 @@ def choose_recipe(
 
 
 def _fitting(named: Mapping[str, BaseRecipe], plain: str, image_size: int) -> str | None:
-    """Return the first recipe that fits images of a size; None where none does.
-
-    Args:
-        named: Recipes for the dataset, by name.
-        plain: Name of the one that comes first.
-        image_size: Side of the dataset's images in pixels.
-    """
+    """Return the first of a dataset's recipes, `plain` before others, that fits its images; None where none does."""
     for name in sorted(named, key=lambda name: (name != plain, name)):
         size = named[name].image_size
         if size is None or size == image_size or (name == plain and size < image_size):
@@ -272,7 +266,7 @@ def _config_error(path: Path, mistakes: Sequence[str]) -> ConfigError:
     return ConfigError("\n".join([f"{path}: {count}", *(f"  {mistake}" for mistake in mistakes)]))
 
 
-def _choices(values: Any) -> str:
+def _choices(values: Iterable[object]) -> str:
     return ", ".join(repr(value) for value in values)
 
 
@@ -305,14 +299,11 @@ def _annotation(loc: Sequence[int | str], recipe_type: type[BaseModel]) -> Any:
     """Return the annotation of the field at a pydantic error location; None where it leads nowhere."""
     annotation: Any = recipe_type
     for part in loc:
-        if (
-            isinstance(annotation, type)
-            and issubclass(annotation, BaseModel)
-            and part in annotation.model_fields
-        ):
-            annotation = annotation.model_fields[str(part)].annotation
-        else:
-            return annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            break
+        if part not in annotation.model_fields:
+            break
+        annotation = annotation.model_fields[str(part)].annotation
     return annotation
 
 
@@ -369,10 +360,10 @@ def _describe(details: ErrorDetails, recipe_type: type[BaseModel]) -> str:
     return f"{received}, allowed: {' '.join([_type_name(annotation), *limits])}"
 
 
-def flatten(recipe: Section) -> dict[str, Any]:
+def flatten(recipe: Section) -> dict[str, object]:
     """Return a recipe as {dotted path: plain value}, in the order of its fields."""
 
-    def walk(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    def walk(values: Mapping[str, object], prefix: str) -> Iterator[tuple[str, object]]:
         for key, value in values.items():
             if isinstance(value, Mapping):
                 yield from walk(value, f"{prefix}{key}.")
@@ -395,28 +386,16 @@ def diff_recipes(a: Section, b: Section) -> list[str]:
 
 
 def paper_recipe(recipe: BaseRecipe, dataset: str) -> str | None:
-    """Return the name of the shipped recipe with the paper's values for a dataset; None where there is none.
-
-    Args:
-        recipe: Recipe of any model.
-        dataset: Name of the dataset.
-    """
+    """Return the name of the shipped recipe with the paper's values for a dataset; None where there is none."""
     name = f"{recipe.paper}/{dataset}" + (f"-{recipe.variant}" if recipe.variant else "")
     return name if dataset != "demo" and name in recipe_names() else None
 
 
 def differences_from_paper(recipe: BaseRecipe, dataset: str) -> list[dict[str, object]]:
-    """Return the settings in which a recipe differs from its paper's recipe for a dataset.
+    """Return the settings in which a recipe differs from its paper's recipe for a dataset, as `{key, paper, here}`.
 
     Only settings of what is learned count: networks, losses, rates, holes, condition, and the contents of a batch. Its
-    size, the length of the training and its folders do not.
-
-    Args:
-        recipe: Recipe of any model.
-        dataset: Name of the dataset.
-
-    Returns:
-        Entries `{key, paper, here}`; empty where the paper has no recipe for the dataset.
+    size, the length of the training and its folders do not. Empty where the paper has no recipe for the dataset.
     """
     name = paper_recipe(recipe, dataset)
     if name is None:

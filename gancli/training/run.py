@@ -205,7 +205,7 @@ def _refuse_missing_links(recipe: BaseRecipe, *, resumed: bool) -> None:
     values = flatten(recipe)
     for link in recipe.links:
         path = values.get(link.key)
-        if path is None or Path(path).exists() or (link.kept and resumed):
+        if path is None or Path(str(path)).exists() or (link.kept and resumed):
             continue
         kind = link.kinds[0]
         command = f"train {kind}" if kind in MODELS else f"pretrain-encoder {' or '.join(link.kinds)}"
