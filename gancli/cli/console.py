@@ -128,12 +128,7 @@ class Output:
 
     @contextmanager
     def progress(self, what: str, unit: str = "images") -> Iterator[Progress]:
-        """Show the progress of a long piece of work.
-
-        Args:
-            what: Name of the work ("preparing").
-            unit: Things that are counted.
-        """
+        """Show the progress of a long piece of work, such as "preparing", counted in a unit."""
         if self.process.rank > 0:
             yield _nothing
         elif self.progress_mode is ProgressMode.BAR:

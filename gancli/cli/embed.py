@@ -49,11 +49,7 @@ def embed(
 
 
 def write_embeddings(out: Output, data: Path, encoder: Path, file: Path, device: str) -> int:
-    """Write the vectors of all captions of a dataset, and return their number.
-
-    Raises:
-        DataError: Dataset or encoder are missing or broken, or the encoder reads nothing of a caption.
-    """
+    """Write the vectors of all captions of a dataset, and return their number."""
     from gancli.encoders.embeddings import export_embeddings
     from gancli.encoders.sentence import load_sentence_encoder
     from gancli.engine.device import pick_device

@@ -202,11 +202,7 @@ def inpaint(
 
 
 def _check(images: OwnImages, holes: HoleOptions, split: SplitOptions, fill: FillOptions) -> None:
-    """Refuse options that make no sense together.
-
-    Raises:
-        UsageError: Some do not, or one is missing.
-    """
+    """Refuse options that make no sense together, or that lack another one."""
     if split.data is not None:
         if images.image is not None:
             raise UsageError(

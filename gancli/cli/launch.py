@@ -41,11 +41,7 @@ _DELIVERY = 0.2  # seconds between attempts to pass on a signal that came before
 
 
 def set_rank(out: Output, processes: int | None = None) -> None:
-    """Set the rank of a command's output, so that only rank 0 writes.
-
-    Raises:
-        UsageError: `--nproc` is given to processes that torchrun or srun started.
-    """
+    """Set the rank of a command's output, so that only rank 0 writes; refuse `--nproc` under torchrun and srun."""
     out.process = process_rank()
     if processes is not None and (out.process.world_size > 1 or "TORCHELASTIC_RUN_ID" in os.environ):
         raise UsageError(
@@ -152,11 +148,8 @@ def _wait(thread: threading.Thread, agents: Sequence[LocalElasticAgent]) -> list
 def _exit_code(out: Output, codes: dict[int, int], processes: int, received: Sequence[signal.Signals]) -> int:
     """Return the exit code of the training, and report processes that were killed.
 
-    Args:
-        out: Output for the report.
-        codes: Exit code of each process that failed, by rank; negative where a signal killed it.
-        processes: Number of processes.
-        received: Signals that were passed on.
+    `codes` are those of the processes that failed, by rank, negative where a signal killed one; `received` are the
+    signals that were passed on.
     """
     if not codes:
         return 0

@@ -47,13 +47,7 @@ def print_plan(out: Output, plan: Plan, folder: Path, part: Part | None) -> None
 
 
 def print_report(out: Output, report: PrepareReport, how: str | None = None) -> None:
-    """Print a dataset or part that is written.
-
-    Args:
-        out: Output of the command.
-        report: Result of `prepare` or `merge_parts`.
-        how: Remark in brackets behind the counts; None for the speed of `prepare`.
-    """
+    """Print a dataset or part that is written, with a remark behind the counts, or else the speed of `prepare`."""
     for warning in report.warnings:
         out.warn(warning)
     for sample in report.bad:

@@ -10,15 +10,7 @@ import typer
 from gancli.cli.app import encoder_app
 from gancli.cli.console import Output
 from gancli.cli.launch import set_rank
-from gancli.cli.train_options import (
-    RunOptions,
-    find_recipe,
-    finish,
-    followed,
-    register,
-    show_plan,
-    weights_option,
-)
+from gancli.cli.train_options import RunOptions, finish, followed, register, show_plan
 from gancli.registry import ENCODERS, Row
 
 if TYPE_CHECKING:
@@ -45,9 +37,7 @@ def run_pretrain(
 ) -> None:
     """Train an encoder, and export the vectors of all captions where a file is named."""
     set_rank(out)
-    changes = training.overrides(overrides)
-    resume = training.resumed(row.name, changes)
-    name, resolved = find_recipe(row.name, recipe, resume, changes)
+    name, resolved, resume = training.resolve(row.name, recipe, overrides)
     target = folder or _encoder_folder(row.name, name, resolved, training.resume)
     if training.dry_run:
         written = {"run": training.runs, "encoder": target}
@@ -96,10 +86,8 @@ def _own(row: Row) -> dict[str, tuple[object, object]]:
     own: dict[str, tuple[object, object]] = {"folder": (Annotated[Path | None, out], None)}
     if "export" in row.options:
         own["export"] = (Export, None)
-    if "weights" in row.options:
-        own["weights"] = weights_option(row)
     return own
 
 
 for _row in ENCODERS.values():
-    register(encoder_app, _row, RunOptions, _own(_row), run_pretrain)
+    register(encoder_app, _row, RunOptions, run_pretrain, own=_own(_row))

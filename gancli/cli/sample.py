@@ -253,11 +253,7 @@ def _source(
     attributes: AttributeOptions,
     variants: VariantOptions,
 ) -> Source:
-    """Return what the options ask for.
-
-    Raises:
-        UsageError: They do not go together, or not with the model.
-    """
+    """Return the source that the options ask for; refuse those that do not go together, or not with the model."""
     _check_together(captions, speech, attributes)
     if kind == ATTR2IMAGE:
         foreign = given(
@@ -308,11 +304,7 @@ def _attributes(captions: CaptionOptions, attributes: AttributeOptions) -> Sourc
 
 
 def _check_together(captions: CaptionOptions, speech: SpeechOptions, attributes: AttributeOptions) -> None:
-    """Refuse two sources at once, and options that need another one.
-
-    Raises:
-        UsageError: Options do not go together.
-    """
+    """Refuse two sources at once, and options that need another one."""
     if captions.interpolate is not None and captions.interpolate[1].startswith("--"):
         # Click takes whatever comes second, so a forgotten sentence would swallow the next option
         raise UsageError(

@@ -12,15 +12,7 @@ from gancli.cli.app import train_app
 from gancli.cli.console import Output
 from gancli.cli.launch import Processes, launch, set_rank
 from gancli.cli.options import options
-from gancli.cli.train_options import (
-    RunOptions,
-    find_recipe,
-    finish,
-    followed,
-    register,
-    show_plan,
-    weights_option,
-)
+from gancli.cli.train_options import RunOptions, finish, followed, register, show_plan
 from gancli.errors import UsageError
 from gancli.registry import MODELS, Row
 
@@ -60,9 +52,7 @@ def run_train(
 ) -> None:
     """Train a model."""
     set_rank(out, training.nproc)
-    changes = training.overrides(overrides)
-    resume = training.resumed(row.name, changes)
-    name, resolved = find_recipe(row.name, recipe, resume, changes)
+    name, resolved, resume = training.resolve(row.name, recipe, overrides)
     if training.dry_run:
         show_plan(out, name, resolved, {"run": resume or training.runs})
         return
@@ -88,5 +78,4 @@ def run_train(
 
 
 for _row in MODELS.values():
-    _own = {"weights": weights_option(_row)} if "weights" in _row.options else {}
-    register(train_app, _row, TrainOptions, _own, run_train, NOTE)
+    register(train_app, _row, TrainOptions, run_train, note=NOTE)

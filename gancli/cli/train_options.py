@@ -70,34 +70,29 @@ class RunOptions:
         if self.name is not None and self.resume is not None:
             raise UsageError("--resume and --name: a run keeps its name", "leave --name out")
 
-    def overrides(self, given: Sequence[str] | None) -> list[str]:
-        """Return the overrides that were typed, with those that options stand for."""
-        changes = list(given or ())
+    def resolve(
+        self, kind: str, recipe: str | None, overrides: Sequence[str] | None
+    ) -> tuple[str, BaseRecipe, Path | None]:
+        """Return the recipe's name, the recipe, and the run folder or checkpoint that `--resume` names."""
+        changes = list(overrides or ())
         if self.device is not None:
             changes.append(f"train.device={self.device}")
         if self.seed is not None:
             changes.append(f"train.seed={self.seed}")
-        return changes
-
-    def resumed(self, kind: str, overrides: Sequence[str]) -> Path | None:
-        """Return the run folder or checkpoint that `--resume` names.
-
-        Raises:
-            DataError: There is no such run.
-            UsageError: There is no `latest` run of that kind.
-        """
-        if self.resume is None:
-            return None
-        data, stage = override(overrides, "data"), override(overrides, "stage")
-        return resume_path_of(self.resume, (kind,), runs=self.runs, data=data, stage=stage)
+        resume = None
+        if self.resume is not None:
+            data, stage = override(changes, "data"), override(changes, "stage")
+            resume = resume_path_of(self.resume, (kind,), runs=self.runs, data=data, stage=stage)
+        return *find_recipe(kind, recipe, resume, changes), resume
 
 
 def register(
     group: typer.Typer,
     row: Row,
     common: type[RunOptions],
-    own: Mapping[str, tuple[object, object]],
     run: Callable[..., None],
+    *,
+    own: Mapping[str, tuple[object, object]] | None = None,
     note: str = "",
 ) -> None:
     """Make the training command of a model or an encoder.
@@ -106,8 +101,8 @@ def register(
         group: Group that it joins.
         row: Model or encoder.
         common: Options of all commands of the group.
-        own: Annotation and default of its own options, by name.
         run: Function that does the work, called with the output, the row and the options by name.
+        own: Annotation and default of further options, by name.
         note: Last paragraph of the help.
     """
     recipe = typer.Option(
@@ -120,30 +115,26 @@ def register(
         "out": (Output, inspect.Parameter.empty),
         "overrides": (Overrides, None),
         "recipe": (Annotated[str | None, recipe], None),
-        **own,
-        "training": (common, inspect.Parameter.empty),
+        **(own or {}),
     }
+    if "weights" in row.options:
+        weights = typer.Option(help=row.weights_help, show_default="downloaded and checked")
+        parameters["weights"] = (Annotated[Path | None, weights], None)
+    parameters["training"] = (common, inspect.Parameter.empty)
 
     def function(out: Output, **arguments: Any) -> None:
         run(out, row, **arguments)
 
     kind = inspect.Parameter.KEYWORD_ONLY
-    signature = inspect.Signature(
+    function.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
             inspect.Parameter(name, kind, default=default, annotation=annotation)
             for name, (annotation, default) in parameters.items()
         ]
     )
-    function.__signature__ = signature  # type: ignore[attr-defined]
     summary, _, rest = row.help.partition("\n")
     function.__doc__ = "\n\n".join(filter(None, (summary, textwrap.dedent(rest).strip(), note)))
     command(group, row.name, examples=row.examples, progress=True)(function)
-
-
-def weights_option(row: Row) -> tuple[object, None]:
-    """Return annotation and default of `--weights`."""
-    option = typer.Option("--weights", help=row.weights_help, show_default="downloaded and checked")
-    return Annotated[Path | None, option], None
 
 
 def override(overrides: Sequence[str], key: str) -> str | None:
@@ -161,8 +152,6 @@ def find_recipe(
 
     Raises:
         UsageError: Both a recipe and a run are named, or nothing says which recipe is meant.
-        ConfigError: The recipe has mistakes, or none fits the dataset.
-        DataError: `data` is no dataset folder.
     """
     from gancli.config import choose_recipe, load_recipe
 
@@ -242,9 +231,6 @@ def finish(out: Output, kind: str, result: RunResult, again: str) -> None:
         kind: Kind of the output folder, "model" or "encoder".
         result: Outcome of the training.
         again: Command that continues it, with {run} for its folder.
-
-    Raises:
-        typer.Exit: The run was interrupted.
     """
     loop = result.loop
     data = {

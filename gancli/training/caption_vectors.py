@@ -159,13 +159,7 @@ def grid_images(dataset: Dataset) -> tuple[Split, list[int]]:
 
 
 def reporter(events: Events, what: str, unit: str) -> Callable[[int, int], None]:
-    """Return a progress callback that emits an event from time to time and at the end.
-
-    Args:
-        events: Receiver.
-        what: Work that is done ("image features").
-        unit: Things counted ("images").
-    """
+    """Return a callback that reports the progress of a work ("image features"), from time to time and at its end."""
     last = time.monotonic()
 
     def report(done: int, total: int) -> None:

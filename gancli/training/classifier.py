@@ -104,14 +104,9 @@ def build_classifier(
     device: torch.device,
     weights: Path | None = None,
 ) -> ClassifierTraining:
-    """Return a classifier, ready for the engine. A pretrained backbone has its ImageNet weights.
+    """Return a classifier, ready for the engine. A pretrained backbone gets its ImageNet weights.
 
-    Args:
-        recipe: Recipe.
-        arguments: Arguments from `classifier_arguments`.
-        class_ids: (C,) the dataset's number of each class, ascending.
-        device: Device of the network.
-        weights: File of the ImageNet weights; None looks for it.
+    `class_ids` (C,) are the dataset's numbers of the classes, ascending.
     """
     network = construct(Classifier, **arguments, classes=len(class_ids))
     if recipe.model.pretrained:

@@ -97,12 +97,7 @@ def build_csfgan(
 ) -> csfgan.CSFGAN:
     """Return CSF-GAN with fresh weights on a device, ready for the engine.
 
-    Args:
-        recipe: Recipe.
-        arguments: Arguments from `generator_arguments`.
-        encoder: Encoder whose text half conditions, and whose image half compares in the matching loss.
-        perceptual: Network of the perceptual and the style loss; None where both weights are 0.
-        device: Device of the networks.
+    The text half of the encoder conditions, its image half compares in the matching loss.
     """
     built = {name: each.to(device) for name, each in build_networks(recipe, arguments).items()}
     return construct(

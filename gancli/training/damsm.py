@@ -84,15 +84,7 @@ def build_damsm(
     device: torch.device,
     weights: Path | None = None,
 ) -> DamsmPretraining:
-    """Return both encoders, ready for the engine. A pretrained backbone has its ImageNet weights.
-
-    Args:
-        recipe: Recipe.
-        arguments: Arguments from `encoder_arguments`.
-        vocabulary_size: Entries of the dataset's vocabulary.
-        device: Device of the networks.
-        weights: File of the ImageNet weights; None looks for it.
-    """
+    """Return both encoders, ready for the engine. A pretrained backbone gets its ImageNet weights."""
     image = construct(ImageEncoder, **arguments["image"])
     if recipe.model.pretrained:
         load_imagenet(image.backbone, weights)

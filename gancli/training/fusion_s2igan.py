@@ -88,14 +88,7 @@ def build_fusion_s2igan(
     compared: Callable[[Tensor], Tensor] | None,
     device: torch.device,
 ) -> FusionS2iGan:
-    """Return Fusion-S2iGan with fresh weights on a device, ready for the engine.
-
-    Args:
-        recipe: Recipe.
-        arguments: Arguments from `generator_arguments`.
-        compared: Image encoder of the matching loss; None where its weight is 0.
-        device: Device of the networks.
-    """
+    """Return Fusion-S2iGan with fresh weights on a device, ready for the engine; `compared` is from `image_encoder`."""
     return construct(
         FusionS2iGan,
         recipe.loss,

@@ -340,12 +340,6 @@ class Hooks:
 def run_training(run: Prepared[BaseRecipe], model: Trainable, source: Source, hooks: Hooks) -> RunResult:
     """Train a model or an encoder in a new run folder, or in the one to be resumed.
 
-    Args:
-        run: From `prepare_run`.
-        model: Networks and phases.
-        source: Batches.
-        hooks: Work besides the steps.
-
     Raises:
         ConfigError: Batch norm cannot be synchronised on this device.
         DataError: The weights to start from do not fit.

@@ -126,13 +126,8 @@ def build_speech(
 ) -> SpeechPretraining:
     """Return speech encoder and image branch, ready for the engine. A pretrained backbone has its published weights.
 
-    Args:
-        recipe: Recipe.
-        arguments: Arguments from `speech_arguments`.
-        class_ids: (C,) the dataset's number of each class that training shows, ascending; None leaves the distinctive
-            loss out.
-        device: Device of the networks.
-        weights: File of the backbone's weights; None looks for it.
+    `class_ids` (C,) are the dataset's numbers of the classes that training shows, ascending; None leaves the
+    distinctive loss out.
     """
     image = construct(ImageBranch, **arguments["image"])
     if recipe.model.pretrained:

@@ -79,10 +79,7 @@ def train_stackgan(request: Request[StackGANRecipe]) -> RunResult:
 def generator_arguments(recipe: StackGANRecipe, text_dim: int, input_size: int) -> dict[str, object]:
     """Return the arguments of the stage's generator, as a model folder's config.yaml keeps them.
 
-    Args:
-        recipe: Recipe of either stage.
-        text_dim: Width of the sentence vectors at hand.
-        input_size: Side in pixels of Stage I's images; Stage I does not look at it.
+    `input_size` is the side in pixels of Stage I's images; Stage I does not look at it.
     """
     if recipe.stage == 1:
         return arguments_of(StageOneGenerator, recipe.model, text_dim=text_dim)
@@ -112,14 +109,7 @@ def build_stackgan(
     stage_one: StageOneGenerator | None,
     device: torch.device,
 ) -> stackgan.StackGAN:
-    """Return a stage of StackGAN with fresh weights on a device, ready for the engine.
-
-    Args:
-        recipe: Recipe of either stage.
-        arguments: Arguments from `generator_arguments`.
-        stage_one: Trained generator that Stage II draws on.
-        device: Device of the networks.
-    """
+    """Return a stage of StackGAN with fresh weights on a device, ready for the engine. Stage II needs `stage_one`."""
     return construct(
         stackgan.StackGAN,
         recipe.loss,
