@@ -30,6 +30,8 @@ class Row:
         weights_help: Help text of `--weights`.
         table: Description of its paper's tables; None for an encoder.
         fills: Whether it fills holes instead of drawing whole images.
+        attributes: Whether it draws attributes instead of captions.
+        names_split: Whether the name of its encoder folder ends with the split that it learns from.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Row:
     weights_help: str = "File or folder of the backbone's ImageNet weights."
     table: str | None = None
     fills: bool = False
+    attributes: bool = False
+    names_split: bool = False
 
 
 def resolve(reference: str) -> Any:
@@ -97,6 +101,7 @@ _MODELS = (
             "gancli train attr2image stage=image init.shape=latest data=data/demo",
             "gancli train attr2image stage=shape data=data/cub model.conditional=false model.local=false",
         ),
+        attributes=True,
     ),
     Row(
         name="fusion-s2igan",
@@ -200,6 +205,7 @@ _ENCODERS = (
             "gancli pretrain-encoder classifier data=data/cub-64 train.minutes=20",
         ),
         options=("weights",),
+        names_split=True,
     ),
 )
 

@@ -38,7 +38,7 @@ def run_pretrain(
     """Train an encoder, and export the vectors of all captions where a file is named."""
     set_rank(out)
     name, resolved, resume = training.resolve(row.name, recipe, overrides)
-    target = folder or _encoder_folder(row.name, name, resolved, training.resume)
+    target = folder or _encoder_folder(row, name, resolved, training.resume)
     if training.dry_run:
         written = {"run": training.runs, "encoder": target}
         show_plan(out, name, resolved, written if export is None else {**written, "embeddings": export})
@@ -64,7 +64,7 @@ def run_pretrain(
     finish(out, "encoder", result, again if export is None else f"{again} --export {export}")
 
 
-def _encoder_folder(kind: str, name: str, recipe: BaseRecipe, resume: Path | None) -> Path:
+def _encoder_folder(row: Row, name: str, recipe: BaseRecipe, resume: Path | None) -> Path:
     """Return the encoder folder to write where none is named: that of the run, or one by the recipe's name."""
     if (
         resume is not None
@@ -74,14 +74,14 @@ def _encoder_folder(kind: str, name: str, recipe: BaseRecipe, resume: Path | Non
         return resume  # the encoder folder that the run wrote
     path = Path(name)
     # "cub-small" of the recipe damsm/cub-small or of the run runs/0003-damsm-cub-small
-    short = path.parent.name.partition(f"-{kind}-")[2] or path.parent.name if path.suffix else path.name
-    if recipe.training_split != "train" or kind == "classifier":
+    short = path.parent.name.partition(f"-{row.name}-")[2] or path.parent.name if path.suffix else path.name
+    if row.names_split:
         short += f"-{recipe.training_split}"
-    return Path("encoders") / f"{kind}-{short}"
+    return Path("encoders") / f"{row.name}-{short}"
 
 
 def _own(row: Row) -> dict[str, tuple[object, object]]:
-    shown = f"encoders/{row.name}-NAME" + "-SPLIT" * (row.name == "classifier")
+    shown = f"encoders/{row.name}-NAME" + "-SPLIT" * row.names_split
     out = typer.Option("--out", "-o", help="Encoder folder to write.", show_default=shown)
     own: dict[str, tuple[object, object]] = {"folder": (Annotated[Path | None, out], None)}
     if "export" in row.options:

@@ -12,13 +12,12 @@ from gancli.cli.app import USE, app, command
 from gancli.cli.console import Output
 from gancli.cli.options import given, options
 from gancli.errors import UsageError
+from gancli.registry import DRAWING, MODELS
 from gancli.sampling.samples_folder import Vary
 
 if TYPE_CHECKING:
     from gancli.sampling.conditions import Source
     from gancli.sampling.sample import SampleReport
-
-ATTR2IMAGE = "attr2image"
 
 
 class Grid(StrEnum):
@@ -220,7 +219,6 @@ def sample(
     Words that the model does not know are left out, with a warning. The same call again continues one that was
     interrupted; without --out it otherwise begins a new folder below images/.
     """
-    from gancli.registry import DRAWING
     from gancli.run_paths import weights_folder_of
     from gancli.sampling.sample import sample as draw
     from gancli.weights_folder import read_settings
@@ -255,7 +253,7 @@ def _source(
 ) -> Source:
     """Return the source that the options ask for; refuse those that do not go together, or not with the model."""
     _check_together(captions, speech, attributes)
-    if kind == ATTR2IMAGE:
+    if kind in MODELS and MODELS[kind].attributes:
         foreign = given(
             captions, "text", "captions", "captions_per_image", "embeddings", "interpolate", "steps"
         )
