@@ -11,6 +11,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from gancli.config.sections import (
     BatchSection,
+    Decay,
     GANOptim,
     Link,
     ModelRecipe,
@@ -41,9 +42,7 @@ class Attr2ImageModel(Section):
     conditional: bool = True  # false: no attributes, Fig. 2
     local: bool = True  # the discriminator of 3x3 patches, Fig. 2
     d_sees_shape: bool = False  # Stage II, as the next three: the silhouette beside the image (pix2pix)
-    inject: Literal["bottleneck", "all"] = (
-        "bottleneck"  # where the condition joins: there, or at every decoder layer
-    )
+    inject: Literal["bottleneck", "all"] = "bottleneck"  # condition joins there | at every decoder layer
     dropout: Share = 0.5  # of the innermost decoder layers
     inference_dropout: bool = False  # when images are drawn too (pix2pix): they are no longer repeatable
 
@@ -74,9 +73,7 @@ class Attr2ImageLoss(Section):
 
     kl: Weight = 1.0  # lambda_0, on the mean over dimensions
     global_weight: Weight = 1.0  # lambda_1 of the global discriminator; at 0 there is none
-    negative_weight: Rate = (
-        1.0  # of the conditional discriminator's two negative terms; 0.5 in Dong et al.'s code
-    )
+    negative_weight: Rate = 1.0  # conditional discriminator's two negatives; 0.5 in Dong et al.'s code
     local_weight: Rate = 1.0  # Stage I: lambda_2 of the local discriminator
     l1: Weight = 100.0  # Stage II: of the mean difference from the image
 
@@ -84,7 +81,7 @@ class Attr2ImageLoss(Section):
 class Attr2ImageOptim(GANOptim):
     """Adam for all networks and its decay, and the average of the generator's weights."""
 
-    lr_decay: Annotated[float, Field(gt=0, le=1)] = 0.5
+    lr_decay: Decay = 0.5
     lr_decay_epochs: Positive = 100  # epochs from one decay to the next
 
 

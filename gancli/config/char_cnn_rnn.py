@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from gancli.config.sections import (
     BatchSection,
     Conditioning,
+    Decay,
     EncoderRecipe,
     Link,
     Positive,
@@ -27,9 +28,7 @@ class CharCnnRnnModel(Section):
     name: Literal["char-cnn-rnn"] = "char-cnn-rnn"
     variant: Literal["A", "B"] = "B"  # CVPR 2016 code | ICML 2016 code, behind StackGAN's birds
     dim: Positive = 1024  # of a sentence vector; image features of another width are mapped to it
-    width: Annotated[int, Field(ge=3, multiple_of=3)] = (
-        384  # of the first convolution; the others scale with it
-    )
+    width: Annotated[int, Field(ge=3, multiple_of=3)] = 384  # first convolution; the others scale with it
     gru_impl: Literal["torch", "reed"] = "torch"  # of variant B: torch's GRU | the public code's
 
 
@@ -62,7 +61,7 @@ class CharCnnRnnOptim(Section):
 
     lr: Rate = 7e-4
     alpha: Share = 0.99  # of the running mean of squares
-    lr_decay: Annotated[float, Field(gt=0, le=1)] = 0.98  # per epoch
+    lr_decay: Decay = 0.98  # per epoch
     clip: Rate | None = 5.0  # largest gradient norm; null for none, as in the public code
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from gancli.config.sections import (
     BackboneSection,
     BatchSection,
+    Decay,
     EncoderRecipe,
     Need,
     Positive,
@@ -45,7 +44,7 @@ class ClassifierOptim(Section):
     """AdamW with an exponential decay per epoch, and the average of the weights."""
 
     lr: Rate = 1e-3
-    lr_decay: Annotated[float, Field(gt=0, le=1)] = 1.0  # per epoch
+    lr_decay: Decay = 1.0  # per epoch
     weight_decay: Weight = 0.01
     ema_decay: Share = 0.99
 

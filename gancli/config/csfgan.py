@@ -29,9 +29,7 @@ class CSFGANModel(Section):
 
     name: Literal["csfgan"] = "csfgan"
     size: Annotated[int, power_of_two(32)] = 256  # side of the images; the depth follows it
-    generator_width: Positive = (
-        64  # channels of the first convolution; no layer has more than eight times as many
-    )
+    generator_width: Positive = 64  # channels of the first convolution; at most eight times as many later
     discriminator_width: Positive = 64  # channels of the first layer of both discriminators
     noise_dim: Positive = 100
     condition_dim: Positive = 100  # conditioning augmentation

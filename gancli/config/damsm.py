@@ -9,6 +9,7 @@ from pydantic import Field
 
 from gancli.config.sections import (
     BackboneSection,
+    Decay,
     EncoderRecipe,
     LoaderSection,
     Positive,
@@ -44,7 +45,7 @@ class DamsmOptim(Section):
 
     lr: Rate = 0.002
     betas: tuple[Share, Share] = (0.5, 0.999)
-    lr_decay: Annotated[float, Field(gt=0, le=1)] = 0.98  # per epoch
+    lr_decay: Decay = 0.98  # per epoch
     lr_floor: Weight = 0.0002
     clip_text: Rate = 0.25  # largest gradient norm of the text encoder
     reset_each_epoch: bool = False  # forget Adam's moments at every epoch, as the public code does

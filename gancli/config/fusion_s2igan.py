@@ -32,9 +32,7 @@ class FusionS2iGanModel(Section):
     size: Annotated[int, power_of_two(8)] = 256  # side of the images
     generator_width: Positive = 32  # channels of the last block; the first ones have eight times as many
     discriminator_width: Positive = 32  # channels of the first convolution; each block doubles them
-    discriminator_max_multiple: Positive = (
-        32  # most channels over discriminator_width: 1024 / 32 in the paper
-    )
+    discriminator_max_multiple: Positive = 32  # most channels over the width: 1024 / 32 in the paper
     noise_dim: Positive = 100
     noise_in_condition: bool = False  # the blocks see the noise beside the condition (DF-GAN, CVPR version)
     condition_scale: Rate = 1.0  # times the condition; 32 brings a unit vector of 1024 numbers to deviation 1
@@ -54,9 +52,7 @@ class FusionS2iGanLoader(BatchSection):
     """Contents of a batch."""
 
     batch: Annotated[int, Field(ge=2)] = 32
-    mismatch: Literal["class-aware", "roll"] = (
-        "class-aware"  # caption of another class | the batch's next one
-    )
+    mismatch: Literal["class-aware", "roll"] = "class-aware"  # another class's caption | the batch's next
 
 
 class FusionS2iGanLoss(Section):

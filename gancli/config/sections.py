@@ -16,6 +16,7 @@ Weight = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Decay = Annotated[float, Field(gt=0, le=1)]  # factor of a learning rate
 
 
 def power_of_two(least: int) -> AfterValidator:
@@ -47,9 +48,7 @@ class TrainSection(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     precision: Literal["float32", "tf32", "bf16"] = "float32"
-    grad_accumulation: Positive = (
-        1  # batches whose gradients a step averages, one after the other, to save memory
-    )
+    grad_accumulation: Positive = 1  # batches whose gradients a step averages, to save memory
     channels_last: bool = True  # memory format of the convolutions' weights
     compile: bool = False  # torch.compile of every network that is not differentiated twice
     sync_batch_norm: bool = False  # of several processes: statistics over the images of all, on CUDA only

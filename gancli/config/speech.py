@@ -12,7 +12,9 @@ from pydantic_core import PydanticCustomError
 from gancli.config.sections import (
     BackboneSection,
     BatchSection,
+    Decay,
     EncoderRecipe,
+    Fraction,
     Need,
     Positive,
     Rate,
@@ -45,9 +47,7 @@ class SpeechModel(BackboneSection):
 class ValidationSection(Section):
     """Choice of the best checkpoint."""
 
-    share: Annotated[float, Field(gt=0, lt=1)] = (
-        0.1  # of the training split, held out; not if select_on is test
-    )
+    share: Fraction = 0.1  # of the training split, held out; not if select_on is test
     by: Literal["class", "image"] = "class"  # hold out whole classes | images; the same without classes
     select_on: Literal["val", "test"] = "val"  # test: all of train is trained on, as in the public code
     metric: Literal["map", "recall"] = "map"  # speech to images of its class | mean R@10 of both directions
@@ -58,9 +58,7 @@ class SpeechLoader(BatchSection):
     """Contents of a batch."""
 
     batch: Annotated[int, Field(ge=2)]  # images per step, with one spoken caption each; negatives need two
-    max_frames: Annotated[int, Field(ge=16)] | None = (
-        None  # longer captions give a random window; none: no limit
-    )
+    max_frames: Annotated[int, Field(ge=16)] | None = None  # longer captions give a random window
 
 
 class SpeechLoss(Section):
@@ -77,7 +75,7 @@ class SpeechOptim(Section):
     lr: Rate = 1e-3
     betas: tuple[Share, Share] = (0.95, 0.999)
     weight_decay: Weight = 1e-3  # added to the gradient, as in Adam before AdamW
-    lr_decay: Annotated[float, Field(gt=0, le=1)] = 0.1
+    lr_decay: Decay = 0.1
     decay_every: Positive = 50  # epochs
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from gancli.config.sections import (
     BatchSection,
     Conditioning,
     Count,
+    Decay,
     GANOptim,
     Link,
     ModelRecipe,
@@ -33,9 +34,7 @@ class StackGANModel(Section):
     noise_dim: Positive = 100  # Stage I; Stage II has no noise of its own
     condition_dim: Positive = 128  # conditioning augmentation, and the sentence in the discriminator
     residual_blocks: Count = 4  # Stage II
-    truncate_condition: bool = (
-        True  # truncated normal noise of the condition (TensorFlow code); false: PyTorch code
-    )
+    truncate_condition: bool = True  # truncated noise of the condition (TensorFlow code); false: PyTorch code
 
 
 class StackGANInit(Section):
@@ -60,7 +59,7 @@ class StackGANLoss(Section):
 class StackGANOptim(GANOptim):
     """Adam for both networks and its decay, and the average of the generator's weights (none in the public code)."""
 
-    lr_decay: Annotated[float, Field(gt=0, le=1)] = 0.5
+    lr_decay: Decay = 0.5
     lr_decay_epochs: Positive  # epochs from one decay to the next: 50 in Stage I, 100 in Stage II
 
 

@@ -64,10 +64,7 @@ def train_attr2image(request: Request[Attr2ImageRecipe]) -> RunResult:
         silhouette_sizes=[size],
         attributes=own,
     )
-    shown = GridShapes.choose(dataset, recipe, columns[recipe.stage], run.device)
-
-    def sample(networks: Networks, step: int) -> Image.Image:
-        return shown.draw(networks["generator"])
+    shown = GridShapes.choose(run, columns[recipe.stage])
 
     def export(networks: Networks, folder: Path, settings: dict[str, object]) -> None:
         settings |= {
@@ -89,7 +86,9 @@ def train_attr2image(request: Request[Attr2ImageRecipe]) -> RunResult:
         save_attr2image(folder, None if first is None else first.shape, networks["generator"], settings)
 
     decay = StepDecay(model.phases, recipe.optim.lr_decay, recipe.optim.lr_decay_epochs)
-    return run_training(run, model, source, Hooks(export, sample, on_epoch=decay, prefix=f"{recipe.stage}."))
+    return run_training(
+        run, model, source, Hooks(export, shown.draw, on_epoch=decay, prefix=f"{recipe.stage}.")
+    )
 
 
 def generator_arguments(recipe: Attr2ImageRecipe, attributes: int) -> dict[str, object]:
@@ -236,13 +235,11 @@ class GridShapes:
     condition_noise: Tensor
 
     @classmethod
-    def choose(
-        cls, dataset: Dataset, recipe: Attr2ImageRecipe, columns: tuple[int, ...], device: torch.device
-    ) -> GridShapes:
+    def choose(cls, run: Prepared[Attr2ImageRecipe], columns: tuple[int, ...]) -> GridShapes:
         """Take images spread over the held-out split."""
-        split, indices = grid_images(dataset)
-        few = np.linspace(0, len(indices) - 1, min(GRID_IMAGES, len(indices))).astype(int)
-        chosen = np.array(indices, np.int64)[few]
+        recipe, device = run.recipe, run.device
+        split, indices = grid_images(run.dataset, GRID_IMAGES)
+        chosen = np.array(indices, np.int64)
         size = recipe.model.size
         sizes = [] if recipe.stage == "shape" else [size]
         (batch,) = evaluation_batches(
@@ -259,8 +256,9 @@ class GridShapes:
         )
 
     @torch.no_grad()
-    def draw(self, generator: nn.Module) -> Image.Image:
+    def draw(self, networks: Networks, step: int) -> Image.Image:
         """Draw beside the real: silhouettes, or silhouette, painted image and photograph."""
+        generator = networks["generator"]
         real = self.shapes.expand(-1, 3, -1, -1)
         if isinstance(generator, ShapeGenerator):
             drawn = generator(self.attributes, self.noise, self.condition_noise).shapes

@@ -151,11 +151,11 @@ def _from_file(path: Path, dataset: Dataset, device: torch.device) -> CaptionVec
     return CaptionVectors(train, grid.to(device), None)
 
 
-def grid_images(dataset: Dataset) -> tuple[Split, list[int]]:
-    """Return the held-out images of a run's sample grids, spread evenly over their split."""
+def grid_images(dataset: Dataset, most: int = GRID_CAPTIONS) -> tuple[Split, list[int]]:
+    """Return the held-out images of a run's sample grids, spread evenly over their split, at most `GRID_CAPTIONS`."""
     split = dataset.split("test" if "test" in dataset.split_names else "train")
-    count = min(GRID_CAPTIONS, len(split))
-    return split, np.linspace(0, len(split) - 1, count).astype(int).tolist()
+    spread = np.linspace(0, len(split) - 1, min(GRID_CAPTIONS, len(split))).astype(int)
+    return split, spread[np.linspace(0, len(spread) - 1, min(most, len(spread))).astype(int)].tolist()
 
 
 def reporter(events: Events, what: str, unit: str) -> Callable[[int, int], None]:

@@ -33,6 +33,7 @@ from gancli.training.caption_vectors import reporter
 from gancli.training.parameters import CountedNetworks
 from gancli.training.run import (
     Hooks,
+    Prepared,
     Request,
     RunResult,
     StepDecay,
@@ -76,7 +77,7 @@ def pretrain_char_cnn_rnn(request: Request[CharCnnRnnRecipe]) -> RunResult:
     hooks = Hooks(export, evaluate=evaluate, evaluate_every=len(pairs), on_epoch=decay)
     result = run_training(run, model, pairs, hooks)
     if result.loop.interrupted is None:
-        report = _report_at_the_end(model, held_out, centres, run.device, result.loop.step, run.events)
+        report = _report_at_the_end(run, model, held_out, centres, result.loop.step)
         export({}, result.output, read_settings(result.run / "model") | {"retrieval": report})
     return result
 
@@ -100,18 +101,17 @@ def networks(recipe: CharCnnRnnRecipe) -> CountedNetworks:
 
 
 def _report_at_the_end(
+    run: Prepared[CharCnnRnnRecipe],
     model: CharCnnRnnPretraining,
     held_out: Split,
     centres: VectorFile,
-    device: torch.device,
     step: int,
-    events: Events,
 ) -> dict[str, object]:
     """Report the retrieval of all held-out images and captions, and return it for config.yaml."""
     for network in model.networks.values():
         network.eval()
-    report = class_retrieval(model, held_out, centres, device)
-    events.emit(
+    report = class_retrieval(model, held_out, centres, run.device)
+    run.events.emit(
         "metrics",
         f"all {len(held_out):,} images and their captions of split {held_out.name!r}: own class first for "
         f"{report['image_to_class']:.1f} % of the images, {report['text_to_class']:.1f} % of the captions; "
@@ -126,19 +126,11 @@ def _tell_of_captions(split: Split, events: Events) -> None:
     """Warn of captions that are not read as they are written."""
     total, cut, unknown = count_captions(split)
     if cut:
-        events.emit(
-            "warning",
-            f"{cut:,} of {total:,} captions are longer than {LENGTH} characters: the rest of each is not read",
-            captions=total,
-            cut=cut,
-        )
+        fault = f"are longer than {LENGTH} characters: the rest of each is not read"
+        events.emit("warning", f"{cut:,} of {total:,} captions {fault}", captions=total, cut=cut)
     if unknown:
-        events.emit(
-            "warning",
-            f"{unknown:,} of {total:,} captions hold characters outside the alphabet, which are read as blanks",
-            captions=total,
-            unknown=unknown,
-        )
+        fault = "hold characters outside the alphabet, which are read as blanks"
+        events.emit("warning", f"{unknown:,} of {total:,} captions {fault}", captions=total, unknown=unknown)
 
 
 def count_captions(split: Split) -> tuple[int, int, int]:
@@ -179,9 +171,7 @@ class ClassPairs(TorchDataset[JointBatch]):
                 "Take a dataset with classes, such as cub, oxford102 or demo.",
             )
         self.first = first
-        self.by_class = np.argsort(
-            split.class_ids, kind="stable"
-        )  # class c: from first[c] on, counts[c] images
+        self.by_class = np.argsort(split.class_ids, kind="stable")  # of class c: counts[c] from first[c] on
         self.split = split
         self.features = features
         self.batch = min(batch, len(first))

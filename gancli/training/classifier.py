@@ -62,9 +62,6 @@ def pretrain_classifier(request: Request[ClassifierRecipe]) -> RunResult:
         batch = recipe.loader.batch
         return classification_report(network, split, held_out, class_ids, size, batch, run.device)
 
-    def evaluate(networks: Networks, step: int) -> dict[str, float]:
-        return report(networks["classifier"])
-
     def export(networks: Networks, folder: Path, settings: dict[str, object]) -> None:
         settings |= {
             "split": split.name,
@@ -77,7 +74,7 @@ def pretrain_classifier(request: Request[ClassifierRecipe]) -> RunResult:
 
     hooks = Hooks(
         export,
-        evaluate=evaluate if len(held_out) else None,
+        evaluate=(lambda networks, step: report(networks["classifier"])) if len(held_out) else None,
         evaluate_every=len(source) if len(held_out) else None,
         best=("cross_entropy", "min"),
         on_epoch=StepDecay(model.phases, recipe.optim.lr_decay, every=1),

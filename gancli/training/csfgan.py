@@ -14,7 +14,6 @@ from gancli.config.arguments import arguments_of, construct
 from gancli.config.csfgan import CSFGANRecipe
 from gancli.data.holes import Holes
 from gancli.data.loader import Batch, BatchSource, evaluation_batches
-from gancli.data.shards import Dataset
 from gancli.encoders.damsm import Damsm, TextEncoder
 from gancli.encoders.vgg16 import Vgg16, load_vgg16
 from gancli.engine.checkpoint import seed_everything
@@ -28,7 +27,7 @@ from gancli.losses.matching import DamsmGammas, padding_mask
 from gancli.models import csfgan
 from gancli.training.caption_vectors import grid_images
 from gancli.training.parameters import TEXT_DIMS, CountedNetworks
-from gancli.training.run import Hooks, Request, RunResult, prepare_run, run_training, share_of
+from gancli.training.run import Hooks, Prepared, Request, RunResult, prepare_run, run_training, share_of
 
 GRID_IMAGES = 12  # each with its hole, filled, and as it was
 GRID_COLUMNS = 6
@@ -52,10 +51,7 @@ def train_csfgan(request: Request[CSFGANRecipe]) -> RunResult:
         holes=holes,
         grayscale=recipe.loader.grayscale,
     )
-    shown = GridImages.choose(run.dataset, recipe, holes, run.device)
-
-    def sample(networks: Networks, step: int) -> Image.Image:
-        return shown.draw(networks["generator"], encoder.text)
+    shown = GridImages.choose(run, holes, encoder.text)
 
     def export(networks: Networks, folder: Path, settings: dict[str, object]) -> None:
         settings |= {
@@ -67,7 +63,7 @@ def train_csfgan(request: Request[CSFGANRecipe]) -> RunResult:
         }
         save_csfgan(folder, networks["generator"], encoder, settings)
 
-    return run_training(run, model, source, Hooks(export, sample))
+    return run_training(run, model, source, Hooks(export, shown.draw))
 
 
 def generator_arguments(recipe: CSFGANRecipe, text_dim: int) -> dict[str, object]:
@@ -146,18 +142,20 @@ class GridImages:
         batch: Images, their captions and holes.
         noise: (N, Z).
         condition_noise: (N, C).
+        text_encoder: Encoder of the captions.
     """
 
     batch: Batch
     noise: Tensor
     condition_noise: Tensor
+    text_encoder: TextEncoder
 
     @classmethod
-    def choose(cls, dataset: Dataset, recipe: CSFGANRecipe, holes: Holes, device: torch.device) -> GridImages:
+    def choose(cls, run: Prepared[CSFGANRecipe], holes: Holes, text_encoder: TextEncoder) -> GridImages:
         """Take images spread over the held-out split, each with the hole that evaluation gives it."""
-        split, indices = grid_images(dataset)
-        few = np.linspace(0, len(indices) - 1, min(GRID_IMAGES, len(indices))).astype(int)
-        images = np.array(indices, np.int64)[few]
+        recipe, device = run.recipe, run.device
+        split, indices = grid_images(run.dataset, GRID_IMAGES)
+        images = np.array(indices, np.int64)
         side, seed = recipe.model.size, recipe.train.seed
         (batch,) = evaluation_batches(
             split,
@@ -171,15 +169,16 @@ class GridImages:
         random = torch.Generator().manual_seed(seed)
         noise = torch.randn(len(images), recipe.model.noise_dim, generator=random)
         condition_noise = torch.randn(len(images), recipe.model.condition_dim, generator=random)
-        return cls(batch.to(device), noise.to(device), condition_noise.to(device))
+        return cls(batch.to(device), noise.to(device), condition_noise.to(device), text_encoder)
 
     @torch.no_grad()
-    def draw(self, generator: nn.Module, text_encoder: TextEncoder) -> Image.Image:
+    def draw(self, networks: Networks, step: int) -> Image.Image:
         """Draw each image with its hole, filled, and as it was."""
         (images,), holes = self.batch.images, self.batch.holes
         assert holes is not None
-        words, sentence = text_encoder(self.batch.tokens, self.batch.lengths)
+        words, sentence = self.text_encoder(self.batch.tokens, self.batch.lengths)
         mask = padding_mask(self.batch.lengths, self.batch.tokens.shape[1])
-        output = generator(images, holes, sentence, words, mask, self.noise, self.condition_noise)
+        conditions = (sentence, words, mask, self.noise, self.condition_noise)
+        output = networks["generator"](images, holes, *conditions)
         panels = torch.stack([images * (1 - holes), output.composite, images], dim=1)  # (N, 3, 3, S, S)
         return grid(panels.flatten(0, 1), GRID_COLUMNS)

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from gancli.config.arguments import arguments_of, construct
 from gancli.config.ffgan import FFGANRecipe
 from gancli.data.loader import BatchSource
-from gancli.data.shards import Dataset
 from gancli.data.text import pad_tokens
 from gancli.encoders.damsm import Damsm
 from gancli.engine.checkpoint import seed_everything
@@ -24,7 +23,7 @@ from gancli.losses.matching import DamsmGammas, padding_mask
 from gancli.models.ffgan import FFGAN, Discriminator, Generator
 from gancli.training.caption_vectors import grid_images
 from gancli.training.parameters import CountedNetworks
-from gancli.training.run import Hooks, Request, RunResult, prepare_run, run_training, share_of
+from gancli.training.run import Hooks, Prepared, Request, RunResult, prepare_run, run_training, share_of
 
 
 def train_ffgan(request: Request[FFGANRecipe]) -> RunResult:
@@ -35,16 +34,13 @@ def train_ffgan(request: Request[FFGANRecipe]) -> RunResult:
     seed_everything(recipe.train.seed)
     model = build_ffgan(recipe, encoder, run.device)
     source = BatchSource(run.split, sizes=recipe.model.stages, **share_of(recipe), words=recipe.loader.words)
-    shown = GridConditions.choose(run.dataset, recipe, run.device)
-
-    def sample(networks: Networks, step: int) -> Image.Image:
-        return shown.draw(networks["generator"], encoder.text)
+    shown = GridConditions.choose(run, encoder.text)
 
     def export(networks: Networks, folder: Path, settings: dict[str, object]) -> None:
         settings |= {"words": recipe.loader.words, "generator": generator_arguments(recipe)}
         save_ffgan(folder, networks["generator"], encoder, settings)
 
-    return run_training(run, model, source, Hooks(export, sample))
+    return run_training(run, model, source, Hooks(export, shown.draw))
 
 
 def generator_arguments(recipe: FFGANRecipe) -> dict[str, object]:
@@ -87,17 +83,20 @@ class GridConditions:
         lengths: (N,) words of each caption.
         noise: (N, Z).
         condition_noise: (N, C).
+        text_encoder: Encoder of the captions.
     """
 
     tokens: Tensor
     lengths: Tensor
     noise: Tensor
     condition_noise: Tensor
+    text_encoder: nn.Module
 
     @classmethod
-    def choose(cls, dataset: Dataset, recipe: FFGANRecipe, device: torch.device) -> GridConditions:
+    def choose(cls, run: Prepared[FFGANRecipe], text_encoder: nn.Module) -> GridConditions:
         """Take the first captions of `grid_images`, and noise from the recipe's seed."""
-        split, indices = grid_images(dataset)
+        split, indices = grid_images(run.dataset)
+        recipe, device = run.recipe, run.device
         count, words = len(indices), recipe.loader.words
         tokens, lengths = pad_tokens([split.tokens(index)[0][:words] for index in indices], words)
         random = torch.Generator().manual_seed(recipe.train.seed)
@@ -108,12 +107,13 @@ class GridConditions:
             torch.from_numpy(lengths).to(device),
             noise.to(device),
             condition_noise.to(device),
+            text_encoder,
         )
 
     @torch.no_grad()
-    def draw(self, generator: nn.Module, text_encoder: nn.Module) -> Image.Image:
+    def draw(self, networks: Networks, step: int) -> Image.Image:
         """Draw one image per caption, of the largest stage."""
-        words, sentence = text_encoder(self.tokens, self.lengths)
+        words, sentence = self.text_encoder(self.tokens, self.lengths)
         mask = padding_mask(self.lengths, self.tokens.shape[1])
-        output = generator(sentence, words, mask, self.noise, self.condition_noise)
+        output = networks["generator"](sentence, words, mask, self.noise, self.condition_noise)
         return grid(output.images[-1])

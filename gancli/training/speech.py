@@ -16,7 +16,7 @@ from gancli.config.arguments import arguments_of, construct
 from gancli.config.speech import SpeechRecipe
 from gancli.data.audio import MelSettings
 from gancli.data.loader import BatchSource, evaluation_batches
-from gancli.data.shards import Dataset, Split
+from gancli.data.shards import Split
 from gancli.encoders.backbones import load_imagenet, load_places365
 from gancli.encoders.speech import (
     ImageBranch,
@@ -30,7 +30,6 @@ from gancli.encoders.speech import (
     save_speech,
 )
 from gancli.engine.checkpoint import seed_everything
-from gancli.engine.events import Events
 from gancli.engine.loop import Networks
 from gancli.scores.retrieval import average_precisions, chance_precision, first_hits
 from gancli.training.caption_vectors import reporter
@@ -99,7 +98,7 @@ def pretrain_speech(request: Request[SpeechRecipe]) -> RunResult:
     )
     result = run_training(run, model, source, hooks)
     if result.loop.interrupted is None:
-        _finish(result, run.dataset, validation, (size, batch), run.device, run.events)
+        _finish(run, result, validation, size, batch)
     return result
 
 
@@ -193,35 +192,25 @@ class Validation:
 
 
 def _finish(
-    result: RunResult,
-    dataset: Dataset,
-    validation: Validation,
-    sizes: tuple[int, int],
-    device: torch.device,
-    events: Events,
+    run: Prepared[SpeechRecipe], result: RunResult, validation: Validation, size: int, batch: int
 ) -> None:
     """Write the run's best encoder, and keep its vectors of all spoken captions in the dataset folder.
 
-    Reports the retrieval on the test split, or on the validation images where there is none. `sizes` are the side of
-    the images in pixels, and the images at a time.
+    Reports the retrieval on the test split, or on the validation images where there is none.
     """
-    best = load_speech(result.run, device)
-    kept = {
-        name: embed_speech(
-            dataset.split(name),
-            best,
-            progress=reporter(events, f"vectors of split {name!r}", "spoken captions"),
-        )
-        for name in dataset.split_names
-    }
+    dataset, best = run.dataset, load_speech(result.run, run.device)
+    kept = {}
+    for name in dataset.split_names:
+        told = reporter(run.events, f"vectors of split {name!r}", "spoken captions")
+        kept[name] = embed_speech(dataset.split(name), best, progress=told)
     held_out, indices = validation.split, validation.images
     if "test" in kept:
         held_out = dataset.split("test")
         indices = np.arange(len(held_out))
     vectors = kept[held_out.name]
-    spoken = torch.from_numpy(vectors.file.vectors[vectors.starts[:-1][indices]]).to(device)
-    report = retrieval_report(spoken, best.image, held_out, indices, *sizes)
-    events.emit(
+    spoken = torch.from_numpy(vectors.file.vectors[vectors.starts[:-1][indices]]).to(run.device)
+    report = retrieval_report(spoken, best.image, held_out, indices, size, batch)
+    run.events.emit(
         "metrics",
         f"{len(indices):,} images of split {held_out.name!r}: mAP {report['map']:.1f} % "
         f"(chance {report['map_chance']:.1f} %); R@10 speech to image {report['speech_to_image_10']:.1f} %, image to "

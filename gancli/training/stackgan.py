@@ -56,9 +56,6 @@ def train_stackgan(request: Request[StackGANRecipe]) -> RunResult:
     )
     shown = GridConditions.choose(vectors.grid, model.generator, first, recipe.train.seed)
 
-    def sample(networks: Networks, step: int) -> Image.Image:
-        return shown.draw(networks["generator"])
-
     def export(networks: Networks, folder: Path, settings: dict[str, object]) -> None:
         stage1: nn.Module = networks["generator"]
         stage2: nn.Module | None = None
@@ -72,7 +69,7 @@ def train_stackgan(request: Request[StackGANRecipe]) -> RunResult:
         save_stackgan(folder, stage1, stage2, encoder or vectors.train, settings)
 
     decay = StepDecay(model.phases, recipe.optim.lr_decay, recipe.optim.lr_decay_epochs)
-    hooks = Hooks(export, sample, on_epoch=decay, prefix=f"stage{recipe.stage}.")
+    hooks = Hooks(export, shown.draw, on_epoch=decay, prefix=f"stage{recipe.stage}.")
     return run_training(run, model, source, hooks)
 
 
@@ -203,6 +200,6 @@ class GridConditions:
         return cls((images, sentences, noise(generator.condition_dim)))
 
     @torch.no_grad()
-    def draw(self, generator: nn.Module) -> Image.Image:
+    def draw(self, networks: Networks, step: int) -> Image.Image:
         """Draw one image per sentence."""
-        return grid(generator(*self.inputs).images)
+        return grid(networks["generator"](*self.inputs).images)
