@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 Processes = Annotated[
     int | None,
     typer.Option(
-        "--nproc",
         metavar="N",
         min=1,
         help="Train on N processes of this machine, each with a GPU of its own where there are GPUs.",

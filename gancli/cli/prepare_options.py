@@ -42,14 +42,11 @@ def _read_part(text: str | None) -> str | None:
     return text
 
 
-Root = Annotated[Path, typer.Option("--root", help="Folder of the raw data.", show_default=False)]
-ImageSize = Annotated[
-    int, typer.Option("--image-size", min=4, help="Side of the largest image in training, in pixels.")
-]
+Root = Annotated[Path, typer.Option(help="Folder of the raw data.", show_default=False)]
+ImageSize = Annotated[int, typer.Option(min=4, help="Side of the largest image in training, in pixels.")]
 TestList = Annotated[
     Path | None,
     typer.Option(
-        "--test-list",
         help="Names of the test images, one a line, or S2IGAN's filenames.pickle; all others train.",
         show_default=False,
     ),

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 Export = Annotated[
     Path | None,
-    typer.Option(
-        "--export", metavar="FILE.npz", help="Also write the vectors of all the dataset's captions."
-    ),
+    typer.Option(metavar="FILE.npz", help="Also write the vectors of all the dataset's captions."),
 ]
 
 

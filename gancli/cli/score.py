@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,7 +29,7 @@ class Window(StrEnum):
     WANG = "wang"
 
 
-Results = Annotated[Path, typer.Option("--results", help="CSV file that gets one row per number.")]
+Results = Annotated[Path, typer.Option(help="CSV file that gets one row per number.")]
 
 
 def score_command(
@@ -51,13 +51,13 @@ def score_command(
 
     def register(declaration: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(declaration)
-        def run(out: Output, *, results: Path, **options: Any) -> None:
+        def run(out: Output, *, results: Path, **options: object) -> None:
             from gancli.engine.device import pick_device
             from gancli.engine.distributed import process_group
 
             set_rank(out)
             arguments = {key: value for key, value in options.items() if value is not None}
-            with process_group(pick_device(arguments.get("device", "cpu"))) as device:
+            with process_group(pick_device(str(arguments.get("device", "cpu")))) as device:
                 if "device" in arguments:
                     arguments["device"] = str(device)
                 if not work:
@@ -122,20 +122,17 @@ def _report(out: Output, rows: Sequence[ScoreRow], results: Path) -> None:
 Samples = Annotated[
     str, typer.Argument(metavar="SAMPLES", help="Folder of gancli sample --data.", show_default=False)
 ]
-Batch = Annotated[int, typer.Option("--batch", min=1, help="Images at a time; changes no number.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything the metric draws.")]
+Batch = Annotated[int, typer.Option(min=1, help="Images at a time; changes no number.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything the metric draws.")]
 InceptionWeights = Annotated[
     Path | None,
-    typer.Option(
-        "--weights", help="File or folder of the Inception weights.", show_default="downloaded and checked"
-    ),
+    typer.Option(help="File or folder of the Inception weights.", show_default="downloaded and checked"),
 ]
 RetrievalFeatures = Annotated[
     str,
     typer.Option(
-        "--features",
-        help="imagenet (Inception-v3) as published, inception (the FID's), or encoder:DIR (DAMSM or classifier).",
+        help="imagenet (Inception-v3) as published, inception (the FID's), or encoder:DIR (DAMSM or classifier)."
     ),
 ]
 CompatS2igan = Annotated[
@@ -148,9 +145,7 @@ CompatS2igan = Annotated[
 
 
 def _split(help: str, default: str = "as sampled") -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(
-        "--data", metavar="DIR:SPLIT", help=help, show_default=default
-    )
+    option: typer.models.OptionInfo = typer.Option(metavar="DIR:SPLIT", help=help, show_default=default)
     return option
 
 
@@ -344,12 +339,11 @@ Filled = Annotated[
 OriginalData = Annotated[str | None, _split("Split of the originals.", "as inpainted")]
 Originals = Annotated[
     str | None,
-    typer.Option("--real", metavar="DIR", help="Folder of the originals, with the same file names."),
+    typer.Option(metavar="DIR", help="Folder of the originals, with the same file names."),
 ]
 Masks = Annotated[
     str | None,
     typer.Option(
-        "--mask",
         metavar="FILE|DIR",
         help="White where the images were filled: one for all, or a folder with one for each.",
         show_default="as inpainted",

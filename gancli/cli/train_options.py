@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -122,7 +122,7 @@ def register(
         parameters["weights"] = (Annotated[Path | None, weights], None)
     parameters["training"] = (common, inspect.Parameter.empty)
 
-    def function(out: Output, **arguments: Any) -> None:
+    def function(out: Output, **arguments: object) -> None:
         run(out, row, **arguments)
 
     kind = inspect.Parameter.KEYWORD_ONLY

@@ -151,7 +151,7 @@ def _recipe_path(name_or_path: str | Path) -> Path:
 class _Loader(yaml.SafeLoader):
     """SafeLoader that refuses a key written twice, of which YAML would silently drop the first."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, TypedDict, TypeVar
+from typing import Generic, Literal, Protocol, TypedDict, TypeVar
 
 import torch
 import yaml
@@ -308,7 +308,7 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, step: int) -> Any: ...
+    def __getitem__(self, step: int) -> object: ...
 
 
 Export = Callable[[Networks, Path, dict[str, object]], None]
