@@ -10,39 +10,36 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 import typer.core
 
 from gancli.cli.console import Output, ProgressMode
 from gancli.cli.errors import reported
-from gancli.cli.options import flattened, grouped
+from gancli.cli.options import flattened, grouped, options
 from gancli.engine.ranks import is_local_main_process
 from gancli.version import __version__
 
-SHARED_PANEL = "Output"
 
-_Json = Annotated[
-    bool, typer.Option("--json", help="stdout is one JSON object.", rich_help_panel=SHARED_PANEL)
-]
-_Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Only the bare result.", rich_help_panel=SHARED_PANEL)
-]
-_Verbose = Annotated[
-    int,
-    typer.Option(
-        "--verbose", "-v", count=True, help="More details.", show_default=False, rich_help_panel=SHARED_PANEL
-    ),
-]
-_Progress = Annotated[
-    ProgressMode,
-    typer.Option(
-        "--progress", help="Bar on a terminal, lines elsewhere (auto).", rich_help_panel=SHARED_PANEL
-    ),
-]
-_SHARED = {"json": (_Json, False), "quiet": (_Quiet, False), "verbose": (_Verbose, 0)}
-_PROGRESS = {"progress": (_Progress, ProgressMode.AUTO)}
+@options("Output")
+class OutputOptions:
+    """Options of every command."""
+
+    json: Annotated[bool, typer.Option("--json", help="stdout is one JSON object.")] = False
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the bare result.")] = False
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="More details.", show_default=False)
+    ] = 0
+
+
+@options("Output")
+class ProgressOptions(OutputOptions):
+    """Options of the commands that show progress."""
+
+    progress: Annotated[ProgressMode, typer.Option(help="Bar on a terminal, lines elsewhere (auto).")] = (
+        ProgressMode.AUTO
+    )
 
 
 class Root(typer.core.TyperGroup):
@@ -153,24 +150,20 @@ def command(
         A decorator, which returns the function unchanged. The function's first parameter receives the `Output`; the
         others are Typer parameters or groups of them (`gancli.cli.options`).
     """
-    shared = {**_SHARED, **(_PROGRESS if progress else {})}
+    shared = inspect.Parameter(
+        "shared", inspect.Parameter.KEYWORD_ONLY, annotation=ProgressOptions if progress else OutputOptions
+    )
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        parameters = flattened([*own, shared])
 
         @functools.wraps(function)
-        def run(**arguments: Any) -> None:
-            out = Output(**{key: arguments.pop(key) for key in shared})
+        def run(**values: object) -> None:
+            out = Output(**vars(grouped([shared], values)["shared"]))
             with reported(out):
-                function(out, **grouped(own, arguments))
+                function(out, **grouped(own, values))
 
-        parameters = [
-            *flattened(own),
-            *(
-                inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-                for key, (annotation, default) in shared.items()
-            ),
-        ]
         # Typer reads the options from the signature and their types from the annotations.
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -20,9 +20,7 @@ from gancli.config.sections import (
     Conditioning,
     EncoderRecipe,
     HolesSection,
-    LoaderSection,
     ModelRecipe,
-    Section,
     TrainSection,
 )
 
@@ -32,9 +30,7 @@ __all__ = [
     "Conditioning",
     "EncoderRecipe",
     "HolesSection",
-    "LoaderSection",
     "ModelRecipe",
-    "Section",
     "TrainSection",
     "choose_recipe",
     "diff_recipes",
