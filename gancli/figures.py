@@ -137,19 +137,10 @@ def attention_figure(
 
 
 def variants_figure(rows: Sequence[Sequence[Pixels]], captions: Sequence[str]) -> Image.Image:
-    """Return one row of variants per caption (StackGAN, conditioning augmentation).
-
-    Args:
-        rows: Images (S, S, 3) of each caption.
-        captions: Text above each row.
-    """
+    """Return one row of variants (S, S, 3) per caption, which stands above it (StackGAN, conditioning augmentation)."""
     side = max(SMALLEST_PANEL, rows[0][0].shape[0])
-    return _stacked(
-        [
-            _captioned(grid([_enlarge(image, side) for image in row], len(row)), caption)
-            for row, caption in zip(rows, captions, strict=True)
-        ]
-    )
+    strips = [grid([_enlarge(image, side) for image in row], len(row)) for row in rows]
+    return _stacked([_captioned(strip, caption) for strip, caption in zip(strips, captions, strict=True)])
 
 
 def shapes_figure(
@@ -220,11 +211,9 @@ def texts_figure(
         texts: Text below each result.
         size: Longer side of a panel in pixels.
     """
-    empty = image.copy()
-    empty[hole] = HOLE
-    panels = [
-        np.asarray(ImageOps.contain(Image.fromarray(panel), (size, size))) for panel in (empty, *results)
-    ]
+    empty = np.where(hole[..., None], np.array(HOLE, np.uint8), image)
+    fitted = (ImageOps.contain(Image.fromarray(panel), (size, size)) for panel in (empty, *results))
+    panels = [np.asarray(panel) for panel in fitted]
     return grid(panels, min(len(panels), PANELS), pad=6, labels=["", *texts])
 
 
@@ -280,12 +269,7 @@ def attention_in_hole(attention: NDArray[np.float32], hole: NDArray[np.bool_]) -
 
 
 def heat_overlay(image: Pixels, weights: NDArray[np.float32]) -> Pixels:
-    """Return an image in grey, coloured by attention.
-
-    Args:
-        image: (H, W, 3).
-        weights: (h, w) in [0, 1]; enlarged bilinearly to the image.
-    """
+    """Return an image (H, W, 3) in grey, coloured by attention (h, w) in [0, 1] that is enlarged bilinearly."""
     height, width = image.shape[:2]
     small = Image.fromarray(np.ascontiguousarray(weights, dtype=np.float32))
     strength = np.asarray(small.resize((width, height), Image.Resampling.BILINEAR)).clip(0, 1)  # (H, W)

@@ -51,7 +51,36 @@ class Backbone(nn.Module):
         return self.extract(images)
 
 
-class InceptionV3(Backbone):
+class ChildrenBackbone(Backbone):
+    """Backbone of the children of a torchvision network, in two parts: up to the local features, and from there on.
+
+    Args:
+        network: Network of torchvision.
+        lower: Names of the children that lead to the local features.
+        upper: Names of the children from there to the global features.
+    """
+
+    def __init__(self, network: nn.Module, lower: Sequence[str], upper: Sequence[str]) -> None:
+        super().__init__()
+        self.lower = nn.Sequential(*(network.get_submodule(name) for name in lower))
+        self.upper = nn.Sequential(*(network.get_submodule(name) for name in upper))
+        self.names = (*lower, *upper)
+
+    def extract(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        local = self.lower(images)
+        return local, self.upper(local).mean(dim=(2, 3))
+
+    def load_imagenet(self, path: Path) -> None:
+        """Load torchvision's ImageNet weights, without classifiers and auxiliary heads."""
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        for module, name in zip((*self.lower, *self.upper), self.names, strict=True):
+            prefix = f"{name}."
+            module.load_state_dict(
+                {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+            )
+
+
+class InceptionV3(ChildrenBackbone):
     """Inception-v3: local features from Mixed_6e (768 x 17 x 17), global ones from Mixed_7c (2048).
 
     The ImageNet weights are Google's and expect [-1, 1], so the network's own input transform stays off
@@ -63,26 +92,14 @@ class InceptionV3(Backbone):
     global_channels = 2048
 
     def __init__(self) -> None:
-        super().__init__()
         from torchvision.models import inception_v3
 
         network = inception_v3(weights=None, transform_input=False, init_weights=False, aux_logits=False)
         names = [name for name, _ in network.named_children()]
-        split = names.index("Mixed_7a")
-        self.lower = nn.Sequential(*(getattr(network, name) for name in names[:split]))
-        self.upper = nn.Sequential(*(getattr(network, name) for name in ("Mixed_7a", "Mixed_7b", "Mixed_7c")))
-        self.names = names[:split], ("Mixed_7a", "Mixed_7b", "Mixed_7c")
-
-    def extract(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        local = self.lower(images)  # (B, 768, 17, 17)
-        return local, self.upper(local).mean(dim=(2, 3))  # (B, 2048)
-
-    def load_imagenet(self, path: Path) -> None:
-        """Load torchvision's ImageNet weights, without the classifier and the auxiliary head."""
-        _load_children((self.lower, self.upper), self.names, path)
+        super().__init__(network, names[: names.index("Mixed_7a")], ("Mixed_7a", "Mixed_7b", "Mixed_7c"))
 
 
-class GoogLeNet(Backbone):
+class GoogLeNet(ChildrenBackbone):
     """GoogLeNet: local features from inception4e (832 x 14 x 14), global ones from inception5b (1024).
 
     The ImageNet weights were ported from TensorFlow and expect [-1, 1], so the network's own input transform, which
@@ -94,34 +111,12 @@ class GoogLeNet(Backbone):
     global_channels = 1024
 
     def __init__(self) -> None:
-        super().__init__()
         from torchvision.models import googlenet
 
         network = googlenet(weights=None, transform_input=False, init_weights=False, aux_logits=False)
         names = [name for name, _ in network.named_children()]
-        split, end = names.index("maxpool4"), names.index("avgpool")
-        self.names = names[:split], names[split:end]
-        self.lower = nn.Sequential(*(getattr(network, name) for name in self.names[0]))
-        self.upper = nn.Sequential(*(getattr(network, name) for name in self.names[1]))
-
-    def extract(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        local = self.lower(images)  # (B, 832, 14, 14)
-        return local, self.upper(local).mean(dim=(2, 3))  # (B, 1024)
-
-    def load_imagenet(self, path: Path) -> None:
-        """Load torchvision's ImageNet weights, without the classifiers."""
-        _load_children((self.lower, self.upper), self.names, path)
-
-
-def _load_children(parts: Sequence[nn.Sequential], names: Sequence[Sequence[str]], path: Path) -> None:
-    """Load the weights of a whole network into some of its children, by the children's names."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    for part, children in zip(parts, names, strict=True):
-        for module, name in zip(part, children, strict=True):
-            prefix = f"{name}."
-            module.load_state_dict(
-                {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-            )
+        split = names.index("maxpool4")
+        super().__init__(network, names[:split], names[split : names.index("avgpool")])
 
 
 class ResNet(Backbone):
@@ -254,14 +249,7 @@ def build_backbone(name: BackboneName, *, size: int, width: int = 32) -> Backbon
 
 
 def load_imagenet(backbone: Backbone, weights: str | Path | None = None) -> Path:
-    """Load ImageNet weights into a backbone, in place.
-
-    Args:
-        backbone: Backbone of `build_backbone`.
-        weights: Weights file. None looks where `gancli.weights` looks.
-
-    Returns:
-        The weights file.
+    """Load ImageNet weights into a backbone, from a file or where `gancli.weights` looks; return the file.
 
     Raises:
         DataError: The file cannot be found or downloaded.
@@ -280,14 +268,7 @@ def load_imagenet(backbone: Backbone, weights: str | Path | None = None) -> Path
 
 
 def load_places365(backbone: Backbone, weights: str | Path | None = None) -> Path:
-    """Load weights trained on the scenes of Places365 into a ResNet-50, in place.
-
-    Args:
-        backbone: Backbone of `build_backbone`.
-        weights: Weights file. None looks where `gancli.weights` looks.
-
-    Returns:
-        The weights file.
+    """Load weights of Places365's scenes into a ResNet-50, from a file or where `gancli.weights` looks.
 
     Raises:
         DataError: The file cannot be found or downloaded.

@@ -51,14 +51,10 @@ def encode_characters(captions: Sequence[str]) -> NDArray[np.int64]:
     """
     numbers = np.zeros((len(captions), LENGTH), dtype=np.int64)
     for row, caption in zip(numbers, captions, strict=True):
-        codes = _codes(caption.lower()[:LENGTH])
+        text = caption.lower()[:LENGTH].encode("utf-32-le", "surrogatepass")
+        codes = np.frombuffer(text, dtype="<u4").astype(np.int64)  # code points
         row[: len(codes)] = np.where(codes < len(_NUMBERS), _NUMBERS[codes % len(_NUMBERS)], 0)
     return numbers
-
-
-def _codes(text: str) -> NDArray[np.int64]:
-    """Return the Unicode code points of a text, (T,)."""
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.int64)
 
 
 class CharCnnRnn(nn.Module):
@@ -243,17 +239,10 @@ class CharCnnRnnPretraining:
 
 @dataclass(frozen=True)
 class CharCnnRnnEncoder:
-    """Trained character encoder, frozen and in eval mode: a `gancli.encoders.sentence.SentenceEncoder`.
-
-    Attributes:
-        network: Text network.
-        arguments: Arguments of `CharCnnRnn`.
-        hash: sha256 of the weights file.
-        folder: Folder of the encoder.
-    """
+    """Trained character encoder, frozen and in eval mode: a `gancli.encoders.sentence.SentenceEncoder`."""
 
     network: CharCnnRnn
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, Any]  # of `CharCnnRnn`
     hash: str
     folder: Path
     kind: str = "char-cnn-rnn"
@@ -281,9 +270,7 @@ class CharCnnRnnEncoder:
         Raises:
             DataError: A caption holds nothing of the alphabet but spaces.
         """
-        unknown: list[str] = []
-        cut: list[str] = []
-        empty: list[str] = []
+        unknown, cut, empty = [], [], []
         for caption in dict.fromkeys(captions):
             text = caption.lower()
             missing = [character for character in dict.fromkeys(text) if character not in ALPHABET]
@@ -298,12 +285,11 @@ class CharCnnRnnEncoder:
                 f"no character of {some_of(empty)} is in the alphabet of {self.folder}",
                 f"It reads a to z, 0 to 9 and {ALPHABET[36:-1]}",
             )
-        warnings = []
-        if unknown:
-            warnings.append(f"characters outside the alphabet are read as blanks: {some_of(unknown)}")
-        if cut:
-            warnings.append(f"only the first {LENGTH} characters are used: {some_of(cut)}")
-        return warnings
+        found = {
+            "characters outside the alphabet are read as blanks": unknown,
+            f"only the first {LENGTH} characters are used": cut,
+        }
+        return [f"{message}: {some_of(captions)}" for message, captions in found.items() if captions]
 
 
 def save_char_cnn_rnn(
@@ -312,7 +298,7 @@ def save_char_cnn_rnn(
     """Write an encoder folder.
 
     Args:
-        folder: Folder to write. Its files are replaced one by one, each whole.
+        folder: Folder to write.
         network: Text network.
         settings: Settings with a section `text`, the arguments of `CharCnnRnn`.
         image: Learned map of the image features, if there is one. Retrieval is measured with it.
@@ -322,11 +308,7 @@ def save_char_cnn_rnn(
 
 
 def load_char_cnn_rnn(folder: str | Path, device: str | torch.device = "cpu") -> CharCnnRnnEncoder:
-    """Load a character encoder, frozen and in eval mode.
-
-    Args:
-        folder: Encoder folder, run folder or checkpoint, or "latest".
-        device: Device to load to.
+    """Load a character encoder from its folder, a run, a checkpoint or "latest", frozen and in eval mode.
 
     Raises:
         DataError: The folder is incomplete or broken, or has another alphabet.

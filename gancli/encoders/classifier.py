@@ -134,22 +134,14 @@ def save_classifier(
 ) -> None:
     """Write a classifier's folder.
 
-    Args:
-        folder: Folder to write. Its files are replaced one by one, each whole.
-        network: Classifier.
-        class_names: Names of its outputs, in order.
-        settings: Settings with a section `classifier`, the arguments of `Classifier` without the number of classes.
+    `settings` have a section `classifier`, the arguments of `Classifier` without the number of classes.
     """
     everything = {**settings, "kind": "classifier", "class_names": list(class_names)}
     write_folder(folder, {"classifier": network}, None, everything)
 
 
 def load_classifier(folder: str | Path, device: str | torch.device = "cpu") -> ClassifierFolder:
-    """Load a classifier, frozen and in eval mode.
-
-    Args:
-        folder: Classifier folder, run folder or checkpoint, or "latest".
-        device: Device to load to.
+    """Load a classifier from its folder, a run, a checkpoint or "latest", frozen and in eval mode.
 
     Raises:
         DataError: The folder is incomplete, broken, or of another kind.

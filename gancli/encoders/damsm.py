@@ -169,14 +169,9 @@ class DamsmPretraining:
         longest = int(batch.lengths.max())
         words, sentence = self.text(batch.tokens[:, :longest], batch.lengths)
         regions, code = self.image(batch.images[-1])
+        mask = padding_mask(batch.lengths, longest)
         by_words, by_sentence = damsm_losses(
-            regions,
-            code,
-            words,
-            sentence,
-            padding_mask(batch.lengths, longest),
-            batch.class_ids,
-            self.gammas,
+            regions, code, words, sentence, mask, batch.class_ids, self.gammas
         )
         return {"words": by_words, "sentence": by_sentence}
 
@@ -205,11 +200,7 @@ class Damsm:
     folder: Path
 
     def check_vocabulary(self, other: Vocabulary, where: Path) -> None:
-        """Refuse a dataset whose words have other numbers.
-
-        Args:
-            other: Vocabulary of the dataset.
-            where: Folder of the dataset, for the message.
+        """Refuse a dataset (in the folder `where`) whose words have other numbers.
 
         Raises:
             DataError: The vocabularies differ.
@@ -233,7 +224,7 @@ def save_damsm(
     """Write an encoder folder.
 
     Args:
-        folder: Folder to write. Its files are replaced one by one, each whole.
+        folder: Folder to write.
         text: Text encoder.
         image: Image encoder in training. One from `load_damsm` has lost its batch norms.
         vocabulary: Vocabulary that numbers the words.
@@ -243,11 +234,7 @@ def save_damsm(
 
 
 def load_damsm(folder: str | Path, device: str | torch.device = "cpu") -> Damsm:
-    """Load both encoders, frozen and in eval mode, with the batch norms of the backbone folded.
-
-    Args:
-        folder: Encoder folder, run folder or checkpoint, or "latest".
-        device: Device to load to.
+    """Load a DAMSM from its folder, a run, a checkpoint or "latest", frozen, with the batch norms folded.
 
     Raises:
         DataError: The folder is incomplete or broken.

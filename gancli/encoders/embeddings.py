@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ from gancli.encoders.sentence import SentenceEncoder, load_sentence_encoder
 from gancli.encoders.vectors import VectorFile, open_vectors, split_hash, write_vectors
 from gancli.errors import DataError
 from gancli.progress import Progress, reporting
+
+T = TypeVar("T")
 
 FOLDER = "embeddings"  # in the dataset folder
 _CHUNK = 256  # captions encoded at once
@@ -88,9 +90,15 @@ def embed_split(
         DataError: The encoder knows no word of a caption.
         RunError: The disk is full.
     """
+
+    def encode(captions: list[str]) -> NDArray[np.float32]:
+        encoder.check(captions)
+        return encoder.encode(captions).cpu().numpy()
+
     starts = _starts(split)
     with reporting(progress, "encoding", "captions") as report:
-        return kept_embeddings(split, starts, encoder, _encoded(split, encoder, int(starts[-1]), report))
+        chunks = in_chunks(split, split.captions, encode, _CHUNK, int(starts[-1]), report)
+        return kept_embeddings(split, starts, encoder, chunks)
 
 
 def kept_embeddings(
@@ -118,17 +126,21 @@ def _kept(split: Split, digest: str) -> Path:
     return split.folder / FOLDER / f"{split.name}-{captions[:8]}-{digest[:16]}.npy"
 
 
-def _encoded(
-    split: Split, encoder: SentenceEncoder, total: int, progress: Progress | None
+def in_chunks(
+    split: Split,
+    captions_of: Callable[[int], Iterable[T]],
+    encode: Callable[[list[T]], NDArray[np.float32]],
+    least: int,
+    total: int,
+    progress: Progress | None,
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield the vectors of some captions after the others, (b, E)."""
+    """Yield the vectors of a split's written or spoken captions, (b, E) of at least `least` captions at once."""
     done = 0
-    waiting: list[str] = []
+    waiting: list[T] = []
     for index in range(len(split)):
-        waiting += split.captions(index)
-        if len(waiting) >= _CHUNK or index + 1 == len(split):
-            encoder.check(waiting)
-            yield encoder.encode(waiting).cpu().numpy()
+        waiting += captions_of(index)
+        if len(waiting) >= least or index + 1 == len(split):
+            yield encode(waiting)
             done += len(waiting)
             waiting = []
             if progress is not None:

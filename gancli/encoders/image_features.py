@@ -25,8 +25,8 @@ from gancli.encoders.backbones import (
     fold_batch_norms,
     load_imagenet,
 )
-from gancli.encoders.classifier import load_classifier
-from gancli.encoders.damsm import load_damsm
+from gancli.encoders.classifier import Classifier, load_classifier
+from gancli.encoders.damsm import ImageEncoder, load_damsm
 from gancli.encoders.vectors import VectorFile, open_vectors, split_hash, write_vectors
 from gancli.errors import DataError
 from gancli.progress import Progress, reporting
@@ -89,34 +89,26 @@ def frozen_imagenet(
 def frozen_encoder(folder: str | Path, device: torch.device) -> FrozenNetwork:
     """Return the network of the pooled features of a DAMSM's or a classifier's backbone.
 
-    Args:
-        folder: Encoder folder, run folder or checkpoint, or "latest".
-        device: Device to load to.
-
     Raises:
         DataError: The folder holds neither, or is incomplete or broken.
     """
     folder = weights_folder_of(folder, ("damsm", "classifier"))
     kind = read_settings(folder)["kind"]
+    if kind not in ("damsm", "classifier"):
+        raise DataError(
+            f"{folder}: is a folder of kind {kind!r}, which has no image features",
+            "Name one of gancli pretrain-encoder damsm or classifier.",
+        )
+    network: ImageEncoder | Classifier
     if kind == "damsm":
         damsm = load_damsm(folder, device)
-        image, digest, backbone = damsm.image, damsm.hash, damsm.settings["image"]["backbone"]
-        return FrozenNetwork(
-            f"{backbone} (damsm)", digest, image.backbone.global_channels, image.features, device
-        )
-    if kind == "classifier":
+        network, digest, name = damsm.image, damsm.hash, damsm.settings["image"]["backbone"]
+    else:
         classifier = load_classifier(folder, device)
-        backbone = classifier.settings["classifier"]["backbone"]
-        return FrozenNetwork(
-            f"{backbone} (classifier)",
-            classifier.hash,
-            classifier.network.backbone.global_channels,
-            classifier.network.features,
-            device,
-        )
-    raise DataError(
-        f"{folder}: is a folder of kind {kind!r}, which has no image features",
-        "Name one of gancli pretrain-encoder damsm or classifier.",
+        network, digest = classifier.network, classifier.hash
+        name = classifier.settings["classifier"]["backbone"]
+    return FrozenNetwork(
+        f"{name} ({kind})", digest, network.backbone.global_channels, network.features, device
     )
 
 

@@ -27,7 +27,7 @@ class SentenceEncoder(Protocol):
     Attributes:
         kind: "char-cnn-rnn" or "damsm".
         network: Text network.
-        arguments: Arguments with which `restore_sentence_encoder` builds the network again.
+        arguments: Arguments with which `restore_from_settings` builds the network again.
         vocabulary: Vocabulary of an encoder that reads words. None for one that reads characters.
         dim: Length E of a sentence vector.
         hash: sha256 of the encoder's weights file.
@@ -62,18 +62,10 @@ class SentenceEncoder(Protocol):
 
 @dataclass(frozen=True)
 class DamsmSentenceEncoder:
-    """Sentence half of a DAMSM as a sentence encoder.
-
-    Attributes:
-        network: Text encoder.
-        arguments: Arguments of `TextEncoder`, and `words`, the most words of a caption that are read.
-        vocabulary: Vocabulary of the encoder.
-        hash: sha256 of the DAMSM's weights file.
-        folder: Folder of the DAMSM.
-    """
+    """Sentence half of a DAMSM as a `SentenceEncoder`."""
 
     network: TextEncoder
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, Any]  # of `TextEncoder`, and `words`, the most words of a caption that are read
     vocabulary: Vocabulary
     hash: str
     folder: Path
@@ -106,14 +98,12 @@ def check_words(captions: Sequence[str], vocabulary: Vocabulary, words: int, fol
         captions: Captions to check.
         vocabulary: Known words.
         words: Most words of a caption that are read.
-        folder: Folder of the model or encoder, for the message.
+        folder: Folder that the message names.
 
     Raises:
         DataError: No word of a caption is known.
     """
-    unknown: list[str] = []
-    cut: list[str] = []
-    empty: list[str] = []
+    unknown, cut, empty = [], [], []
     for caption in dict.fromkeys(captions):
         tokens = tokenize(caption)
         known = len(vocabulary.encode(tokens))
@@ -128,20 +118,15 @@ def check_words(captions: Sequence[str], vocabulary: Vocabulary, words: int, fol
             f"no word of {some_of(empty)} is in the vocabulary of {folder}",
             f"It was trained with {len(vocabulary) - 1} words, listed in {folder / 'vocabulary.json'}.",
         )
-    warnings = []
-    if unknown:
-        warnings.append(f"words outside the vocabulary are left out: {some_of(unknown)}")
-    if cut:
-        warnings.append(f"only the first {words} words are used: {some_of(cut)}")
-    return warnings
+    found = {
+        "words outside the vocabulary are left out": unknown,
+        f"only the first {words} words are used": cut,
+    }
+    return [f"{message}: {some_of(those)}" for message, those in found.items() if those]
 
 
 def load_sentence_encoder(folder: str | Path, device: str | torch.device = "cpu") -> SentenceEncoder:
-    """Load the sentence encoder of an encoder folder of any kind.
-
-    Args:
-        folder: Encoder folder, run folder or checkpoint, or "latest".
-        device: Device to load to.
+    """Load the sentence encoder of an encoder folder of any kind, of a run, a checkpoint or "latest".
 
     Raises:
         DataError: The folder holds no text encoder, or is incomplete or broken.
@@ -161,48 +146,6 @@ def load_sentence_encoder(folder: str | Path, device: str | torch.device = "cpu"
     )
 
 
-def restore_sentence_encoder(
-    kind: str,
-    arguments: Mapping[str, Any],
-    vocabulary: Vocabulary | None,
-    tensors: Mapping[str, Tensor],
-    prefix: str,
-    folder: Path,
-    digest: str,
-    device: str | torch.device = "cpu",
-) -> SentenceEncoder:
-    """Restore a sentence encoder from the model folder that it was saved in.
-
-    Args:
-        kind: Kind of the encoder.
-        arguments: Arguments of the encoder.
-        vocabulary: Vocabulary of the encoder.
-        tensors: Tensors of the model folder.
-        prefix: Prefix of the encoder's tensors.
-        folder: Model folder.
-        digest: sha256 of the encoder's own weights file.
-        device: Device to load to.
-
-    Raises:
-        DataError: The tensors do not fit.
-        ValueError: The kind is unknown.
-    """
-    network: CharCnnRnn | TextEncoder
-    if kind == "char-cnn-rnn":
-        network = CharCnnRnn(**arguments)
-    elif kind == "damsm" and vocabulary is not None:
-        own = {name: value for name, value in arguments.items() if name != "words"}
-        network = TextEncoder(len(vocabulary), **own)
-    else:
-        raise ValueError(f"text.kind is {kind!r}")
-    load_part(network, tensors, prefix, folder)
-    network.to(device).eval().requires_grad_(False)
-    if isinstance(network, CharCnnRnn):
-        return CharCnnRnnEncoder(network, arguments, digest, folder)
-    assert vocabulary is not None
-    return DamsmSentenceEncoder(network, arguments, vocabulary, digest, folder)
-
-
 def text_settings(encoder: SentenceEncoder) -> dict[str, Any]:
     """Return the entry of a sentence encoder in a model folder's config.yaml."""
     return {"kind": encoder.kind, "dim": encoder.dim, "arguments": dict(encoder.arguments)}
@@ -211,10 +154,26 @@ def text_settings(encoder: SentenceEncoder) -> dict[str, Any]:
 def restore_from_settings(
     settings: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path, device: str | torch.device
 ) -> SentenceEncoder:
-    """Load the sentence encoder in a model folder."""
-    text = settings["text"]
-    words = Vocabulary.load(folder / "vocabulary.json") if text["kind"] == "damsm" else None
+    """Restore the sentence encoder in a model folder, from the content of its config.yaml and its tensors.
+
+    Raises:
+        DataError: The tensors do not fit.
+        ValueError: The kind is unknown.
+    """
+    kind, arguments = settings["text"]["kind"], settings["text"]["arguments"]
     digest = str(settings["encoder_hash"])
-    return restore_sentence_encoder(
-        text["kind"], text["arguments"], words, tensors, "text_encoder.", folder, digest, device
-    )
+    network: CharCnnRnn | TextEncoder
+    encoder: SentenceEncoder
+    if kind == "char-cnn-rnn":
+        network = CharCnnRnn(**arguments)
+        encoder = CharCnnRnnEncoder(network, arguments, digest, folder)
+    elif kind == "damsm":
+        vocabulary = Vocabulary.load(folder / "vocabulary.json")
+        own = {name: value for name, value in arguments.items() if name != "words"}
+        network = TextEncoder(len(vocabulary), **own)
+        encoder = DamsmSentenceEncoder(network, arguments, vocabulary, digest, folder)
+    else:
+        raise ValueError(f"text.kind is {kind!r}")
+    load_part(network, tensors, "text_encoder.", folder)
+    network.to(device).eval().requires_grad_(False)
+    return encoder

@@ -8,7 +8,7 @@ both, with the settings of the log-mel features that the network was trained on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,7 @@ from gancli.data.audio import FEWEST_FRAMES, MelSettings
 from gancli.data.loader import TensorBatch
 from gancli.data.shards import Split
 from gancli.encoders.backbones import BackboneName, build_backbone
-from gancli.encoders.embeddings import CaptionEmbeddings, kept_embeddings
+from gancli.encoders.embeddings import CaptionEmbeddings, in_chunks, kept_embeddings
 from gancli.engine.phases import Phase, adam
 from gancli.errors import DataError
 from gancli.losses.matching import distinct_classes, global_matching_loss, padding_mask
@@ -305,27 +305,15 @@ def embed_speech(split: Split, encoder: Speech, *, progress: Progress | bool = T
         DataError: The split has no speech, or its features have other settings than the encoder was trained with.
         RunError: The disk is full.
     """
+
+    def encode(mels: list[NDArray[np.float16]]) -> NDArray[np.float32]:
+        return encode_mels(encoder.network, mels).cpu().numpy()
+
     encoder.check(split)
     starts = np.concatenate([[0], np.cumsum(split.speech_counts())]).astype(np.int64)
     with reporting(progress, "encoding", "spoken captions") as report:
-        chunks = _encoded(split, encoder.network, int(starts[-1]), report)
+        chunks = in_chunks(split, split.speech, encode, _SORTED, int(starts[-1]), report)
         return kept_embeddings(split, starts, encoder, chunks)
-
-
-def _encoded(
-    split: Split, network: SpeechEncoder, total: int, progress: Progress | None
-) -> Iterator[NDArray[np.float32]]:
-    """Yield the vectors of some spoken captions after the others, (b, dim)."""
-    done = 0
-    waiting: list[NDArray[np.float16]] = []
-    for index in range(len(split)):
-        waiting += split.speech(index)
-        if len(waiting) >= _SORTED or index + 1 == len(split):
-            yield encode_mels(network, waiting).cpu().numpy()
-            done += len(waiting)
-            waiting = []
-            if progress is not None:
-                progress(done, total)
 
 
 # --- the encoder folder ---------------------------------------------------------------------------------------
@@ -396,7 +384,7 @@ def save_speech(
     """Write an encoder folder.
 
     Args:
-        folder: Folder to write. Its files are replaced one by one, each whole.
+        folder: Folder to write.
         speech: Speech encoder.
         image: Image branch.
         mel: Settings of the log-mel features that it was trained on.
@@ -407,11 +395,7 @@ def save_speech(
 
 
 def load_speech(folder: str | Path, device: str | torch.device = "cpu") -> Speech:
-    """Load a speech encoder and its image branch, frozen and in eval mode.
-
-    Args:
-        folder: Encoder folder, run folder or checkpoint, or "latest".
-        device: Device to load to.
+    """Load a speech encoder and its image branch from their folder, a run, a checkpoint or "latest", frozen.
 
     Raises:
         DataError: The folder is incomplete, broken, or of another kind.

@@ -114,11 +114,7 @@ def follow(layer: nn.Module, whole: Tensor, part: Tensor, box: Box) -> tuple[Ten
 
 
 def load_vgg16(weights: str | Path | None = None, *, normalise: bool = True) -> Vgg16:
-    """Load VGG-16 with its ImageNet weights, frozen and in eval mode.
-
-    Args:
-        weights: Weights file, or a folder that holds it. None looks where `gancli.weights` looks.
-        normalise: Bring images to the mean and deviation that the weights were trained with.
+    """Load VGG-16 with its ImageNet weights, from a file or folder or where `gancli.weights` looks, frozen.
 
     Raises:
         DataError: The file cannot be found or downloaded.

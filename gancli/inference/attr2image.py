@@ -34,9 +34,6 @@ class LoadedAttr2Image(Provenance):
         names: Names of all attributes of the dataset it was trained on, in order.
         shape_columns: Positions of the attributes that Stage I knows.
         image_columns: Positions of the attributes that Stage II knows.
-        settings: Content of config.yaml.
-        hash: sha256 of the weights file.
-        folder: Model folder.
     """
 
     shape: ShapeGenerator | None
@@ -44,9 +41,6 @@ class LoadedAttr2Image(Provenance):
     names: tuple[str, ...]
     shape_columns: tuple[int, ...]
     image_columns: tuple[int, ...]
-    settings: Mapping[str, Any]
-    hash: str
-    folder: Path
     name: str = KIND
 
     @property
@@ -201,7 +195,7 @@ def save_attr2image(
     """Write a model folder of attr2image.
 
     Args:
-        folder: Folder to write; made if need be.
+        folder: Folder to write.
         shape: Stage I with the weights to publish; None for a Stage II alone.
         image: Stage II with the weights to publish; None for a Stage I alone.
         settings: Content of config.yaml: `attribute_names`; of each stage its arguments (`shape`, `image`) and the
@@ -230,4 +224,6 @@ def load_attr2image(folder: str | Path, device: str | torch.device = "cpu") -> L
         if part is not None:
             load_part(part, tensors, f"{name}.", folder)
             freeze(device, part)
-    return LoadedAttr2Image(shape, image, names, columns["shape"], columns["image"], settings, digest, folder)
+    return LoadedAttr2Image(
+        shape, image, names, columns["shape"], columns["image"], settings=settings, hash=digest, folder=folder
+    )

@@ -11,13 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from gancli.data.hole_settings import HoleSettings
-from gancli.data.text import Vocabulary, crop_tokens, pad_tokens, tokenize
+from gancli.data.text import Vocabulary
 from gancli.encoders.backbones import fold_batch_norms
 from gancli.encoders.damsm import Damsm, TextEncoder
-from gancli.encoders.sentence import check_words
 from gancli.errors import DataError
-from gancli.inference.loaded import NOISE, Ablation, Provenance, check_provenance
-from gancli.losses.matching import padding_mask
+from gancli.inference.loaded import NOISE, Ablation, check_provenance
+from gancli.inference.word_reader import WordReader
 from gancli.models.csfgan import Generator, box_of_all, hole_boxes
 from gancli.registry import FILLING
 from gancli.run_paths import weights_folder_of
@@ -42,28 +41,16 @@ class Filling:
 
 
 @dataclass(frozen=True)
-class Inpainter(Provenance):
+class Inpainter(WordReader):
     """CSF-GAN ready to fill holes: its networks are put into eval mode and frozen, its batch norms are folded.
 
     Attributes:
         generator: Generator, with averaged weights where the run averaged them.
-        text_encoder: Text encoder it was trained with.
-        vocabulary: Words of the text encoder.
-        words: Most words of a caption that it was trained with; of longer ones the first words are read.
         holes: Holes that it was trained to fill.
-        settings: Content of config.yaml.
-        hash: sha256 of the weights file.
-        folder: Model folder.
     """
 
     generator: Generator
-    text_encoder: TextEncoder
-    vocabulary: Vocabulary
-    words: int
     holes: HoleSettings
-    settings: Mapping[str, Any]
-    hash: str
-    folder: Path
     name: str = KIND
 
     def __post_init__(self) -> None:
@@ -107,19 +94,6 @@ class Inpainter(Provenance):
         """Lengths of the noises that `fill` takes, in the order in which they are drawn."""
         return {NOISE: self.generator.noise_dim, "condition_noise": self.generator.condition_dim}
 
-    def check(self, captions: Sequence[str]) -> list[str]:
-        """Return warnings for a user: unknown words, captions that are cut.
-
-        Raises:
-            DataError: No word of a caption is known.
-        """
-        return check_words(captions, self.vocabulary, self.words, self.folder)
-
-    def tokens(self, caption: str) -> list[str]:
-        """Return the words of a caption that the model reads and attends to, in order."""
-        numbers = crop_tokens(self.vocabulary.encode(tokenize(caption)), self.words, None)
-        return [self.vocabulary.words[number] for number in numbers]
-
     @torch.no_grad()
     def fill(
         self, images: Tensor, holes: Tensor, captions: Sequence[str], noises: Mapping[str, Tensor]
@@ -133,17 +107,13 @@ class Inpainter(Provenance):
             noises: (B, dim) standard normal for each of `noise_dims`.
         """
         device = self.generator.last.weight.device
-        numbers = [crop_tokens(self.vocabulary.encode(tokenize(text)), self.words, None) for text in captions]
-        # Padded to one length whatever the batch: the same sums in the same order
-        tokens, lengths = pad_tokens(numbers, self.words)
-        lengths_tensor = torch.from_numpy(lengths).to(device)
-        words, sentence = self.text_encoder(torch.from_numpy(tokens).to(device), lengths_tensor)
+        words, sentence, mask = self.read(captions, device)
         output = self.generator(
             images.to(device, memory_format=torch.channels_last),
             holes.to(device),
             sentence,
             words,
-            padding_mask(lengths_tensor, self.words),
+            mask,
             *(noises[name].to(device) for name in self.noise_dims),
             window=box_of_all(hole_boxes(holes), self.size),
         )
@@ -154,7 +124,7 @@ def save_csfgan(folder: Path, generator: nn.Module, encoder: Damsm, settings: Ma
     """Write a model folder of CSF-GAN.
 
     Args:
-        folder: Folder to write; made if need be.
+        folder: Folder to write.
         generator: Generator with the weights to publish.
         encoder: Encoder it was trained with; its text half goes into the folder.
         settings: Content of config.yaml: `generator` (its arguments), `words`, `holes`, `word_discriminator`, `edge`,
@@ -195,5 +165,12 @@ def load_inpainter(folder: str | Path, device: str | torch.device = "cpu") -> In
     load_part(generator, tensors, "generator.", folder)
     load_part(text_encoder, tensors, "text_encoder.", folder)
     return Inpainter(
-        generator.to(device), text_encoder.to(device), vocabulary, words, holes, settings, digest, folder
+        generator.to(device),
+        holes,
+        text_encoder=text_encoder.to(device),
+        vocabulary=vocabulary,
+        words=words,
+        settings=settings,
+        hash=digest,
+        folder=folder,
     )

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gancli.data.text import Vocabulary, crop_tokens, pad_tokens, tokenize
+from gancli.data.text import Vocabulary
 from gancli.encoders.damsm import Damsm, TextEncoder
-from gancli.encoders.sentence import check_words
-from gancli.inference.loaded import NOISE, Ablation, Drawing, Provenance, check_provenance, device_of, freeze
-from gancli.losses.matching import padding_mask
+from gancli.inference.loaded import NOISE, Ablation, Drawing, check_provenance, device_of, freeze
+from gancli.inference.word_reader import WordReader
 from gancli.models.ffgan import Generator
 from gancli.run_paths import weights_folder_of
 from gancli.weights_folder import load_part, read_folder, reading_settings, write_folder
@@ -25,26 +22,14 @@ KIND = "ffgan"
 
 
 @dataclass(frozen=True)
-class LoadedFFGAN(Provenance):
+class LoadedFFGAN(WordReader):
     """FF-GAN as a `LoadedModel`.
 
     Attributes:
         generator: Generator with averaged weights.
-        text_encoder: Text encoder it was trained with.
-        vocabulary: Words of the text encoder.
-        words: Most words of a caption that it was trained with.
-        settings: Content of config.yaml.
-        hash: sha256 of the weights file.
-        folder: Model folder.
     """
 
     generator: Generator
-    text_encoder: TextEncoder
-    vocabulary: Vocabulary
-    words: int
-    settings: Mapping[str, Any]
-    hash: str
-    folder: Path
     name: str = KIND
 
     @property
@@ -73,38 +58,24 @@ class LoadedFFGAN(Provenance):
     def noise_dims(self) -> Mapping[str, int]:
         return {NOISE: self.generator.noise_dim, "condition_noise": self.generator.condition_dim}
 
-    def check(self, captions: Sequence[str]) -> list[str]:
-        return check_words(captions, self.vocabulary, self.words, self.folder)
-
-    def tokens(self, caption: str) -> list[str]:
-        """Return the words of a caption that the model reads and attends to, in order."""
-        return [self.vocabulary.words[number] for number in self._encode(caption)]
-
     @torch.no_grad()
     def draw(self, captions: Sequence[str], noises: Mapping[str, Tensor]) -> Drawing:
         device = device_of(self.generator)
-        # Padded to one length whatever the batch: the same sums in the same order
-        tokens, lengths = pad_tokens([self._encode(caption) for caption in captions], self.words)
-        lengths_tensor = torch.from_numpy(lengths).to(device)
-        words, sentence = self.text_encoder(torch.from_numpy(tokens).to(device), lengths_tensor)
-        mask = padding_mask(lengths_tensor, self.words)
+        words, sentence, mask = self.read(captions, device)
         noise = (noises[name].to(device) for name in self.noise_dims)
         output = self.generator(sentence, words, mask, *noise)
         return Drawing(output.images, output.attention)
-
-    def _encode(self, caption: str) -> NDArray[np.int32]:
-        return crop_tokens(self.vocabulary.encode(tokenize(caption)), self.words, None)
 
 
 def save_ffgan(folder: Path, generator: nn.Module, encoder: Damsm, settings: Mapping[str, Any]) -> None:
     """Write a model folder of FF-GAN.
 
     Args:
-        folder: Folder to write; made if need be.
+        folder: Folder to write.
         generator: Generator with the weights to publish.
         encoder: Encoder it was trained with; its text half goes into the folder.
-        settings: Content of config.yaml: `generator` (its arguments), `words`, and where the weights come from. `kind`
-            and `text` (arguments of the text encoder) are added here.
+        settings: Content of config.yaml without `kind` and `text`: `generator` (its arguments), `words`, and the origin
+            of the weights.
     """
     parts = {"generator": generator, "text_encoder": encoder.text}
     content = {"kind": KIND, **settings, "encoder_hash": encoder.hash, "text": dict(encoder.settings["text"])}
@@ -128,4 +99,12 @@ def load_ffgan(folder: str | Path, device: str | torch.device = "cpu") -> Loaded
     load_part(generator, tensors, "generator.", folder)
     load_part(text_encoder, tensors, "text_encoder.", folder)
     freeze(device, generator, text_encoder)
-    return LoadedFFGAN(generator, text_encoder, vocabulary, words, settings, digest, folder)
+    return LoadedFFGAN(
+        generator,
+        text_encoder=text_encoder,
+        vocabulary=vocabulary,
+        words=words,
+        settings=settings,
+        hash=digest,
+        folder=folder,
+    )

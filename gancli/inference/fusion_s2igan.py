@@ -34,18 +34,12 @@ class LoadedFusionS2iGan(Provenance):
         encoder: Sentence encoder it was trained with; None for a model of speech.
         speech: Speech encoder it was trained with; None for a model of sentences.
         mel: Settings of the speech encoder's features; None for a model of sentences.
-        settings: Content of config.yaml.
-        hash: sha256 of the weights file.
-        folder: Model folder.
     """
 
     generator: Generator
     encoder: SentenceEncoder | None
     speech: SpeechEncoder | None
     mel: MelSettings | None
-    settings: Mapping[str, Any]
-    hash: str
-    folder: Path
     name: str = KIND
 
     @property
@@ -133,7 +127,7 @@ def save_fusion_s2igan(
     """Write a model folder of Fusion-S2iGan.
 
     Args:
-        folder: Folder to write; made if need be.
+        folder: Folder to write.
         generator: Generator with the weights to publish.
         encoder: Encoder it was trained with; it goes into the folder, without the image half of a speech encoder.
         settings: Content of config.yaml: `generator` (its arguments) and where the weights come from. `kind`,
@@ -175,4 +169,4 @@ def load_fusion_s2igan(folder: str | Path, device: str | torch.device = "cpu") -
     if speech is not None:
         load_part(speech, tensors, "speech.", folder)
         freeze(device, speech)
-    return LoadedFusionS2iGan(generator, encoder, speech, mel, settings, digest, folder)
+    return LoadedFusionS2iGan(generator, encoder, speech, mel, settings=settings, hash=digest, folder=folder)

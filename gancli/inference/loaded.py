@@ -90,10 +90,19 @@ class LoadedModel(Protocol):
         """
 
 
+@dataclass(frozen=True, kw_only=True)
 class Provenance(ABC):
-    """Facts that a model's config.yaml tells: the ablation that it is, what it was trained on and how."""
+    """Origin of a loaded model: the ablation that it is, what it was trained on and how.
+
+    Attributes:
+        settings: Content of config.yaml.
+        hash: sha256 of the weights file.
+        folder: Model folder.
+    """
 
     settings: Mapping[str, Any]
+    hash: str
+    folder: Path
 
     @property
     @abstractmethod

@@ -32,17 +32,11 @@ class LoadedStackGAN(Provenance):
         stage2: Generator of Stage II; None for a model of Stage I.
         encoder: Sentence encoder it was trained with; None where its vectors were brought in from a file, so that only
             `draw_sentences` can draw.
-        settings: Content of config.yaml.
-        hash: sha256 of the weights file.
-        folder: Model folder.
     """
 
     stage1: StageOneGenerator
     stage2: StageTwoGenerator | None
     encoder: SentenceEncoder | None
-    settings: Mapping[str, Any]
-    hash: str
-    folder: Path
     name: str = KIND
 
     @property
@@ -123,7 +117,7 @@ def save_stackgan(
     """Write a model folder of StackGAN.
 
     Args:
-        folder: Folder to write; made if need be.
+        folder: Folder to write.
         stage1: Generator of Stage I with the weights to publish.
         stage2: Generator of Stage II; None while only Stage I is trained.
         encoder: Encoder or vectors it was trained with; an encoder goes into the folder.
@@ -168,4 +162,4 @@ def load_stackgan(folder: str | Path, device: str | torch.device = "cpu") -> Loa
     if stage2 is not None:
         load_part(stage2, tensors, "stage2.", folder)
         freeze(device, stage2)
-    return LoadedStackGAN(stage1, stage2, encoder, settings, digest, folder)
+    return LoadedStackGAN(stage1, stage2, encoder, settings=settings, hash=digest, folder=folder)

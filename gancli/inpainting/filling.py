@@ -67,11 +67,7 @@ class Filled:
 
 
 def fill(
-    inpainter: Inpainter,
-    squares: Pixels,
-    holes: NDArray[np.bool_],
-    requests: Sequence[Request],
-    seed: int,
+    inpainter: Inpainter, squares: Pixels, holes: NDArray[np.bool_], requests: Sequence[Request], seed: int
 ) -> Filled:
     """Fill a batch.
 
@@ -85,12 +81,8 @@ def fill(
     noises = image_noise(requests, inpainter.noise_dims, seed)
     images = torch.from_numpy(squares).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
     started = time.perf_counter()
-    filling = inpainter.fill(
-        images,
-        torch.from_numpy(holes[:, None]).float(),
-        [request.caption for request in requests],
-        noises,
-    )
+    captions = [request.caption for request in requests]
+    filling = inpainter.fill(images, torch.from_numpy(holes[:, None]).float(), captions, noises)
     painted = to_uint8(filling.composite)  # waits for the device, too
     seconds = time.perf_counter() - started
     attention = tuple(maps.float().cpu().numpy() for maps in filling.attention)
@@ -99,11 +91,7 @@ def fill(
 
 
 def check_attention(inpainter: Inpainter) -> None:
-    """Refuse to show the attention of an ablation that attends to no words.
-
-    Raises:
-        UsageError: The model is such an ablation.
-    """
+    """Refuse to show the attention of an ablation that attends to no words, with a UsageError."""
     fusion = inpainter.settings["generator"]["fusion"]
     if fusion not in ("both", "word"):
         raise UsageError(

@@ -20,14 +20,7 @@ from gancli.data.images import load_image
 from gancli.errors import DataError, check_least
 from gancli.figures import Pixels, texts_figure
 from gancli.inference.csfgan import Inpainter, load_inpainter
-from gancli.inpainting.filling import (
-    CENTER,
-    Filled,
-    InpaintReport,
-    check_attention,
-    fill,
-    save_attention,
-)
+from gancli.inpainting.filling import CENTER, Filled, InpaintReport, check_attention, fill, save_attention
 from gancli.inpainting.match_files import (
     Existing,
     MaskFile,
@@ -95,7 +88,8 @@ def inpaint(
     mask = mask if isinstance(mask, MaskFile) else MaskFile(mask)
     texts = [texts] if isinstance(texts, str) else list(texts)
     tasks = find_tasks(image, mask.path, texts, captions, out)
-    sheet = _texts_file(tasks[0].out) if len(texts) > 1 else None
+    first = tasks[0].out
+    sheet = first.with_name(f"{first.stem.removesuffix('-1')}-texts.png") if len(texts) > 1 else None
     figures = [attention_files(task.out)[0] for task in tasks] if attention else []
     todo = _unfinished(tasks, existing, attention, sheet)
     warnings: list[str] = []
@@ -176,11 +170,6 @@ def attention_files(out: Path) -> tuple[Path, Path]:
     return beside(out, "attention", ".png"), beside(out, "attention", ".npz")
 
 
-def _texts_file(first: Path) -> Path:
-    """Return the file of the figure that shows out-1.png, out-2.png and so on."""
-    return first.with_name(f"{first.stem.removesuffix('-1')}-texts.png")
-
-
 def _written_to(tasks: Sequence[Task], image: Path, out: str | Path | None) -> Path:
     """Return the file of one result, or the folder of many."""
     if image.is_file():
@@ -229,19 +218,12 @@ class _View:
 
 @dataclass(frozen=True)
 class _FilledPhotos:
-    """Results of filling photographs.
+    """Results of filling photographs."""
 
-    Attributes:
-        seconds: Seconds spent in the model.
-        hidden: Photographs whose filling does not show, sorted.
-        panels: Filled regions, if they are kept.
-        original: Region of the last photograph, and its hole.
-    """
-
-    seconds: float
-    hidden: list[Path]
-    panels: list[Pixels]
-    original: tuple[Pixels, Hole]
+    seconds: float  # spent in the model
+    hidden: list[Path]  # photographs whose filling does not show, sorted
+    panels: list[Pixels]  # filled regions, if they are kept
+    original: tuple[Pixels, Hole]  # region of the last photograph, and its hole
 
 
 @dataclass(frozen=True)

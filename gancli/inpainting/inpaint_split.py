@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from gancli.data.hole_settings import HoleSettings
-from gancli.data.holes import Hole, Holes, holes_from_folder
+from gancli.data.holes import Holes, holes_from_folder
 from gancli.data.loader import evaluation_batches
 from gancli.data.shards import Dataset, Split
 from gancli.errors import DataError, UsageError, check_least
@@ -189,25 +189,15 @@ def _open_split(data: str | Path, name: str, inpainter: Inpainter) -> tuple[Data
 
 @dataclass(frozen=True)
 class _SplitFiller:
-    """Filling of the images of a split by one model.
-
-    Attributes:
-        inpainter: Model.
-        split: Split of the images.
-        holes: Holes to cut.
-        hole_seed: Seed of the holes.
-        requests: Captions of the images, from the first image of the split on.
-        out: Folder to write.
-        attention: Write attention figures and maps.
-    """
+    """Filling of the images of a split by one model."""
 
     inpainter: Inpainter
     split: Split
     holes: Holes
     hole_seed: int
-    requests: Sequence[Request]
+    requests: Sequence[Request]  # captions of the images, from the first image of the split on
     out: Path
-    attention: bool
+    attention: bool  # write attention figures and maps
 
     @cached_property
     def files(self) -> Sequence[str]:
@@ -220,11 +210,7 @@ class _SplitFiller:
         return figure, figure.with_suffix(".npz")
 
     def fill(self, seed: int, batch: int, report: Progress | None) -> tuple[int, float]:
-        """Fill the images that are not there yet.
-
-        Returns:
-            The number of images filled, and the seconds spent in the model.
-        """
+        """Fill the images that are not there yet; return their number, and the seconds spent in the model."""
         for name in (HOLES, ATTENTION) if self.attention else (HOLES,):
             (self.out / name).mkdir(exist_ok=True)
         todo = [number for number, file in enumerate(self.files) if not self._written(file)]
@@ -251,7 +237,11 @@ class _SplitFiller:
                     for row, (request, name) in enumerate(zip(requests, names, strict=True)):
                         files = self.attention_files(name)
                         save_attention(self.inpainter, filled, row, cut[row], request.caption, files)
-                list(pool.map(_save_hole, cut, (self.out / HOLES / name for name in names)))
+                list(
+                    pool.map(
+                        save_image, map(Image.fromarray, cut), (self.out / HOLES / name for name in names)
+                    )
+                )
                 list(pool.map(save_pixels, filled.squares, (self.out / name for name in names)))
                 done += len(numbers)
                 if report is not None:
@@ -260,25 +250,13 @@ class _SplitFiller:
 
     def write_table(self, seed: int) -> None:
         """Write samples.csv, which makes the folder a finished one."""
-        rows = [
-            GeneratedImage(
-                file,
-                request.caption,
-                request.key,
-                request.class_id,
-                seed,
-                0,
-                self.inpainter.size,
-                hole=f"{HOLES}/{file}",
-            )
-            for file, request in zip(self.files, self.requests, strict=True)
-        ]
-        write_samples(self.out, rows)
+
+        def row(file: str, of: Request) -> GeneratedImage:
+            size, hole = self.inpainter.size, f"{HOLES}/{file}"
+            return GeneratedImage(file, of.caption, of.key, of.class_id, seed, 0, size, hole=hole)
+
+        write_samples(self.out, list(map(row, self.files, self.requests)))
 
     def _written(self, file: str) -> bool:
         attention = self.attention_files(file) if self.attention else ()
         return all(path.is_file() for path in (self.out / file, self.out / HOLES / file, *attention))
-
-
-def _save_hole(hole: Hole, path: Path) -> None:
-    save_image(Image.fromarray(hole), path)

@@ -171,16 +171,12 @@ def _of_folder(
     refuse(f"{folder} and {mask}", problems, _HINT)
     if not images:
         raise DataError(f"{folder}: no image to fill in it, only mask files and results", _HINT)
-    return [
-        Task(
-            folder / path,
-            mask_files[path],
-            path.with_suffix("").as_posix(),
-            named[path][0] if named else "",
-            out / path,
-        )
-        for path in images
-    ]
+
+    def task(path: PurePosixPath) -> Task:
+        key, caption = path.with_suffix("").as_posix(), named[path][0] if named else ""
+        return Task(folder / path, mask_files[path], key, caption, out / path)
+
+    return list(map(task, images))
 
 
 def _outside(
@@ -289,9 +285,8 @@ class _Findings:
 
     problems: list[DataError] = field(default_factory=list)
     suspected: list[str] = field(default_factory=list)  # warnings of swapped black and white
-    changes: dict[str, set[Path]] = field(
-        default_factory=lambda: defaultdict(set)
-    )  # images by loss of content
+    # Images by loss of content
+    changes: dict[str, set[Path]] = field(default_factory=lambda: defaultdict(set))
 
 
 def check_inputs(tasks: Sequence[Task], mask: MaskFile, *, transparent: bool = True) -> list[str]:
@@ -348,11 +343,7 @@ def check_inputs(tasks: Sequence[Task], mask: MaskFile, *, transparent: bool = T
 
 
 def _check_image(image: Path, file: Path, hole: Hole) -> Header:
-    """Read the header of an image, and compare its size with that of its hole.
-
-    Raises:
-        DataError: The image cannot be read, or has another size.
-    """
+    """Read the header of an image, and compare its size with that of its hole."""
     header = read_header(image)
     if (header.height, header.width) != hole.shape:
         upright = " upright, as its EXIF orientation says" if header.turned else ""

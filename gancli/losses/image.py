@@ -17,19 +17,14 @@ def feature_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
 
     Args:
         real: Features (B, C, H, W) of the original images, per layer.
-        fake: Features of the generated images.
+        fake: Features of the generated images, of the same shapes.
     """
     terms = [F.l1_loss(ours.float(), theirs.float()) for ours, theirs in zip(fake, real, strict=True)]
     return torch.stack(terms).sum()
 
 
 def style_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
-    """Return the mean absolute difference of Gram matrices, summed over the layers (CSF-GAN code, not in the paper).
-
-    Args:
-        real: Features (B, C, H, W) of the original images, per layer.
-        fake: Features of the generated images.
-    """
+    """Return the mean absolute difference of Gram matrices, summed over the layers (CSF-GAN code, not in the paper)."""
     return feature_loss([gram_matrix(layer) for layer in real], [gram_matrix(layer) for layer in fake])
 
 

@@ -16,15 +16,7 @@ COSINE_EPSILON = 1e-8
 
 
 def padding_mask(lengths: Tensor, words: int) -> Tensor:
-    """Return a mask that is True at words and False at padding.
-
-    Args:
-        lengths: Number of words of each caption, (B,).
-        words: Padded length L.
-
-    Returns:
-        (B, L) bool.
-    """
+    """Return a mask (B, L), True at words and False at padding, of captions of B lengths padded to L words."""
     return torch.arange(words, device=lengths.device)[None, :] < lengths[:, None]
 
 
@@ -68,15 +60,7 @@ def word_region_similarity(
 
 
 def cosine_similarity_matrix(images: Tensor, sentences: Tensor) -> Tensor:
-    """Return the cosine of every image code with every sentence vector.
-
-    Args:
-        images: Image codes (B, D).
-        sentences: Sentence vectors (C, D).
-
-    Returns:
-        (B, C) float32 in [-1, 1].
-    """
+    """Return the cosine (B, C) of every image code (B, D) with every sentence vector (C, D)."""
     with torch.autocast(images.device.type, enabled=False):
         images, sentences = images.float(), sentences.float()
         norms = images.norm(dim=1)[:, None] * sentences.norm(dim=1)[None, :]

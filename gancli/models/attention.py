@@ -141,9 +141,8 @@ class ContextualAttention(nn.Module):
             batch, self.groups, self.SHARED, height + 2, width + 2
         )
         dynamic = torch.zeros_like(value[..., 1:-1, 1:-1])  # (B, G, 8, H, W)
-        for neighbour in range(
-            self.NEIGHBOURS
-        ):  # unfolding all nine at once would take nine times the memory
+        # Unfolding all nine at once would take nine times the memory
+        for neighbour in range(self.NEIGHBOURS):
             top, left = divmod(neighbour, 3)
             shifted = value[..., top : top + height, left : left + width]
             dynamic = dynamic + weights[:, :, :, neighbour] * shifted

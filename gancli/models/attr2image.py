@@ -27,6 +27,7 @@ from gancli.losses.adversarial import lsgan_fake, lsgan_real
 from gancli.models.layers import (
     LEAKY_SLOPE,
     SMALLEST_MAP,
+    AugmentedImages,
     LeakyConditioningAugmentation,
     MatchingDiscriminator,
     augmentation_kl,
@@ -119,9 +120,8 @@ class ShapeGenerator(nn.Module):
         self.noise_dim = noise_dim
         self.condition_dim = condition_dim
         self.augmentation = LeakyConditioningAugmentation(attributes, condition_dim) if conditional else None
-        widths = [
-            max(MAX_MULTIPLE * generator_width // 2**i, 1) for i in range(steps)
-        ]  # 8W, 4W, 2W, W at 64 pixels
+        # 8W, 4W, 2W, W at 64 pixels
+        widths = [max(MAX_MULTIPLE * generator_width // 2**i, 1) for i in range(steps)]
         inputs = noise_dim + condition_dim if conditional else noise_dim
         layers: list[nn.Module] = [
             nn.ConvTranspose2d(inputs, widths[0], SMALLEST_MAP, bias=False),
@@ -272,9 +272,8 @@ def conditional_discriminator(
     """
     layers, features = trunk(channels, size, discriminator_width)
     if residual:
-        layers[-1] = bottleneck(
-            features, features // 4, nn.LeakyReLU
-        )  # has the activation of the layer it replaces
+        # It has the activation of the layer it replaces
+        layers[-1] = bottleneck(features, features // 4, nn.LeakyReLU)
     network = MatchingDiscriminator(
         nn.Sequential(*layers), features, text_dim=attributes, compressed_dim=condition_dim
     )
@@ -286,21 +285,13 @@ def conditional_discriminator(
 
 @dataclass(frozen=True)
 class Step:
-    """Tensors that all phases of a training step share.
+    """Tensors that all phases of a training step share. Without condition there are no attributes."""
 
-    Attributes:
-        real: Silhouettes, images, or images with silhouettes, as the discriminators see them, (B, channels, S, S).
-        fake: Generated ones with their graph, (B, channels, S, S).
-        attributes: Attributes (B, A) of both; None if nothing is conditional.
-        wrong_attributes: Attributes (B, A) of other images; None if nothing is conditional.
-        output: Output of the generator.
-    """
-
-    real: Tensor
-    fake: Tensor
-    attributes: Tensor | None
-    wrong_attributes: Tensor | None
-    output: ShapeOutput | ImageOutput
+    real: Tensor  # (B, channels, S, S): silhouettes, images, or images with silhouettes, as the discriminators see them
+    fake: Tensor  # (B, channels, S, S), generated, with their graph
+    attributes: Tensor | None  # (B, A), of both
+    wrong_attributes: Tensor | None  # (B, A), of other images
+    output: ShapeOutput | AugmentedImages
 
 
 class Stage:
@@ -346,34 +337,21 @@ class Stage:
         self.kl = kl
         self.negative_weight = negative_weight
         self.networks: dict[str, nn.Module] = {"generator": generator}
+        phase = functools.partial(Phase.adam, betas=adam.betas)
         self.phases: list[Phase] = []
         for kind, discriminator in self.discriminators.items():
             name = f"discriminator_{kind}"
             self.networks[name] = discriminator
             loss = functools.partial(self.discriminator_terms, discriminator)
-            self.phases.append(
-                Phase.adam(name, {name: discriminator}, loss, lr=adam.discriminator_lr, betas=adam.betas)
-            )
+            self.phases.append(phase(name, {name: discriminator}, loss, lr=adam.discriminator_lr))
         if conditional is not None:
             name = "discriminator_conditional"
             self.networks[name] = conditional
             self.phases.append(
-                Phase.adam(
-                    name,
-                    {name: conditional},
-                    self.conditional_terms,
-                    lr=adam.discriminator_lr,
-                    betas=adam.betas,
-                )
+                phase(name, {name: conditional}, self.conditional_terms, lr=adam.discriminator_lr)
             )
         self.phases.append(
-            Phase.adam(
-                "generator",
-                {"generator": generator},
-                self.generator_terms,
-                lr=adam.generator_lr,
-                betas=adam.betas,
-            )
+            phase("generator", {"generator": generator}, self.generator_terms, lr=adam.generator_lr)
         )
 
     def discriminator_terms(self, discriminator: nn.Module, step: Step) -> dict[str, Tensor]:
@@ -414,15 +392,8 @@ class Stage:
 class Attr2Shape(Stage):
     """Stage I for the engine.
 
-    Args:
-        generator: Generator to train.
-        discriminators: The D_i of the silhouette alone to train, by name: "global", "local".
-        conditional: D_cGAN to train; None for an unconditional generator.
-        global_weight: lambda_1 of the global discriminator.
-        local_weight: lambda_2 of the local discriminator.
-        kl: lambda_0.
-        negative_weight: Weight of both negative terms of D_cGAN.
-        adam: Learning rates and momenta.
+    It takes the arguments of `Stage`, with lambda_1 of the global discriminator as `global_weight` and lambda_2 of the
+    local one as `local_weight`.
 
     Raises:
         ValueError: There is no discriminator, or only one of generator and discriminators takes attributes.
@@ -465,21 +436,6 @@ class Attr2Shape(Stage):
 
 
 # --- Stage II: generator (section 3.3) --------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ImageOutput:
-    """Result of one pass of Stage II's generator.
-
-    Attributes:
-        images: Images (B, 3, S, S) in [-1, 1].
-        mean: Mean (B, C) of the conditioning augmentation.
-        log_sigma: Log standard deviation (B, C) of the conditioning augmentation.
-    """
-
-    images: Tensor
-    mean: Tensor
-    log_sigma: Tensor
 
 
 class EncoderLevel(nn.Module):
@@ -610,7 +566,7 @@ class ImageGenerator(nn.Module):
         """Return the modules that train.activation_checkpointing recomputes."""
         return [*self.encoder, *self.decoder]
 
-    def forward(self, shapes: Tensor, attributes: Tensor, condition_noise: Tensor) -> ImageOutput:
+    def forward(self, shapes: Tensor, attributes: Tensor, condition_noise: Tensor) -> AugmentedImages:
         """Generate images.
 
         Args:
@@ -628,7 +584,7 @@ class ImageGenerator(nn.Module):
         h = innermost([skips.pop()], condition)
         for level in outer:
             h = level([h, skips.pop()], condition)
-        return ImageOutput(torch.tanh(h).float(), mean, log_sigma)
+        return AugmentedImages(torch.tanh(h).float(), mean, log_sigma)
 
 
 # --- Stage II: silhouettes and training step --------------------------------------------------------------------
@@ -719,7 +675,7 @@ class Shape2Image(Stage):
 
     def generator_terms(self, step: Step) -> dict[str, Tensor]:
         """Return L_G of section 3.3: the terms of `Stage`, and L_sup with its weight."""
-        assert isinstance(step.output, ImageOutput)
+        assert isinstance(step.output, AugmentedImages)
         terms = super().generator_terms(step)
         terms["l1"] = self.l1 * F.l1_loss(step.output.images, step.real[:, :3].float())
         return terms

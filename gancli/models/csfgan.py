@@ -12,6 +12,7 @@ of the condition, C the channels of a feature map. A hole map is 1 where the ima
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -31,7 +32,7 @@ from gancli.losses.adversarial import (
     relativistic_generator,
 )
 from gancli.losses.image import EdgeOperator, edge_loss, feature_loss, style_loss, total_variation
-from gancli.losses.matching import DamsmGammas, damsm_losses, padding_mask
+from gancli.losses.matching import DamsmGammas, damsm_losses
 from gancli.models.layers import (
     ConditioningAugmentation,
     ImageEncoder,
@@ -40,6 +41,7 @@ from gancli.models.layers import (
     augmentation_kl,
     doublings,
     leaky,
+    read_captions,
 )
 from gancli.ops.boxes import Box, cut
 from gancli.ops.convolutions import StridedDilatedConv2d, UnfoldConv2d
@@ -59,9 +61,7 @@ MAX_MULTIPLE = 8  # most channels of a layer, over those of the first
 class SentenceFusion(nn.Module):
     """Scale and shift of each channel, predicted from the condition (eqs. 1 and 2).
 
-    Args:
-        channels: C.
-        condition_dim: Z, length of the augmented sentence and the noise together.
+    The condition, of length Z, is the augmented sentence and the noise together.
     """
 
     def __init__(self, channels: int, condition_dim: int) -> None:
@@ -77,12 +77,7 @@ class SentenceFusion(nn.Module):
 
 
 class WordFusion(nn.Module):
-    """Scale and shift of each pixel, predicted from its word context (eqs. 3 and 2).
-
-    Args:
-        channels: C.
-        word_dim: D.
-    """
+    """Scale and shift of each pixel, predicted from its word context (eqs. 3 and 2)."""
 
     def __init__(self, channels: int, word_dim: int) -> None:
         super().__init__()
@@ -323,13 +318,7 @@ class Generator(nn.Module):
 
 
 def decoded_parts(window: Box, whole: Box, levels: int) -> list[Box]:
-    """Return the parts that the decoder reads at each level to paint a window exactly, outermost level first.
-
-    Args:
-        window: Part of the image to paint.
-        whole: Box of the image.
-        levels: Number of levels with a skip connection.
-    """
+    """Return the parts that the decoder reads to paint a window exactly, one per skip connection, outermost first."""
     parts = [window.grown(1, whole)]  # the last convolution reads one pixel more on every side
     for _ in range(levels - 1):
         whole = whole.halved()
@@ -373,17 +362,15 @@ def crop_boxes(images: Tensor, boxes: Tensor, side: int) -> Tensor:
     """
     size = images.shape[-1]
     left, top, right, bottom = boxes.float().unbind(dim=1)
-    middles = (
-        torch.arange(side, device=images.device) + 0.5
-    ) / side  # pixel centres of the result, in [0, 1]
+    # Pixel centres of the result, in [0, 1]
+    middles = (torch.arange(side, device=images.device) + 0.5) / side
 
     def coordinates(start: Tensor, stop: Tensor) -> Tensor:
         return 2 * (start[:, None] + middles * (stop - start)[:, None]) / size - 1  # (B, side) in [-1, 1]
 
     x, y = coordinates(left, right), coordinates(top, bottom)
-    grid = torch.stack(
-        [x[:, None, :].expand(-1, side, -1), y[:, :, None].expand(-1, -1, side)], dim=3
-    )  # (B, side, side, 2)
+    # (B, side, side, 2)
+    grid = torch.stack([x[:, None, :].expand(-1, side, -1), y[:, :, None].expand(-1, -1, side)], dim=3)
     with torch.autocast(images.device.type, enabled=False):
         return F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
 
@@ -665,31 +652,17 @@ class CSFGAN:
         if word_discriminator is not None:
             discriminators["word_discriminator"] = word_discriminator
         self.networks: dict[str, nn.Module] = {"generator": generator, **discriminators}
+        phase = functools.partial(Phase.adam, betas=adam.betas)
         self.phases = [
-            Phase.adam(
-                "generator",
-                {"generator": generator},
-                self.generator_terms,
-                lr=adam.generator_lr,
-                betas=adam.betas,
-            ),
-            Phase.adam(
-                "discriminator",
-                discriminators,
-                self.discriminator_terms,
-                lr=adam.discriminator_lr,
-                betas=adam.betas,
-            ),
+            phase("generator", {"generator": generator}, self.generator_terms, lr=adam.generator_lr),
+            phase("discriminator", discriminators, self.discriminator_terms, lr=adam.discriminator_lr),
         ]
 
     def begin(self, batch: Batch) -> Step:
         """Encode the captions, fill the holes and score the result."""
         images, holes = batch.images[-1], batch.holes
         assert holes is not None, "an inpainting batch has holes"
-        longest = int(batch.lengths.max())
-        with torch.no_grad():
-            words, sentence = self.text_encoder(batch.tokens[:, :longest], batch.lengths)
-        mask = padding_mask(batch.lengths, longest)
+        words, sentence, mask = read_captions(self.text_encoder, batch)
         noise = torch.randn(len(images), self.generator.noise_dim, device=images.device)
         condition_noise = torch.randn(len(images), self.generator.condition_dim, device=images.device)
         output = self.generator(images, holes, sentence, words, mask, noise, condition_noise)
@@ -736,13 +709,9 @@ class CSFGAN:
             terms["edge"] = weights.edge * edge_loss(real, fake, self.edge_operator)
         if weights.damsm > 0:
             assert self.image_encoder is not None
+            texts = step.words, step.sentence, step.mask
             by_words, by_sentence = damsm_losses(
-                *self.image_encoder(fake),
-                step.words,
-                step.sentence,
-                step.mask,
-                step.batch.class_ids,
-                self.gammas,
+                *self.image_encoder(fake), *texts, step.batch.class_ids, self.gammas
             )
             terms["words"] = weights.damsm * by_words
             terms["sentence"] = weights.damsm * by_sentence
@@ -756,10 +725,9 @@ class CSFGAN:
     def generator_adversarial_terms(self, step: Step) -> dict[str, Tensor]:
         """Return L_G of eq. 10, a term for each discriminator, without weight."""
         scores = step.scores
-        if self.gan == "bce":
-            terms = {"adversarial": bce_real(scores.fake)}
-        else:
-            terms = {"adversarial": relativistic_generator(scores.real, scores.fake)}
+        bce = self.gan == "bce"
+        whole = bce_real(scores.fake) if bce else relativistic_generator(scores.real, scores.fake)
+        terms = {"adversarial": whole}
         if scores.local_fake is not None:
             terms["local"] = log_probability_real(scores.local_fake)
         return {name: as_term_of(step.output.composite, term, step.detached) for name, term in terms.items()}
@@ -772,9 +740,7 @@ class CSFGAN:
         else:
             terms = {"adversarial": relativistic_discriminator(scores.real, scores.fake)}
         if scores.local_real is not None and scores.local_fake is not None:
-            wrong = [scores.local_fake]
-            if scores.local_wrong is not None:
-                wrong.append(scores.local_wrong)
+            wrong = [part for part in (scores.local_fake, scores.local_wrong) if part is not None]
             reject = torch.stack([log_probability_fake(part) for part in wrong]).mean()
             terms["local"] = (log_probability_real(scores.local_real) + reject) / 2
         return terms

@@ -10,6 +10,7 @@ B is the batch, D the width of the text features, L the padded caption length, C
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -22,9 +23,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 from gancli.data.loader import Batch
 from gancli.engine.phases import AdamSettings, Phase
 from gancli.losses.adversarial import bce_fake, bce_real
-from gancli.losses.matching import DamsmGammas, damsm_losses, padding_mask
+from gancli.losses.matching import DamsmGammas, damsm_losses
 from gancli.models.layers import (
-    LEAKY_SLOPE,
     SMALLEST_MAP,
     ConditioningAugmentation,
     ImageEncoder,
@@ -35,6 +35,8 @@ from gancli.models.layers import (
     doublings,
     first_map,
     glu,
+    leaky,
+    read_captions,
 )
 from gancli.ops.convolutions import UpsampleConv2d
 
@@ -196,9 +198,7 @@ class RefinementStage(nn.Module):
         global_dim: Length of the vector that GSR takes.
         residual_blocks: Number of residual blocks.
         ff_block: Without it the word context is concatenated, as in AttnGAN (the paper's baseline).
-        gsr: Add the global semantic map.
-        gsr_attention: See `GlobalSemanticRefinement`.
-        gsr_scale: See `GlobalSemanticRefinement`.
+        gsr: Add the global semantic map, with `gsr_attention` and `gsr_scale` of `GlobalSemanticRefinement`.
         affine_residual: See `AffineFusion`.
         mask_padding: Give padding no attention.
     """
@@ -320,11 +320,8 @@ class Generator(nn.Module):
 
     def large_blocks(self) -> list[nn.Module]:
         """Return the modules that train.activation_checkpointing recomputes."""
-        return [
-            self.initial.up,
-            *self.heads,
-            *(part for stage in self.refinements for part in stage.children()),
-        ]
+        refining = (part for stage in self.refinements for part in stage.children())
+        return [self.initial.up, *self.heads, *refining]
 
     def forward(
         self, sentence: Tensor, words: Tensor, mask: Tensor, noise: Tensor, condition_noise: Tensor
@@ -378,23 +375,15 @@ class Discriminator(nn.Module):
         layers: list[nn.Module] = []
         channels = 3
         for i in range(doublings(SMALLEST_MAP, size)):
-            layers += [
-                spectral_conv(channels, discriminator_width * 2**i, 4, stride=2, padding=1),
-                nn.LeakyReLU(LEAKY_SLOPE),
-            ]
-            channels = discriminator_width * 2**i
+            width = discriminator_width * 2**i
+            layers += [spectral_conv(channels, width, 4, stride=2, padding=1), leaky()]
+            channels = width
         while channels > 8 * discriminator_width:
-            layers += [
-                spectral_conv(channels, channels // 2, 3, padding=1),
-                nn.LeakyReLU(LEAKY_SLOPE),
-            ]
+            layers += [spectral_conv(channels, channels // 2, 3, padding=1), leaky()]
             channels //= 2
         self.encoder = nn.Sequential(*layers)
         self.unconditional_logit = nn.Conv2d(channels, 1, SMALLEST_MAP)
-        self.joint = nn.Sequential(
-            spectral_conv(channels + text_dim, channels, 3, padding=1),
-            nn.LeakyReLU(LEAKY_SLOPE),
-        )
+        self.joint = nn.Sequential(spectral_conv(channels + text_dim, channels, 3, padding=1), leaky())
         self.conditional_logit = nn.Conv2d(channels, 1, SMALLEST_MAP)
         initialise_weights(self.unconditional_logit)
         initialise_weights(self.conditional_logit)
@@ -448,9 +437,8 @@ def discriminator_loss(discriminator: Discriminator, real: Tensor, fake: Tensor,
 def generator_adversarial_loss(discriminator: Discriminator, fake: Tensor, sentence: Tensor) -> Tensor:
     """Return the generator's adversarial loss of one stage (eq. 8, without the 1/2, as in the public code)."""
     features = discriminator(fake)
-    return bce_real(discriminator.unconditional(features)) + bce_real(
-        discriminator.conditional(features, sentence)
-    )
+    conditional = discriminator.conditional(features, sentence)
+    return bce_real(discriminator.unconditional(features)) + bce_real(conditional)
 
 
 @dataclass(frozen=True)
@@ -506,25 +494,15 @@ class FFGAN:
             f"discriminator_{size}": network for size, network in self.discriminators.items()
         }
         self.networks: dict[str, nn.Module] = {"generator": generator, **by_name}
+        phase = functools.partial(Phase.adam, betas=adam.betas)
         self.phases = [
-            Phase.adam(
-                "discriminator", by_name, self.discriminator_terms, lr=adam.discriminator_lr, betas=adam.betas
-            ),
-            Phase.adam(
-                "generator",
-                {"generator": generator},
-                self.generator_terms,
-                lr=adam.generator_lr,
-                betas=adam.betas,
-            ),
+            phase("discriminator", by_name, self.discriminator_terms, lr=adam.discriminator_lr),
+            phase("generator", {"generator": generator}, self.generator_terms, lr=adam.generator_lr),
         ]
 
     def begin(self, batch: Batch) -> Step:
         """Encode the captions and generate the images."""
-        longest = int(batch.lengths.max())
-        with torch.no_grad():
-            words, sentence = self.text_encoder(batch.tokens[:, :longest], batch.lengths)
-        mask = padding_mask(batch.lengths, longest)
+        words, sentence, mask = read_captions(self.text_encoder, batch)
         noise = torch.randn(len(sentence), self.generator.noise_dim, device=sentence.device)
         condition_noise = torch.randn(len(sentence), self.generator.condition_dim, device=sentence.device)
         output = self.generator(sentence, words, mask, noise, condition_noise)
@@ -550,15 +528,8 @@ class FFGAN:
         terms["kl"] = self.kl * augmentation_kl(step.output.mean, step.output.log_variance)
         if self.damsm > 0:
             regions, code = self.image_encoder(step.output.images[-1])
-            by_words, by_sentence = damsm_losses(
-                regions,
-                code,
-                step.words,
-                step.sentence,
-                step.mask,
-                step.batch.class_ids,
-                self.gammas,
-            )
+            texts = step.words, step.sentence, step.mask
+            by_words, by_sentence = damsm_losses(regions, code, *texts, step.batch.class_ids, self.gammas)
             terms["words"] = self.damsm * by_words
             terms["sentence"] = self.damsm * by_sentence
         return terms

@@ -12,6 +12,7 @@ map, W a network's width.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -33,14 +34,7 @@ from gancli.models.attention import (
     ContextualAttentionLite,
     PolarizedAttention,
 )
-from gancli.models.layers import (
-    SMALLEST_MAP,
-    conv3x3,
-    conv_norm,
-    doublings,
-    first_map,
-    leaky,
-)
+from gancli.models.layers import SMALLEST_MAP, conv3x3, conv_norm, doublings, first_map, leaky
 from gancli.ops.convolutions import TwiceDifferentiableLayers, UpsampleConv2d
 
 Attention = Literal["pam", "bam", "bam-product", "polarized", "polarized-sequential", "cot", "cot-lite"]
@@ -112,12 +106,7 @@ class PixelAttention(nn.Module):
 
 
 def attention_module(name: Attention, channels: int, reduction: int) -> nn.Module:
-    """Build PAM or one of its substitutes in Table 3.
-
-    Args:
-        name: Attention module.
-        channels: C.
-        reduction: Reduction of PAM.
+    """Build PAM, with its reduction, or one of its substitutes in Table 3.
 
     Raises:
         ValueError: The module does not take that many channels.
@@ -170,13 +159,7 @@ class WeightedFusion(nn.Module):
 
 
 def fusion_module(name: Fusion, channels: int, reduction: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """Build WFM or one of its substitutes in Table 4.
-
-    Args:
-        name: Fusion module.
-        channels: C.
-        reduction: Reduction of WFM.
-    """
+    """Build WFM, with its reduction, or one of its substitutes in Table 4."""
     match name:
         case "wfm":
             return WeightedFusion(channels, reduction)
@@ -190,14 +173,7 @@ def fusion_module(name: Fusion, channels: int, reduction: int) -> Callable[[Tens
 
 
 class VisualSpeechFusion(nn.Module):
-    """Batch norm, to whose result the fusion of its attended and its modulated version is added (eqs. 7-8).
-
-    Args:
-        channels: C.
-        modulation: SMM.
-        attention: PAM or a substitute.
-        fusion: WFM or a substitute.
-    """
+    """Batch norm, to whose result the fusion of its attended and its modulated version is added (eqs. 7-8)."""
 
     def __init__(
         self,
@@ -219,12 +195,7 @@ class VisualSpeechFusion(nn.Module):
 
 
 class DeepFusion(nn.Module):
-    """DF-GAN's fusion (Tao et al., 2020): two modulations with a leaky ReLU between them, without batch norm.
-
-    Args:
-        first: First modulation.
-        second: Second modulation.
-    """
+    """DF-GAN's fusion (Tao et al., 2020): two modulations with a leaky ReLU between them, without batch norm."""
 
     def __init__(self, first: SpeechModulation, second: SpeechModulation) -> None:
         super().__init__()
@@ -352,16 +323,7 @@ class DualResidualBlock(nn.Module):
 
 @dataclass(frozen=True)
 class FusionBuilder:
-    """Constructor of a block's fusion modules: VSFM, or a substitute of Table 5.
-
-    Attributes:
-        block: VSFM or a substitute.
-        attention: PAM or a substitute, in VSFM.
-        fusion: WFM or a substitute, in VSFM.
-        condition_dim: Length of the condition that the blocks see.
-        modulation_hidden: Width of the modulations' hidden layers; None for the number of channels.
-        attention_reduction: Reduction of PAM and of the channel attention of `dtgan-approx`.
-        fusion_reduction: Reduction of WFM.
+    """Constructor of a block's fusion modules, VSFM or a substitute of Table 5, from arguments of `Generator`.
 
     Raises:
         ValueError: A name is unknown.
@@ -370,7 +332,7 @@ class FusionBuilder:
     block: Block
     attention: Attention
     fusion: Fusion
-    condition_dim: int
+    condition_dim: int  # with the noise where the blocks see it
     modulation_hidden: int | None
     attention_reduction: int
     fusion_reduction: int
@@ -465,9 +427,8 @@ class Generator(nn.Module):
             fusion_reduction,
         )
         activation = leaky() if block == "dfgan" else nn.ReLU()
-        widths = [
-            generator_width * min(2**i, self.MAX_MULTIPLE) for i in range(steps, -1, -1)
-        ]  # at 4, 8, ... size
+        # At 4, 8, ... size
+        widths = [generator_width * min(2**i, self.MAX_MULTIPLE) for i in range(steps, -1, -1)]
         self.linear = nn.Linear(noise_dim, widths[0] * SMALLEST_MAP**2)
         self.blocks = nn.ModuleList(
             DualResidualBlock(
@@ -632,23 +593,17 @@ class FusionS2iGan:
         self.magp_power = magp_power
         self.magp_form: PenaltyForm = magp_form
         self.networks: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator}
+        phase = functools.partial(Phase.adam, betas=adam.betas)
         self.phases = [
-            Phase.adam(
+            phase(
                 "discriminator",
                 {"discriminator": discriminator},
                 self.discriminator_terms,
                 lr=adam.discriminator_lr,
-                betas=adam.betas,
                 watched=("image_gradient", "condition_gradient"),
                 differentiated_twice=("discriminator",) if magp > 0 else (),
             ),
-            Phase.adam(
-                "generator",
-                {"generator": generator},
-                self.generator_terms,
-                lr=adam.generator_lr,
-                betas=adam.betas,
-            ),
+            phase("generator", {"generator": generator}, self.generator_terms, lr=adam.generator_lr),
         ]
         clamped = [module for module in generator.modules() if isinstance(module, DualAttentionFusion)]
 
@@ -662,9 +617,7 @@ class FusionS2iGan:
         """Generate the images of both phases."""
         condition = batch.sentences
         assert condition is not None
-        wrong = batch.wrong_sentences
-        if wrong is None:
-            wrong = condition.roll(1, dims=0)
+        wrong = condition.roll(1, dims=0) if batch.wrong_sentences is None else batch.wrong_sentences
         noise = torch.randn(len(condition), self.generator.noise_dim, device=condition.device)
         fake = self.generator(noise, condition)
         return Step(batch.images[-1], fake, condition, wrong, batch.class_ids)
@@ -683,9 +636,8 @@ class FusionS2iGan:
             terms = {"real": hinge_real(scores), "mismatched": hinge_fake(mismatched) / 2}
             if self.magp > 0:
                 by_image, by_condition = gradient_norms(scores, real, condition)
-                penalty = matching_aware_penalty(
-                    by_image, by_condition, power=self.magp_power, form=self.magp_form
-                )
+                norms = by_image, by_condition
+                penalty = matching_aware_penalty(*norms, power=self.magp_power, form=self.magp_form)
                 terms["penalty"] = self.magp * penalty
                 terms["image_gradient"] = by_image.detach().mean()
                 terms["condition_gradient"] = by_condition.detach().mean()
@@ -699,8 +651,7 @@ class FusionS2iGan:
         terms = {"adversarial": generator_hinge(scores)}
         if self.image_encoder is not None:
             class_ids = distinct_classes(step.class_ids) if self.same_class_negatives else step.class_ids
-            loss = global_matching_loss(
-                self.image_encoder(step.fake), step.condition, class_ids, gamma=self.gamma
-            )
+            vectors = self.image_encoder(step.fake)
+            loss = global_matching_loss(vectors, step.condition, class_ids, gamma=self.gamma)
             terms["matching"] = self.damsm * loss
         return terms

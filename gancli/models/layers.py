@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from gancli.data.loader import Batch
+from gancli.losses.matching import padding_mask
 from gancli.ops.convolutions import UnfoldConv2d
 
 LEAKY_SLOPE = 0.2
@@ -132,14 +135,26 @@ class LeakyConditioningAugmentation(nn.Module):
         return mean + torch.exp(log_sigma) * noise, mean, log_sigma
 
 
+@dataclass(frozen=True)
+class AugmentedImages:
+    """Result of one pass of a generator with a leaky conditioning augmentation.
+
+    Attributes:
+        images: Images (B, 3, S, S) in [-1, 1].
+        mean: Mean (B, C) of the conditioning augmentation.
+        log_sigma: Log standard deviation (B, C) of the conditioning augmentation.
+    """
+
+    images: Tensor
+    mean: Tensor
+    log_sigma: Tensor
+
+
 def augmentation_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     """Return the KL divergence of a conditioning augmentation from N(0, I), averaged over batch and dimensions.
 
-    The papers sum over dimensions (FF-GAN eq. 9, StackGAN eq. 4). Both public codes train with the mean.
-
-    Args:
-        mean: (B, C).
-        log_variance: (B, C).
+    The papers sum over dimensions (FF-GAN eq. 9, StackGAN eq. 4). Both public codes train with the mean. Both
+    arguments are (B, C).
     """
     mean, log_variance = mean.float(), log_variance.float()
     return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).mean()
@@ -226,6 +241,14 @@ class TextEncoder(Protocol):
     """Frozen text encoder, from tokens (B, L) and lengths (B,) to words (B, D, L) and sentence (B, D)."""
 
     def __call__(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
+def read_captions(encoder: TextEncoder, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Return words (B, D, L), sentences (B, D) and padding mask (B, L) of a batch's captions, without gradient."""
+    longest = int(batch.lengths.max())
+    with torch.no_grad():
+        words, sentence = encoder(batch.tokens[:, :longest], batch.lengths)
+    return words, sentence, padding_mask(batch.lengths, longest)
 
 
 class ImageEncoder(Protocol):

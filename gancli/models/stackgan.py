@@ -10,6 +10,7 @@ B is the batch, E the length of a sentence vector, C of the augmented condition,
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from gancli.engine.phases import AdamSettings, Phase
 from gancli.losses.adversarial import bce_fake, bce_real
 from gancli.models.layers import (
     SMALLEST_MAP,
+    AugmentedImages,
     LeakyConditioningAugmentation,
     MatchingDiscriminator,
     Residual,
@@ -86,21 +88,6 @@ class ConditioningAugmentation(LeakyConditioningAugmentation):
         return super().forward(sentence, truncated_normal(noise) if self.truncate else noise)
 
 
-@dataclass(frozen=True)
-class GeneratorOutput:
-    """Result of one pass of either generator.
-
-    Attributes:
-        images: Images (B, 3, S, S) in [-1, 1].
-        mean: Mean (B, C) of the conditioning augmentation.
-        log_sigma: Log standard deviation (B, C) of the conditioning augmentation.
-    """
-
-    images: Tensor
-    mean: Tensor
-    log_sigma: Tensor
-
-
 # --- Stage I --------------------------------------------------------------------------------------------------
 
 
@@ -159,11 +146,11 @@ class StageOneGenerator(nn.Module):
         """Return the modules that train.activation_checkpointing recomputes."""
         return [self.layers]
 
-    def forward(self, sentence: Tensor, noise: Tensor, condition_noise: Tensor) -> GeneratorOutput:
+    def forward(self, sentence: Tensor, noise: Tensor, condition_noise: Tensor) -> AugmentedImages:
         """Map sentences (B, E) and standard normal noise (B, Z) and (B, C) to images (B, 3, S, S)."""
         condition, mean, log_sigma = self.augmentation(sentence, condition_noise)
         x = self.norm(self.linear(torch.cat([condition, noise], dim=1)))
-        return GeneratorOutput(self.layers(first_map(x)), mean, log_sigma)
+        return AugmentedImages(self.layers(first_map(x)), mean, log_sigma)
 
 
 class Discriminator(MatchingDiscriminator):
@@ -275,13 +262,13 @@ class StageTwoGenerator(nn.Module):
         """Return the modules that train.activation_checkpointing recomputes."""
         return [self.encoder, self.join, self.residual, self.up]
 
-    def forward(self, small: Tensor, sentence: Tensor, condition_noise: Tensor) -> GeneratorOutput:
+    def forward(self, small: Tensor, sentence: Tensor, condition_noise: Tensor) -> AugmentedImages:
         """Map images (B, 3, s, s), sentences (B, E) and standard normal noise (B, C) to images (B, 3, S, S)."""
         condition, mean, log_sigma = self.augmentation(sentence, condition_noise)
         x = self.encoder(small)  # (B, 4W, s/4, s/4)
         tiled = condition[:, :, None, None].expand(-1, -1, *x.shape[2:]).to(x.dtype)
         x = self.residual(self.join(torch.cat([x, tiled], dim=1)))
-        return GeneratorOutput(self.up(x), mean, log_sigma)
+        return AugmentedImages(self.up(x), mean, log_sigma)
 
 
 def stage_two_discriminator(
@@ -388,22 +375,12 @@ class StackGAN:
         self.discriminator = discriminator
         self.stage_one = None if stage_one is None else stage_one.eval().requires_grad_(False)
         self.kl = kl
-        self.networks: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator}
+        discriminators: dict[str, nn.Module] = {"discriminator": discriminator}
+        self.networks: dict[str, nn.Module] = {"generator": generator, **discriminators}
+        phase = functools.partial(Phase.adam, betas=adam.betas)
         self.phases = [
-            Phase.adam(
-                "discriminator",
-                {"discriminator": discriminator},
-                self.discriminator_terms,
-                lr=adam.discriminator_lr,
-                betas=adam.betas,
-            ),
-            Phase.adam(
-                "generator",
-                {"generator": generator},
-                self.generator_terms,
-                lr=adam.generator_lr,
-                betas=adam.betas,
-            ),
+            phase("discriminator", discriminators, self.discriminator_terms, lr=adam.discriminator_lr),
+            phase("generator", {"generator": generator}, self.generator_terms, lr=adam.generator_lr),
         ]
 
     def begin(self, batch: Batch) -> Step:
@@ -412,16 +389,15 @@ class StackGAN:
         wrong_images = batch.wrong_images[-1] if batch.wrong_images else None
         return Step(batch.images[-1], wrong_images, batch.sentences, batch.wrong_sentences)
 
-    def generate(self, sentence: Tensor) -> GeneratorOutput:
+    def generate(self, sentence: Tensor) -> AugmentedImages:
         """Generate images of sentences (B, E) with fresh noise, through Stage I first in Stage II."""
-        device = sentence.device
 
         def noise(dim: int) -> Tensor:
-            return torch.randn(len(sentence), dim, device=device)
+            return torch.randn(len(sentence), dim, device=sentence.device)
 
         if isinstance(self.generator, StageOneGenerator):
             generator = self.generator
-            output: GeneratorOutput = generator(
+            output: AugmentedImages = generator(
                 sentence, noise(generator.noise_dim), noise(generator.condition_dim)
             )
             return output
@@ -436,15 +412,10 @@ class StackGAN:
         """Return the matching-aware loss on fresh images."""
         with torch.no_grad():
             fake = self.generate(step.sentence).images
-        loss = discriminator_loss(
-            self.discriminator,
-            step.real,
-            fake,
-            step.sentence,
-            wrong_images=step.wrong_images,
-            wrong_sentence=step.wrong_sentence,
-        )
-        return {"adversarial": loss}
+        wrong = {"wrong_images": step.wrong_images, "wrong_sentence": step.wrong_sentence}
+        return {
+            "adversarial": discriminator_loss(self.discriminator, step.real, fake, step.sentence, **wrong)
+        }
 
     def generator_terms(self, step: Step) -> dict[str, Tensor]:
         """Return the non-saturating adversarial loss and the KL (L_G, with the public code's weight)."""

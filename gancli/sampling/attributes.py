@@ -26,14 +26,7 @@ from gancli.inference.attr2image import SECOND_CONDITION, LoadedAttr2Image
 from gancli.inference.load import load_model
 from gancli.inference.loaded import Drawing, LoadedModel
 from gancli.sampling.captions import images_of
-from gancli.sampling.conditions import (
-    Conditions,
-    DrawSettings,
-    Sheet,
-    Table,
-    nothing_to_draw,
-    one_or_many,
-)
+from gancli.sampling.conditions import Conditions, DrawSettings, Sheet, Table, nothing_to_draw, one_or_many
 from gancli.sampling.noise import image_noise
 from gancli.sampling.requests import Request, walk, with_variants
 from gancli.sampling.samples_folder import Figure, Silhouettes, Vary
@@ -108,13 +101,11 @@ class DatasetAttributes:
             images = np.array([split.find(self.key)])
         table = split.attributes
         assert table is not None  # the model's own attributes
-        requests = walk(
-            split,
-            images,
-            self.n,
-            settings.seed,
-            lambda _, index: [(0, attributes_text(table[index], painter.names))],
-        )
+
+        def captions(_: Split, index: int) -> list[tuple[int, str]]:
+            return [(0, attributes_text(table[index], painter.names))]
+
+        requests = walk(split, images, self.n, settings.seed, captions)
         vectors = {(r.caption, r.key): table[r.index] for r in requests if r.index is not None}
         conditions = _conditions(painter, _Asked(requests, vectors, split), settings, self, [])
         record = {**conditions.record, "images_per_class": self.images_per_class}
@@ -123,17 +114,11 @@ class DatasetAttributes:
 
 @dataclass(frozen=True)
 class _Asked:
-    """Sets of attributes to draw.
+    """Sets of attributes to draw."""
 
-    Attributes:
-        requests: One for each set, the attributes as its caption.
-        vectors: (A,) by caption and key.
-        split: Split of the images; None for attributes that are no dataset's.
-    """
-
-    requests: list[Request]
-    vectors: dict[tuple[str, str], NDArray[np.float32]]
-    split: Split | None = None
+    requests: list[Request]  # one for each set, the attributes as its caption
+    vectors: dict[tuple[str, str], NDArray[np.float32]]  # (A,) by caption and key
+    split: Split | None = None  # of the images; None for attributes that are no dataset's
 
     def rows(self, requests: Sequence[Request]) -> NDArray[np.float32]:
         """Return the attributes (B, A) of requests."""
@@ -143,11 +128,7 @@ class _Asked:
 def _open_painter(
     model: LoadedModel, shape_model: str | Path | None, device: str | torch.device
 ) -> LoadedAttr2Image:
-    """Return a model of attributes, with the Stage I of another one where one is named.
-
-    Raises:
-        UsageError: One of them is no model of attributes.
-    """
+    """Return a model of attributes, with the Stage I of another one where one is named."""
     if not isinstance(model, LoadedAttr2Image):
         raise UsageError(
             f"{model.folder}: is no model of attributes",
@@ -221,23 +202,14 @@ def _drawn(
 
 @dataclass(frozen=True)
 class _Given:
-    """Silhouettes that no model draws.
-
-    Attributes:
-        kind: Their origin.
-        source: File or folder, as it was given; None for those of a dataset.
-        files: (1, S, S) in {-1, 1} of each file; empty for those of a dataset.
-        split: The dataset's split.
-        size: S, their side in pixels.
-        passes: Passes over the dataset: a request's variant counts them first, then the files.
-    """
+    """Silhouettes that no model draws."""
 
     kind: Silhouettes
-    source: str | None
-    files: list[Tensor]
+    source: str | None  # file or folder, as it was given; None for those of a dataset
+    files: list[Tensor]  # (1, S, S) in {-1, 1} of each file; empty for those of a dataset
     split: Split | None
-    size: int
-    passes: int
+    size: int  # S
+    passes: int  # over the dataset: a request's variant counts them first, then the files
 
     def of(self, requests: Sequence[Request]) -> Tensor:
         """Return the silhouettes (B, 1, S, S) of requests."""
@@ -253,12 +225,7 @@ class _Given:
 
 
 def _given(model: LoadedAttr2Image, silhouettes: str | Path, asked: _Asked, settings: DrawSettings) -> _Given:
-    """Return the silhouettes that a user names.
-
-    Raises:
-        UsageError: The model paints none, or there is no dataset to take them from.
-        DataError: A file is no silhouette.
-    """
+    """Return the silhouettes that a user names."""
     if model.image is None:
         raise UsageError(f"{model.folder}: draws silhouettes and paints none", "Leave out --shape.")
     size = model.image.size
@@ -281,11 +248,7 @@ def _given(model: LoadedAttr2Image, silhouettes: str | Path, asked: _Asked, sett
 
 
 def _read_silhouette(path: Path, size: int) -> Tensor:
-    """Return an image as a silhouette (1, size, size): 1 where it is white, else -1.
-
-    Raises:
-        DataError: It cannot be read, is not square, or is of one colour.
-    """
+    """Return an image as a silhouette (1, size, size): 1 where it is white, else -1."""
     image = load_image(path).convert("L")
     if image.width != image.height:
         raise DataError(
@@ -303,11 +266,7 @@ def _read_silhouette(path: Path, size: int) -> Tensor:
 
 
 def _sheet(model: LoadedAttr2Image, settings: DrawSettings, sets: int, variants: int) -> Sheet | None:
-    """Return the figure that is asked for.
-
-    Raises:
-        UsageError: There is nothing to compare in it.
-    """
+    """Return the figure that is asked for."""
     figure = settings.sheet
     if figure is None:
         return None

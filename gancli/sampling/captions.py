@@ -147,12 +147,7 @@ def images_of(
 
 
 def _open_embeddings(model: LoadedModel, path: Path, split: Split) -> tuple[CaptionEmbeddings, list[str]]:
-    """Return the vectors of a split's captions, and warnings.
-
-    Raises:
-        UsageError: The model reads captions itself.
-        DataError: The file is not of this split, or its vectors are of another width than the model's.
-    """
+    """Return the vectors of a split's captions, and warnings."""
     if not isinstance(model, LoadedStackGAN) or model.encoder is not None:
         raise UsageError(
             f"{path}: is not needed: {model.folder} has the encoder it was trained with",
@@ -165,11 +160,8 @@ def _open_embeddings(model: LoadedModel, path: Path, split: Split) -> tuple[Capt
             f"{model.text_dim}",
             "Use vectors of the encoder that made those of its training.",
         )
-    if vectors.hash != model.settings["encoder_hash"]:
-        return vectors, [
-            f"{path} is another file than the model was trained on; the same encoder has to have made both"
-        ]
-    return vectors, []
+    other = f"{path} is another file than the model was trained on; the same encoder has to have made both"
+    return vectors, [] if vectors.hash == model.settings["encoder_hash"] else [other]
 
 
 def _looked_up(vectors: CaptionEmbeddings) -> Callable[[Sequence[Request]], Tensor]:

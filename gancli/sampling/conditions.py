@@ -179,11 +179,7 @@ def hears(model: LoadedModel) -> LoadedFusionS2iGan | None:
 
 
 def refuse_attributes(model: LoadedModel) -> None:
-    """Refuse a model of attributes.
-
-    Raises:
-        UsageError: It is one.
-    """
+    """Refuse a model of attributes, with a UsageError."""
     if isinstance(model, LoadedAttr2Image):
         raise UsageError(
             f"{model.folder}: is a model of attributes", "Say --attr primary_color=red, or --data DIR."
@@ -212,11 +208,7 @@ def one_or_many(values: str | Path | Sequence[T]) -> list[T]:
 
 
 def named(kind: type[E], what: str, name: str) -> E:
-    """Return the member of an enumeration that a name stands for.
-
-    Raises:
-        UsageError: There is none.
-    """
+    """Return the member of an enumeration that a name stands for; raise UsageError if there is none."""
     if name not in set(kind):
         raise UsageError(f"{what} has to be one of {', '.join(kind)}. Received: {name}")
     return kind(name)

@@ -34,10 +34,9 @@ def image_noise(
     Returns:
         (B, dim) float32 for each noise.
     """
-    own = [request.variant for request in requests]
-    held = [request.held for request in requests]
     total = sum(dims.values())
-    varied = _draw(requests, own, seed, total)
+    varied = _draw(requests, [request.variant for request in requests], seed, total)
+    held = [request.held for request in requests]
     fixed = varied if vary == Vary.ALL else _draw(requests, held, seed, total)
     noises = {}
     start = 0

@@ -107,9 +107,6 @@ def sample(
         overwrite: Whether to replace the images of an earlier call in `out`.
         progress: Callback after each batch, True for a bar where a person watches, or False.
 
-    Returns:
-        The files, and warnings.
-
     Raises:
         UsageError: There is nothing to draw, a number is too small, the model cannot do it, or `out` holds something
             else.
@@ -144,11 +141,7 @@ def sample(
 
 
 def _check_model(model: LoadedModel, settings: DrawSettings) -> None:
-    """Refuse settings that the model cannot draw with.
-
-    Raises:
-        UsageError: It has no word attention, no conditioning augmentation or no stages to show.
-    """
+    """Refuse settings that the model cannot draw with."""
     if Figure.ATTENTION in settings.figures and not isinstance(model, LoadedFFGAN):
         raise UsageError(
             f"{model.folder}: {model.method} has no word attention to show: one vector of the whole sentence "
@@ -179,11 +172,7 @@ def _sampling(conditions: Conditions, settings: DrawSettings) -> Sampling:
 
 
 def _draw_all(
-    conditions: Conditions,
-    settings: DrawSettings,
-    sampling: Sampling,
-    out: Path,
-    report: Progress | None,
+    conditions: Conditions, settings: DrawSettings, sampling: Sampling, out: Path, report: Progress | None
 ) -> SampleReport:
     """Draw the images that are not there yet, then the figure of many images and samples.csv."""
     model, requests = conditions.model, conditions.requests

@@ -6,8 +6,8 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
 
 from PIL import Image
 
@@ -15,31 +15,20 @@ from gancli.data.shards import Dataset, Split
 from gancli.engine.checkpoint import make_numbered
 from gancli.errors import DataError, RunError, UsageError
 from gancli.figures import Pixels
+from gancli.inference.csfgan import Inpainter
+from gancli.inference.loaded import LoadedModel
 from gancli.progress import Progress
 from gancli.sampling.requests import Request, captions_hash
 from gancli.sampling.samples_folder import SAMPLES, Sampling, read_sampling, write_sampling
 from gancli.version import __version__
 
 
-class Described(Protocol):
-    """A loaded model, as sampling.json describes it."""
-
-    @property
-    def method(self) -> str: ...
-    @property
-    def ablation(self) -> Mapping[str, object]: ...
-    @property
-    def settings(self) -> Mapping[str, Any]: ...
-    @property
-    def hash(self) -> str: ...
-    @property
-    def folder(self) -> Path: ...
-    @property
-    def words(self) -> int | None: ...
-
-
 def settings_of(
-    model: Described, requests: Sequence[Request], dataset: Dataset | None, split: Split | None, seed: int
+    model: LoadedModel | Inpainter,
+    requests: Sequence[Request],
+    dataset: Dataset | None,
+    split: Split | None,
+    seed: int,
 ) -> Sampling:
     """Return sampling.json as far as model, captions and dataset determine it: one image for each request."""
     manifest = None if dataset is None else dataset.manifest
@@ -100,8 +89,9 @@ def new_folder(root: Path, label: str, sampling: Sampling) -> Path:
         UsageError: No folder can be made there.
     """
     for folder in sorted(root.glob("[0-9]*-*/"), reverse=True):
-        if not (folder / SAMPLES).exists() and _settings_in(folder) == sampling:
-            return folder
+        with suppress(DataError):  # of a broken one
+            if not (folder / SAMPLES).exists() and read_sampling(folder) == sampling:
+                return folder
     try:
         folder = make_numbered(root, label)
     except OSError as error:
@@ -110,13 +100,6 @@ def new_folder(root: Path, label: str, sampling: Sampling) -> Path:
         ) from error
     write_sampling(folder, sampling)
     return folder
-
-
-def _settings_in(folder: Path) -> Sampling | None:
-    try:
-        return read_sampling(folder)
-    except DataError:
-        return None
 
 
 def write_missing(

@@ -165,11 +165,7 @@ def _interpolation_sheet(table: Table) -> Image.Image:
 
 
 def _drawn_between(model: LoadedModel, first: str, second: str) -> Draw:
-    """Return the drawing of vectors on the straight line between those of two sentences.
-
-    Raises:
-        UsageError: More than one vector conditions the model.
-    """
+    """Return the drawing of vectors on the straight line between those of two sentences."""
     if not isinstance(model, LoadedStackGAN | LoadedFusionS2iGan):
         raise UsageError(
             f"{model.folder}: {model.method} cannot go from one sentence to another: it attends to the words of a "

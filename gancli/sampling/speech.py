@@ -77,22 +77,20 @@ class Speech:
         spoken_by: str | None = None
         if texts:
             synthesizer = find_synthesizer(self.command)
-            (voice,) = choose_voices(
-                synthesizer,
-                [] if self.voice is None else [self.voice],
-                [] if self.speed is None else [self.speed],
-            )
+            voices = [] if self.voice is None else [self.voice]
+            (voice,) = choose_voices(synthesizer, voices, [] if self.speed is None else [self.speed])
             clips += hear_texts(texts, listener, synthesizer, voice)
             spoken_by = f"{synthesizer.backend} {synthesizer.version}"
+        warnings = [
+            f"{clip.request.label}: lasts {clip.seconds:,.0f} s, spoken captions some seconds"
+            for clip in clips
+            if clip.seconds > LONG_SECONDS
+        ]
         return Conditions(
             listener,
             with_variants([clip.request for clip in clips], settings.variants),
             drawn_from(listener, _heard(clips)),
-            [
-                f"{clip.request.label}: lasts {clip.seconds:,.0f} s, spoken captions some seconds"
-                for clip in clips
-                if clip.seconds > LONG_SECONDS
-            ],
+            warnings,
             sheet=variants_sheet(settings),
             record={"synthesizer": spoken_by},
         )
@@ -100,16 +98,10 @@ class Speech:
 
 @dataclass(frozen=True)
 class Clip:
-    """A recording or spoken text, heard.
+    """A recording or spoken text, heard."""
 
-    Attributes:
-        request: The image to be drawn of it.
-        vector: (1, E).
-        seconds: Its duration.
-    """
-
-    request: Request
-    vector: Tensor
+    request: Request  # the image to be drawn of it
+    vector: Tensor  # (1, E)
     seconds: float
 
 
@@ -234,9 +226,8 @@ def _expand(paths: Sequence[Path]) -> list[Path]:
         if not path.is_dir():
             files.append(path)
             continue
-        inside = sorted(
-            file for file in path.iterdir() if file.suffix.lower() in EXTENSIONS and file.is_file()
-        )
+        audio = (file for file in path.iterdir() if file.suffix.lower() in EXTENSIONS)
+        inside = sorted(file for file in audio if file.is_file())
         if not inside:
             raise DataError(f"{path}: no audio file in it", f"Looked for {', '.join(sorted(EXTENSIONS))}.")
         files += inside

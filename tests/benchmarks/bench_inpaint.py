@@ -21,6 +21,7 @@ from gancli.encoders.damsm import TextEncoder
 from gancli.inference.csfgan import Inpainter
 from gancli.models.csfgan import Generator
 from gancli.ops.memory import keep_freed_memory
+from tests.defaults import arguments_with_defaults
 
 WARM_UP = 3  # calls until the process has all the memory that it needs
 CAPTION = "a small red bird with blue wings and a white belly"
@@ -31,7 +32,14 @@ def bench_inpaint(repeats: int = 20) -> dict[str, float]:
     torch.manual_seed(0)
     vocabulary = Vocabulary.build(CAPTION.split())
     inpainter = Inpainter(
-        Generator(), TextEncoder(len(vocabulary)), vocabulary, 16, HoleSettings("center", 0.5), {}, "", Path()
+        Generator(**arguments_with_defaults(Generator, text_dim=256)),
+        HoleSettings("center", 0.5),
+        text_encoder=TextEncoder(len(vocabulary)),
+        vocabulary=vocabulary,
+        words=16,
+        settings={},
+        hash="",
+        folder=Path(),
     )
     size = inpainter.size
     images = torch.rand(1, 3, size, size) * 2 - 1
