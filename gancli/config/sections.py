@@ -223,7 +223,7 @@ class BaseRecipe(Section):
 
     @property
     def resizes(self) -> bool:
-        """Whether smaller images are enlarged by design."""
+        """True where smaller images are enlarged by design."""
         return False
 
     def size_override(self, image_size: int) -> str:

@@ -181,11 +181,7 @@ def make_plan(source: Source, options: PrepareOptions | None = None, *, fewest_s
     bad += mute
     records = [record for block in by_split.values() for record in block]
     if not records:
-        first = f"; the first: {bad[0].key}: {bad[0].reason}" if bad else ""
-        raise DataError(
-            f"{source.name}: no usable image among {len(bad)} records{first}",
-            hint="name the folder of recordings with --speech-root" if _needs_recordings(options) else None,
-        )
+        raise _nothing_usable(source.name, bad, options)
     silhouettes = _silhouette_method(samples)
     _check_silhouette_list(source.name, silhouettes, records, options)
     shard_images = options.shard_images or _usual_length(records, options)
@@ -200,6 +196,14 @@ def make_plan(source: Source, options: PrepareOptions | None = None, *, fewest_s
     ]
     shards = _lay_out(by_split, shard_images, common)
     return Plan(source, options, vocabulary, shard_images, shards, crop_rule, silhouettes, bad)
+
+
+def _nothing_usable(name: str, bad: Sequence[BadSample], options: PrepareOptions) -> DataError:
+    first = f"; the first: {bad[0].key}: {bad[0].reason}" if bad else ""
+    return DataError(
+        f"{name}: no usable image among {len(bad)} records{first}",
+        hint="name the folder of recordings with --speech-root" if _needs_recordings(options) else None,
+    )
 
 
 def _read_samples(source: Source) -> tuple[list[Sample], list[BadSample]]:
