@@ -146,7 +146,7 @@ def load_sentence_encoder(folder: str | Path, device: str | torch.device = "cpu"
     )
 
 
-def text_settings(encoder: SentenceEncoder) -> dict[str, Any]:
+def text_settings(encoder: SentenceEncoder) -> dict[str, object]:
     """Return the entry of a sentence encoder in a model folder's config.yaml."""
     return {"kind": encoder.kind, "dim": encoder.dim, "arguments": dict(encoder.arguments)}
 

@@ -45,7 +45,7 @@ def split_hash(split: Split) -> str:
 
 
 def write_vectors(
-    path: Path, shape: tuple[int, ...], dtype: DTypeLike, chunks: Iterable[NDArray[Any]]
+    path: Path, shape: tuple[int, ...], dtype: DTypeLike, chunks: Iterable[NDArray[np.generic]]
 ) -> None:
     """Write an array that comes in parts, whole or not at all.
 

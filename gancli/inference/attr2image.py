@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -190,7 +189,7 @@ class LoadedAttr2Image(Provenance):
 
 
 def save_attr2image(
-    folder: Path, shape: nn.Module | None, image: nn.Module | None, settings: Mapping[str, Any]
+    folder: Path, shape: nn.Module | None, image: nn.Module | None, settings: Mapping[str, object]
 ) -> None:
     """Write a model folder of attr2image.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -120,7 +119,7 @@ class Inpainter(WordReader):
         return Filling(output.composite, output.attention)
 
 
-def save_csfgan(folder: Path, generator: nn.Module, encoder: Damsm, settings: Mapping[str, Any]) -> None:
+def save_csfgan(folder: Path, generator: nn.Module, encoder: Damsm, settings: Mapping[str, object]) -> None:
     """Write a model folder of CSF-GAN.
 
     Args:

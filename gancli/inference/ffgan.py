@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +66,7 @@ class LoadedFFGAN(WordReader):
         return Drawing(output.images, output.attention)
 
 
-def save_ffgan(folder: Path, generator: nn.Module, encoder: Damsm, settings: Mapping[str, Any]) -> None:
+def save_ffgan(folder: Path, generator: nn.Module, encoder: Damsm, settings: Mapping[str, object]) -> None:
     """Write a model folder of FF-GAN.
 
     Args:

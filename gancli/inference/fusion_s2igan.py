@@ -122,7 +122,7 @@ class LoadedFusionS2iGan(Provenance):
 
 
 def save_fusion_s2igan(
-    folder: Path, generator: nn.Module, encoder: SentenceEncoder | Speech, settings: Mapping[str, Any]
+    folder: Path, generator: nn.Module, encoder: SentenceEncoder | Speech, settings: Mapping[str, object]
 ) -> None:
     """Write a model folder of Fusion-S2iGan.
 

@@ -112,7 +112,7 @@ def save_stackgan(
     stage1: nn.Module,
     stage2: nn.Module | None,
     encoder: SentenceEncoder | CaptionEmbeddings,
-    settings: Mapping[str, Any],
+    settings: Mapping[str, object],
 ) -> None:
     """Write a model folder of StackGAN.
 
