@@ -212,7 +212,7 @@ class _Pairs:
 
     Attributes:
         images: Filled images.
-        originals: As many originals.
+        originals: Originals, one for each.
         names: Name of each original in messages.
         holes: File of each image's hole; None where holes are unknown.
         inverted: The holes' files are white where the image is known.

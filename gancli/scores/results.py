@@ -102,7 +102,7 @@ class Origin(HoleFields):
     """The scored images, and the model that made them.
 
     Attributes:
-        images: What they are.
+        images: Kind of the images.
         method: Name in tables ("FF-GAN", "baseline+GSR"); "real" for a dataset's own images.
         model: Model folder, or the images' name where no model is known.
         model_hash: sha256 of the model's weights, or of the list of images.
