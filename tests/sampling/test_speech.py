@@ -414,4 +414,5 @@ def test_a_substitute_has_the_name_that_the_papers_tables_know(
         protocol="-",
     )
     assert each.takes(score)
-    assert each.published_name(score) == name
+    models = PAPERS["fusion-s2igan"].models
+    assert each.published_name(score, models) == name
