@@ -50,11 +50,17 @@ def free_port() -> int:
 
 
 def _start(
-    rank: int, task: Callable[..., Any], folder: Path, world: int, port: int, arguments: tuple[Any, ...]
+    rank: int,
+    task: Callable[..., Any],
+    folder: Path,
+    variables: dict[str, str],
+    world: int,
+    port: int,
+    arguments: tuple[Any, ...],
 ) -> None:
     torch.set_num_threads(1)
     sys.path.insert(0, str(ENGINE_TESTS))
-    os.environ |= environment(rank, world, port)
+    os.environ |= variables | environment(rank, world, port)
     with distributed.process_group(torch.device("cpu")):
         torch.save(task(rank, folder, *arguments), folder / f"{rank}.pt")
 
@@ -62,7 +68,8 @@ def _start(
 def on_ranks(task: Callable[..., Any], folder: Path, *arguments: Any, world: int = 2) -> list[Any]:
     """Run `task(rank, folder, *arguments)` on every rank and return the results, which are tensors or plain values."""
     folder.mkdir(exist_ok=True)
+    variables = dict(os.environ)  # the fork server has those of the time when it was started
     torch.multiprocessing.start_processes(
-        _start, (task, folder, world, free_port(), arguments), nprocs=world, start_method=METHOD
+        _start, (task, folder, variables, world, free_port(), arguments), nprocs=world, start_method=METHOD
     )
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(world)]
