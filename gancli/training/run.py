@@ -272,9 +272,11 @@ def backbone_side(model: BackboneSection, image_size: int) -> int:
     """Return the side in pixels of a backbone's images: the recipe's, or else the dataset's.
 
     Raises:
-        ConfigError: The small backbone cannot work at that side.
+        ConfigError: The backbone cannot work at that side.
     """
     size = model.size or image_size
+    if model.backbone.startswith("efficientnet_lite") and size < 32:
+        raise ConfigError(f"model.size: received {size}, allowed for {model.backbone}: at least 32")
     if model.backbone == "small" and (size < 16 or size & (size - 1)):
         raise ConfigError(
             f"model.size: received {size}, allowed for the small backbone: a power of two from 16 on"
