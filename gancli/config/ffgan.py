@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from gancli.config.sections import (
     Conditioning,
     Count,
+    DiscriminatorSection,
     GANOptim,
     Link,
     LoaderSection,
@@ -79,6 +80,7 @@ class FFGANRecipe(ModelRecipe):
     data: Path  # dataset folder
     encoder: Path  # DAMSM encoder folder
     loader: LoaderSection
+    discriminator: DiscriminatorSection = DiscriminatorSection()
     loss: FFGANLoss = FFGANLoss()
     optim: FFGANOptim = FFGANOptim()
     train: TrainSection

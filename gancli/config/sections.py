@@ -126,6 +126,20 @@ class LoaderSection(BatchSection):
     words: Positive = 18  # longest caption in words; longer ones lose random words
 
 
+class DiscriminatorSection(Section):
+    """Discriminators of a GAN: its paper's, or projected ones on fixed ImageNet features, for the largest images."""
+
+    kind: Literal["paper", "projected"] = "paper"
+    # The rest is of projected ones
+    backbone: Literal["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"] = "efficientnet_lite0"
+    size: Annotated[int, Field(ge=32, multiple_of=32)] = (
+        96  # side in pixels at which the features are computed
+    )
+    channels: Positive = 64  # of the mixed features
+    width: Annotated[int, Field(ge=8, multiple_of=8)] = 128  # channels of the first layer
+    augmented: bool = True  # change colours and position of what it sees
+
+
 class GANOptim(Section):
     """Adam for the generator and for every discriminator, and the average of the generator's weights."""
 

@@ -26,6 +26,7 @@ from gancli.losses.adversarial import bce_fake, bce_real
 from gancli.losses.matching import DamsmGammas, damsm_losses
 from gancli.models.layers import (
     SMALLEST_MAP,
+    ConditionalDiscriminator,
     ConditioningAugmentation,
     ImageEncoder,
     TextEncoder,
@@ -359,7 +360,7 @@ def spectral_conv(
     return spectral_norm(conv)
 
 
-class Discriminator(nn.Module):
+class Discriminator(ConditionalDiscriminator):
     """D_i, which scores an image alone and with its sentence, from one 4x4 feature map.
 
     Every convolution but those of the logits is under spectral norm, with one power iteration per forward pass.
@@ -404,41 +405,37 @@ class Discriminator(nn.Module):
         logits: Tensor = self.conditional_logit(self.joint(torch.cat([features, tiled], dim=1)))
         return logits.flatten()
 
+    def loss(self, real: Tensor, fake: Tensor, condition: Tensor) -> Tensor:
+        """Return the discriminator's loss (eq. 11, with the weights and the wrong pair of the public code).
+
+        Real and generated images pass the network together, which has no batch statistics. The wrong pair is a real
+        image with the next sentence of the batch.
+
+        Args:
+            real: (B, 3, S, S), B >= 2.
+            fake: (B, 3, S, S), detached from the generator.
+            condition: Sentences (B, D), of both.
+        """
+        batch = len(real)
+        features = self(torch.cat([real, fake]))  # (2B, F, 4, 4)
+        unconditional = self.unconditional(features)
+        conditional = self.conditional(
+            torch.cat([features, features[:batch]]),
+            torch.cat([condition, condition, condition.roll(-1, dims=0)]),
+        )
+        unconditional_real, unconditional_fake = unconditional.chunk(2)
+        conditional_real, conditional_fake, conditional_wrong = conditional.chunk(3)
+        accept = bce_real(unconditional_real) + bce_real(conditional_real)
+        reject = bce_fake(unconditional_fake) + bce_fake(conditional_fake) + bce_fake(conditional_wrong)
+        return accept / 2 + reject / 3
+
+    def generator_loss(self, fake: Tensor, condition: Tensor) -> Tensor:
+        """Return the generator's loss (eq. 8, without the 1/2, as in the public code)."""
+        features = self(fake)
+        return bce_real(self.unconditional(features)) + bce_real(self.conditional(features, condition))
+
 
 # --- objective and training step (section 3.3) -------------------------------------------------------------------
-
-
-def discriminator_loss(discriminator: Discriminator, real: Tensor, fake: Tensor, sentence: Tensor) -> Tensor:
-    """Return the loss of one discriminator (eq. 11, with the weights and the wrong pair of the public code).
-
-    Real and generated images pass the network together, which has no batch statistics. The wrong pair is a real image
-    with the next sentence of the batch.
-
-    Args:
-        discriminator: D_i.
-        real: (B, 3, S, S), B >= 2.
-        fake: (B, 3, S, S), detached from the generator.
-        sentence: (B, D), of both.
-    """
-    batch = len(real)
-    features = discriminator(torch.cat([real, fake]))  # (2B, F, 4, 4)
-    unconditional = discriminator.unconditional(features)
-    conditional = discriminator.conditional(
-        torch.cat([features, features[:batch]]),
-        torch.cat([sentence, sentence, sentence.roll(-1, dims=0)]),
-    )
-    unconditional_real, unconditional_fake = unconditional.chunk(2)
-    conditional_real, conditional_fake, conditional_wrong = conditional.chunk(3)
-    accept = bce_real(unconditional_real) + bce_real(conditional_real)
-    reject = bce_fake(unconditional_fake) + bce_fake(conditional_fake) + bce_fake(conditional_wrong)
-    return accept / 2 + reject / 3
-
-
-def generator_adversarial_loss(discriminator: Discriminator, fake: Tensor, sentence: Tensor) -> Tensor:
-    """Return the generator's adversarial loss of one stage (eq. 8, without the 1/2, as in the public code)."""
-    features = discriminator(fake)
-    conditional = discriminator.conditional(features, sentence)
-    return bce_real(discriminator.unconditional(features)) + bce_real(conditional)
 
 
 @dataclass(frozen=True)
@@ -460,7 +457,7 @@ class FFGAN:
 
     Args:
         generator: Generator to train.
-        discriminators: Discriminators to train, by image side.
+        discriminators: Discriminators to train, by the side of the stage's images. Stages without one are not judged.
         text_encoder: Frozen text encoder.
         image_encoder: Frozen image encoder that passes gradients to the images.
         kl: lambda_1 of eq. 10.
@@ -474,7 +471,7 @@ class FFGAN:
     def __init__(
         self,
         generator: Generator,
-        discriminators: Mapping[int, Discriminator],
+        discriminators: Mapping[int, ConditionalDiscriminator],
         text_encoder: TextEncoder,
         image_encoder: ImageEncoder,
         *,
@@ -510,20 +507,19 @@ class FFGAN:
 
     def discriminator_terms(self, step: Step) -> dict[str, Tensor]:
         """Return the loss of each stage's discriminator (eq. 12)."""
+        real = dict(zip(self.generator.stages, step.batch.images, strict=True))
+        fake = dict(zip(self.generator.stages, step.output.images, strict=True))
         return {
-            str(size): discriminator_loss(discriminator, real, fake.detach(), step.sentence)
-            for (size, discriminator), real, fake in zip(
-                self.discriminators.items(), step.batch.images, step.output.images, strict=True
-            )
+            str(size): discriminator.loss(real[size], fake[size].detach(), step.sentence)
+            for size, discriminator in self.discriminators.items()
         }
 
     def generator_terms(self, step: Step) -> dict[str, Tensor]:
         """Return the adversarial term of each stage, KL and DAMSM, each with its weight (eq. 10)."""
+        fake = dict(zip(self.generator.stages, step.output.images, strict=True))
         terms = {
-            str(size): generator_adversarial_loss(discriminator, fake, step.sentence)
-            for (size, discriminator), fake in zip(
-                self.discriminators.items(), step.output.images, strict=True
-            )
+            str(size): discriminator.generator_loss(fake[size], step.sentence)
+            for size, discriminator in self.discriminators.items()
         }
         terms["kl"] = self.kl * augmentation_kl(step.output.mean, step.output.log_variance)
         if self.damsm > 0:

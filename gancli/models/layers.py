@@ -237,6 +237,18 @@ class MatchingDiscriminator(nn.Module):
         return logits.flatten()
 
 
+class ConditionalDiscriminator(nn.Module):
+    """Discriminator that brings its own losses, so that a model can be trained against another one than its paper's."""
+
+    def loss(self, real: Tensor, fake: Tensor, condition: Tensor) -> Tensor:
+        """Return the loss to train it with, of images (B, 3, S, S), B >= 2, and the condition (B, D) of both."""
+        raise TypeError(f"{type(self).__name__} does not define loss()")
+
+    def generator_loss(self, fake: Tensor, condition: Tensor) -> Tensor:
+        """Return the generator's loss against it, of images (B, 3, S, S) and conditions (B, D)."""
+        raise TypeError(f"{type(self).__name__} does not define generator_loss()")
+
+
 class TextEncoder(Protocol):
     """Frozen text encoder, from tokens (B, L) and lengths (B,) to words (B, D, L) and sentence (B, D)."""
 

@@ -21,8 +21,10 @@ from gancli.figures import grid
 from gancli.inference.ffgan import save_ffgan
 from gancli.losses.matching import DamsmGammas, padding_mask
 from gancli.models.ffgan import FFGAN, Discriminator, Generator
+from gancli.models.layers import ConditionalDiscriminator
 from gancli.training.caption_vectors import grid_images
 from gancli.training.parameters import CountedNetworks
+from gancli.training.projected import projected_discriminator
 from gancli.training.run import Hooks, Prepared, Request, RunResult, prepare_run, run_training, share_of
 
 
@@ -48,9 +50,18 @@ def generator_arguments(recipe: FFGANRecipe) -> dict[str, object]:
     return arguments_of(Generator, recipe.model, stages=list(recipe.model.stages))
 
 
-def build_discriminators(recipe: FFGANRecipe) -> dict[int, Discriminator]:
-    """Return the discriminator of each stage, by image side, with fresh weights."""
-    return {side: construct(Discriminator, recipe.model, size=side) for side in recipe.model.stages}
+def build_discriminators(
+    recipe: FFGANRecipe, *, pretrained: bool = True
+) -> dict[int, ConditionalDiscriminator]:
+    """Return the discriminators with fresh weights by image side: one for each stage, or a projected one for the last.
+
+    `pretrained` loads the weights below projected ones.
+    """
+    model = recipe.model
+    if recipe.discriminator.kind == "projected":
+        projected = projected_discriminator(recipe.discriminator, model.text_dim, pretrained=pretrained)
+        return {model.stages[-1]: projected}
+    return {side: construct(Discriminator, model, size=side) for side in model.stages}
 
 
 def build_ffgan(recipe: FFGANRecipe, encoder: Damsm, device: torch.device) -> FFGAN:
@@ -70,7 +81,9 @@ def build_ffgan(recipe: FFGANRecipe, encoder: Damsm, device: torch.device) -> FF
 def networks(recipe: FFGANRecipe) -> CountedNetworks:
     """Return the networks of a recipe, for counting parameters."""
     found: dict[str, nn.Module] = {"generator": construct(Generator, **generator_arguments(recipe))}
-    found |= {f"discriminator_{side}": each for side, each in build_discriminators(recipe).items()}
+    found |= {
+        f"discriminator_{side}": each for side, each in build_discriminators(recipe, pretrained=False).items()
+    }
     return CountedNetworks(found)
 
 
