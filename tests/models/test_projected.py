@@ -11,19 +11,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from gancli.encoders.backbones import fold_batch_norms
-from gancli.encoders.efficientnet_lite import EfficientNetLite
 from gancli.models.projected import ProjectedDiscriminator, augment
 
 CONDITION = 6
 
 
+class Features(nn.Module):
+    """Averages of the image's blocks, mixed to more channels at random: 1/4 of the side, and each half the last."""
+
+    level_channels = (4, 6, 8, 10)
+
+    def __init__(self):
+        super().__init__()
+        self.mixing = nn.ModuleList(nn.Conv2d(3, channels, 1) for channels in self.level_channels)
+
+    def pyramid(self, images):
+        return [mixing(F.avg_pool2d(images, 4 * 2**depth)) for depth, mixing in enumerate(self.mixing)]
+
+
 @pytest.fixture
 def discriminator():
     torch.manual_seed(0)
-    features = EfficientNetLite("efficientnet_lite0", 32).eval()
-    fold_batch_norms(features)
-    features.requires_grad_(False)
+    features = Features().requires_grad_(False)
     return ProjectedDiscriminator(
         features, size=32, condition_dim=CONDITION, channels=8, width=8, augmented=False
     )
@@ -41,7 +50,6 @@ def test_one_head_for_each_depth(discriminator):
 def test_only_the_heads_learn(discriminator):
     learned = {name.split(".")[0] for name, each in discriminator.named_parameters() if each.requires_grad}
     assert learned == {"heads"}
-    assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in discriminator.modules())
 
 
 def test_loss_is_the_hinge_of_three_pairs(discriminator):
@@ -76,12 +84,10 @@ def test_the_discriminator_sends_no_gradient_to_the_generator(discriminator):
         assert each.grad.abs().sum() > 0 or name.endswith(("score.bias", "condition.bias")), name
 
 
-def test_heads_learn_to_tell_bright_from_dark_and_pairs_from_wrong_pairs(discriminator):
-    torch.manual_seed(1)
+def test_heads_learn_to_tell_real_from_generated_and_pairs_from_wrong_pairs(discriminator):
     condition = F.one_hot(torch.tensor([0, 1, 2, 3]), CONDITION).float()
-    real = torch.stack([torch.full((3, 32, 32), level) for level in (0.2, 0.4, 0.6, 0.8)])
-    fake = torch.full((4, 3, 32, 32), -0.8)
-    optimizer = torch.optim.Adam(discriminator.heads.parameters(), lr=3e-3, betas=(0, 0.99))
+    real, fake = F.interpolate(torch.rand(8, 3, 4, 4) * 2 - 1, size=32).chunk(2)
+    optimizer = torch.optim.Adam(discriminator.heads.parameters(), lr=1e-2, betas=(0.0, 0.99))
     before = discriminator.loss(real, fake, condition).item()
     for _ in range(60):
         optimizer.zero_grad()
