@@ -37,6 +37,8 @@ from .scores.reconstruction import score_ssim as score_ssim
 from .scores.results import append_row as append_row
 from .scores.results import read_rows as read_rows
 from .scores.shapes import score_shapes as score_shapes
+from .scores.summary import compare_scores as compare_scores
+from .scores.summary import score_summary as score_summary
 from .scores.tables import score_table as score_table
 from .training import pretrain_encoder as pretrain_encoder
 from .training import train as train

@@ -41,6 +41,12 @@ class DataError(GancliError):
     exit_code = 3
 
 
+class CheckError(GancliError):
+    """Score beyond the bound that the user set. Exit code 4."""
+
+    exit_code = 4
+
+
 def check_least(**numbers: tuple[int | None, int]) -> None:
     """Refuse numbers below the least value that is given with each.
 

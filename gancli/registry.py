@@ -28,7 +28,6 @@ class Row:
         examples: Command lines of the help.
         options: Options of its command beyond the shared ones ("weights", "export").
         weights_help: Help text of `--weights`.
-        table: Description of its paper's tables; None for an encoder.
         fills: Whether it fills holes instead of drawing whole images.
         attributes: Whether it draws attributes instead of captions.
         names_split: Whether the name of its encoder folder ends with the split that it learns from.
@@ -43,7 +42,6 @@ class Row:
     examples: tuple[str, ...]
     options: tuple[str, ...] = ()
     weights_help: str = "File or folder of the backbone's ImageNet weights."
-    table: str | None = None
     fills: bool = False
     attributes: bool = False
     names_split: bool = False
@@ -62,7 +60,6 @@ _MODELS = (
         train="gancli.training.ffgan:train_ffgan",
         networks="gancli.training.ffgan:networks",
         load="gancli.inference.ffgan:load_ffgan",
-        table="gancli.scores.tables.ffgan:PAPER",
         help="FF-GAN: text to image in stages, with words fused into the features.",
         examples=(
             "gancli train ffgan data=data/demo encoder=encoders/damsm-demo",
@@ -75,7 +72,6 @@ _MODELS = (
         train="gancli.training.stackgan:train_stackgan",
         networks="gancli.training.stackgan:networks",
         load="gancli.inference.stackgan:load_stackgan",
-        table="gancli.scores.tables.stackgan:PAPER",
         help="""StackGAN: Stage I sketches a sentence, Stage II redraws the sketch at four times the size.
 
         text=damsm reads the sentence vectors of a DAMSM encoder, text=precomputed those of a file
@@ -91,7 +87,6 @@ _MODELS = (
         train="gancli.training.attr2image:train_attr2image",
         networks="gancli.training.attr2image:networks",
         load="gancli.inference.attr2image:load_attr2image",
-        table="gancli.scores.tables.attr2image:PAPER",
         help="""attr2image: attributes to a silhouette (stage=shape), both to an image (stage=image).
 
         Needs a dataset with attributes and silhouettes: gancli prepare cub --silhouettes …, or gancli prepare demo.
@@ -109,7 +104,6 @@ _MODELS = (
         train="gancli.training.fusion_s2igan:train_fusion_s2igan",
         networks="gancli.training.fusion_s2igan:networks",
         load="gancli.inference.fusion_s2igan:load_fusion_s2igan",
-        table="gancli.scores.tables.fusion_s2igan:PAPER",
         help="""Fusion-S2iGan: speech to image in one stage. With the recipe dfgan/cub it is DF-GAN, text to image.
 
         condition=sentence reads the sentence vectors of a DAMSM or char-CNN-RNN encoder instead of speech.""",
@@ -125,7 +119,6 @@ _MODELS = (
         train="gancli.training.csfgan:train_csfgan",
         networks="gancli.training.csfgan:networks",
         load="gancli.inference.csfgan:load_inpainter",
-        table="gancli.scores.tables.csfgan:PAPER",
         help="""CSF-GAN: fill the hole of an image as a sentence says. gancli inpaint uses it.
 
         The perceptual loss compares features of VGG-16; loss.perceptual=0 trains without it and its weights.""",

@@ -14,7 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up; a room imports from its own floor and from those below it.
 FLOORS = (
-    ("errors", "progress", "atomic", "version", "registry", "run_paths", "__init__"),
+    ("errors", "progress", "atomic", "csv_files", "version", "registry", "run_paths", "__init__"),
     ("ops",),
     ("config", "losses", "weights"),
     ("data", "engine", "weights_folder"),

@@ -149,11 +149,10 @@ def tally(
     last answer counts.
     """
     from gancli.human.tally import tally_rankings
-    from gancli.scores.results import append_row
+    from gancli.scores.results import append_rows
 
     report = tally_rankings(answers, key=key, out=folder)
-    for row in report.rows:
-        append_row(results, row)
+    append_rows(results, report.rows)
     for warning in report.warnings:
         out.warn(warning)
     found = report.tally

@@ -13,6 +13,7 @@ from gancli.cli import (  # noqa: F401 - each registers its commands
     recipes,
     sample,
     score,
+    tables,
     train,
 )
 from gancli.cli.app import app

@@ -1,4 +1,4 @@
-"""`gancli score`: measure images, and write the papers' tables."""
+"""`gancli score`: measure images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import typer
 from gancli.cli.app import USE, app, command, score_app
 from gancli.cli.console import Output
 from gancli.cli.launch import set_rank
-from gancli.registry import MODELS, resolve
+from gancli.registry import resolve
 
 if TYPE_CHECKING:
     from gancli.scores.results import ScoreRow
@@ -30,6 +30,12 @@ class Window(StrEnum):
 
 
 Results = Annotated[Path, typer.Option(help="CSV file that gets one row per number.")]
+Check = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="BOUND", help='Bound such as "fid<20"; exit code 4 if the score breaks it. May repeat.'
+    ),
+]
 
 
 def score_command(
@@ -51,9 +57,12 @@ def score_command(
 
     def register(declaration: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(declaration)
-        def run(out: Output, *, results: Path, **options: object) -> None:
+        def run(out: Output, *, results: Path, check: list[str] | None, **options: object) -> None:
             from gancli.engine.device import pick_device
             from gancli.engine.distributed import process_group
+            from gancli.scores.summary import Bound, check_bounds
+
+            bounds = [Bound.parse(text) for text in check or ()]
 
             set_rank(out)
             arguments = {key: value for key, value in options.items() if value is not None}
@@ -65,7 +74,9 @@ def score_command(
                 else:
                     with out.progress(work, unit) as progress:
                         rows = resolve(function)(**arguments, progress=progress)
-                _report(out, rows if isinstance(rows, tuple) else (rows,), results)
+                rows = rows if isinstance(rows, tuple) else (rows,)
+                _report(out, rows, results)
+                check_bounds(bounds, rows)
 
         own = inspect.signature(declaration, eval_str=True).parameters.values()
         keyword = inspect.Parameter.KEYWORD_ONLY
@@ -74,6 +85,7 @@ def score_command(
                 inspect.Parameter("out", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Output),
                 *(parameter.replace(kind=keyword) for parameter in own),
                 inspect.Parameter("results", keyword, default=Path("results.csv"), annotation=Results),
+                inspect.Parameter("check", keyword, default=None, annotation=Check),
             ]
         )
         return command(score_app, name, examples=examples, progress=bool(work))(run)
@@ -84,13 +96,9 @@ def score_command(
 def _report(out: Output, rows: Sequence[ScoreRow], results: Path) -> None:
     """Append rows to results.csv and show them."""
     from gancli.engine.distributed import from_main
-    from gancli.scores.results import append_row
+    from gancli.scores.results import append_rows
 
-    def write() -> None:
-        for row in rows:
-            append_row(results, row)
-
-    from_main(write)
+    from_main(functools.partial(append_rows, results, rows))
     columns = ("metric", "of", "value", "±", "real", "generated", "network")
     cells = [
         (
@@ -478,38 +486,3 @@ def cost(
     ],
 ) -> None:
     """Parameters of the generator in millions, and hours of training; the note names the machine."""
-
-
-@command(
-    score_app,
-    "table",
-    examples=(
-        "gancli score table ffgan",
-        "gancli score table stackgan --results results.csv --out tables --json",
-    ),
-)
-def table(
-    out: Output,
-    paper: Annotated[
-        str,
-        typer.Argument(metavar=f"[{'|'.join(MODELS)}]", help="Model of the paper.", show_default=False),
-    ],
-    results: Annotated[Path, typer.Option(help="Our scores.")] = Path("results.csv"),
-    folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for CSV and Markdown files.")] = Path(
-        "tables"
-    ),
-) -> None:
-    """The paper's tables as CSV and Markdown: its rows, ours with their provenance, and the differences.
-
-    A difference is given only where both numbers were measured in the same way; elsewhere its place holds the reason.
-    """
-    from gancli.scores.tables import score_table
-
-    report = score_table(paper, results, folder)
-    ours = sum(row.source != "paper" for row in report.rows)
-    files = "\n".join(str(file) for file in report.files)
-    out.result(
-        {"paper": paper, "files": report.files, "rows": len(report.rows), "ours": ours},
-        f"{report.markdown}\n{files}",
-        quiet=files,
-    )

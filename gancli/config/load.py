@@ -46,7 +46,8 @@ def recipes_folder() -> Path:
 def recipe_names() -> list[str]:
     """Return the names of the shipped recipes, such as `ffgan/cub`, sorted."""
     folder = recipes_folder()
-    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob("*/*.yaml"))
+    paths = (path for path in folder.glob("*/*.yaml") if path.parent.name != "tables")  # the papers' tables
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in paths)
 
 
 def choose_recipe(

@@ -226,7 +226,16 @@ def _open_samples(folder: Path) -> _Samples:
     files: dict[tuple[str, str], Path] = {}
     for image in read_samples(folder):
         files.setdefault((image.caption, image.key), folder / image.file)
-    model = StudyModel(origin.method, origin.model, origin.model_hash, origin.image_size, origin.seed)
+    model = StudyModel(
+        name=origin.method,
+        model=origin.model,
+        model_hash=origin.model_hash,
+        image_size=origin.image_size,
+        seed=origin.seed,
+        kind=origin.kind,
+        settings=origin.settings,
+        trained_steps=origin.trained_steps,
+    )
     data = images.data or RealData(dataset="")
     return _Samples(model, data.dataset, data.split, files)
 

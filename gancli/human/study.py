@@ -12,7 +12,7 @@ from gancli.atomic import atomic_file
 from gancli.errors import DataError
 
 KEY = "key.json"
-_SCHEMA = 2
+_SCHEMA = 3
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,9 @@ class StudyModel:
         model_hash: sha256 of the model's weights, or of the list of images.
         image_size: Side of the images in pixels, where they all have one.
         seed: Seed of the sampling, where it is known.
+        kind: Kind of model ("ffgan"); empty where it is unknown.
+        settings: Settings in which it differs from the paper's own model, by recipe key.
+        trained_steps: Training steps of the model, where they are known.
     """
 
     name: str
@@ -32,6 +35,9 @@ class StudyModel:
     model_hash: str
     image_size: int | None
     seed: int | None
+    kind: str
+    settings: dict[str, object]
+    trained_steps: int | None
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from gancli.atomic import atomic_file
 from gancli.errors import DataError
 from gancli.human.study import KEY, Study, StudyQuestion, read_key
+from gancli.scores.metrics import dataset_label
 from gancli.scores.results import ScoreRow
-from gancli.scores.tables import DATASETS
 
 Ranks = NDArray[np.int64]
 
@@ -346,6 +346,9 @@ def _rows(result: Tally) -> Iterator[ScoreRow]:
                 resize="shown at one size, smaller images enlarged pixel by pixel",
                 image_size=origin.image_size,
                 seed=origin.seed,
+                kind=origin.kind,
+                ablation=origin.settings,
+                trained_steps=origin.trained_steps,
                 note=result.agreement_text,
             )
 
@@ -356,7 +359,7 @@ def _rows(result: Tally) -> Iterator[ScoreRow]:
 def _write_table(out: Path, result: Tally) -> tuple[tuple[Path, ...], str]:
     """Write the table as CSV and Markdown; return the files and the Markdown text."""
     models = len(result.models)
-    title = DATASETS.get(result.dataset, result.dataset)
+    title = dataset_label(result.dataset)
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
     counts = [f"rank_{rank}" for rank in range(1, models + 1)]

@@ -90,6 +90,9 @@ class LoadedModel(Protocol):
         """
 
 
+NAMED = 3  # differences from the paper that a name spells out
+
+
 @dataclass(frozen=True, kw_only=True)
 class Provenance(ABC):
     """Origin of a loaded model: the ablation that it is, what it was trained on and how.
@@ -116,8 +119,14 @@ class Provenance(ABC):
 
     @property
     def method(self) -> str:
-        """Name for tables: `paper_name`, marked if the model was never trained."""
-        return f"{self.paper_name}, untrained" if self.settings.get("step") == 0 else self.paper_name
+        """Name for tables: `paper_name`, other differences from the paper's recipe, and whether it is untrained."""
+        other = [
+            f"{each['key']}={each['here']}" for each in self.differences if each["key"] not in self.ablation
+        ]
+        more = [f"{len(other) - NAMED} more"] if len(other) > NAMED else []
+        changed = f" [{', '.join([*other[:NAMED], *more])}]" if other else ""
+        untrained = ", untrained" if self.settings.get("step") == 0 else ""
+        return f"{self.paper_name}{changed}{untrained}"
 
     @property
     def dataset(self) -> Mapping[str, object]:

@@ -132,6 +132,7 @@ class Sampling:
         ablation: Settings of the paper's ablations in which the model differs from the paper's own model.
         trained_steps: Training steps of the model, 0 if it is untrained; None where the model does not say.
         differences: Keys in which the model's recipe differs from the paper's, each with the values `paper` and `here`.
+        train_seed: Seed of the training; None where the model does not say.
         release: Release of the dataset ("CUB-200-2011").
         split_rule: Rule that split it ("zero-shot 150/50").
         crop_rule: Rule that cropped its images ("box 1.5x").
@@ -169,6 +170,7 @@ class Sampling:
     ablation: Mapping[str, object] = dataclasses.field(default_factory=dict)
     trained_steps: int | None = None
     differences: tuple[Mapping[str, object], ...] = ()
+    train_seed: int | None = None
     release: str | None = None
     split_rule: str | None = None
     crop_rule: str | None = None

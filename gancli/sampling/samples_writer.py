@@ -52,6 +52,7 @@ def settings_of(
         ablation=model.ablation,
         trained_steps=model.settings.get("step"),
         differences=tuple(model.settings.get("differences", ())),
+        train_seed=model.settings.get("seed"),
         release=None if manifest is None else manifest.release,
         split_rule=None if manifest is None else manifest.split_rule,
         crop_rule=None if manifest is None else manifest.crop_rule,

@@ -235,7 +235,13 @@ def _map_row(
     value = 100 * float(average_precisions(asked, ranked[order], wanted, present[order]).mean())
     chance = 100 * chance_precision(wanted, present)
     counts = (len(wanted) + len(present), 0) if scored is real else (len(wanted), len(present))
-    settings = dataclasses.replace(settings, queries=len(wanted), gallery=len(present), chance=chance)
+    settings = dataclasses.replace(
+        settings,
+        queries=len(wanted),
+        gallery=len(present),
+        n_classes=len(np.unique(wanted)),
+        chance=chance,
+    )
     protocol = (
         f"mAP of {settings.queries_per_class} real images per class, {words}; relevant = same class, AP over all "
         f"ranks, cosine; chance {chance:.3g} %"

@@ -341,6 +341,7 @@ def origin_of(images: SplitImages | FileImages) -> Origin:
         captions_per_image=sampling.captions_per_image,
         image_size=sampling.stages[-1],
         seed=sampling.seed,
+        train_seed=sampling.train_seed,
     )
 
 
@@ -353,7 +354,9 @@ def origin_of_model(model: LoadedModel | Inpainter, name: str) -> Origin:
         model_hash=model.hash,
         kind=model.settings["kind"],
         ablation=model.ablation,
+        differences=model.differences,
         trained_steps=model.settings.get("step"),
+        train_seed=model.settings.get("seed"),
         image_size=model.size if isinstance(model, Inpainter) else model.stages[-1],
     )
 

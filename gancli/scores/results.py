@@ -6,22 +6,25 @@ fields and never read back.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import fcntl
-import io
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-from gancli.atomic import atomic_file
+from gancli.csv_files import read_csv, write_csv
 from gancli.errors import DataError
 from gancli.version import __version__
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # "mean_fill" is a hole filled without a model; "none" where no image is scored, as for the cost of a run
 ScoredImages = Literal["generated", "real", "mean_fill", "none"]
@@ -116,6 +119,7 @@ class Origin(HoleFields):
         captions_per_image: Captions of each real image that were drawn from; None for random ones.
         image_size: Side in pixels; None where sides differ.
         seed: Seed of the sampling; None where it is unknown.
+        train_seed: Seed of the training; None where it is unknown.
     """
 
     images: ScoredImages = "generated"
@@ -131,6 +135,12 @@ class Origin(HoleFields):
     captions_per_image: int | None = None
     image_size: int | None = None
     seed: int | None = None
+    train_seed: int | None = None
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """All settings in which the model differs from the paper's own, by recipe key."""
+        return {str(each["key"]): each["here"] for each in self.differences} | dict(self.ablation)
 
     @property
     def as_trained(self) -> bool:
@@ -146,6 +156,7 @@ class MetricSettings:
         k: R of R-precision, k of recall at k.
         candidates: Captions that an image chooses from in R-precision.
         encoder_words: Words of a caption that the encoder of R-precision reads.
+        n_classes: Classes of the images, for metrics of classes.
         splits: Parts of the images over which mean and standard deviation are taken.
         queries: Real images that query.
         queries_per_class: Real images of each class that query, where they are chosen by class.
@@ -161,6 +172,7 @@ class MetricSettings:
     k: int | None = None
     candidates: int | None = None
     encoder_words: int | None = None
+    n_classes: int | None = None
     splits: int | None = None
     queries: int | None = None
     queries_per_class: int | None = None
@@ -239,46 +251,50 @@ class ScoreRow(NetworkFields, MetricSettings, Origin, RealData):
 
 
 COLUMNS = tuple(column.name for column in dataclasses.fields(ScoreRow))
+REQUIRED = ("dataset", "method", "model", "model_hash", "metric", "value", "protocol")
+_HINT = "gancli score writes it. Name another file, or move this one away."
 
 
 def append_row(path: str | Path, row: ScoreRow) -> None:
-    """Append a row to a results.csv, created if need be.
+    """Append a row to a results.csv, as `append_rows` does."""
+    append_rows(path, [row])
+
+
+def append_rows(path: str | Path, rows: Sequence[ScoreRow]) -> None:
+    """Append rows to a results.csv, created if need be. Columns of the user's own are kept.
 
     The file is replaced as a whole. Several processes may append at once.
 
     Raises:
-        DataError: The file is not a results.csv of this version.
+        DataError: The file is not a results.csv.
         RunError: The file cannot be written.
     """
-    path = Path(path)
+    import pandas as pd
+
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(path):
-        rows = read_rows(path) if path.exists() else []
-        buffer = io.StringIO(newline="")
-        writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for each in [*rows, row]:
-            writer.writerow(cells(each))
-        with atomic_file(path) as temporary:
-            temporary.write_text(buffer.getvalue(), encoding="utf-8")
+    regular = path.is_file() or not path.exists()
+    with _lock(path) if regular else nullcontext():
+        known = _read(path) if path.is_file() else pd.DataFrame()
+        added = pd.DataFrame([cells(row) for row in rows], columns=list(COLUMNS), dtype=str)
+        own = [name for name in known.columns if name not in COLUMNS]
+        table = pd.concat([known, added]).reindex(columns=[*COLUMNS, *own])
+        write_csv(path, table.fillna(""))
 
 
 def read_rows(path: str | Path) -> list[ScoreRow]:
     """Return the rows of a results.csv, in order.
 
+    The file may have passed through pandas or a spreadsheet: columns may be missing, added or in another order, and
+    whole numbers written as 0.0.
+
     Raises:
-        DataError: The file is missing, has the columns of another version, or holds a broken value.
+        DataError: The file is missing, lacks a column that every score has, or holds a broken value.
     """
     path = Path(path)
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            _check_columns(path, reader.fieldnames or ())
-            return [_parse(path, number, record) for number, record in enumerate(reader, start=2)]
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file", "gancli score writes it.") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as CSV ({error})") from error
+    table = _read(path)
+    known = table[[name for name in COLUMNS if name in table.columns]]
+    return [_parse(path, number, record) for number, record in enumerate(known.to_dict("records"), start=2)]
 
 
 def cells(row: ScoreRow) -> dict[str, str]:
@@ -286,26 +302,23 @@ def cells(row: ScoreRow) -> dict[str, str]:
     return {name: _cell(getattr(row, name)) for name in COLUMNS}
 
 
-def write_json(path: str | Path, rows: Sequence[ScoreRow]) -> None:
-    """Write rows as a JSON list, whole or not at all."""
-    with atomic_file(Path(path)) as temporary:
-        text = json.dumps([row.to_json() for row in rows], indent=1, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+def latest(scores: Iterable[ScoreRow]) -> list[ScoreRow]:
+    """Return the last of all scores that agree in every field but the number itself."""
+    passing = {"value", "std", "date", "note", "gancli_version"}
+    kept: dict[tuple[str, ...], ScoreRow] = {}
+    for score in scores:
+        key = tuple(value for name, value in cells(score).items() if name not in passing)
+        kept.pop(key, None)  # so that a repeated score stands at the position of its last one
+        kept[key] = score
+    return list(kept.values())
 
 
-def _check_columns(path: Path, found: Sequence[str]) -> None:
-    if tuple(found) == COLUMNS:
-        return
-    missing = [name for name in COLUMNS if name not in found]
-    unknown = [name for name in found if name not in COLUMNS]
-    wrong = [
-        f"{what} {', '.join(names)}" for what, names in (("lacks", missing), ("also has", unknown)) if names
-    ]
-    raise DataError(
-        f"{path}: its columns are not those of a results.csv of gancli {__version__}: it "
-        + (" and ".join(wrong) or "has them in another order"),
-        "Move the file away, or name another one.",
-    )
+def _read(path: Path) -> pd.DataFrame:
+    """Return a results.csv as text, without the index that pandas may have written; empty for an empty file."""
+    table = read_csv(path, _HINT)
+    if len(table.columns) and (missing := [name for name in REQUIRED if name not in table.columns]):
+        raise DataError(f"{path}: is no results.csv, it lacks the columns {', '.join(missing)}", _HINT)
+    return table[[name for name in table.columns if name and not name.startswith("Unnamed: ")]]
 
 
 def _cell(value: object) -> str:
@@ -321,13 +334,34 @@ def _from_json(text: str) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-_READERS: dict[object, Callable[[str], object]] = {int | None: int, float | None: float, float: float}
+def _number(text: str) -> float:
+    """Return a number with a decimal point or, as spreadsheets write in some languages, a decimal comma."""
+    return float(text.replace(",", ".") if "." not in text else text)
 
 
-def _parse(path: Path, number: int, record: Mapping[str, str]) -> ScoreRow:
+def _whole(text: str) -> int:
+    number = _number(text)
+    if not number.is_integer():
+        raise ValueError(f"{text} is no whole number")
+    return int(text) if re.fullmatch(r"-?[0-9]+", text) else int(number)
+
+
+def _truth(text: str) -> bool:
+    return {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}[text.lower()]
+
+
+_READERS: dict[object, Callable[[str], object]] = {
+    int | None: _whole,
+    float | None: _number,
+    float: _number,
+    bool: _truth,
+}
+
+
+def _parse(path: Path, number: int, record: Mapping[Any, str]) -> ScoreRow:
     types = get_type_hints(ScoreRow)
     try:
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = {"n_real": None, "n_fake": None}
         for name, text in record.items():
             kind = types[name]
             if kind is str or kind == ScoredImages:

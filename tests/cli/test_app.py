@@ -106,7 +106,7 @@ def test_a_typing_mistake_names_what_was_meant(
         (("score", "fid", "nowhere:test", "nowhere", "--features", "encoder:nowhere"), 3),
         (("score", "fid", "a", "b", "--features", "vgg"), 2),
         (("score", "r-precision", "nowhere", "--encoder", "nowhere"), 3),
-        (("score", "table", "ffgan"), 3),
+        (("score", "table", "ffgan", "--results", "nowhere.csv"), 3),
         (("recipes", "show", "ffgan/cup"), 2),
         (("recipes", "validate", "nothing.yaml"), 2),
         (("no-such-command",), 2),

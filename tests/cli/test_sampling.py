@@ -235,22 +235,19 @@ def test_scores_are_rows_and_become_tables(
 ) -> None:
     results = tmp_path / "results.csv"
     common = ("--results", results, "--device", "cpu", "--json")
-    fid = gancli(
-        "score",
-        "fid",
-        f"{tiny_dataset}:test",
-        images,
-        "--features",
-        f"encoder:{encoder}",
-        "--no-cache",
-        *common,
-    )
+    features = ("--features", f"encoder:{encoder}", "--no-cache")
+    fid_arguments = ("score", "fid", f"{tiny_dataset}:test", images, *features)
+    fid = gancli(*fid_arguments, *common)
     assert fid.code == 0, fid.stderr
     assert fid.json["rows"][0]["value"] > 0
+    broken = gancli(*fid_arguments, "--check", "fid<0.0001", "--results", "/dev/null")
+    assert broken.code == 4
+    assert "check failed: fid is" in broken.stderr
+    assert gancli(*fid_arguments, "--check", "fid=1", "--results", "/dev/null").code == 2
     retrieval = gancli("score", "r-precision", images, "--encoder", encoder, "--candidates", "5", *common)
     assert retrieval.code == 0, retrieval.stderr
     generated, real = retrieval.json["rows"]
-    assert generated["method"] == "FF-GAN"
+    assert generated["method"].startswith("FF-GAN [model.stages=[16, 32]")
     assert real["method"] == "real"
     assert "this very encoder" in retrieval.stderr
 
@@ -258,7 +255,7 @@ def test_scores_are_rows_and_become_tables(
     assert [row["metric"] for row in rows] == ["fid", "r_precision", "r_precision"]
     table = gancli("score", "table", "ffgan", "--results", results, "--out", tmp_path / "tables")
     assert table.code == 0, table.stderr
-    assert "FF-GAN" in (tmp_path / "tables/ffgan-table2.md").read_text()
+    assert "FF-GAN [model.stages=[16, 32]" in (tmp_path / "tables/ffgan-others.md").read_text()
 
 
 def test_real_images_look_for_generated_ones(

@@ -117,8 +117,8 @@ def test_rows_say_among_how_many_models_and_find_their_table(
     for part in ("3 models (alpha, bravo, charlie)", "1 judge", "4 captions", "s/√N"):
         assert part in ranks["bravo"].protocol
     assert "one judge only" in ranks["bravo"].note
-    lines = score_table("stackgan", tmp_path / "results.csv", tmp_path / "papers").rows
-    assert {line.method: line.value for line in lines if line.source == "gancli"} == {
+    entries = score_table("stackgan", tmp_path / "results.csv", tmp_path / "papers").entries["others"]
+    assert {entry.method: entry.value for entry in entries if entry.metric == "human_rank"} == {
         "alpha": 1,
         "bravo": 2,
         "charlie": 3,

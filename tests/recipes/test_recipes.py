@@ -20,7 +20,7 @@ VARIANTS = {"dfgan": "fusion-s2igan"}  # a paper that is another paper's network
 
 
 def test_every_yaml_file_under_recipes_is_found() -> None:
-    files = [path for path in recipes_folder().rglob("*") if path.suffix in (".yaml", ".yml")]
+    files = [path for path in recipes_folder().rglob("*.y*ml") if path.parent.name != "tables"]
     assert len(files) == len(NAMES) >= 9
 
 

@@ -24,7 +24,8 @@ from gancli.sampling.sentences import Interpolation, Sentences
 from gancli.sampling.speech import Speech, hear_files, mismatched_speech
 from gancli.scores.image_sets import open_images
 from gancli.scores.results import ScoreRow
-from gancli.scores.tables import PAPERS
+from gancli.scores.tables import read_paper, read_published
+from gancli.scores.tables.placing import row_name
 from tests.conftest import write_spoken
 
 RATE = 8000
@@ -399,7 +400,8 @@ def test_a_substitute_has_the_name_that_the_papers_tables_know(
     settings = {**model.settings, "generator": {**model.settings["generator"], **arguments}}
     substitute = dataclasses.replace(model, settings=settings)
     assert substitute.method == method
-    (each,) = [each for each in PAPERS["fusion-s2igan"].tables if each.number == table]
+    paper = read_paper("fusion-s2igan")
+    (each,) = [each for each in paper.tables if each.number == table]
     score = ScoreRow(
         dataset="cub",
         method=method,
@@ -413,6 +415,5 @@ def test_a_substitute_has_the_name_that_the_papers_tables_know(
         n_fake=1,
         protocol="-",
     )
-    assert each.takes(score)
-    models = PAPERS["fusion-s2igan"].models
-    assert each.published_name(score, models) == name
+    names = {number.method for number in read_published("fusion-s2igan") if number.table == table}
+    assert row_name(score, paper, each, names) == name

@@ -17,7 +17,7 @@ from gancli.data.sources.demo import dataset as demo
 from gancli.sampling.captions import DatasetCaptions
 from gancli.sampling.sample import sample
 from gancli.scores.features import FeatureNetwork
-from gancli.scores.results import ScoreRow, append_row, read_rows, write_json
+from gancli.scores.results import ScoreRow, append_row, read_rows
 from tests.scores.test_shapes import masks, write_folder
 
 Score = Callable[..., ScoreRow | tuple[ScoreRow, ...]]
@@ -105,7 +105,6 @@ def test_results_and_tables(samples: Path, tiny_dataset: Path, tmp_path: Path) -
     row = gancli.score_fid(f"{tiny_dataset}:test", samples, NETWORK, cache=False)
     append_row(str(tmp_path / "results.csv"), row)
     assert read_rows(str(tmp_path / "results.csv")) == [row]
-    write_json(str(tmp_path / "rows.json"), [row])
     first = gancli.score_table("ffgan", tmp_path / "results.csv", tmp_path / "tables")
     second = gancli.score_table("ffgan", str(tmp_path / "results.csv"), str(tmp_path / "tables"))
     assert first == second

@@ -1,15 +1,15 @@
 """The score row and results.csv: nothing lost, nothing half-written, nothing without its provenance."""
 
-import dataclasses
-import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gancli.errors import DataError
-from gancli.scores.results import COLUMNS, ScoreRow, append_row, read_rows, write_json
+from gancli.scores.results import COLUMNS, ScoreRow, append_row, read_rows
 
 
 def row(**changes):
@@ -91,7 +91,7 @@ def test_several_writers_lose_nothing(tmp_path):
 def test_another_csv_is_not_touched(tmp_path):
     path = tmp_path / "results.csv"
     path.write_text("name,value\nx,1\n")
-    with pytest.raises(DataError, match="columns"):
+    with pytest.raises(DataError, match="lacks the columns dataset, method"):
         append_row(path, row())
     assert path.read_text() == "name,value\nx,1\n"
 
@@ -112,10 +112,71 @@ def test_missing_file(tmp_path):
         read_rows(tmp_path / "results.csv")
 
 
-def test_json_holds_the_same(tmp_path):
-    write_json(tmp_path / "rows.json", [row(), row(seed=None)])
-    content = json.loads((tmp_path / "rows.json").read_text())
-    assert [ScoreRow(**{**each, "differences": ()}) for each in content] == [
-        dataclasses.replace(row(seed=seed), date=each["date"])
-        for seed, each in zip((100, None), content, strict=True)
-    ]
+# --- files that passed through other programs ------------------------------------------------------------------
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "results.csv"
+    for each in ROWS:
+        append_row(path, each)
+    return path
+
+
+ROWS = [
+    row(ablation={"model.gsr": False}, differences=({"key": "loss.damsm", "paper": 5.0, "here": 1.0},)),
+    row(std=0.25, n_real=None, hole_inverted=True, seed=None, dataset="NA", note="a, b; c\nd"),
+]
+
+
+def test_a_file_survives_pandas(path):
+    pd.read_csv(path, keep_default_na=False).to_csv(path)
+    assert read_rows(path) == ROWS
+    append_row(path, ROWS[0])
+    assert read_rows(path) == [*ROWS, ROWS[0]]
+
+
+def test_a_file_survives_pandas_with_its_own_idea_of_what_is_missing(path):
+    pd.read_csv(path).to_csv(path, index=False)
+    assert [each.n_fake for each in read_rows(path)] == [30000, 30000]
+    assert [each.n_real for each in read_rows(path)] == [2933, None]
+
+
+def test_a_file_survives_a_spreadsheet(path):
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table["n_fake"] = [f"{cell}.0" for cell in table["n_fake"]]
+    table["std"] = [cell.replace(".", ",") for cell in table["std"]]
+    table["hole_inverted"] = [cell.upper() for cell in table["hole_inverted"]]
+    table.to_csv(path, index=False, sep=";", encoding="utf-8-sig", lineterminator="\r\n")
+    assert read_rows(path) == ROWS
+
+
+def test_columns_may_be_missing_added_and_in_another_order(path):
+    table = pd.read_csv(path, dtype=str, keep_default_na=False).drop(
+        columns=["seed", "ssim_window", "hole_kind"]
+    )
+    table["mine"] = ["good", "bad"]
+    table[reversed(table.columns)].to_csv(path, index=False)
+    append_row(path, ROWS[0])
+    assert [each.seed for each in read_rows(path)] == [None, None, 100]
+    assert list(pd.read_csv(path, dtype=str, keep_default_na=False)["mine"]) == ["good", "bad", ""]
+
+
+def test_an_empty_file_has_no_rows(path):
+    path.write_text("")
+    assert read_rows(path) == []
+    append_row(path, ROWS[0])
+    assert read_rows(path) == [ROWS[0]]
+
+
+def test_the_target_of_a_link_is_written(tmp_path, path):
+    link = tmp_path / "link.csv"
+    link.symlink_to(path)
+    append_row(link, ROWS[0])
+    assert link.is_symlink()
+    assert read_rows(path) == [*ROWS, ROWS[0]]
+
+
+def test_the_null_device_takes_everything():
+    append_row("/dev/null", ROWS[0])
+    assert not Path("/dev/null").is_file()

@@ -1,157 +1,226 @@
-"""A paper's tables, and the fields in which a score of gancli must agree with a published number to be compared."""
+"""A paper's tables as data: their rows, the published numbers, and how these were measured.
+
+Everything stands in recipes/tables: NAME.csv holds the published numbers, NAME.yaml the rest.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
-from gancli.scores.results import ScoreRow
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-# The values of score fields that a paper's numbers were measured with: one value, several, or a range of counts
-Protocol = Mapping[str, object]
-# The network of published Inception scores on birds and flowers, whose checkpoint is not available
-STACKGAN_INCEPTION = "stackgan-inception"
+from gancli.config import recipes_folder
+from gancli.csv_files import read_csv
+from gancli.errors import DataError, UsageError
+from gancli.scores.comparability import Wanted, disagreements
+from gancli.scores.results import COLUMNS, ScoreRow
+
+Settings = Mapping[str, object]  # recipe keys in which a model differs from its paper's own
 
 
-@dataclass(frozen=True)
-class Model:
-    """A model as a row of a table: its kind, and the settings in which it differs from the paper's own model."""
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Model(_Part):
+    """Model as a row of a table.
+
+    Attributes:
+        kind: Model of the toolkit.
+        settings: Settings in which it differs from the paper's own model.
+    """
 
     kind: str
-    ablation: Mapping[str, object] = field(default_factory=dict)
+    settings: Settings = {}
 
     def made(self, score: ScoreRow) -> bool:
         """Return whether a score is of this model, trained and drawing from its own conditions."""
-        return score.kind == self.kind and dict(score.ablation) == dict(self.ablation) and score.as_trained
+        return score.kind == self.kind and score.settings == self.settings and score.as_trained
 
 
-@dataclass(frozen=True)
-class PaperTable:
+class MetricProtocol(_Part):
+    """Measure behind a paper's numbers of a metric.
+
+    Attributes:
+        fields: Score fields and the values that they must have.
+        datasets: Further fields for single datasets. They replace those of `fields`.
+        alone: `fields` are all; nothing that is said of the paper's images counts.
+        never: Reason why there is no difference to any score; empty where there may be.
+        caveat: Remark on every difference.
+    """
+
+    fields: Settings = {}
+    datasets: Mapping[str, Settings] = {}
+    alone: bool = False
+    never: str = ""
+    caveat: str = ""
+
+
+class PaperTable(_Part):
     """One table of a paper.
 
     Attributes:
-        number: "1", "2" or "fig7", as in recipes/tables.
-        title: Title of the Markdown file.
-        metrics: Its metrics.
-        takes: Function that selects the scores of gancli that belong here.
-        models: Models under the names that this table gives them, where these are not their papers'.
+        number: "1", "2" or "fig7", as in the published numbers.
+        title: Title, without the number.
+        metrics: Its metrics, in order.
+        datasets: Its datasets, in order; empty for those of the published numbers.
+        rows: Models of the toolkit under the names that the table gives them, as their settings. Null is another model.
+            Empty for the names that all tables of papers share.
     """
 
     number: str
     title: str
     metrics: tuple[str, ...]
-    takes: Callable[[ScoreRow], bool] = lambda score: True
-    models: Mapping[str, Model] = field(default_factory=dict)
+    datasets: tuple[str, ...] = ()
+    rows: Mapping[str, Settings | None] = {}
 
     @property
     def stem(self) -> str:
         """Name of its files after the paper's name."""
         return self.number if self.number.startswith("fig") else f"table{self.number}"
 
-    def published_name(self, score: ScoreRow, models: Mapping[str, Model]) -> str | None:
-        """Return the name that the table gives to the model of a score; None for a model that it does not have.
-
-        `models` are those of all papers. Images of unknown models go by the name that the user gave them.
-        """
-        if not score.kind:
-            return score.method
-        every = (*self.models.items(), *models.items())
-        return next((name for name, model in every if model.made(score)), None)
+    @property
+    def heading(self) -> str:
+        """Number and title."""
+        number = self.number.removeprefix("fig")
+        return f"{'Figure' if self.number.startswith('fig') else 'Table'} {number}: {self.title}"
 
 
 @dataclass(frozen=True)
-class Paper:
+class Published:
+    """A number of a paper's table.
+
+    Attributes:
+        table: Number of the table.
+        method: Name in the table.
+        dataset: Short name.
+        metric: Name.
+        value: Value.
+        std: Its standard deviation; None where there is none.
+        note: Note on it.
+        input: Input of the method, "text", "speech" or "image".
+    """
+
+    table: str
+    method: str
+    dataset: str
+    metric: str
+    value: float
+    std: float | None
+    note: str
+    input: str
+
+
+class Paper(_Part):
     """A paper whose tables can be written.
 
     Attributes:
+        kind: Its model.
+        models: Its models under the names that every paper's tables give them.
         tables: Tables in order.
-        models: Its own models, under the names that every paper's tables give them.
-        protocol: Function from a score to the fields in which it must agree with the published numbers; a string
-            instead says why there is no number to compare with.
-        caveats: Remarks on a difference by metric.
-        takes: Function that selects scores of the kind of images it is about: images drawn whole, unless set otherwise.
-            FID and others are measured of filled images too, which have nothing in common with these.
+        metrics: Measure behind the numbers of each metric.
+        shared: Fields that hold for every metric.
+        datasets: Fields that hold for every metric of a dataset.
+        filled: It is about filled images.
     """
 
-    tables: tuple[PaperTable, ...]
+    kind: str
     models: Mapping[str, Model]
-    protocol: Callable[[ScoreRow], Protocol | str]
-    caveats: Mapping[str, str] = field(default_factory=dict)
-    takes: Callable[[ScoreRow], bool] = lambda score: not score.filled
+    tables: tuple[PaperTable, ...]
+    metrics: Mapping[str, MetricProtocol]
+    shared: Settings = {}
+    datasets: Mapping[str, Settings] = {}
+    filled: bool = False
+
+    @field_validator("shared", "datasets", "metrics")
+    @classmethod
+    def _fields_exist(cls, part: Mapping[str, object]) -> Mapping[str, object]:
+        if unknown := sorted(set(_field_names(part)) - set(COLUMNS)):
+            raise ValueError(f"a score row has no field {', '.join(unknown)}")
+        return part
+
+    def protocol(self, metric: str, dataset: str) -> Wanted:
+        """Return the fields in which a score must agree with a published number."""
+        own = self.metrics[metric]
+        if own.alone:
+            return own.fields
+        of_dataset = self.datasets.get(dataset, {})
+        return {**self.shared, **of_dataset, **own.fields, **own.datasets.get(dataset, {})}
 
     def why_not_comparable(self, score: ScoreRow) -> str:
-        """Return what keeps a score from being compared with the published one; empty where nothing does."""
-        wanted = self.protocol(score)
-        return wanted if isinstance(wanted, str) else differences(score, wanted)
+        """Return what keeps a score from being compared with published numbers; empty where nothing does."""
+        if score.metric not in self.metrics:
+            return "the paper reports no numbers"
+        own = self.metrics[score.metric]
+        if own.never:
+            return own.never
+        if not own.alone and score.dataset not in self.datasets:
+            return f"the paper has no numbers on {score.dataset}"
+        if score.images == "real":
+            return "real images: the ceiling of this measure"
+        return "; ".join(disagreements(score, self.protocol(score.metric, score.dataset)))
 
 
-def differences(score: ScoreRow, wanted: Protocol) -> str:
-    """Return the fields of a score that are not as wanted, in words; empty where all are."""
-    reasons: dict[str, None] = {}
-    for name, allowed in wanted.items():
-        if score.images == "real" and name in _OF_GENERATED:
-            continue
-        if getattr(score, name) not in (allowed if isinstance(allowed, (tuple, range)) else (allowed,)):
-            reasons[_REASONS[name](score, wanted)] = None
-    return "; ".join(reasons)
+def _field_names(part: Mapping[str, object]) -> Iterator[str]:
+    for name, value in part.items():
+        if isinstance(value, MetricProtocol):
+            yield from (*value.fields, *(key for each in value.datasets.values() for key in each))
+        elif isinstance(value, Mapping) and not value.keys() <= {"least", "most"}:
+            yield from _field_names(value)
+        else:
+            yield name
 
 
-def count(number: int | None) -> str:
-    """Return a number of images in words."""
-    return "unknown many" if number is None else f"{number:,}"
+@functools.cache
+def read_paper(name: str) -> Paper:
+    """Return a paper's tables.
+
+    Args:
+        name: Name of the paper's model.
+
+    Raises:
+        UsageError: There is no paper of that name with tables.
+        DataError: Its file is broken.
+    """
+    path = _file(name, ".yaml")
+    if not path.is_file():
+        raise UsageError(f"{name!r} is not a paper with tables", f"One of: {', '.join(papers())}.")
+    try:
+        return Paper.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, yaml.YAMLError, ValidationError) as error:
+        raise DataError(f"{path}: cannot be read ({error})", "Install gancli again.") from error
 
 
-def _images(score: ScoreRow, wanted: Protocol) -> str:
-    allowed = wanted["n_fake"]
-    many = f"{allowed.start:,} to {allowed.stop - 1:,}" if isinstance(allowed, range) else f"{allowed:,}"
-    return f"{count(score.n_fake)} images, not {many}"
+def read_published(name: str) -> list[Published]:
+    """Return the published numbers of a paper; none where it reports none.
+
+    Raises:
+        DataError: Its file is missing or broken.
+    """
+    path = _file(name, ".csv")
+    hint = "Install gancli again."
+    try:
+        return [
+            Published(
+                **{key: record[key] for key in ("table", "method", "dataset", "metric", "note", "input")},
+                value=float(record["value"]),
+                std=float(record["std"]) if record["std"] else None,
+            )
+            for record in read_csv(path, hint).to_dict("records")
+        ]
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error})", hint) from error
 
 
-def _network(score: ScoreRow, wanted: Protocol) -> str:
-    what = "classes" if score.network_output == "logits" else "features"
-    return f"{what} of {score.network or 'no network'}, {_NETWORKS[wanted['network_kind']]}"
+def papers() -> list[str]:
+    """Return the names of the models whose papers have tables."""
+    files = (recipes_folder() / "tables").glob("*.yaml")
+    return sorted(file.stem.replace("_", "-") for file in files)
 
 
-def _candidates(score: ScoreRow, wanted: Protocol) -> str:
-    return f"R = {score.k} of {score.candidates}, not {wanted['k']} of {wanted['candidates']}"
-
-
-def _gallery(score: ScoreRow, wanted: Protocol) -> str:
-    return f"another gallery than {wanted['gallery_least']} generated images of each querying image"
-
-
-def _holes(score: ScoreRow, wanted: Protocol) -> str:
-    return f"holes {score.holes or 'unknown'}, not {wanted['hole_kind']} {wanted['hole_center']}"
-
-
-_NETWORKS: Mapping[object, str] = {
-    "inception": "not of the Inception network",
-    "imagenet": "not of ImageNet's Inception-v3",
-    STACKGAN_INCEPTION: "published scores are of StackGAN's own fine-tuned Inception, which is not available",
-}
-
-# The reason that each field gives where it is not as wanted
-_REASONS: Mapping[str, Callable[[ScoreRow, Protocol], str]] = {
-    "images": lambda score, wanted: "real images: the ceiling of this network",
-    "dataset": lambda score, wanted: f"dataset {score.dataset}",
-    "split": lambda score, wanted: f"split {score.split or 'unknown'}",
-    "n_fake": _images,
-    "image_size": lambda score, wanted: (
-        f"images of {score.image_size or 'unknown'} pixels, not {wanted['image_size']}"
-    ),
-    "network_kind": _network,
-    "backbone": lambda score, wanted: f"{score.network} is not a DAMSM with {wanted['backbone']}",
-    "k": _candidates,
-    "candidates": _candidates,
-    "queries_per_class": lambda score, wanted: (
-        f"other queries than {wanted['queries_per_class']} real images per class"
-    ),
-    "gallery_least": _gallery,
-    "gallery_most": _gallery,
-    "hole_kind": _holes,
-    "hole_center": _holes,
-    "ssim_window": lambda score, wanted: (
-        f"another window than the {wanted['ssim_window']} one of the authors' code"
-    ),
-}
-_OF_GENERATED = ("n_fake", "queries_per_class", "gallery_least", "gallery_most")
+def _file(name: str, end: str) -> Path:
+    return recipes_folder() / "tables" / f"{name.replace('-', '_')}{end}"
