@@ -1,4 +1,4 @@
-"""The papers' tables: their numbers, ours beside them, and differences between numbers measured in the same way only."""
+"""The papers' tables: their numbers, ours beside them, and differences of numbers measured in the same way only."""
 
 from __future__ import annotations
 
