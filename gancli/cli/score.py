@@ -182,7 +182,10 @@ def fid(
     ],
     features: Annotated[
         str,
-        typer.Option(help="inception, as published FIDs, imagenet, or encoder:DIR (DAMSM or classifier)."),
+        typer.Option(
+            help="inception, as published FIDs; clean or tf, the same behind another preparation; dmgan, as FF-GAN's "
+            "and AttnGAN's FIDs; imagenet; efficientnet_lite1; or encoder:DIR (DAMSM or classifier)."
+        ),
     ] = "inception",
     weights: InceptionWeights = None,
     size: Annotated[

