@@ -88,7 +88,7 @@ class FusionS2iGanRecipe(ModelRecipe):
 
     @property
     def paper(self) -> str:
-        return "dfgan" if self.model.block == "dfgan" else self.kind
+        return "dfgan" if (self.model.block, self.condition) == ("dfgan", "sentence") else self.kind
 
     @property
     def conditioning(self) -> Conditioning:

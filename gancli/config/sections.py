@@ -147,6 +147,9 @@ class GANOptim(Section):
     discriminator_lr: Rate = 2e-4
     betas: tuple[Share, Share] = (0.5, 0.999)
     ema_decay: Share = 0.0  # 0: the trained weights themselves
+    ema_warmup: bool = (
+        False  # let the decay rise with the steps, so that a short training forgets its first weights
+    )
 
 
 class HolesSection(Section):

@@ -71,6 +71,7 @@ class LoopSettings:
         deterministic: Use only kernels that give the same result every time.
         seed: Seed of every random number generator; each rank draws its own numbers.
         ema_decay: Decay of the weight averages, in [0, 1); None for no averages.
+        ema_warmup: Let the decay rise to that with the steps.
         steps_per_epoch: Steps per epoch, for `on_epoch` and the progress line.
         batch: Images per step and process, over all accumulated batches.
         grad_accumulation: Batches per step whose gradients are averaged. With more than one, every phase calls `begin`
@@ -91,6 +92,7 @@ class LoopSettings:
     deterministic: bool = False
     seed: int = 0
     ema_decay: float | None = 0.999
+    ema_warmup: bool = False
     steps_per_epoch: int = 1
     batch: int = 1
     grad_accumulation: int = 1
@@ -180,7 +182,7 @@ class Loop:
         self.trained = {phase.name: phase.trained() for phase in trainable.phases}
         self.parameters = [p for network in networks.values() for p in network.parameters()]
         averaged = {} if settings.ema_decay is None else {name: networks[name] for name in trainable.averaged}
-        self.averages = Averages(averaged, settings.ema_decay or 0.0)
+        self.averages = Averages(averaged, settings.ema_decay or 0.0, warmup=settings.ema_warmup)
         if settings.compile:
             compile_networks(trainable)
         if settings.activation_checkpointing:
@@ -324,7 +326,7 @@ class Loop:
             if self.step % phase.interval == 0:
                 values |= self._run_phase(phase, begins)
                 stepped |= set(phase.networks)
-        self.averages.update(stepped)
+        self.averages.update(stepped, self.step)
         return values
 
     def _begins(self, batches: Sequence[Any]) -> list[Callable[[], Any]]:

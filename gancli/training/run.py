@@ -361,7 +361,13 @@ def run_training(run: Prepared[BaseRecipe], model: Trainable, source: Source, ho
         model,
         lambda start: batches(source, start, None, recipe.loader.workers),  # type: ignore[arg-type]
         folder,
-        loop_settings(recipe.train, len(source), source.batch, getattr(recipe.optim, "ema_decay", 0) or None),
+        loop_settings(
+            recipe.train,
+            len(source),
+            source.batch,
+            getattr(recipe.optim, "ema_decay", 0) or None,
+            ema_warmup=getattr(recipe.optim, "ema_warmup", False),
+        ),
         run.device,
         sample=hooks.sample,
         evaluate=hooks.evaluate,
@@ -420,7 +426,12 @@ def with_synced_norms(networks: Mapping[str, nn.Module], device: torch.device) -
 
 
 def loop_settings(
-    section: TrainSection, batches_per_epoch: int, batch: int, ema_decay: float | None
+    section: TrainSection,
+    batches_per_epoch: int,
+    batch: int,
+    ema_decay: float | None,
+    *,
+    ema_warmup: bool = False,
 ) -> LoopSettings:
     """Return the engine's settings for a recipe's `train` section; epochs become steps.
 
@@ -429,6 +440,7 @@ def loop_settings(
         batches_per_epoch: Batches of a process in an epoch.
         batch: Images in each of them.
         ema_decay: Decay of the averaged weights; None averages nothing.
+        ema_warmup: Let the decay rise to that with the steps.
     """
     steps_per_epoch = max(1, batches_per_epoch // section.grad_accumulation)
     limits = [section.steps, None if section.epochs is None else section.epochs * steps_per_epoch]
@@ -447,6 +459,7 @@ def loop_settings(
         deterministic=section.deterministic,
         seed=section.seed,
         ema_decay=ema_decay,
+        ema_warmup=ema_warmup,
         steps_per_epoch=steps_per_epoch,
         batch=batch * section.grad_accumulation,
         grad_accumulation=section.grad_accumulation,

@@ -91,13 +91,13 @@ OBJECTIVES: dict[str, Constructors] = {
 SCHEDULE = {"lr_decay", "lr_decay_epochs"}
 # Fields that training itself reads: the name of the recipe, schedules and averages, and which networks there are
 READ_BY_TRAINING = {
-    "ffgan": {"name", "ema_decay"},
-    "stackgan 1": {"name", "ema_decay", *SCHEDULE},
-    "stackgan 2": {"name", "ema_decay", *SCHEDULE},
-    "fusion-s2igan": {"name", "ema_decay"},
-    "csfgan": {"name", "ema_decay", "word_discriminator", "vgg_input"},
-    "attr2image shape": {"name", "ema_decay", *SCHEDULE, "pixel", "local"},
-    "attr2image image": {"name", "ema_decay", *SCHEDULE, "pixel"},
+    "ffgan": {"name", "ema_decay", "ema_warmup"},
+    "stackgan 1": {"name", "ema_decay", "ema_warmup", *SCHEDULE},
+    "stackgan 2": {"name", "ema_decay", "ema_warmup", *SCHEDULE},
+    "fusion-s2igan": {"name", "ema_decay", "ema_warmup"},
+    "csfgan": {"name", "ema_decay", "ema_warmup", "word_discriminator", "vgg_input"},
+    "attr2image shape": {"name", "ema_decay", "ema_warmup", *SCHEDULE, "pixel", "local"},
+    "attr2image image": {"name", "ema_decay", "ema_warmup", *SCHEDULE, "pixel"},
 }
 # Fields that only the other stage of a model has a use for
 OTHER_STAGE = {

@@ -21,6 +21,30 @@ def test_the_average_starts_from_the_initial_weights_and_buffers_are_copied() ->
     torch.testing.assert_close(averaged.running_mean, torch.full((2,), 5.0))
 
 
+def test_a_warm_up_forgets_the_initial_weights() -> None:
+    live = nn.Linear(1, 1)
+    averages = {warmup: Averages({"net": live}, decay=0.999, warmup=warmup) for warmup in (False, True)}
+    initial = live.weight.item()
+    with torch.no_grad():
+        live.weight += 1
+    for step in range(100):
+        for each in averages.values():
+            each.update({"net"}, step)
+    moved = {warmup: each.networks["net"].weight.item() - initial for warmup, each in averages.items()}
+    assert moved[False] < 0.1
+    assert moved[True] > 0.999
+
+
+def test_a_warm_up_ends_at_the_decay() -> None:
+    live = nn.Linear(1, 1)
+    averages = Averages({"net": live}, decay=0.5, warmup=True)
+    before = live.weight.item()
+    with torch.no_grad():
+        live.weight += 1
+    averages.update({"net"}, 10**6)
+    assert abs(averages.networks["net"].weight.item() - before - 0.5) < 1e-6
+
+
 def test_only_stepped_networks_are_averaged_in() -> None:
     live = nn.Linear(1, 1)
     averages = Averages({"net": live}, decay=0.5)

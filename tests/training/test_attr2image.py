@@ -48,8 +48,8 @@ def test_one_model_folder_holds_both_stages(tiny_dataset: Path, tmp_path: Path) 
     small, both = load_attr2image(first.run), load_attr2image(second.run)
     assert (small.stages, both.stages) == ((32,), (32, 32))
     assert (both.shape_columns, both.image_columns) == ((2,), (0, 1))  # size; the two colours
-    assert small.method == "attribute2shape"
-    assert both.method == "attr2image"
+    assert small.paper_name == "attribute2shape"
+    assert both.paper_name == "attr2image"
     before = weights(first.output)
     assert all(torch.equal(weights(second.output)[name], tensor) for name, tensor in before.items())
     for run in (first, second):
@@ -80,12 +80,12 @@ def test_the_ablations_of_figure_two(
     tiny_dataset: Path, tmp_path: Path, changes: tuple[str, ...], method: str
 ) -> None:
     result = train(recipe("shape", tiny_dataset, *changes), runs=tmp_path / "runs")
-    assert load_attr2image(result.run).method == method
+    assert load_attr2image(result.run).paper_name == method
 
 
 def test_the_judge_may_see_the_shape(tiny_dataset: Path, tmp_path: Path) -> None:
     result = train(recipe("image", tiny_dataset, "model.d_sees_shape=true"), runs=tmp_path / "runs")
-    assert load_attr2image(result.run).method == "shape2image, D sees the shape"
+    assert load_attr2image(result.run).paper_name == "shape2image, D sees the shape"
 
 
 def test_only_usable_silhouettes_are_learned_from(
