@@ -30,6 +30,12 @@ class Window(StrEnum):
 
 
 Results = Annotated[Path, typer.Option(help="CSV file that gets one row per number.")]
+Method = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Name of the images of a model of other people.", show_default="the folder's"
+    ),
+]
 Check = Annotated[
     list[str] | None,
     typer.Option(
@@ -57,9 +63,12 @@ def score_command(
 
     def register(declaration: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(declaration)
-        def run(out: Output, *, results: Path, check: list[str] | None, **options: object) -> None:
+        def run(
+            out: Output, *, results: Path, method: str | None, check: list[str] | None, **options: object
+        ) -> None:
             from gancli.engine.device import pick_device
             from gancli.engine.distributed import process_group
+            from gancli.scores.results import named
             from gancli.scores.summary import Bound, check_bounds
 
             bounds = [Bound.parse(text) for text in check or ()]
@@ -75,6 +84,7 @@ def score_command(
                     with out.progress(work, unit) as progress:
                         rows = resolve(function)(**arguments, progress=progress)
                 rows = rows if isinstance(rows, tuple) else (rows,)
+                rows = rows if method is None else named(rows, method)
                 _report(out, rows, results)
                 check_bounds(bounds, rows)
 
@@ -85,6 +95,7 @@ def score_command(
                 inspect.Parameter("out", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Output),
                 *(parameter.replace(kind=keyword) for parameter in own),
                 inspect.Parameter("results", keyword, default=Path("results.csv"), annotation=Results),
+                inspect.Parameter("method", keyword, default=None, annotation=Method),
                 inspect.Parameter("check", keyword, default=None, annotation=Check),
             ]
         )

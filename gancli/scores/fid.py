@@ -27,7 +27,7 @@ from gancli.errors import DataError, RunError, UsageError
 from gancli.progress import Progress, reporting
 from gancli.scores.across_ranks import by_parts
 from gancli.scores.features import FeatureNetwork, load_features
-from gancli.scores.image_sets import FileImages, Images, SplitImages, open_images, origin_of
+from gancli.scores.image_sets import FileImages, Images, SplitImages, open_images, origin_of, remarks_on
 from gancli.scores.results import Origin, RealData, ScoreRow
 from gancli.weights import home
 
@@ -236,9 +236,10 @@ def score_fid(
         DataError: Images are missing or broken, or the statistics come from another network.
         UsageError: A dataset is named without its split, or `size` is above the dataset's.
     """
-    network = load_features(features, weights=weights, device=device)
     fake_images = None if _is_statistics(fake) else open_images(fake)
     real_images = None if _is_statistics(real) else open_images(real)
+    # Weights may be downloaded, so only once the images are there
+    network = load_features(features, weights=weights, device=device)
     if isinstance(real_images, SplitImages):
         real_images = real_images.at(_real_side(real_images, size, fake_images))
     with reporting(progress, "features", "images") as report:
@@ -331,7 +332,7 @@ def _notes(
     fake: SplitImages | FileImages | None,
     origin: Origin,
 ) -> list[str]:
-    notes = []
+    notes = [note for images in (real, fake) if images is not None for note in remarks_on(images)]
     if origin.filled:
         notes.append(
             "filled images: all pixels but those of their holes are real, so the FID is far below that of images drawn "

@@ -7,7 +7,9 @@ images and a file that cannot be decoded are errors, because a score of fewer im
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,11 +19,13 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from gancli.data.images import load_image
 from gancli.data.loader import evaluation_batches
 from gancli.data.manifest import MANIFEST
 from gancli.data.shards import Dataset, Split, file_hash
+from gancli.data.sources.reading import list_files
 from gancli.errors import DataError, UsageError
 from gancli.figures import to_uint8
 from gancli.inference.csfgan import Inpainter
@@ -38,7 +42,8 @@ from gancli.scores.results import HoleFields, Origin, RealData
 
 Pixels = NDArray[np.uint8]
 
-EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+# Formats that Pillow knows by name but reads with programs of other people, if at all
+_FOREIGN = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 _LISTED = 10  # unreadable files named in the message
 
 
@@ -138,22 +143,28 @@ class FileImages:
 
     Attributes:
         name: Name as the user gave it.
-        fingerprint: sha256 over the files' names, sizes and times.
         folder: Their folder.
         files: Paths in order.
         side: Side in pixels, where the folder says so.
         sampling: The model that made them and its settings, where the folder says so.
+        left_out: Files beside them that are not images.
     """
 
     name: str
-    fingerprint: str
     folder: Path
     files: tuple[Path, ...]
     side: int | None
     sampling: Sampling | None
+    left_out: tuple[Path, ...] = ()
 
     def __len__(self) -> int:
         return len(self.files)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over the contents of the files, in order."""
+        with ThreadPoolExecutor() as pool:
+            return hashlib.sha256("\n".join(pool.map(file_hash, self.files)).encode()).hexdigest()
 
     @property
     def data(self) -> RealData | None:
@@ -219,8 +230,8 @@ def open_images(name: str | Path) -> SplitImages | FileImages:
 
     Args:
         name: "DIR:split" of a prepared dataset, whose images are taken at its image size, or a folder of images,
-            searched with its subfolders for known extensions in any case. In a folder of `gancli sample`, exactly the
-            files of samples.csv are taken.
+            searched with its subfolders for every format that Pillow reads. Links are followed once, and hidden files
+            are passed over. In a folder of `gancli sample`, exactly the files of samples.csv are taken.
 
     Raises:
         DataError: There is no such folder or split, or no image in it.
@@ -293,6 +304,7 @@ def open_samples(
 
 def _file_images(name: str, folder: Path) -> FileImages:
     side = None
+    every: list[Path] = []
     if (folder / SAMPLES).is_file() or (folder / SAMPLING).is_file():
         samples = read_samples(folder)
         if samples[0].second_caption:
@@ -303,30 +315,59 @@ def _file_images(name: str, folder: Path) -> FileImages:
         files = tuple(folder / sample.file for sample in samples)
         side = samples[0].size
     else:
-        known = (path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
-        files = tuple(sorted(known))
+        every = [folder / path for path in sorted(list_files(folder))]
+        files = tuple(path for path in every if path.suffix.lower() in image_extensions())
+    left_out = tuple(path for path in every if path not in set(files))
     if not files:
-        others = sorted({path.suffix or path.name for path in folder.rglob("*") if path.is_file()})
-        found = f"only files of kind {', '.join(others[:8])}" if others else "it is empty"
+        found = f"only {_endings(left_out)}" if left_out else "it is empty"
         raise DataError(
             f"{folder}: no images in it ({found})",
-            f"Looked for {', '.join(sorted(EXTENSIONS))}, in any case.",
+            "Every format that Pillow reads is taken, from the endings of its files, in any case.",
         )
-    digest = hashlib.sha256()
-    for file in files:
-        status = file.stat()
-        digest.update(f"{file.relative_to(folder)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-    return FileImages(name, digest.hexdigest(), folder, files, side, read_sampling(folder))
+    return FileImages(name, folder, files, side, read_sampling(folder), left_out)
+
+
+@functools.cache
+def image_extensions() -> frozenset[str]:
+    """Return the endings, in small letters, of the files that are taken as images."""
+    known = Image.registered_extensions()  # which loads Pillow's plugins
+    return frozenset(end for end, kind in known.items() if kind in Image.OPEN and kind not in _FOREIGN)
+
+
+def _endings(files: Sequence[Path]) -> str:
+    """Return the kinds of files that are no images, in words."""
+    counts = Counter(path.suffix or path.name for path in files)
+    return "files of kind " + ", ".join(
+        f"{end} ({count:,})" for end, count in sorted(counts.items())[:_LISTED]
+    )
+
+
+def remarks_on(images: Images) -> list[str]:
+    """Return the note on files of a folder that were not taken as images."""
+    left_out = images.left_out if isinstance(images, FileImages) else ()
+    if not left_out:
+        return []
+    names = ", ".join(path.name for path in left_out[:_LISTED])
+    more = f" and {len(left_out) - _LISTED:,} more" if len(left_out) > _LISTED else ""
+    return [f"{len(left_out):,} files of {images.name} are not images and were not scored: {names}{more}"]
 
 
 def origin_of(images: SplitImages | FileImages) -> Origin:
     """Return where images come from, as far as the folder says."""
-    name, fingerprint, side = images.name, images.fingerprint, images.side
+    name, side = images.name, images.side
     if isinstance(images, SplitImages):
-        return Origin(images="real", method="real", model=name, model_hash=fingerprint, image_size=side)
+        return Origin(
+            images="real", method="real", model=name, model_hash=images.fingerprint, image_size=side
+        )
     sampling = images.sampling
     if sampling is None:
-        return Origin(method=images.folder.name, model=name, model_hash=fingerprint, image_size=side)
+        return Origin(
+            method=images.folder.name,
+            model=name,
+            model_hash=images.fingerprint,
+            image_size=side,
+            files_left_out=len(images.left_out),
+        )
     return Origin(
         method=sampling.described_method,
         model=sampling.model,

@@ -23,7 +23,7 @@ from gancli.errors import DataError, UsageError
 from gancli.progress import Progress, reporting
 from gancli.scores.across_ranks import by_parts, own_part
 from gancli.scores.features import FeatureNetwork, load_logits
-from gancli.scores.image_sets import FileImages, SplitImages, open_images, open_split, origin_of
+from gancli.scores.image_sets import FileImages, SplitImages, open_images, open_split, origin_of, remarks_on
 from gancli.scores.results import RealData, ScoreRow
 
 SPLITS = 10
@@ -163,8 +163,8 @@ def score_is(
         DataError: Images are missing or broken, fewer than splits, or of classes that the classifier does not know.
         UsageError: A dataset is named without its split.
     """
-    network = load_logits(network, weights=weights, device=device)
     scored = open_images(images)
+    network = load_logits(network, weights=weights, device=device)
     real, notes = _real_images(scored, data)
     if real is not None:
         notes += _check_classes(real, network)
@@ -242,7 +242,7 @@ def _measure(
     by_parts(count, batch, work, progress)
     accumulator.combine()
     result = accumulator.result()
-    notes = [SELF_FINETUNED, *notes] if network.class_names else list(notes)
+    notes = [*([SELF_FINETUNED] if network.class_names else []), *notes, *remarks_on(images)]
     if count // splits < ENOUGH * network.dim:
         notes.append(
             f"only {count // splits} images in a split for {network.dim} classes (< {ENOUGH} each): biased downward"

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from gancli.csv_files import read_csv, write_csv
-from gancli.errors import DataError
+from gancli.errors import DataError, UsageError
 from gancli.version import __version__
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ class Origin(HoleFields):
         image_size: Side in pixels; None where sides differ.
         seed: Seed of the sampling; None where it is unknown.
         train_seed: Seed of the training; None where it is unknown.
+        files_left_out: Files of the images' folder that are not images and were not scored.
     """
 
     images: ScoredImages = "generated"
@@ -136,6 +137,7 @@ class Origin(HoleFields):
     image_size: int | None = None
     seed: int | None = None
     train_seed: int | None = None
+    files_left_out: int | None = None
 
     @property
     def settings(self) -> dict[str, object]:
@@ -295,6 +297,22 @@ def read_rows(path: str | Path) -> list[ScoreRow]:
     table = _read(path)
     known = table[[name for name in COLUMNS if name in table.columns]]
     return [_parse(path, number, record) for number, record in enumerate(known.to_dict("records"), start=2)]
+
+
+def named(rows: Sequence[ScoreRow], method: str) -> tuple[ScoreRow, ...]:
+    """Return rows with a name for the images of an unknown model.
+
+    Raises:
+        UsageError: A model of the toolkit made the images, which has its own name.
+    """
+    if known := [row.method for row in rows if row.images == "generated" and row.kind]:
+        raise UsageError(
+            f"the images were made by {known[0]}, whose name comes from its recipe",
+            "--method names the images of other people's models.",
+        )
+    return tuple(
+        dataclasses.replace(row, method=method) if row.images == "generated" else row for row in rows
+    )
 
 
 def cells(row: ScoreRow) -> dict[str, str]:

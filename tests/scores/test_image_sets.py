@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from gancli.sampling.samples_folder import (
     write_samples,
     write_sampling,
 )
-from gancli.scores.image_sets import open_images, origin_of
+from gancli.scores.image_sets import open_images, origin_of, remarks_on
 
 
 def save(path, mode="RGB", size=(6, 4), colour=None):
@@ -76,8 +78,8 @@ def test_all_unreadable_files_are_listed(tmp_path):
 def test_empty_folder_and_folder_of_other_files(tmp_path):
     with pytest.raises(DataError, match="it is empty"):
         open_images(str(tmp_path))
-    (tmp_path / "image.gif").write_bytes(b"")
-    with pytest.raises(DataError, match=r"only files of kind \.gif"):
+    (tmp_path / "image.heix").write_bytes(b"")
+    with pytest.raises(DataError, match=r"only files of kind \.heix \(1\)"):
         open_images(str(tmp_path))
     with pytest.raises(DataError, match="no such folder"):
         open_images(str(tmp_path / "absent"))
@@ -181,3 +183,41 @@ def test_fingerprint_follows_the_files(tmp_path):
     assert open_images(str(tmp_path)).fingerprint == before
     save(tmp_path / "b.png")
     assert open_images(str(tmp_path)).fingerprint != before
+
+
+def test_fingerprint_is_of_the_contents(tmp_path):
+    save(tmp_path / "a/a.png", colour=(1, 2, 3))
+    before = open_images(str(tmp_path / "a")).fingerprint
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    os.utime(tmp_path / "b/a.png", (0, 0))
+    assert open_images(str(tmp_path / "b")).fingerprint == before
+    save(tmp_path / "b/a.png", colour=(1, 2, 4))
+    assert open_images(str(tmp_path / "b")).fingerprint != before
+
+
+def test_hidden_files_are_passed_over_and_links_followed_once(tmp_path):
+    folder = tmp_path / "images"
+    for name in ("a.png", "deep/b.gif", "._a.png", ".hidden/c.png"):
+        save(folder / name)
+    save(tmp_path / "elsewhere/d.tga")
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "again").symlink_to(folder)
+    images = open_images(str(folder))
+    assert [file.relative_to(folder).as_posix() for file in images.files] == [
+        "a.png",
+        "deep/b.gif",
+        "linked/d.tga",
+    ]
+    assert len(collect(images)) == 3
+
+
+def test_files_that_are_not_taken_are_counted_and_named(tmp_path):
+    for name in ("a.png", "b.png"):
+        save(tmp_path / name)
+    for name in ("notes.txt", "photo.heix"):
+        (tmp_path / name).write_text("no image")
+    images = open_images(str(tmp_path))
+    assert origin_of(images).files_left_out == 2
+    (remark,) = remarks_on(images)
+    assert "2 files" in remark
+    assert "notes.txt, photo.heix" in remark

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gancli.errors import DataError
-from gancli.scores.results import COLUMNS, ScoreRow, append_row, read_rows
+from gancli.errors import DataError, UsageError
+from gancli.scores.results import COLUMNS, ScoreRow, append_row, named, read_rows
 
 
 def row(**changes):
@@ -180,3 +180,10 @@ def test_the_target_of_a_link_is_written(tmp_path, path):
 def test_the_null_device_takes_everything():
     append_row("/dev/null", ROWS[0])
     assert not Path("/dev/null").is_file()
+
+
+def test_images_of_other_peoples_models_get_a_name():
+    foreign, real, own = row(), row(images="real", method="real"), row(kind="ffgan")
+    assert [each.method for each in named([foreign, real], "DM-GAN")] == ["DM-GAN", "real"]
+    with pytest.raises(UsageError, match="were made by FF-GAN"):
+        named([own], "DM-GAN")

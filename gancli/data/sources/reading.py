@@ -99,9 +99,18 @@ def inner_path(name: str, where: str, what: str = "images") -> PurePosixPath:
 
 
 def list_files(folder: str | Path) -> Iterator[PurePosixPath]:
-    """Yield the relative paths of all files below a folder except hidden ones (.git, macOS's ._image.jpg)."""
+    """Yield the relative paths of all files below a folder except hidden ones (.git, macOS's ._image.jpg).
+
+    Links are followed, but no folder is entered twice: a link to a folder above would otherwise never end.
+    """
+    entered: set[str] = set()
     for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        real = os.path.realpath(parent)
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         relative = PurePosixPath(Path(parent).relative_to(folder).as_posix())
         for name in files:
             if name.startswith("."):
