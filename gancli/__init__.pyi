@@ -27,6 +27,8 @@ from .sampling.sentences import Sentences as Sentences
 from .sampling.speech import Speech as Speech
 from .scores.agreement import score_agreement as score_agreement
 from .scores.cost import score_cost as score_cost
+from .scores.distribution import score_kid as score_kid
+from .scores.distribution import score_precision_recall as score_precision_recall
 from .scores.fid import score_fid as score_fid
 from .scores.image_retrieval import score_map as score_map
 from .scores.image_retrieval import score_recall as score_recall

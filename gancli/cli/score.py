@@ -210,13 +210,78 @@ def fid(
     save_stats: Annotated[
         Path | None, typer.Option(help="Write the statistics of REAL to this .npz file.")
     ] = None,
-    cache: Annotated[bool, typer.Option(help="Keep the statistics of REAL for the next time.")] = True,
+    cache: Annotated[bool, typer.Option(help="Keep the features of all images for the next time.")] = True,
     batch: Batch = 50,
     device: Device = "auto",
 ) -> None:
     """Fréchet distance between real and generated images; lower is better.
 
     The feature network is named with the number: distances of different networks cannot be compared.
+    """
+
+
+Features = Annotated[str, typer.Option(help="Feature network, one of those of gancli score fid.")]
+RealImages = Annotated[
+    str, typer.Argument(metavar="REAL", help="Dataset as DIR:split, or folder of images.", show_default=False)
+]
+FakeImages = Annotated[
+    str,
+    typer.Argument(metavar="FAKE", help="Generated images, in one of the same forms.", show_default=False),
+]
+Cache = Annotated[bool, typer.Option(help="Keep the features of all images for the next time.")]
+
+
+@score_command(
+    "kid",
+    "gancli.scores.distribution:score_kid",
+    work="features",
+    examples=(
+        "gancli score kid data/cub:test images/cub",
+        "gancli score kid data/demo:test images --features efficientnet_lite1 --json",
+    ),
+)
+def kid(
+    real: RealImages,
+    fake: FakeImages,
+    features: Features = "inception",
+    subsets: Annotated[int, typer.Option(min=1, help="Random subsets.")] = 100,
+    subset_size: Annotated[int, typer.Option(min=2, help="Images of each subset.")] = 1000,
+    weights: InceptionWeights = None,
+    cache: Cache = True,
+    seed: Seed = 0,
+    batch: Batch = 50,
+    device: Device = "auto",
+) -> None:
+    """Kernel inception distance of real and generated images; lower is better, and few images do not bias it.
+
+    Mean and standard deviation over random subsets. Near zero it may be negative.
+    """
+
+
+@score_command(
+    "precision-recall",
+    "gancli.scores.distribution:score_precision_recall",
+    work="features",
+    examples=(
+        "gancli score precision-recall data/cub:test images/cub",
+        "gancli score precision-recall data/demo:test images --features efficientnet_lite1 --json",
+    ),
+)
+def precision_recall(
+    real: RealImages,
+    fake: FakeImages,
+    features: Features = "inception",
+    k: Annotated[
+        int, typer.Option("-k", min=1, help="Neighbour that sets the radius around each image.")
+    ] = 3,
+    weights: InceptionWeights = None,
+    cache: Cache = True,
+    batch: Batch = 50,
+    device: Device = "auto",
+) -> None:
+    """Do generated images look like real ones, and real ones like generated ones? Both in per cent.
+
+    Improved precision and recall: the share of images that lie among the neighbours of the other side.
     """
 
 

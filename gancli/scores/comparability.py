@@ -45,7 +45,14 @@ _LABELS = {
     "hole_center": "side of the hole",
     "ssim_window": "window",
 }
-_UNSEEN = ("chance", "metric_seed", "network", "resize")  # of no account: expectations, seeds, and prose
+_UNSEEN = (
+    "chance",
+    "metric_seed",
+    "network",
+    "resize",
+    "encoder_accuracy",
+    "encoder_chance",
+)  # of no account: expectations, seeds, and prose
 # All fields that say how a score was measured
 MEASURED = (
     "metric",

@@ -5,11 +5,14 @@ A Fréchet distance or an Inception score means nothing without these three, so 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -18,15 +21,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from gancli.atomic import atomic_file
 from gancli.encoders.backbones import IMAGENET_MEAN, IMAGENET_STD, BackboneName
 from gancli.encoders.classifier import ClassifierFolder, load_classifier
 from gancli.encoders.damsm import Damsm, load_damsm
-from gancli.errors import UsageError
+from gancli.engine import distributed
+from gancli.errors import DataError, RunError, UsageError
 from gancli.progress import Progress
 from gancli.run_paths import weights_folder_of
 from gancli.scores.across_ranks import by_parts
 from gancli.scores.results import NetworkFields
-from gancli.weights import load_weights
+from gancli.weights import home, load_weights
 from gancli.weights_folder import read_settings
 
 if TYPE_CHECKING:
@@ -54,6 +59,8 @@ class FeatureNetwork:
         output: "features", "logits" or "code".
         backbone: Architecture.
         transform: Short name of the preparation.
+        accuracy: Held-out images that an encoder of gancli got right, in per cent; None where it does not say.
+        chance: Share that guessing would have reached.
     """
 
     name: str
@@ -68,6 +75,8 @@ class FeatureNetwork:
     output: str = "features"
     backbone: str = ""
     transform: str = ""
+    accuracy: float | None = None
+    chance: float | None = None
 
     @property
     def fields(self) -> NetworkFields:
@@ -80,6 +89,8 @@ class FeatureNetwork:
             network_sha256=self.sha256,
             transform=self.transform,
             resize=self.resize,
+            encoder_accuracy=self.accuracy,
+            encoder_chance=self.chance,
         )
 
     @torch.no_grad()
@@ -105,14 +116,73 @@ class FeatureNetwork:
 
 
 def all_features(
-    images: Images, network: FeatureNetwork, *, batch: int = 50, progress: Progress | None = None
+    images: Images,
+    network: FeatureNetwork,
+    *,
+    batch: int = 50,
+    cache: bool = False,
+    progress: Progress | None = None,
 ) -> Tensor:
-    """Return the features of all images, of which there is one at least, (N, F) float32 on the CPU."""
+    """Return the features of all images, of which there is one at least, (N, F) float32 on the CPU.
+
+    They take 4 F bytes an image: 8 KB for the 2,048 features of an Inception network.
+
+    Args:
+        images: Images.
+        network: Network.
+        batch: Images at a time.
+        cache: Keep the features in gancli's own folder under the hash of the images' contents and of the network, and
+            take them from there the next time.
+        progress: Callback after each batch with images done and in all.
+    """
 
     def work(rows: slice) -> Iterator[Tensor]:
         return map(network, images.part(rows).batches(batch))
 
-    return torch.cat(by_parts(len(images), batch, work, progress))
+    # Process 0 looks for all, because they have to agree on whether to go through the images
+    path = distributed.from_main(partial(_cache_file, images, network)) if cache else None
+    kept = (
+        None
+        if path is None
+        else distributed.from_main(partial(_kept_features, path, len(images), network.dim))
+    )
+    if kept is not None:
+        return kept
+    features = torch.cat(by_parts(len(images), batch, work, progress))
+    if path is not None:
+        distributed.from_main(partial(_keep_features, path, features))
+    return features
+
+
+CACHE_LIMIT = 4 << 30  # bytes of kept features; the oldest go first
+
+
+def _cache_file(images: Images, network: FeatureNetwork) -> Path:
+    key = "\0".join((images.fingerprint, network.sha256, network.resize, network.output, str(network.dim)))
+    return home() / "features" / f"{hashlib.sha256(key.encode()).hexdigest()}.npy"
+
+
+def _kept_features(path: Path, count: int, dim: int) -> Tensor | None:
+    """Return the features in a file of the cache; None where there is none, or a broken one, which is replaced."""
+    try:
+        kept = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return torch.from_numpy(kept) if (kept.shape, kept.dtype) == ((count, dim), np.float32) else None
+
+
+def _keep_features(path: Path, features: Tensor) -> None:
+    # A full or read-only home must not stop the score
+    with contextlib.suppress(OSError, RunError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as temporary, temporary.open("wb") as file:
+            np.save(file, features.numpy(), allow_pickle=False)
+        by_age = sorted(path.parent.glob("*.npy"), key=lambda each: each.stat().st_mtime)
+        excess = sum(each.stat().st_size for each in by_age) - CACHE_LIMIT
+        for each in by_age[:-1]:
+            if excess > 0:
+                excess -= each.stat().st_size
+                each.unlink()
 
 
 def load_features(
@@ -355,6 +425,31 @@ def _imagenet(
     )
 
 
+def _learned(settings: Mapping[str, Any], folder: Path) -> tuple[float | None, float | None]:
+    """Return an encoder's accuracy on held-out images and its chance in per cent, as its folder says; None for unknown.
+
+    An encoder counts as no better than chance within three standard deviations of guessing. Its features hardly tell
+    images apart, so that any distance by them is near zero.
+
+    Raises:
+        DataError: It is no better than chance.
+    """
+    accuracy, chance, count = (settings.get(name) for name in ("accuracy", "chance", "held_out"))
+    if accuracy is None or chance is None or not count:
+        return None, None
+    limit = chance + 3 * math.sqrt(chance * (100 - chance) / count)
+    limit = min(
+        limit, (chance + 100) / 2
+    )  # a few images alone do not condemn a network that gets all of them right
+    if accuracy <= limit:
+        raise DataError(
+            f"{folder}: gets {accuracy:.3g} % of {count:,} held-out images right, guessing {chance:.3g} %: a number by "
+            f"it is no score (it would need more than {limit:.3g} %)",
+            "Train it for longer, on more classes, or name another network.",
+        )
+    return float(accuracy), float(chance)
+
+
 def classifier_network(classifier: ClassifierFolder, output: Literal["features", "logits"]) -> FeatureNetwork:
     """Return a classifier in eval mode as a feature network, on the device it is on.
 
@@ -363,6 +458,7 @@ def classifier_network(classifier: ClassifierFolder, output: Literal["features",
     network = classifier.network
     side = network.backbone.size
     logits = output == "logits"
+    accuracy, chance = _learned(classifier.settings, classifier.folder)
     backbone = str(classifier.settings["classifier"]["backbone"])
     return FeatureNetwork(
         name=f"classifier:{classifier.folder} ({backbone})",
@@ -377,6 +473,8 @@ def classifier_network(classifier: ClassifierFolder, output: Literal["features",
         output=output,
         backbone=backbone,
         transform="antialiased",
+        accuracy=accuracy,
+        chance=chance,
     )
 
 
@@ -387,6 +485,7 @@ def encoder_network(encoder: Damsm, output: Literal["features", "code"]) -> Feat
     with sentences (R-precision).
     """
     image = encoder.image
+    accuracy, chance = _learned(encoder.settings, encoder.folder)
     side = image.backbone.size
     backbone = str(encoder.settings["image"]["backbone"])
     return FeatureNetwork(
@@ -401,6 +500,8 @@ def encoder_network(encoder: Damsm, output: Literal["features", "code"]) -> Feat
         output=output,
         backbone=backbone,
         transform="antialiased",
+        accuracy=accuracy,
+        chance=chance,
     )
 
 

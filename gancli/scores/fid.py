@@ -6,8 +6,6 @@ distance is computed from roots of both covariances, which can be neither comple
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,16 +21,16 @@ from scipy.linalg import lapack
 from gancli.atomic import atomic_file
 from gancli.data.shards import file_hash
 from gancli.engine import distributed
-from gancli.errors import DataError, RunError, UsageError
+from gancli.errors import DataError, UsageError
 from gancli.progress import Progress, reporting
 from gancli.scores.across_ranks import by_parts
-from gancli.scores.features import FeatureNetwork, load_features
+from gancli.scores.features import FeatureNetwork, all_features, load_features
 from gancli.scores.image_sets import FileImages, Images, SplitImages, open_images, origin_of, remarks_on
 from gancli.scores.results import Origin, RealData, ScoreRow
-from gancli.weights import home
 
 Float64 = NDArray[np.float64]
 
+_CHUNK = 4096  # kept features accumulated at a time
 _TOLERANCE = 1e-9  # error of the faster root as a share of the traces
 ENOUGH = 2048  # images; with fewer than the Inception features' length the covariance lacks full rank
 
@@ -188,20 +186,37 @@ def _singular_sum(matrix: Float64, tolerance: float) -> float:
 
 
 def image_statistics(
-    images: Images, features: FeatureNetwork, *, batch: int = 50, progress: Progress | None = None
+    images: Images,
+    network: FeatureNetwork,
+    *,
+    batch: int = 50,
+    cache: bool = False,
+    progress: Progress | None = None,
 ) -> Statistics:
-    """Return the statistics of all images; `batch`, the images at a time, does not change them."""
-    accumulator = StatisticsAccumulator(features.dim)
+    """Return the statistics of all images.
 
-    def work(rows: slice) -> Iterator[None]:
-        for chunk in images.part(rows).batches(batch):
-            accumulator.update(features(chunk).numpy())
-            yield
+    Args:
+        images: Images.
+        network: Feature network.
+        batch: Images at a time, which does not change the statistics.
+        cache: Keep the features for the next time, see `all_features`. Without it they are not held in memory.
+        progress: Callback after each batch with images done and in all.
+    """
+    accumulator = StatisticsAccumulator(network.dim)
+    if cache:
+        for chunk in all_features(images, network, batch=batch, cache=True, progress=progress).split(_CHUNK):
+            accumulator.update(chunk.numpy())
+    else:
 
-    by_parts(len(images), batch, work, progress)
-    accumulator.combine()
+        def work(rows: slice) -> Iterator[None]:
+            for chunk in images.part(rows).batches(batch):
+                accumulator.update(network(chunk).numpy())
+                yield
+
+        by_parts(len(images), batch, work, progress)
+        accumulator.combine()
     result = accumulator.result()
-    return Statistics(result.mean, result.covariance, result.n, features.sha256, features.resize)
+    return Statistics(result.mean, result.covariance, result.n, network.sha256, network.resize)
 
 
 def score_fid(
@@ -227,7 +242,7 @@ def score_fid(
         size: Side at which the images of a split are taken; None for the side of the generated images where that is
             known and not above the dataset's, else the dataset's.
         save_stats: File to write the statistics of the reference to.
-        cache: Keep the statistics of the reference in gancli's own folder for the next time.
+        cache: Keep the features of both sides in gancli's own folder for the next time.
         batch: Images at a time, which does not change the result.
         device: Device of the network.
         progress: Callback after each batch with images done and in all, or True for a bar.
@@ -241,19 +256,19 @@ def score_fid(
     # Weights may be downloaded, so only once the images are there
     network = load_features(features, weights=weights, device=device)
     if isinstance(real_images, SplitImages):
-        real_images = real_images.at(_real_side(real_images, size, fake_images))
+        real_images = real_images.at(real_side(real_images, size, fake_images))
     with reporting(progress, "features", "images") as report:
         if real_images is None:
             reference = _load_checked(Path(real), network)
         else:
-            reference = cached_statistics(real_images, network, batch, cache, report)
+            reference = image_statistics(real_images, network, batch=batch, cache=cache, progress=report)
         if save_stats is not None:
             distributed.from_main(partial(reference.save, save_stats))
         if fake_images is None:
             generated = _load_checked(Path(fake), network)
             origin = Origin(method=Path(fake).stem, model=str(fake), model_hash=file_hash(Path(fake)))
         else:
-            generated = image_statistics(fake_images, network, batch=batch, progress=report)
+            generated = image_statistics(fake_images, network, batch=batch, cache=cache, progress=report)
             origin = origin_of(fake_images)
     data = real_images.data if isinstance(real_images, SplitImages) else RealData(dataset=str(real))
     return ScoreRow(
@@ -270,7 +285,7 @@ def score_fid(
     )
 
 
-def _real_side(real: SplitImages, size: int | None, fake: SplitImages | FileImages | None) -> int:
+def real_side(real: SplitImages, size: int | None, fake: SplitImages | FileImages | None) -> int:
     """Return the side at which the real images are taken."""
     if size is not None and not 0 < size <= real.side:
         raise UsageError(f"{real.name}: its images can be taken at 1 to {real.side} pixels. Received: {size}")
@@ -294,35 +309,6 @@ def _load_checked(path: Path, features: FeatureNetwork) -> Statistics:
         return statistics
     hint = "Name the network they were made with, or make them anew with --save-stats."
     raise DataError(f"{path}: {problem}", hint)
-
-
-def cached_statistics(
-    images: Images, features: FeatureNetwork, batch: int, cache: bool, progress: Progress | None
-) -> Statistics:
-    """Return the statistics of real images. With `cache` they are kept in gancli's own folder for the next time."""
-    key = hashlib.sha256("\0".join((images.fingerprint, features.resize, features.sha256)).encode())
-    path = home() / "statistics" / f"{key.hexdigest()}.npz"
-
-    def find() -> Statistics | None:
-        # A broken file in the cache is replaced
-        with contextlib.suppress(DataError):
-            return _load_checked(path, features) if path.is_file() else None
-        return None
-
-    def keep() -> None:
-        # A full or read-only home must not stop the score
-        with contextlib.suppress(OSError, RunError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            statistics.save(path)
-
-    # Process 0 looks for all, because they have to agree on whether to go through the images
-    kept = distributed.from_main(find) if cache else None
-    if kept is not None:
-        return kept
-    statistics = image_statistics(images, features, batch=batch, progress=progress)
-    if cache:
-        distributed.from_main(keep)
-    return statistics
 
 
 def _notes(

@@ -199,6 +199,8 @@ class NetworkFields:
         network_sha256: sha256 of its weights file.
         transform: Preparation of its input ("pytorch-fid", "tensorflow1", "torchvision", "antialiased", "area").
         resize: The same in words.
+        encoder_accuracy: Held-out images that an encoder of gancli got right, in per cent; None where it does not say.
+        encoder_chance: Share that guessing would have reached.
     """
 
     network: str = ""
@@ -208,6 +210,8 @@ class NetworkFields:
     network_sha256: str = ""
     transform: str = ""
     resize: str = ""
+    encoder_accuracy: float | None = None
+    encoder_chance: float | None = None
 
 
 def _now() -> str:

@@ -29,7 +29,7 @@ from gancli.progress import Progress, reporting
 from gancli.sampling.samples_folder import GeneratedImage, Silhouettes
 from gancli.scores.across_ranks import by_parts
 from gancli.scores.features import FeatureNetwork, load_features
-from gancli.scores.fid import Statistics, cached_statistics, frechet_distance, image_statistics
+from gancli.scores.fid import Statistics, frechet_distance, image_statistics
 from gancli.scores.image_sets import FileImages, Pixels, SplitImages, open_samples, origin_of
 from gancli.scores.results import NetworkFields, Origin, ScoreRow
 
@@ -282,11 +282,16 @@ def score_shapes(
             train, _ = split_shapes(split_images.dataset.split(_TRAIN), fake.side, batch, report)
         table = _Report(images, split_images, fake, real, train)
 
-        statistics = cached_statistics(real, network, batch, cache, report)
-        drawn = image_statistics(fake, network, batch=batch, progress=report)
+        statistics = image_statistics(real, network, batch=batch, cache=cache, progress=report)
+        drawn = image_statistics(fake, network, batch=batch, cache=cache, progress=report)
         table.frechet(fake, drawn, statistics, network)
         if train is not real:
-            table.frechet(train, cached_statistics(train, network, batch, cache, report), statistics, network)
+            table.frechet(
+                train,
+                image_statistics(train, network, batch=batch, cache=cache, progress=report),
+                statistics,
+                network,
+            )
     table.nearest(fake)
     if train is not real:
         table.nearest(real)

@@ -32,6 +32,10 @@ from gancli.training.run import (
 from gancli.weights_folder import read_settings
 
 HELD_OUT_IMAGES = 1000  # at most, for the encoder's report after each epoch
+ACCURACY = {
+    "accuracy": "r_precision",
+    "chance": "chance",
+}  # entries of config.yaml, and figures of the report
 
 
 def pretrain_damsm(request: Request[DamsmRecipe]) -> RunResult:
@@ -60,7 +64,13 @@ def pretrain_damsm(request: Request[DamsmRecipe]) -> RunResult:
     hooks = Hooks(export, evaluate=evaluate, evaluate_every=len(source), on_epoch=schedule)
     result = run_training(run, model, source, hooks)
     if result.loop.interrupted is None:
-        export({}, result.output, read_settings(result.run / "model"))
+        model.text.eval()
+        model.image.eval()
+        found = evaluate({}, result.loop.step)
+        measured: dict[str, object] = {name: found[key] for name, key in ACCURACY.items() if key in found}
+        if measured:
+            measured["held_out"] = min(len(held_out), HELD_OUT_IMAGES)
+        export({}, result.output, read_settings(result.run / "model") | measured)
     return result
 
 
@@ -141,7 +151,7 @@ def retrieval_report(
 
     Returns:
         `image_to_text` and `text_to_image`, top-1 within a batch, and `r_precision`, own caption first of
-        `CANDIDATES` (of as many as other classes give, where they are fewer).
+        `CANDIDATES` (of as many as other classes give, where they are fewer), with `chance`, what guessing would reach.
     """
     codes, sentences, class_ids = [], [], []
     for held_out in evaluation_batches(split, sizes=[size], batch=batch, words=words, limit=HELD_OUT_IMAGES):
@@ -163,4 +173,5 @@ def retrieval_report(
         all_codes, all_sentences = torch.cat(codes), torch.cat(sentences)
         result = r_precision(all_codes, all_sentences, groups, all_sentences, groups, candidates=candidates)
         report["r_precision"] = result.value
+        report["chance"] = 100 / candidates
     return report

@@ -104,7 +104,7 @@ def test_a_typing_mistake_names_what_was_meant(
         (("pretrain-encoder", "damsm", "--recipe", "nothing"), 2),
         (("sample", "nowhere", "--text", "a bird"), 3),
         (("score", "fid", "nowhere:test", "nowhere", "--features", "encoder:nowhere"), 3),
-        (("score", "fid", "a", "b", "--features", "vgg"), 2),
+        (("score", "fid", "a", "b", "--features", "vgg"), 3),
         (("score", "r-precision", "nowhere", "--encoder", "nowhere"), 3),
         (("score", "table", "ffgan", "--results", "nowhere.csv"), 3),
         (("recipes", "show", "ffgan/cup"), 2),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from torch import nn
 
@@ -270,3 +271,33 @@ def test_an_efficientnet_judges_without_a_download(tmp_path, monkeypatch):
     network = load_features("efficientnet_lite1")
     assert network(list(IMAGES)).shape == (2, 1280)
     assert (network.backbone, network.sha256[:8]) == ("efficientnet_lite1", "77cc7160")
+
+
+# --- encoders that learned nothing ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "chance", "count"), [(1.0, 1.0, 1000), (0.0, 1.0, 100), (3.0, 1.0, 100), (100.0, 100.0, 50)]
+)
+def test_an_encoder_at_chance_is_refused(classifier, accuracy, chance, count):
+    write_measured(classifier, accuracy, chance, count)
+    for load in (load_features, load_logits):
+        with pytest.raises(DataError, match="held-out images right, guessing"):
+            load(f"classifier:{classifier}")
+
+
+def test_an_encoder_above_chance_says_so_in_its_rows(classifier):
+    write_measured(classifier, 20.0, 1.0, 100)
+    fields = load_features(f"encoder:{classifier}").fields
+    assert (fields.encoder_accuracy, fields.encoder_chance) == (20.0, 1.0)
+
+
+def test_an_encoder_that_does_not_say_is_taken_as_unknown(classifier):
+    fields = load_features(f"encoder:{classifier}").fields
+    assert (fields.encoder_accuracy, fields.encoder_chance) == (None, None)
+
+
+def write_measured(folder, accuracy, chance, count):
+    settings = yaml.safe_load((folder / "config.yaml").read_text())
+    settings |= {"accuracy": accuracy, "chance": chance, "held_out": count}
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))

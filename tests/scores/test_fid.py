@@ -217,20 +217,19 @@ def test_batch_size_does_not_matter(tiny_dataset, network, images):
     assert values == pytest.approx([values[0]] * 3, abs=1e-3)
 
 
-def test_reference_statistics_are_cached_by_content(tiny_dataset, network, images, tmp_path):
+def test_features_are_kept_by_content(tiny_dataset, network, images, tmp_path):
     first = score_fid(f"{tiny_dataset}:test", str(images), network)
-    cached = list((tmp_path / "home" / "statistics").glob("*.npz"))
-    assert len(cached) == 1
+    kept = list((tmp_path / "home/features").glob("*.npy"))
+    assert len(kept) == 2
     seen = []
-    second = score_fid(
-        f"{tiny_dataset}:test", str(images), network, progress=lambda done, total: seen.append(total)
-    )
-    assert second.value == first.value
-    assert set(seen) == {7}  # only the generated images went through the network
-    cached[0].write_bytes(b"cut short")
-    assert score_fid(f"{tiny_dataset}:test", str(images), network).value == first.value
+    watched = {"progress": lambda done, total: seen.append(total)}
+    assert score_fid(f"{tiny_dataset}:test", str(images), network, **watched).value == first.value
+    assert seen == []
     score_fid(f"{tiny_dataset}:test", str(images), network, size=16)
-    assert len(list((tmp_path / "home" / "statistics").glob("*.npz"))) == 2
+    assert len(list((tmp_path / "home/features").glob("*.npy"))) == 3
+    for each in kept:
+        each.write_bytes(b"cut short")
+    assert score_fid(f"{tiny_dataset}:test", str(images), network).value == first.value
 
 
 def test_saved_statistics_stand_for_the_images(tiny_dataset, network, images, tmp_path):

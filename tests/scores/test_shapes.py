@@ -330,13 +330,11 @@ def test_given_and_repeated_silhouettes_are_told(dataset: Path, tmp_path: Path) 
     assert "were given" not in score(drawn_by)["mask_pieces", False].note
 
 
-def test_the_statistics_of_real_masks_are_kept(
-    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_features_are_kept(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANCLI_HOME", str(tmp_path / "home"))
     folder = write_folder(tmp_path / "shapes", masks(4, 32), dataset)
     first = score_shapes(str(folder), load_silhouette_features(PIXELS))
-    assert len(list((tmp_path / "home").rglob("*.npz"))) == 2  # test and train
+    assert len(list((tmp_path / "home").rglob("*.npy"))) == 3  # drawn, test and train
     again = score_shapes(str(folder), load_silhouette_features(PIXELS))
     assert [row.value for row in again] == [row.value for row in first]
 

@@ -122,7 +122,7 @@ def test_pretraining_reports_retrieval_and_leaves_an_encoder(tiny_dataset, tmp_p
     encoder = load_damsm(result.output)
     assert encoder.settings["image"]["size"] == 16
     header, *rows = (result.run / "metrics.csv").read_text().splitlines()
-    assert header == "step,images_seen,image_to_text,text_to_image,r_precision"
+    assert header == "step,images_seen,image_to_text,text_to_image,r_precision,chance"
     assert len(rows) == 2, "after every epoch"
     assert all(0 <= float(value) <= 100 for row in rows for value in row.split(",")[2:])
 
