@@ -34,6 +34,9 @@ from .scores.image_retrieval import score_map as score_map
 from .scores.image_retrieval import score_recall as score_recall
 from .scores.inception_score import score_is as score_is
 from .scores.r_precision import score_r_precision as score_r_precision
+from .scores.reconstruction import score_l1 as score_l1
+from .scores.reconstruction import score_l2 as score_l2
+from .scores.reconstruction import score_ms_ssim as score_ms_ssim
 from .scores.reconstruction import score_psnr as score_psnr
 from .scores.reconstruction import score_ssim as score_ssim
 from .scores.results import append_row as append_row

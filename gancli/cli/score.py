@@ -487,6 +487,69 @@ def ssim(
     """
 
 
+@score_command(
+    "ms-ssim",
+    "gancli.scores.reconstruction:score_ms_ssim",
+    work="comparing",
+    examples=(
+        "gancli score ms-ssim filled",
+        "gancli score ms-ssim results --real photos --mask hole.png --json",
+    ),
+)
+def ms_ssim(
+    images: Filled,
+    data: OriginalData = None,
+    real: Originals = None,
+    mask: Masks = None,
+    invert_mask: InvertMask = False,
+    batch: Batch = 50,
+) -> None:
+    """Multi-scale structural similarity of filled images and their originals, whole; at most 1.
+
+    That of holes filled with the mean colour of their surroundings is reported with it. Needs sides of 161 pixels.
+    """
+
+
+@score_command(
+    "l1",
+    "gancli.scores.reconstruction:score_l1",
+    work="comparing",
+    examples=("gancli score l1 filled", "gancli score l1 results --real photos --mask hole.png --json"),
+)
+def l1(
+    images: Filled,
+    data: OriginalData = None,
+    real: Originals = None,
+    mask: Masks = None,
+    invert_mask: InvertMask = False,
+    batch: Batch = 50,
+) -> None:
+    """Mean absolute difference of filled images and their originals in per cent: whole, and their holes alone.
+
+    That of holes filled with the mean colour of their surroundings is reported with it.
+    """
+
+
+@score_command(
+    "l2",
+    "gancli.scores.reconstruction:score_l2",
+    work="comparing",
+    examples=("gancli score l2 filled", "gancli score l2 results --real photos --mask hole.png --json"),
+)
+def l2(
+    images: Filled,
+    data: OriginalData = None,
+    real: Originals = None,
+    mask: Masks = None,
+    invert_mask: InvertMask = False,
+    batch: Batch = 50,
+) -> None:
+    """Mean squared difference of filled images and their originals in per cent: whole, and their holes alone.
+
+    That of holes filled with the mean colour of their surroundings is reported with it.
+    """
+
+
 # --- the demo dataset, silhouettes and runs -------------------------------------------------------------------
 
 

@@ -52,6 +52,11 @@ METRICS = {
     "psnr_hole": Metric("PSNR of the hole", "higher", "images"),
     "ssim": Metric("SSIM", "higher", "images", 3),
     "ssim_hole": Metric("SSIM of the hole", "higher", "images", 3),
+    "ms_ssim": Metric("MS-SSIM", "higher", "images", 3),
+    **{
+        name: Metric(f"{name[:2].upper()}{' of the hole' * name.endswith('hole')} (%)", "lower", "images")
+        for name in ("l1", "l1_hole", "l2", "l2_hole")
+    },
     "parameters_million": Metric("parameters (million)", "lower"),
     "training_hours": Metric("training (hours)", "lower"),
     "mask_fid": Metric("silhouette FID", "lower", digits=3),

@@ -1,4 +1,4 @@
-"""PSNR and SSIM of filled images against their originals.
+"""PSNR, SSIM, MS-SSIM, L1 and L2 of filled images against their originals.
 
 Each image is compared with its original as a whole and in the hole alone. Known pixels are the original's, so they
 raise a score without any merit of the model: where the hole is a quarter of the image, the whole has 6.02 dB more than
@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from gancli.data.holes import Hole, check_hole, grow_hole, hole_files_by_image, image_name, read_hole
@@ -102,6 +103,61 @@ def ssim(image: Pixels, original: Pixels, hole: Hole | None = None, window: Wind
         window: Neighbourhood of a pixel.
     """
     return _mean_ssim(ssim_map(image, original, window), hole, window)
+
+
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+MS_SSIM_SIDE = (11 - 1) * 2 ** (
+    len(MS_SSIM_WEIGHTS) - 1
+) + 1  # pixels that the window needs at the smallest scale
+
+
+def ms_ssim(image: Pixels, original: Pixels) -> float:
+    """Return the multi-scale structural similarity of an image, from 0 to 1 (Wang, Simoncelli and Bovik, 2003).
+
+    Contrast and structure are compared at five scales, luminance at the smallest, each by a Gaussian window of 11 x 11
+    that stays inside the image. Negative parts count as 0.
+
+    Args:
+        image: Image (H, W, 3) uint8, no side shorter than `MS_SSIM_SIDE`.
+        original: Image of the same shape.
+    """
+    x, y = (each.astype(np.float64).transpose(2, 0, 1) for each in (image, original))  # (3, H, W)
+    product = np.ones(len(x))
+    for scale, weight in enumerate(MS_SSIM_WEIGHTS):
+        if scale > 0:
+            x, y = _halved(x), _halved(y)
+        luminance, contrast = _compared(x, y)
+        last = scale == len(MS_SSIM_WEIGHTS) - 1
+        similarity = (luminance * contrast if last else contrast).mean(axis=(1, 2))
+        product *= similarity.clip(min=0) ** weight
+    return float(product.mean())
+
+
+def _halved(maps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return maps (C, H, W) averaged over 2 x 2 pixels; an odd side gets a border of zeros, as in the public code."""
+    odd = [(0, 0), *((side % 2, 0) for side in maps.shape[1:])]
+    even = np.pad(maps, odd)[:, : 2 * ((maps.shape[1] + 1) // 2), : 2 * ((maps.shape[2] + 1) // 2)]
+    halves: NDArray[np.float64] = even.reshape(len(even), even.shape[1] // 2, 2, even.shape[2] // 2, 2).mean(
+        axis=(2, 4)
+    )
+    return halves
+
+
+def _compared(
+    x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the similarity of luminance, and that of contrast and structure, of windows inside maps (C, H, W)."""
+
+    def blurred(maps: NDArray[np.float64]) -> NDArray[np.float64]:
+        smooth: NDArray[np.float64] = gaussian_filter(maps, sigma=(0, 1.5, 1.5), radius=(0, 5, 5))
+        return smooth[:, 5:-5, 5:-5]
+
+    least, more = (0.01 * _LEVELS) ** 2, (0.03 * _LEVELS) ** 2
+    mean_x, mean_y = blurred(x), blurred(y)
+    luminance = (2 * mean_x * mean_y + least) / (mean_x**2 + mean_y**2 + least)
+    variances = blurred(x**2) - mean_x**2 + blurred(y**2) - mean_y**2
+    contrast = (2 * (blurred(x * y) - mean_x * mean_y) + more) / (variances + more)
+    return luminance, contrast
 
 
 def _mean_ssim(similarity: NDArray[np.float64], hole: Hole | None, window: Window) -> float:
@@ -201,6 +257,89 @@ def score_ssim(
     metric = _Metric("ssim", rule, measure, 2 * _RADIUS[window] + 1, MetricSettings(ssim_window=window.value))
     with reporting(progress, "comparing", "images") as report:
         return _score(metric, pairs, batch, report)
+
+
+def score_l1(
+    images: str | Path,
+    *,
+    data: str | Path | None = None,
+    real: str | Path | None = None,
+    mask: str | Path | None = None,
+    invert_mask: bool = False,
+    batch: int = 50,
+    progress: Progress | bool = True,
+) -> tuple[ScoreRow, ...]:
+    """Measure the mean absolute difference of filled images in per cent of the range, and that of the mean fill.
+
+    Arguments, rows and errors are those of `score_psnr`.
+    """
+    rule = "mean absolute difference of {region} in per cent of 255, uint8"
+    return _score_pixels("l1", rule, np.abs, _pair(images, data, real, mask, invert_mask), batch, progress)
+
+
+def score_l2(
+    images: str | Path,
+    *,
+    data: str | Path | None = None,
+    real: str | Path | None = None,
+    mask: str | Path | None = None,
+    invert_mask: bool = False,
+    batch: int = 50,
+    progress: Progress | bool = True,
+) -> tuple[ScoreRow, ...]:
+    """Measure the mean squared difference of filled images in per cent of the squared range, and that of the mean fill.
+
+    Arguments, rows and errors are those of `score_psnr`.
+    """
+    rule = "mean squared difference of {region} in per cent of 255^2, uint8"
+    return _score_pixels("l2", rule, np.square, _pair(images, data, real, mask, invert_mask), batch, progress)
+
+
+def score_ms_ssim(
+    images: str | Path,
+    *,
+    data: str | Path | None = None,
+    real: str | Path | None = None,
+    mask: str | Path | None = None,
+    invert_mask: bool = False,
+    batch: int = 50,
+    progress: Progress | bool = True,
+) -> tuple[ScoreRow, ...]:
+    """Measure the multi-scale structural similarity of filled images, whole, and that of the mean fill.
+
+    Arguments, rows and errors are those of `score_psnr`, and images with a side below 161 pixels are a DataError.
+    """
+
+    def measure(image: Pixels, original: Pixels, hole: Hole | None) -> tuple[float, ...]:
+        return (ms_ssim(image, original),)
+
+    rule = (
+        "MS-SSIM of {region}: 5 scales with the weights of Wang et al. (2003), Gaussian 11x11 window of sigma 1.5 "
+        "inside the image, K1 0.01, K2 0.03, data range 255, uint8, mean over channels"
+    )
+    metric = _Metric("ms_ssim", rule, measure, MS_SSIM_SIDE)
+    pairs = _pair(images, data, real, mask, invert_mask)
+    with reporting(progress, "comparing", "images") as report:
+        return _score(metric, pairs, batch, report)
+
+
+def _score_pixels(
+    name: str,
+    rule: str,
+    of: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    pairs: _Pairs,
+    batch: int,
+    progress: Progress | bool,
+) -> tuple[ScoreRow, ...]:
+    """Return the rows of a mean over pixels; `of` makes a cost of the differences in [-1, 1]."""
+
+    def measure(image: Pixels, original: Pixels, hole: Hole | None) -> tuple[float, ...]:
+        costs = of((image.astype(np.float64) - original) / _LEVELS)
+        whole = 100 * float(costs.mean())
+        return (whole,) if hole is None else (whole, 100 * float(costs[hole].mean()))
+
+    with reporting(progress, "comparing", "images") as report:
+        return _score(_Metric(name, rule, measure), pairs, batch, report)
 
 
 # --- images and their originals ---------------------------------------------------------------------------------
@@ -328,7 +467,7 @@ class _Metric:
     """A metric of images and their originals.
 
     Attributes:
-        name: "psnr" or "ssim".
+        name: Name, such as "psnr".
         rule: Protocol, with {region} for the part of the image that is compared.
         measure: Function from image, original and hole to the values of the whole image and, with a hole, of the hole.
         least: Shortest side that it can measure.

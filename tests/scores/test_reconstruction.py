@@ -35,7 +35,11 @@ from gancli.scores.reconstruction import (
     MEAN_FILL,
     Window,
     mean_fill,
+    ms_ssim,
     psnr,
+    score_l1,
+    score_l2,
+    score_ms_ssim,
     score_psnr,
     score_ssim,
     ssim,
@@ -499,3 +503,35 @@ def test_unreadable_files_are_named(folders):
     (folders / "real/a.bmp").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"a\.bmp"):
         score_psnr(str(folders / "filled"), real=str(folders / "real"))
+
+
+# --- L1, L2 and MS-SSIM -----------------------------------------------------------------------------------------
+
+
+def test_l1_and_l2_are_means_over_pixels_in_per_cent(inpainted, real):
+    folder, composites = inpainted([3, 1])
+    pairs = [(a / 255.0, real[place] / 255.0) for a, place in zip(composites, (3, 1), strict=True)]
+    for score, power in ((score_l1, 1), (score_l2, 2)):
+        whole, in_hole, fill, _ = score(folder)
+        assert whole.value == pytest.approx(
+            100 * np.mean([np.mean(np.abs(a - b) ** power) for a, b in pairs])
+        )
+        assert in_hole.value == pytest.approx(4 * whole.value)
+        assert fill.images == "mean_fill"
+
+
+@pytest.mark.parametrize("shape", [(161, 161), (176, 208), (190, 201)])
+def test_ms_ssim_is_the_public_ones(shape):
+    reference = pytest.importorskip("pytorch_msssim")
+    first = image(*shape)
+    second = (0.7 * first + 0.3 * image(*shape, seed=1)).astype(np.uint8)
+    tensors = [torch.from_numpy(each).permute(2, 0, 1)[None].double() for each in (first, second)]
+    expected = reference.ms_ssim(*tensors, data_range=255, size_average=True).item()
+    assert 0.3 < expected < 1
+    assert ms_ssim(second, first) == pytest.approx(expected, abs=1e-6)
+    assert ms_ssim(first, first) == pytest.approx(1)
+
+
+def test_ms_ssim_needs_large_images(inpainted):
+    with pytest.raises(DataError, match="ms_ssim needs 161 on a side"):
+        score_ms_ssim(inpainted([0])[0])
