@@ -57,13 +57,14 @@ def edge_loss(real: Tensor, fake: Tensor, operator: EdgeOperator) -> Tensor:
         real: (B, 3, H, W).
         fake: (B, 3, H, W).
         operator: "sobel" takes horizontal and vertical Sobel maps of each channel (the paper). "laplace8" takes 8 at
-            the centre and -1 around it, of the channels' mean (its code).
+            the centre and -1 around it, of the channels' mean, and divides by the number of all pixels (its code, which
+            has maps of the outermost pixels too; in a filled image they are the original's, so their difference is 0).
     """
     # Both operators are linear: the edges of the difference are the difference of the edges.
     difference = real.float() - fake.float()  # (B, 3, H, W)
     if operator == "laplace8":
         pixel = difference.sum(dim=1) / 3
-        return (9 * pixel[:, 1:-1, 1:-1] - _sum_of_3(_sum_of_3(pixel, 1), 2)).abs().mean()
+        return (9 * pixel[:, 1:-1, 1:-1] - _sum_of_3(_sum_of_3(pixel, 1), 2)).abs().sum() / pixel.numel()
     horizontal, vertical = _sum_of_3(difference, 2, middle=2), _sum_of_3(difference, 3, middle=2)
     rise = (horizontal[..., 2:] - horizontal[..., :-2]).abs().mean()
     return (rise + (vertical[:, :, 2:] - vertical[:, :, :-2]).abs().mean()) / 2

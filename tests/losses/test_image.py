@@ -48,7 +48,19 @@ def test_laplace_sums_the_channels():
         np.abs(edges(ours) - edges(theirs))
         for ours, theirs in zip(real.double().numpy(), fake.double().numpy(), strict=True)
     ]
-    assert edge_loss(real, fake, "laplace8").item() == pytest.approx(np.mean(differences), rel=1e-5)
+    pixels = real[:, 0].numel()  # all of them, as the public code's padded maps have
+    assert edge_loss(real, fake, "laplace8").item() == pytest.approx(np.sum(differences) / pixels, rel=1e-5)
+
+
+def test_laplace_has_the_scale_of_the_public_code():
+    """Padded maps of all pixels, where the border of a filled image is the original's."""
+    real = random_images(0)
+    fake = real.clone()
+    fake[..., 2:-2, 2:-2] = random_images(1)[..., 2:-2, 2:-2]
+    kernel = torch.from_numpy(LAPLACE).float().expand(1, 3, 3, 3) / 3
+    maps = [torch.nn.functional.conv2d(images, kernel, padding=1) for images in (real, fake)]
+    expected = (maps[0] - maps[1]).abs().mean().item()
+    assert edge_loss(real, fake, "laplace8").item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("operator", ["sobel", "laplace8"])
