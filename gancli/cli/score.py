@@ -372,6 +372,13 @@ def mean_average_precision(
     weights: InceptionWeights = None,
     data: CaptionData = None,
     images_per_class: Annotated[int, typer.Option(min=1, help="Real images of each class that query.")] = 2,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            help="List of the querying images instead: names in a text file, or S2IGAN's filenames.pickle.",
+            show_default="the first of each class",
+        ),
+    ] = None,
     compat_s2igan: CompatS2igan = False,
     seed: Seed = 0,
     batch: Batch = 50,

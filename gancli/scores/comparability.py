@@ -46,6 +46,7 @@ _LABELS = {
     "ssim_window": "window",
 }
 _UNSEEN = (
+    "queries_file",
     "chance",
     "metric_seed",
     "network",

@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gancli.data.shards import Split, file_hash
+from gancli.data.sources.reading import read_names
 from gancli.errors import DataError, UsageError
 from gancli.progress import Progress, reporting
 from gancli.sampling.requests import first_of_classes
@@ -36,6 +38,7 @@ def score_map(
     weights: str | Path | None = None,
     data: str | Path | None = None,
     images_per_class: int = IMAGES_PER_CLASS,
+    queries: str | Path | None = None,
     compat_s2igan: bool = False,
     seed: int = 0,
     batch: int = 50,
@@ -54,6 +57,8 @@ def score_map(
         weights: File or folder of the network's weights; None for the places where `gancli.weights` looks.
         data: Split of the captions as "DIR:split"; None for the one in sampling.json.
         images_per_class: Querying images of each class.
+        queries: List of the querying images in place of the first of each class: a text file with a name on each line,
+            or a pickled list of names such as S2IGAN's.
         compat_s2igan: Prepare the generated images as S2IGAN's code does, see `as_s2igan`.
         seed: Seed of the gallery's order, which decides among equals.
         batch: Images at a time.
@@ -65,7 +70,8 @@ def score_map(
         same queries, with the other images of the split as gallery.
 
     Raises:
-        DataError: Images, captions and the split do not fit together, or no class of a query was drawn.
+        DataError: Images, captions and the split do not fit together, no class of a query was drawn, or the list names
+            images that the split does not have.
         UsageError: The dataset has no classes, or the split of the captions is unknown.
     """
     network = load_features(features, weights=weights, device=device)
@@ -76,18 +82,28 @@ def score_map(
             "gancli score recall is for such datasets.",
         )
     classes = real.split.class_ids
-    queries = first_of_classes(real.split, images_per_class)
+    settings = MetricSettings(queries_per_class=images_per_class, metric_seed=seed)
+    if queries is None:
+        every = first_of_classes(real.split, images_per_class)
+    else:
+        every = _listed(Path(queries), real.split)
+        counts = np.unique(classes[every], return_counts=True)[1]
+        settings = dataclasses.replace(
+            settings,
+            queries_per_class=int(counts[0]) if (counts == counts[0]).all() else None,
+            queries_file=str(queries),
+            queries_sha256=file_hash(queries),
+        )
     owners = _owners(records, real)
-    asking = queries[np.isin(classes[queries], classes[owners])]
+    asking = every[np.isin(classes[every], classes[owners])]
     if len(asking) == 0:
         raise DataError(f"{samples}: has no image of a class of {real.name}")
     notes = learned_from(fake, network.sha256)
-    if len(asking) < len(queries):
-        notes.append(f"{len(queries) - len(asking):,} queries left out: nothing was drawn of their classes")
-    settings = MetricSettings(queries_per_class=images_per_class, metric_seed=seed)
-    chosen, drawn, words = _drawn_gallery(queries, owners, settings)
+    if len(asking) < len(every):
+        notes.append(f"{len(every) - len(asking):,} queries left out: nothing was drawn of their classes")
+    chosen, drawn, words = _drawn_gallery(every, owners, settings)
     drawing = as_s2igan(network) if compat_s2igan else network
-    rest = np.setdiff1d(np.arange(len(classes)), queries)
+    rest = np.setdiff1d(np.arange(len(classes)), every)
     kept = np.isin(classes[asking], classes[rest])
     with reporting(progress, "features", "images") as report:
         ranked = all_features(fake.only(chosen.tolist()), drawing, batch=batch, progress=report)
@@ -102,6 +118,18 @@ def score_map(
             querying = asked[kept], asking[kept]
             rows.append(_map_row(real, real, network, querying, (ranked, rest), settings, words, notes))
     return tuple(rows)
+
+
+def _listed(path: Path, split: Split) -> NDArray[np.int64]:
+    """Return the indices in a split of the images that a list names, by their keys or the last parts of these."""
+    by_name = {name: index for index, key in enumerate(split.keys) for name in (key.rpartition("/")[2], key)}
+    names = read_names(path)
+    if unknown := [name for name in names if name not in by_name]:
+        raise DataError(
+            f"{path}: names {len(unknown):,} images that split {split.name!r} does not have: {', '.join(unknown[:10])}",
+            "Each line is the key of an image, as samples.csv has it.",
+        )
+    return np.array([by_name[name] for name in names], np.int64)
 
 
 def _drawn_gallery(
@@ -242,9 +270,13 @@ def _map_row(
         n_classes=len(np.unique(wanted)),
         chance=chance,
     )
+    asking = (
+        f"{settings.queries} listed real images"
+        if settings.queries_file
+        else f"{settings.queries_per_class} real images per class"
+    )
     protocol = (
-        f"mAP of {settings.queries_per_class} real images per class, {words}; relevant = same class, AP over all "
-        f"ranks, cosine; chance {chance:.3g} %"
+        f"mAP of {asking}, {words}; relevant = same class, AP over all ranks, cosine; chance {chance:.3g} %"
     )
     return _row("map", value, counts, settings, protocol, real, scored, network, notes)
 

@@ -162,6 +162,8 @@ class MetricSettings:
         splits: Parts of the images over which mean and standard deviation are taken.
         queries: Real images that query.
         queries_per_class: Real images of each class that query, where they are chosen by class.
+        queries_file: List of the querying images, where they are listed.
+        queries_sha256: Its hash.
         gallery: Images that are ranked.
         gallery_images: "generated" or "real".
         gallery_least: Fewest images in the gallery of one querying image, where the gallery is generated.
@@ -178,6 +180,8 @@ class MetricSettings:
     splits: int | None = None
     queries: int | None = None
     queries_per_class: int | None = None
+    queries_file: str = ""
+    queries_sha256: str = ""
     gallery: int | None = None
     gallery_images: str = ""
     gallery_least: int | None = None

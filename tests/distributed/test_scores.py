@@ -102,7 +102,7 @@ def _score(rank: int, _: Path, places: Places) -> Any:
 @pytest.mark.slow
 def test_every_score_is_that_of_one_process(places: Places, tmp_path: Path) -> None:
     first, second = on_ranks(_score, tmp_path / "two", places)
-    kept = list((tmp_path / "home" / "statistics").iterdir())
+    kept = list((tmp_path / "home" / "features").iterdir())
     for file in kept:
         file.unlink()
     alone = every_score(places)
@@ -117,7 +117,7 @@ def test_every_score_is_that_of_one_process(places: Places, tmp_path: Path) -> N
     assert first[1] == second[1] == alone[1]
     assert first[2][-1] == alone[2][-1] == (20, 20)
     assert {file.name for file in kept} == {
-        file.name for file in (tmp_path / "home" / "statistics").iterdir()
+        file.name for file in (tmp_path / "home" / "features").iterdir()
     }
 
 

@@ -263,3 +263,21 @@ def test_s2igans_range_is_for_generated_images_alone_and_stands_in_the_row(
     assert real[0] < 0
     assert "[0, 1]" in rows[0].resize
     assert all("[0, 1]" not in row.resize for row in rows if row.method == "real")
+
+
+def test_map_with_listed_queries(copies, split, network, tiny_dataset, tmp_path):
+    places = first_two(split)
+    folder = copies(places, places)
+    listed = tmp_path / "queries.txt"
+    data = f"{tiny_dataset}:test"
+    listed.write_text("".join(f"{split.keys[place]}\n" for place in places))
+    row, usual = (score_map(folder, network, data=data, queries=queries)[0] for queries in (listed, None))
+    assert row.value == pytest.approx(usual.value)
+    assert (row.queries_file, row.queries_per_class) == (str(listed), 2)
+    assert len(row.queries_sha256) == 64
+    listed.write_text(f"{split.keys[places[0]].rpartition('/')[2]}.jpg\n")
+    alone = score_map(folder, network, data=data, queries=listed)[0]
+    assert (alone.queries, alone.n_real) == (1, 1)
+    listed.write_text("nobody\n")
+    with pytest.raises(DataError, match="1 images that split 'test' does not have: nobody"):
+        score_map(folder, network, data=data, queries=listed)
