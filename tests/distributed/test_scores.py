@@ -116,9 +116,7 @@ def test_every_score_is_that_of_one_process(places: Places, tmp_path: Path) -> N
             assert ours == expected
     assert first[1] == second[1] == alone[1]
     assert first[2][-1] == alone[2][-1] == (20, 20)
-    assert {file.name for file in kept} == {
-        file.name for file in (tmp_path / "home" / "features").iterdir()
-    }
+    assert {file.name for file in kept} == {file.name for file in (tmp_path / "home" / "features").iterdir()}
 
 
 def _divide(rank: int, folder: Path) -> Any:

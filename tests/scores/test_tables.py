@@ -57,6 +57,7 @@ RETRIEVAL = {
     "backbone": "inception_v3",
     "k": 1,
     "candidates": 100,
+    "encoder_words": 18,
     "protocol": "own caption against 99 of other classes",
     "value": 70.0,
     "std": 0.6,
@@ -66,6 +67,7 @@ MAP = {
     **CUB,
     **SPOKEN,
     **IMAGENET,
+    "transform": "s2igan",
     "metric": "map",
     "protocol": "mAP",
     "queries": 100,
@@ -93,7 +95,15 @@ RECALL = {
     "n_fake": 4970,
 }
 SPOKEN_FID = {**FID, **SPOKEN, **INCEPTION, "caption_words": None}
-SPOKEN_IS = {**SPOKEN_FID, **IMAGENET, "metric": "inception_score", "n_real": 0, "value": 4.0, "std": 0.1}
+SPOKEN_IS = {
+    **SPOKEN_FID,
+    **IMAGENET,
+    "metric": "inception_score",
+    "splits": 10,
+    "n_real": 0,
+    "value": 4.0,
+    "std": 0.1,
+}
 FILLED = {
     **CUB,
     "method": "CSF-GAN",
@@ -243,7 +253,21 @@ def test_unknown_paper():
         ("ffgan", FID, {"caption_words": 12}, "words that the model reads 12"),
         ("ffgan", RETRIEVAL, {"backbone": "small"}, "architecture of the network small, not inception_v3"),
         ("ffgan", RETRIEVAL, {"candidates": 10}, "captions to choose from 10, not 100"),
+        ("ffgan", RETRIEVAL, {"encoder_words": 15}, "words that the encoder reads 15, not 18"),
         ("ffgan", RETRIEVAL, REAL, "ceiling"),
+        (
+            "fusion-s2igan",
+            MAP,
+            {"transform": "torchvision"},
+            "preparation of the network's input torchvision, not s2igan",
+        ),
+        ("fusion-s2igan", SPOKEN_IS, {**PLACES, "n_fake": 2779, "splits": 1}, "splits 1, not 10"),
+        (
+            "fusion-s2igan",
+            SPOKEN_FID,
+            {**PLACES, "split_rule": "drawn", "n_real": 2779, "n_fake": 2779},
+            "split rule drawn",
+        ),
         ("fusion-s2igan", MAP, OTHER, "network damsm, not imagenet"),
         ("fusion-s2igan", MAP, {"queries_per_class": 3}, "querying images of each class 3, not 2"),
         ("fusion-s2igan", MAP, {"gallery_least": 0}, "fewest images of a querying one 0, not 10"),
