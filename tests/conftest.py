@@ -451,3 +451,11 @@ def forget_accuracy(encoder: Path) -> Path:
     kept = {key: value for key, value in settings.items() if key not in ("accuracy", "chance", "held_out")}
     (encoder / "config.yaml").write_text(yaml.safe_dump(kept, sort_keys=False), encoding="utf-8")
     return encoder
+
+
+@pytest.fixture
+def judges_at_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let encoders of two training steps score, which are no better than guessing."""
+    from gancli.scores import features
+
+    monkeypatch.setattr(features, "_learned", lambda settings, folder: (None, None))

@@ -67,6 +67,7 @@ def test_signatures_say_what_they_take(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("judges_at_chance")
 def test_the_page_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that docs/library.md shows, with 48 birds and two steps."""
     monkeypatch.chdir(tmp_path)

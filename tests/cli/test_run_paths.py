@@ -11,7 +11,7 @@ from PIL import Image
 from gancli.engine.checkpoint import checkpoints_in
 from tests.cli.conftest import call
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("judges_at_chance")]
 
 TINY = ("train.minutes=null", "train.steps=2", "train.log_every=1", "train.device=cpu", "loader.batch=4")
 # Command lines that train what the others use, in order: `latest` is an FF-GAN for commands that draw
