@@ -10,6 +10,7 @@ from gancli.scores.comparability import disagreements, protocol_of
 from gancli.scores.metrics import METRICS, shown, shown_difference
 from gancli.scores.results import COLUMNS, ScoreRow, append_rows
 from gancli.scores.tables import papers, read_paper, read_published, score_table
+from gancli.weights import WEIGHTS
 
 CUB = {
     "dataset": "cub",
@@ -42,7 +43,12 @@ COCO = {
     "split": "val",
     "n_real": 40504,
 }
-INCEPTION = {"network": "inception", "network_kind": "inception", "transform": "pytorch-fid"}
+INCEPTION = {
+    "network": "inception",
+    "network_kind": "inception",
+    "transform": "pytorch-fid",
+    "network_sha256": WEIGHTS["fid_inception"].sha256,
+}
 IMAGENET = {"network": "imagenet (inception_v3)", "network_kind": "imagenet", "transform": "torchvision"}
 DMGAN = {**IMAGENET, "transform": "dmgan"}
 OTHER = {"network": "encoder:a (small)", "network_kind": "damsm"}
@@ -274,6 +280,12 @@ def test_unknown_paper():
         ("fusion-s2igan", RECALL, {"gallery_least": 1, "gallery_most": 1}, "not 5"),
         ("fusion-s2igan", SPOKEN_FID, {"n_fake": 2933}, "2,933, not 29,330 to 30,000"),
         ("fusion-s2igan", SPOKEN_FID, IMAGENET, "network imagenet, not inception"),
+        (
+            "fusion-s2igan",
+            SPOKEN_FID,
+            {"network_sha256": "b" * 64},
+            "weights of the network bbbbbbbbbbbb, not 6726825d0af5",
+        ),
         ("fusion-s2igan", SPOKEN_FID, {**PLACES, "n_real": 2779, "n_fake": 10}, "10, not 2,779 or 2,870"),
         ("fusion-s2igan", SPOKEN_IS, {}, "fine-tuned Inception"),
         ("stackgan", SPOKEN_IS, {"kind": "stackgan"}, "fine-tuned Inception, which is not available"),
