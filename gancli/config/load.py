@@ -23,7 +23,9 @@ from gancli.errors import ConfigError
 from gancli.registry import ROWS, resolve
 
 ABSENT = "(absent)"
-_LEARNED = frozenset({"model", "loss", "optim", "holes", "condition", "text", "attributes", "loader"})
+_LEARNED = frozenset(
+    {"model", "discriminator", "loss", "optim", "holes", "condition", "text", "attributes", "loader"}
+)
 _NOT_LEARNED = frozenset({"loader.batch", "loader.workers"})
 
 

@@ -279,6 +279,16 @@ def test_differences_from_the_paper_are_entries() -> None:
     assert differences_from_paper(recipe, "mine") == []
 
 
+@pytest.mark.parametrize(
+    "override", ["discriminator.kind=projected", "optim.ema_warmup=true", "model.gsr=false"]
+)
+def test_another_model_than_the_papers_is_told_apart(override: str) -> None:
+    key = override.partition("=")[0]
+    assert [each["key"] for each in differences_from_paper(load_recipe("ffgan/cub", [override]), "cub")] == [
+        key
+    ]
+
+
 def test_diff_names_every_changed_value() -> None:
     changed = load_recipe("ffgan/cub", ["loss.damsm=1", "data=elsewhere"])
     assert diff_recipes(load_recipe("ffgan/cub"), changed) == [
