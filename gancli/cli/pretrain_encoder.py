@@ -16,6 +16,12 @@ from gancli.registry import ENCODERS, Row
 if TYPE_CHECKING:
     from gancli.config import BaseRecipe
 
+Results = Annotated[
+    Path | None,
+    typer.Option(
+        help="CSV file that gets the held-out figures.", show_default="results.csv in the encoder folder"
+    ),
+]
 Export = Annotated[
     Path | None,
     typer.Option(metavar="FILE.npz", help="Also write the vectors of all the dataset's captions."),
@@ -30,6 +36,7 @@ def run_pretrain(
     recipe: str | None,
     training: RunOptions,
     folder: Path | None,
+    results: Path | None,
     weights: Path | None = None,
     export: Path | None = None,
 ) -> None:
@@ -55,6 +62,14 @@ def run_pretrain(
             weights=weights,
             events=events,
         )
+    if result.loop.interrupted is None:
+        from gancli.engine.ranks import is_local_main_process
+        from gancli.scores.encoders import encoder_rows
+        from gancli.scores.results import append_rows
+
+        rows = encoder_rows(result.output)
+        if rows and is_local_main_process():
+            append_rows(results or result.output / "results.csv", rows)
     if export is not None and result.loop.interrupted is None:
         count = write_embeddings(out, resolved.data, result.output, export, resolved.train.device)
         out.note(f"vectors of {count:,} captions: {export}")
@@ -81,7 +96,10 @@ def _encoder_folder(row: Row, name: str, recipe: BaseRecipe, resume: Path | None
 def _own(row: Row) -> dict[str, tuple[object, object]]:
     shown = f"encoders/{row.name}-NAME" + "-SPLIT" * row.names_split
     out = typer.Option("--out", "-o", help="Encoder folder to write.", show_default=shown)
-    own: dict[str, tuple[object, object]] = {"folder": (Annotated[Path | None, out], None)}
+    own: dict[str, tuple[object, object]] = {
+        "folder": (Annotated[Path | None, out], None),
+        "results": (Results, None),
+    }
     if "export" in row.options:
         own["export"] = (Export, None)
     return own

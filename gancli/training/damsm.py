@@ -69,7 +69,7 @@ def pretrain_damsm(request: Request[DamsmRecipe]) -> RunResult:
         found = evaluate({}, result.loop.step)
         measured: dict[str, object] = {name: found[key] for name, key in ACCURACY.items() if key in found}
         if measured:
-            measured["held_out"] = min(len(held_out), HELD_OUT_IMAGES)
+            measured |= {"held_out": min(len(held_out), HELD_OUT_IMAGES), "split": held_out.name}
         export({}, result.output, read_settings(result.run / "model") | measured)
     return result
 

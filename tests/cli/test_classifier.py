@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gancli.encoders.classifier import load_classifier
+from gancli.scores.results import read_rows
 from tests.cli.conftest import Gancli, call
 from tests.conftest import forget_accuracy
 
@@ -90,3 +91,9 @@ def test_what_score_is_refuses(
     assert "classifier of other classes" in train
     assert "split=train" in train
     assert "at least 50 images" in refused(3, images, "--network", f"classifier:{judge}", "--splits", "50")
+
+
+def test_held_out_figures_are_rows(judge: Path) -> None:
+    (row,) = read_rows(judge / "results.csv")
+    assert (row.metric, row.kind, row.split, row.chance) == ("encoder_accuracy", "classifier", "test", 50)
+    assert row.model_hash == load_classifier(judge).hash
