@@ -42,6 +42,8 @@ def doctor(out: Output) -> None:
         *(f"{name} {found or 'missing'}" for name, found in environment["packages"].items()),
         f"CPU: {environment['cpu']}, {environment['threads']} threads",
         f"GPU: {', '.join(environment['gpus']) or 'none; training runs on the CPU'}",
+        f"bf16: {'computed' if environment['bf16'] else 'emulated'}, {environment['bf16_cost']:.2f} times the time of "
+        "float32 for a convolution (train.precision=auto chooses)",
         f"weight files in {folder} or installed: {found_weights}",
         "torch and torchvision fit each other",
     ]

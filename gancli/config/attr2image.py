@@ -12,6 +12,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from gancli.config.sections import (
     BatchSection,
     Decay,
+    DiscriminatorSection,
     GANOptim,
     Link,
     ModelRecipe,
@@ -106,6 +107,7 @@ class Attr2ImageRecipe(ModelRecipe):
     data: Path  # dataset folder
     init: Attr2ImageInit = Attr2ImageInit()
     loader: Attr2ImageLoader
+    discriminator: DiscriminatorSection = DiscriminatorSection()
     loss: Attr2ImageLoss = Attr2ImageLoss()
     optim: Attr2ImageOptim = Attr2ImageOptim()
     train: TrainSection
@@ -137,6 +139,24 @@ class Attr2ImageRecipe(ModelRecipe):
             section, ONE_STAGE_ONLY[other][info.field_name], f"only stage={other} looks at it: leave it out"
         )
         return section
+
+    @field_validator("discriminator")
+    @classmethod
+    def _projected_sees_images_with_attributes(
+        cls, discriminator: DiscriminatorSection, info: ValidationInfo
+    ) -> DiscriminatorSection:
+        model = info.data.get("model")
+        if discriminator.kind == "projected" and model is not None:
+            if not model.conditional:
+                raise PydanticCustomError(
+                    "projected",
+                    "a projected discriminator compares with attributes: leave out model.conditional",
+                )
+            if model.d_sees_shape:
+                raise PydanticCustomError(
+                    "projected", "a projected discriminator sees images alone: leave out model.d_sees_shape"
+                )
+        return discriminator
 
     @field_validator("init")
     @classmethod

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from gancli.config.sections import (
     Conditioning,
+    DiscriminatorSection,
     GANOptim,
     HolesSection,
     Link,
@@ -80,6 +81,7 @@ class CSFGANRecipe(ModelRecipe):
     encoder: Path  # DAMSM encoder folder
     holes: HolesSection = HolesSection()
     loader: CSFGANLoader = CSFGANLoader()
+    discriminator: DiscriminatorSection = DiscriminatorSection()
     loss: CSFGANLoss = CSFGANLoss()
     optim: CSFGANOptim = CSFGANOptim()
     train: TrainSection

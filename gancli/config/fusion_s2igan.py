@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from gancli.config.sections import (
     BatchSection,
     Conditioning,
+    DiscriminatorSection,
     GANOptim,
     Link,
     ModelRecipe,
@@ -82,9 +84,23 @@ class FusionS2iGanRecipe(ModelRecipe):
     data: Path  # dataset folder
     encoder: Path  # folder of a speech encoder; of a damsm or char-cnn-rnn encoder for condition=sentence
     loader: FusionS2iGanLoader = FusionS2iGanLoader()
+    discriminator: DiscriminatorSection = DiscriminatorSection()
     loss: FusionS2iGanLoss = FusionS2iGanLoss()
     optim: FusionS2iGanOptim = FusionS2iGanOptim()
     train: TrainSection
+
+    @field_validator("loss")
+    @classmethod
+    def _penalty_of_the_papers_discriminator(
+        cls, loss: FusionS2iGanLoss, info: ValidationInfo
+    ) -> FusionS2iGanLoss:
+        discriminator = info.data.get("discriminator")
+        if discriminator is not None and discriminator.kind == "projected" and loss.magp > 0:
+            raise PydanticCustomError(
+                "penalty",
+                "a projected discriminator has no gradient penalty: set loss.magp=0",
+            )
+        return loss
 
     @property
     def paper(self) -> str:

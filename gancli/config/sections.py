@@ -47,7 +47,9 @@ class TrainSection(Section):
     minutes: Rate | None = None  # wall-clock minutes of training, summed over resumed sessions
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
-    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    precision: Literal["float32", "tf32", "bf16", "auto"] = (
+        "float32"  # auto: bf16 where the device has it and gains by it
+    )
     grad_accumulation: Positive = 1  # batches whose gradients a step averages, to save memory
     channels_last: bool = True  # memory format of the convolutions' weights
     compile: bool = False  # torch.compile of every network that is not differentiated twice

@@ -13,6 +13,7 @@ from gancli.config.sections import (
     Conditioning,
     Count,
     Decay,
+    DiscriminatorSection,
     GANOptim,
     Link,
     ModelRecipe,
@@ -74,6 +75,7 @@ class StackGANRecipe(ModelRecipe):
     embeddings: Path | None = None  # the .npz of text=precomputed
     init: StackGANInit = StackGANInit()
     loader: StackGANLoader
+    discriminator: DiscriminatorSection = DiscriminatorSection()
     loss: StackGANLoss = StackGANLoss()
     optim: StackGANOptim
     train: TrainSection

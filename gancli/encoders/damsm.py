@@ -68,7 +68,9 @@ class TextEncoder(nn.Module):
         """
         embedded = self.dropout(self.embedding(tokens))  # (B, L, E)
         packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        states, last = self.rnn(packed)
+        # In float32: torch has no bf16 LSTM on CPUs that would emulate it
+        with torch.autocast(tokens.device.type, enabled=False):
+            states, last = self.rnn(packed)
         words, _ = pad_packed_sequence(states, batch_first=True, total_length=tokens.shape[1])  # (B, L, D)
         hidden = last[0] if isinstance(last, tuple) else last  # (2, B, D/2)
         return words.transpose(1, 2), torch.cat([hidden[0], hidden[1]], dim=1)

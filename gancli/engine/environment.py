@@ -13,6 +13,7 @@ from typing import TypedDict
 
 import torch
 
+from gancli.engine.precision import bf16_cost, has_bf16
 from gancli.version import __version__
 
 _PACKAGES = ("torch", "torchvision", "numpy", "h5py", "pillow", "pydantic", "safetensors")
@@ -32,10 +33,16 @@ class Environment(TypedDict):
     threads: int
     cuda: str | None
     gpus: list[str]
+    bf16: bool
+    bf16_cost: float
 
 
 def describe_environment() -> Environment:
-    """Return versions, machine, commit and command line as plain values; `commit` is None outside a git checkout."""
+    """Return versions, machine, commit and command line as plain values; `commit` is None outside a git checkout.
+
+    `bf16` says whether the best device computes in bfloat16, `bf16_cost` is its time over float32's.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
@@ -48,6 +55,8 @@ def describe_environment() -> Environment:
         "threads": torch.get_num_threads(),
         "cuda": torch.version.cuda,
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "bf16": has_bf16(device),
+        "bf16_cost": round(bf16_cost(device), 2),
     }
 
 

@@ -46,6 +46,7 @@ from gancli.engine.compiling import compile_networks, compiled_networks_run
 from gancli.engine.ema import Averages
 from gancli.engine.events import Events, LogFile, progress_line
 from gancli.engine.phases import Phase, Trainable, train_only
+from gancli.engine.precision import Precision
 from gancli.engine.recompute import recompute_large_blocks
 from gancli.errors import RunError
 
@@ -85,7 +86,7 @@ class LoopSettings:
     sample_every: int = 1000
     checkpoint_every: int = 1000
     keep: int = 3
-    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    precision: Precision = "float32"
     channels_last: bool = True
     compile: bool = False
     activation_checkpointing: bool = False

@@ -28,6 +28,7 @@ from gancli.models.layers import (
     LEAKY_SLOPE,
     SMALLEST_MAP,
     AugmentedImages,
+    ConditionalDiscriminator,
     LeakyConditioningAugmentation,
     MatchingDiscriminator,
     augmentation_kl,
@@ -305,7 +306,7 @@ class Stage:
     Args:
         generator: Generator to train.
         discriminators: The D_i of the image alone to train, by name: "global", "local".
-        conditional: D_cGAN to train; None without attributes.
+        conditional: D_cGAN to train, or a projected discriminator; None without attributes.
         weights: lambda_i of each of `discriminators`.
         kl: lambda_0, on the mean over dimensions.
         negative_weight: Weight of both negative terms of D_cGAN, 1 in the paper, 0.5 in Dong et al.'s code.
@@ -321,7 +322,7 @@ class Stage:
         self,
         generator: nn.Module,
         discriminators: Mapping[str, nn.Module],
-        conditional: MatchingDiscriminator | None,
+        conditional: MatchingDiscriminator | ConditionalDiscriminator | None,
         *,
         weights: Mapping[str, float],
         kl: float,
@@ -367,6 +368,9 @@ class Stage:
         assert discriminator is not None
         assert step.attributes is not None
         assert step.wrong_attributes is not None
+        if isinstance(discriminator, ConditionalDiscriminator):
+            attributes = step.attributes, step.wrong_attributes
+            return {"projected": discriminator.loss(step.real, step.fake.detach(), *attributes)}
         real = discriminator(step.real)
         fake = discriminator(step.fake.detach())
         return {
@@ -380,8 +384,11 @@ class Stage:
         terms = {}
         if self.conditional is not None:
             assert step.attributes is not None
-            scores = self.conditional.logits(self.conditional(step.fake), step.attributes)
-            terms["conditional"] = lsgan_real(scores)
+            if isinstance(self.conditional, ConditionalDiscriminator):
+                terms["conditional"] = self.conditional.generator_loss(step.fake, step.attributes)
+            else:
+                scores = self.conditional.logits(self.conditional(step.fake), step.attributes)
+                terms["conditional"] = lsgan_real(scores)
         for kind, discriminator in self.discriminators.items():
             terms[kind] = self.weights[kind] * lsgan_real(discriminator(step.fake))
         if step.output.mean is not None and step.output.log_sigma is not None:
@@ -405,7 +412,7 @@ class Attr2Shape(Stage):
         self,
         generator: ShapeGenerator,
         discriminators: Mapping[str, nn.Module],
-        conditional: MatchingDiscriminator | None,
+        conditional: MatchingDiscriminator | ConditionalDiscriminator | None,
         *,
         global_weight: float,
         local_weight: float,
@@ -620,7 +627,7 @@ class Shape2Image(Stage):
     Args:
         generator: Generator to train.
         discriminators: {"global": D} to train. It may be empty: the paper's equations leave D out, its Fig. 1 shows it.
-        conditional: D_cGAN to train.
+        conditional: D_cGAN to train, or a projected discriminator.
         global_weight: lambda_1 of the global discriminator.
         l1: Weight of the mean absolute difference from the image. The paper writes a sum.
         d_sees_shape: Concatenate the silhouette to the images of the discriminators, as pix2pix does.
@@ -636,7 +643,7 @@ class Shape2Image(Stage):
         self,
         generator: ImageGenerator,
         discriminators: Mapping[str, nn.Module],
-        conditional: MatchingDiscriminator,
+        conditional: MatchingDiscriminator | ConditionalDiscriminator,
         *,
         global_weight: float,
         l1: float,

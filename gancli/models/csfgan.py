@@ -34,6 +34,7 @@ from gancli.losses.adversarial import (
 from gancli.losses.image import EdgeOperator, edge_loss, feature_loss, style_loss, total_variation
 from gancli.losses.matching import DamsmGammas, damsm_losses
 from gancli.models.layers import (
+    ConditionalDiscriminator,
     ConditioningAugmentation,
     ImageEncoder,
     TextEncoder,
@@ -574,7 +575,12 @@ class Step:
     mask: Tensor  # (B, L)
     output: GeneratorOutput
     detached: Tensor  # (B, 3, S, S), the filled images without the generator's graph, which were scored
-    scores: Scores
+    scores: Scores | None  # None of projected discriminators
+
+
+def hole_regions(images: Tensor, boxes: Tensor) -> Tensor:
+    """Cut the boxes (B, 4) of the holes out of images (B, 3, S, S): (B, 3, S/2, S/2), as the paper's central hole."""
+    return crop_boxes(images, boxes, images.shape[-1] // 2)
 
 
 def as_term_of(original: Tensor, term: Tensor, copy: Tensor) -> Tensor:
@@ -594,12 +600,14 @@ class CSFGAN:
     """CSF-GAN for the engine.
 
     Each step fills the holes and scores the result once. First the generator learns from the scores of the previous
-    step's discriminators, then the discriminators learn from the same scores.
+    step's discriminators, then the discriminators learn from the same scores. Projected discriminators see other
+    augmentations in each phase, so they score twice.
 
     Args:
         generator: Generator to train.
-        discriminator: Discriminator of whole images to train.
-        word_discriminator: Discriminator of regions and words to train; None for the ablation without it.
+        discriminator: Discriminator of whole images to train: the paper's, or a projected one.
+        word_discriminator: Discriminator of regions and words to train; None for the ablation without it. Projected, it
+            compares regions with the sentence.
         text_encoder: Frozen text encoder.
         image_encoder: Frozen image encoder of the matching loss; None if its weight is 0.
         perceptual_network: Frozen network of the perceptual and the style loss; None if both weights are 0.
@@ -612,7 +620,7 @@ class CSFGAN:
         adam: Learning rates and momenta.
 
     Raises:
-        ValueError: A loss with a weight lacks its network.
+        ValueError: A loss with a weight lacks its network, or one discriminator is projected and the other is not.
     """
 
     averaged = ("generator",)
@@ -620,8 +628,8 @@ class CSFGAN:
     def __init__(
         self,
         generator: Generator,
-        discriminator: Discriminator,
-        word_discriminator: WordLocalDiscriminator | None,
+        discriminator: Discriminator | ConditionalDiscriminator,
+        word_discriminator: WordLocalDiscriminator | ConditionalDiscriminator | None,
         text_encoder: TextEncoder,
         image_encoder: ImageEncoder | None = None,
         perceptual_network: PerceptualNetwork | None = None,
@@ -637,6 +645,11 @@ class CSFGAN:
             raise ValueError("the matching loss compares with an image encoder, here is none")
         if weights.perceptual + weights.style > 0 and perceptual_network is None:
             raise ValueError("the perceptual and the style loss compare features, here is no network of them")
+        kinds = {
+            isinstance(each, ConditionalDiscriminator) for each in (discriminator, word_discriminator) if each
+        }
+        if len(kinds) > 1:
+            raise ValueError("both discriminators are projected, or neither is")
         self.generator = generator
         self.discriminator = discriminator
         self.word_discriminator = word_discriminator
@@ -668,7 +681,8 @@ class CSFGAN:
         output = self.generator(images, holes, sentence, words, mask, noise, condition_noise)
         boxes = hole_boxes(holes)
         detached = output.composite.detach().requires_grad_(self.weights.adversarial > 0)
-        scores = self.score(images, detached, boxes, words, mask)
+        projected = isinstance(self.discriminator, ConditionalDiscriminator)
+        scores = None if projected else self.score(images, detached, boxes, words, mask)
         return Step(batch, images, holes, boxes, sentence, words, mask, output, detached, scores)
 
     def score(self, real: Tensor, fake: Tensor, boxes: Tensor, words: Tensor, mask: Tensor) -> Scores:
@@ -676,8 +690,7 @@ class CSFGAN:
         by_real, by_fake = self.discriminator(real, fake)
         if self.word_discriminator is None:
             return Scores(by_real, by_fake)
-        # Regions at half the image's side, the size of the paper's central hole
-        regions = [crop_boxes(images, boxes, real.shape[-1] // 2) for images in (real, fake)]
+        regions = [hole_regions(images, boxes) for images in (real, fake)]
         captions, masks = [words] * 2, [mask] * 2
         if self.word_mismatch:
             regions.append(regions[0])
@@ -685,6 +698,15 @@ class CSFGAN:
             masks.append(mask.roll(-1, dims=0))
         scores = self.word_discriminator(torch.cat(regions), torch.cat(captions), torch.cat(masks))
         return Scores(by_real, by_fake, *scores.chunk(len(regions)))
+
+    def projected(self, step: Step, images: Tensor) -> dict[str, tuple[ConditionalDiscriminator, Tensor]]:
+        """Return the projected discriminators by the name of their term, each with its view of images (B, 3, S, S)."""
+        found = {}
+        if isinstance(self.discriminator, ConditionalDiscriminator):
+            found["adversarial"] = self.discriminator, images
+        if isinstance(self.word_discriminator, ConditionalDiscriminator):
+            found["local"] = self.word_discriminator, hole_regions(images, step.boxes)
+        return found
 
     def generator_terms(self, step: Step) -> dict[str, Tensor]:
         """Return the terms of eq. 12, each with its weight."""
@@ -725,6 +747,9 @@ class CSFGAN:
     def generator_adversarial_terms(self, step: Step) -> dict[str, Tensor]:
         """Return L_G of eq. 10, a term for each discriminator, without weight."""
         scores = step.scores
+        if scores is None:
+            views = self.projected(step, step.output.composite)
+            return {name: judge.generator_loss(view, step.sentence) for name, (judge, view) in views.items()}
         bce = self.gan == "bce"
         whole = bce_real(scores.fake) if bce else relativistic_generator(scores.real, scores.fake)
         terms = {"adversarial": whole}
@@ -735,6 +760,11 @@ class CSFGAN:
     def discriminator_terms(self, step: Step) -> dict[str, Tensor]:
         """Return L_D of eq. 11, a term for each discriminator."""
         scores = step.scores
+        if scores is None:
+            real, fake = self.projected(step, step.images), self.projected(step, step.detached.detach())
+            return {
+                name: judge.loss(view, fake[name][1], step.sentence) for name, (judge, view) in real.items()
+            }
         if self.gan == "bce":
             terms = {"adversarial": bce_real(scores.real) + bce_fake(scores.fake)}
         else:

@@ -405,23 +405,20 @@ class Discriminator(ConditionalDiscriminator):
         logits: Tensor = self.conditional_logit(self.joint(torch.cat([features, tiled], dim=1)))
         return logits.flatten()
 
-    def loss(self, real: Tensor, fake: Tensor, condition: Tensor) -> Tensor:
+    def loss(self, real: Tensor, fake: Tensor, condition: Tensor, wrong: Tensor | None = None) -> Tensor:
         """Return the discriminator's loss (eq. 11, with the weights and the wrong pair of the public code).
 
-        Real and generated images pass the network together, which has no batch statistics. The wrong pair is a real
-        image with the next sentence of the batch.
-
-        Args:
-            real: (B, 3, S, S), B >= 2.
-            fake: (B, 3, S, S), detached from the generator.
-            condition: Sentences (B, D), of both.
+        Real and generated images pass the network together, which has no batch statistics. The condition is the
+        sentence. The wrong pair is a real image with another one's sentence.
         """
+        if wrong is None:
+            wrong = condition.roll(-1, dims=0)
         batch = len(real)
         features = self(torch.cat([real, fake]))  # (2B, F, 4, 4)
         unconditional = self.unconditional(features)
         conditional = self.conditional(
             torch.cat([features, features[:batch]]),
-            torch.cat([condition, condition, condition.roll(-1, dims=0)]),
+            torch.cat([condition, condition, wrong]),
         )
         unconditional_real, unconditional_fake = unconditional.chunk(2)
         conditional_real, conditional_fake, conditional_wrong = conditional.chunk(3)

@@ -34,7 +34,15 @@ from gancli.models.attention import (
     ContextualAttentionLite,
     PolarizedAttention,
 )
-from gancli.models.layers import SMALLEST_MAP, conv3x3, conv_norm, doublings, first_map, leaky
+from gancli.models.layers import (
+    SMALLEST_MAP,
+    ConditionalDiscriminator,
+    conv3x3,
+    conv_norm,
+    doublings,
+    first_map,
+    leaky,
+)
 from gancli.ops.convolutions import TwiceDifferentiableLayers, UpsampleConv2d
 
 Attention = Literal["pam", "bam", "bam-product", "polarized", "polarized-sequential", "cot", "cot-lite"]
@@ -550,7 +558,7 @@ class FusionS2iGan:
 
     Args:
         generator: Generator to train.
-        discriminator: Discriminator to train.
+        discriminator: Discriminator to train: the paper's, or a projected one, which has no gradient penalty.
         image_encoder: Frozen encoder from images (B, 3, S, S) to vectors (B, E), which the matching loss compares with
             the condition; None if its weight is 0.
         damsm: lambda, weight of the matching loss, the global half of DAMSM. 0 leaves it out.
@@ -562,7 +570,8 @@ class FusionS2iGan:
         adam: Learning rates and momenta.
 
     Raises:
-        ValueError: The matching loss has a weight but no image encoder, or the reverse.
+        ValueError: The matching loss has a weight but no image encoder, or the reverse, or the gradient penalty of a
+            projected discriminator has a weight.
     """
 
     averaged = ("generator",)
@@ -570,7 +579,7 @@ class FusionS2iGan:
     def __init__(
         self,
         generator: Generator,
-        discriminator: Discriminator,
+        discriminator: Discriminator | ConditionalDiscriminator,
         *,
         image_encoder: Callable[[Tensor], Tensor] | None = None,
         damsm: float,
@@ -583,6 +592,8 @@ class FusionS2iGan:
     ) -> None:
         if (damsm > 0) != (image_encoder is not None):
             raise ValueError("a matching loss, and only it, needs an image encoder")
+        if magp > 0 and isinstance(discriminator, ConditionalDiscriminator):
+            raise ValueError("a projected discriminator has no gradient penalty")
         self.generator = generator
         self.discriminator = discriminator
         self.image_encoder = image_encoder
@@ -625,6 +636,9 @@ class FusionS2iGan:
     def discriminator_terms(self, step: Step) -> dict[str, Tensor]:
         """Return the hinge loss (eq. 19) and MA-GP (eq. 20). All terms of real images share their features."""
         scale = self.generator.condition_scale
+        if isinstance(self.discriminator, ConditionalDiscriminator):
+            conditions = scale * step.condition, scale * step.wrong
+            return {"adversarial": self.discriminator.loss(step.real, step.fake.detach(), *conditions)}
         # In float32, because the penalty's sixth power overflows half precision
         with torch.autocast(step.real.device.type, enabled=False):
             real = step.real.float().detach().requires_grad_()
@@ -647,8 +661,11 @@ class FusionS2iGan:
     def generator_terms(self, step: Step) -> dict[str, Tensor]:
         """Return the generator's hinge loss and the matching loss of images and conditions."""
         condition = self.generator.condition_scale * step.condition
-        scores = self.discriminator.score(self.discriminator(step.fake), condition)
-        terms = {"adversarial": generator_hinge(scores)}
+        if isinstance(self.discriminator, ConditionalDiscriminator):
+            terms = {"adversarial": self.discriminator.generator_loss(step.fake, condition)}
+        else:
+            scores = self.discriminator.score(self.discriminator(step.fake), condition)
+            terms = {"adversarial": generator_hinge(scores)}
         if self.image_encoder is not None:
             class_ids = distinct_classes(step.class_ids) if self.same_class_negatives else step.class_ids
             vectors = self.image_encoder(step.fake)

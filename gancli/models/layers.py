@@ -240,8 +240,15 @@ class MatchingDiscriminator(nn.Module):
 class ConditionalDiscriminator(nn.Module):
     """Discriminator that brings its own losses, so that a model can be trained against another one than its paper's."""
 
-    def loss(self, real: Tensor, fake: Tensor, condition: Tensor) -> Tensor:
-        """Return the loss to train it with, of images (B, 3, S, S), B >= 2, and the condition (B, D) of both."""
+    def loss(self, real: Tensor, fake: Tensor, condition: Tensor, wrong: Tensor | None = None) -> Tensor:
+        """Return the loss to train it with.
+
+        Args:
+            real: (B, 3, S, S), B >= 2.
+            fake: (B, 3, S, S), detached from the generator.
+            condition: (B, D), of both.
+            wrong: (B, D), of other images than `real`; None for the next condition of the batch.
+        """
         raise TypeError(f"{type(self).__name__} does not define loss()")
 
     def generator_loss(self, fake: Tensor, condition: Tensor) -> Tensor:

@@ -174,7 +174,8 @@ class ProjectedDiscriminator(ConditionalDiscriminator):
         self.heads = nn.ModuleList(Head(side, channels, width, condition_dim) for side in sides)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Map images (B, 3, S, S) in [-1, 1] to mixed maps, one for each head."""
+        """Map images (B, 3, S, S) or silhouettes (B, 1, S, S), in [-1, 1], to mixed maps, one for each head."""
+        images = images.expand(-1, 3, -1, -1)
         if self.augmented:
             images = augment(images)
         if images.shape[-1] != self.size:
@@ -182,30 +183,27 @@ class ProjectedDiscriminator(ConditionalDiscriminator):
         mixed: list[Tensor] = self.mixing(self.features.pyramid(images))
         return mixed
 
-    def loss(self, real: Tensor, fake: Tensor, condition: Tensor) -> Tensor:
+    def loss(self, real: Tensor, fake: Tensor, condition: Tensor, wrong: Tensor | None = None) -> Tensor:
         """Return the discriminators' hinge loss, summed over the heads.
 
-        The wrong pair is a real image with the next condition of the batch. It shares the weight of what is not real
-        with the generated images.
-
-        Args:
-            real: (B, 3, S, S), B >= 2.
-            fake: (B, 3, S, S).
-            condition: (B, D), of both.
+        The wrong pair is a real image with another one's condition. It shares the weight of what is not real with the
+        generated images. Arguments are those of the base class, images with 3 channels or 1.
         """
+        if wrong is None:
+            wrong = condition.roll(-1, dims=0)
         with torch.no_grad():  # nothing below the heads learns
             maps = self(torch.cat([real, fake.detach()]))
         batch = len(real)
         pairs = torch.arange(3 * batch, device=real.device) % (2 * batch)  # real, generated, real again
-        conditions = torch.cat([condition, condition, condition.roll(-1, dims=0)])
+        conditions = torch.cat([condition, condition, wrong])
         loss = real.new_zeros(())
         for head, level in zip(self.heads, maps, strict=True):
-            right, generated, wrong = head(level, conditions, pairs).chunk(3)
-            loss = loss + hinge_real(right) + (hinge_fake(generated) + hinge_fake(wrong)) / 2
+            right, generated, mismatched = head(level, conditions, pairs).chunk(3)
+            loss = loss + hinge_real(right) + (hinge_fake(generated) + hinge_fake(mismatched)) / 2
         return loss
 
     def generator_loss(self, fake: Tensor, condition: Tensor) -> Tensor:
-        """Return the generator's loss against all heads, of images (B, 3, S, S) and conditions (B, D)."""
+        """Return the generator's loss against all heads, of images (B, 3 or 1, S, S) and conditions (B, D)."""
         maps = self(fake)
         losses = [
             generator_hinge(head(level, condition)) for head, level in zip(self.heads, maps, strict=True)

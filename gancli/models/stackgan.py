@@ -24,6 +24,7 @@ from gancli.losses.adversarial import bce_fake, bce_real
 from gancli.models.layers import (
     SMALLEST_MAP,
     AugmentedImages,
+    ConditionalDiscriminator,
     LeakyConditioningAugmentation,
     MatchingDiscriminator,
     Residual,
@@ -348,7 +349,7 @@ class StackGAN:
 
     Args:
         generator: Generator to train.
-        discriminator: Discriminator to train.
+        discriminator: Discriminator to train: the stage's, or a projected one.
         stage_one: Trained generator of Stage I, for Stage II only. It is frozen and uses its stored statistics. (The
             public code runs it on batch statistics, as TensorFlow's training phase does.)
         kl: lambda of the paper.
@@ -363,7 +364,7 @@ class StackGAN:
     def __init__(
         self,
         generator: StageOneGenerator | StageTwoGenerator,
-        discriminator: Discriminator,
+        discriminator: Discriminator | ConditionalDiscriminator,
         *,
         stage_one: StageOneGenerator | None = None,
         kl: float,
@@ -412,6 +413,9 @@ class StackGAN:
         """Return the matching-aware loss on fresh images."""
         with torch.no_grad():
             fake = self.generate(step.sentence).images
+        if isinstance(self.discriminator, ConditionalDiscriminator):
+            loss = self.discriminator.loss(step.real, fake, step.sentence, step.wrong_sentence)
+            return {"adversarial": loss}
         wrong = {"wrong_images": step.wrong_images, "wrong_sentence": step.wrong_sentence}
         return {
             "adversarial": discriminator_loss(self.discriminator, step.real, fake, step.sentence, **wrong)
@@ -420,8 +424,12 @@ class StackGAN:
     def generator_terms(self, step: Step) -> dict[str, Tensor]:
         """Return the non-saturating adversarial loss and the KL (L_G, with the public code's weight)."""
         output = self.generate(step.sentence)
-        logits = self.discriminator.logits(self.discriminator(output.images), step.sentence)
+        if isinstance(self.discriminator, ConditionalDiscriminator):
+            adversarial = self.discriminator.generator_loss(output.images, step.sentence)
+        else:
+            logits = self.discriminator.logits(self.discriminator(output.images), step.sentence)
+            adversarial = bce_real(logits)
         return {
-            "adversarial": bce_real(logits),
+            "adversarial": adversarial,
             "kl": self.kl * augmentation_kl(output.mean, 2 * output.log_sigma),
         }

@@ -25,9 +25,10 @@ from gancli.figures import grid
 from gancli.inference.attr2image import LoadedAttr2Image, load_attr2image, save_attr2image
 from gancli.models import attr2image
 from gancli.models.attr2image import Attr2Shape, ImageGenerator, Shape2Image, ShapeGenerator
-from gancli.models.layers import MatchingDiscriminator
+from gancli.models.layers import ConditionalDiscriminator, MatchingDiscriminator
 from gancli.training.caption_vectors import grid_images
 from gancli.training.parameters import CountedNetworks
+from gancli.training.projected import projected_discriminator
 from gancli.training.run import (
     Hooks,
     Prepared,
@@ -97,10 +98,16 @@ def generator_arguments(recipe: Attr2ImageRecipe, attributes: int) -> dict[str, 
     return arguments_of(generator, recipe.model, attributes=attributes)
 
 
+Conditional = MatchingDiscriminator | ConditionalDiscriminator
+
+
 def build_networks(
-    recipe: Attr2ImageRecipe, arguments: dict[str, object]
-) -> tuple[ShapeGenerator | ImageGenerator, dict[str, nn.Module], MatchingDiscriminator | None]:
-    """Return generator, unconditional discriminators by name, and conditional discriminator, with fresh weights."""
+    recipe: Attr2ImageRecipe, arguments: dict[str, object], *, pretrained: bool = True
+) -> tuple[ShapeGenerator | ImageGenerator, dict[str, nn.Module], Conditional | None]:
+    """Return generator, unconditional discriminators by name, and conditional discriminator, with fresh weights.
+
+    A projected discriminator stands in for the conditional one. `pretrained` loads the weights below it.
+    """
     model, loss = recipe.model, recipe.loss
     shape = recipe.stage == "shape"
     generator: ShapeGenerator | ImageGenerator
@@ -112,8 +119,12 @@ def build_networks(
         discriminators["global"] = construct(whole, model, channels=channels)
     if shape and model.local:
         discriminators["local"] = construct(attr2image.local_discriminator, model, channels=channels)
-    conditional = None
+    conditional: Conditional | None = None
     if model.conditional:
+        attributes = arguments["attributes"]
+        assert isinstance(attributes, int)
+        conditional = projected_discriminator(recipe.discriminator, attributes, pretrained=pretrained)
+    if model.conditional and conditional is None:
         known = {"attributes": arguments["attributes"], "channels": channels}
         conditional = construct(attr2image.conditional_discriminator, model, **known)
     return generator, discriminators, conditional
@@ -144,7 +155,8 @@ def build_attr2image(
 def networks(recipe: Attr2ImageRecipe) -> CountedNetworks:
     """Return the networks of a recipe, for counting parameters."""
     count = CUB_ATTRIBUTES[recipe.stage]
-    generator, discriminators, conditional = build_networks(recipe, generator_arguments(recipe, count))
+    arguments = generator_arguments(recipe, count)
+    generator, discriminators, conditional = build_networks(recipe, arguments, pretrained=False)
     found: dict[str, nn.Module] = {"generator": generator}
     found |= {f"discriminator_{name}": discriminator for name, discriminator in discriminators.items()}
     if conditional is None:

@@ -27,6 +27,7 @@ from gancli.losses.matching import DamsmGammas, padding_mask
 from gancli.models import csfgan
 from gancli.training.caption_vectors import grid_images
 from gancli.training.parameters import TEXT_DIMS, CountedNetworks
+from gancli.training.projected import projected_discriminator
 from gancli.training.run import Hooks, Prepared, Request, RunResult, prepare_run, run_training, share_of
 
 GRID_IMAGES = 12  # each with its hole, filled, and as it was
@@ -71,16 +72,27 @@ def generator_arguments(recipe: CSFGANRecipe, text_dim: int) -> dict[str, object
     return arguments_of(csfgan.Generator, recipe.model, text_dim=text_dim)
 
 
-def build_networks(recipe: CSFGANRecipe, arguments: dict[str, object]) -> dict[str, nn.Module]:
-    """Return generator, discriminator and, unless the recipe leaves it out, word discriminator with fresh weights."""
-    model = recipe.model
+def build_networks(
+    recipe: CSFGANRecipe, arguments: dict[str, object], *, pretrained: bool = True
+) -> dict[str, nn.Module]:
+    """Return generator, discriminator and, unless the recipe leaves it out, word discriminator with fresh weights.
+
+    `pretrained` loads the weights below projected discriminators.
+    """
+    model, text_dim = recipe.model, arguments["text_dim"]
+    assert isinstance(text_dim, int)
+
+    def projected() -> nn.Module | None:
+        return projected_discriminator(recipe.discriminator, text_dim, pretrained=pretrained)
+
     built: dict[str, nn.Module] = {
         "generator": construct(csfgan.Generator, **arguments),
-        "discriminator": construct(csfgan.Discriminator, model),
+        "discriminator": projected() or construct(csfgan.Discriminator, model),
     }
     if model.word_discriminator:
-        text_dim = arguments["text_dim"]
-        built["word_discriminator"] = construct(csfgan.WordLocalDiscriminator, model, text_dim=text_dim)
+        built["word_discriminator"] = projected() or construct(
+            csfgan.WordLocalDiscriminator, model, text_dim=text_dim
+        )
     return built
 
 
@@ -114,7 +126,7 @@ def build_csfgan(
 def networks(recipe: CSFGANRecipe) -> CountedNetworks:
     """Return the networks of a recipe, for counting parameters."""
     dim = TEXT_DIMS["damsm"]
-    built = build_networks(recipe, generator_arguments(recipe, dim))
+    built = build_networks(recipe, generator_arguments(recipe, dim), pretrained=False)
     return CountedNetworks(built, f"word and sentence features of {dim:,} numbers")
 
 

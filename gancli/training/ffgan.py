@@ -58,8 +58,8 @@ def build_discriminators(
     `pretrained` loads the weights below projected ones.
     """
     model = recipe.model
-    if recipe.discriminator.kind == "projected":
-        projected = projected_discriminator(recipe.discriminator, model.text_dim, pretrained=pretrained)
+    projected = projected_discriminator(recipe.discriminator, model.text_dim, pretrained=pretrained)
+    if projected is not None:
         return {model.stages[-1]: projected}
     return {side: construct(Discriminator, model, size=side) for side in model.stages}
 

@@ -24,6 +24,7 @@ from gancli.inference.fusion_s2igan import save_fusion_s2igan
 from gancli.models.fusion_s2igan import Discriminator, FusionS2iGan, Generator
 from gancli.training.caption_vectors import CaptionVectors
 from gancli.training.parameters import TEXT_DIMS, CountedNetworks
+from gancli.training.projected import projected_discriminator
 from gancli.training.run import Hooks, Request, RunResult, prepare_run, run_training, share_of
 
 CONDITION_DIMS = {"speech": 1024, "sentence": TEXT_DIMS["damsm"]}  # widths of the published vectors
@@ -65,8 +66,12 @@ def generator_arguments(recipe: FusionS2iGanRecipe, condition_dim: int) -> dict[
     return arguments_of(Generator, recipe.model, condition_dim=condition_dim)
 
 
-def build_networks(recipe: FusionS2iGanRecipe, arguments: dict[str, object]) -> dict[str, nn.Module]:
+def build_networks(
+    recipe: FusionS2iGanRecipe, arguments: dict[str, object], *, pretrained: bool = True
+) -> dict[str, nn.Module]:
     """Return generator and discriminator with fresh weights.
+
+    `pretrained` loads the weights below a projected discriminator.
 
     Raises:
         ConfigError: The width does not suit the attention module.
@@ -78,7 +83,9 @@ def build_networks(recipe: FusionS2iGanRecipe, arguments: dict[str, object]) -> 
             f"model.generator_width: received {recipe.model.generator_width}: {error}",
             "Choose a multiple of 8, or another model.attention.",
         ) from error
-    discriminator = construct(Discriminator, recipe.model, condition_dim=arguments["condition_dim"])
+    dim = generator.condition_dim
+    projected = projected_discriminator(recipe.discriminator, dim, pretrained=pretrained)
+    discriminator = projected or construct(Discriminator, recipe.model, condition_dim=dim)
     return {"generator": generator, "discriminator": discriminator}
 
 
@@ -101,7 +108,7 @@ def build_fusion_s2igan(
 def networks(recipe: FusionS2iGanRecipe) -> CountedNetworks:
     """Return the networks of a recipe, for counting parameters."""
     dim = CONDITION_DIMS[recipe.condition]
-    built = build_networks(recipe, generator_arguments(recipe, dim))
+    built = build_networks(recipe, generator_arguments(recipe, dim), pretrained=False)
     return CountedNetworks(built, f"{recipe.condition} vectors of {dim:,} numbers")
 
 

@@ -11,8 +11,8 @@ from gancli.models.projected import ProjectedDiscriminator
 
 def projected_discriminator(
     section: DiscriminatorSection, condition_dim: int, *, pretrained: bool = True
-) -> ProjectedDiscriminator:
-    """Return projected discriminators with fresh weights on a network with ImageNet weights.
+) -> ProjectedDiscriminator | None:
+    """Return projected discriminators with fresh weights on a network with ImageNet weights; None for the paper's.
 
     Args:
         section: Section of the recipe.
@@ -22,6 +22,8 @@ def projected_discriminator(
     Raises:
         DataError: The weights are not installed.
     """
+    if section.kind == "paper":
+        return None
     features = EfficientNetLite(section.backbone, section.size)
     if pretrained:
         load_imagenet(features)

@@ -36,6 +36,7 @@ from gancli.engine.checkpoint import RunFolder, load_tensors, read_checkpoint, r
 from gancli.engine.events import Events
 from gancli.engine.loop import Loop, LoopResult, LoopSettings, Networks
 from gancli.engine.phases import Phase, Trainable
+from gancli.engine.precision import bf16_cost, choose_precision, has_bf16
 from gancli.errors import ConfigError, DataError, UsageError
 from gancli.registry import MODELS
 from gancli.run_paths import LATEST, newest_run, resume_path_of, run_folder_of, weights_folder_of
@@ -159,7 +160,8 @@ def prepare_run(request: Request[R]) -> Prepared[R]:
     if request.resume is not None:
         folder = RunFolder.open(request.resume)
         own = folder.model if folder.model.is_dir() else None
-    recipe = _without_latest(request)
+    request = replace(request, recipe=_without_latest(request))
+    recipe = _with_precision(request)
     request = replace(request, recipe=recipe)
     _refuse_missing_links(recipe, resumed=own is not None)
     if recipe.conditioning is not None:
@@ -199,6 +201,29 @@ def _without_latest(request: Request[R]) -> R:
         )
         (content[section] if section else content)[leaf] = str(found)
     return type(recipe).model_validate(content)
+
+
+def _with_precision(request: Request[R]) -> R:
+    """Return the recipe with the precision that `auto` stands for. A resumed run keeps the one that it began with.
+
+    Precision that the device only emulates is reported.
+    """
+    recipe, device = request.recipe, request.device
+    precision = recipe.train.precision
+    if precision == "bf16" and not has_bf16(device):
+        text = f"train.precision=bf16: this {device.type} emulates it"
+        if device.type == "cpu":
+            text += f", {bf16_cost(device):.1f} times the time of float32 for a convolution"
+        request.events.emit("warning", f"{text}; train.precision=auto chooses")
+    if precision != "auto":
+        return recipe
+    if request.resume is not None:
+        stored = load_recipe(RunFolder.open(request.resume).recipe).train.precision
+        chosen = stored if stored != "auto" else "float32"
+    else:
+        chosen = distributed.from_main(lambda: choose_precision(device))
+    train = recipe.train.model_copy(update={"precision": chosen})
+    return recipe.model_copy(update={"train": train})
 
 
 def _refuse_missing_links(recipe: BaseRecipe, *, resumed: bool) -> None:
@@ -443,6 +468,8 @@ def loop_settings(
         ema_warmup: Let the decay rise to that with the steps.
     """
     steps_per_epoch = max(1, batches_per_epoch // section.grad_accumulation)
+    if section.precision == "auto":
+        raise ValueError("the precision was not chosen")
     limits = [section.steps, None if section.epochs is None else section.epochs * steps_per_epoch]
     steps = min((limit for limit in limits if limit is not None), default=None)
     return LoopSettings(

@@ -24,6 +24,7 @@ from gancli.models.stackgan import StageOneGenerator, StageTwoGenerator
 from gancli.run_paths import weights_folder_of
 from gancli.training.caption_vectors import CaptionVectors, Condition
 from gancli.training.parameters import TEXT_DIMS, CountedNetworks
+from gancli.training.projected import projected_discriminator
 from gancli.training.run import (
     Hooks,
     Prepared,
@@ -83,18 +84,25 @@ def generator_arguments(recipe: StackGANRecipe, text_dim: int, input_size: int) 
     return arguments_of(StageTwoGenerator, recipe.model, text_dim=text_dim, input_size=input_size)
 
 
-def build_networks(recipe: StackGANRecipe, arguments: dict[str, object]) -> dict[str, nn.Module]:
+def build_networks(
+    recipe: StackGANRecipe, arguments: dict[str, object], *, pretrained: bool = True
+) -> dict[str, nn.Module]:
     """Return generator and discriminator of the recipe's stage with fresh weights.
+
+    `pretrained` loads the weights below a projected discriminator.
 
     Raises:
         ConfigError: The sides do not fit each other.
     """
     one = recipe.stage == 1
     discriminator = stackgan.stage_one_discriminator if one else stackgan.stage_two_discriminator
+    text_dim = arguments["text_dim"]
+    assert isinstance(text_dim, int)
+    projected = projected_discriminator(recipe.discriminator, text_dim, pretrained=pretrained)
     try:
         return {
             "generator": construct(StageOneGenerator if one else StageTwoGenerator, **arguments),
-            "discriminator": construct(discriminator, recipe.model, text_dim=arguments["text_dim"]),
+            "discriminator": projected or construct(discriminator, recipe.model, text_dim=text_dim),
         }
     except ValueError as error:
         raise ConfigError(f"model.size: received {recipe.model.size}: {error}") from error
@@ -122,7 +130,8 @@ def networks(recipe: StackGANRecipe) -> CountedNetworks:
     assumed = f"sentence vectors of {dim:,} numbers"
     if recipe.stage == 2:
         assumed += f" and Stage-I images of {small} pixels"
-    return CountedNetworks(build_networks(recipe, generator_arguments(recipe, dim, small)), assumed)
+    arguments = generator_arguments(recipe, dim, small)
+    return CountedNetworks(build_networks(recipe, arguments, pretrained=False), assumed)
 
 
 # --- Stage I under Stage II -----------------------------------------------------------------------------------

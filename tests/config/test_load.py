@@ -102,7 +102,7 @@ def test_every_mistake_is_reported_at_once() -> None:
         "loader.batch: received 1, allowed: whole number >= 2",
         "optim.batch: unknown key; did you mean loader.batch?",
         "train: set at least one of train.epochs, train.steps and train.minutes",
-        "train.precision: received 'fp16', allowed: 'float32', 'tf32', 'bf16'",
+        "train.precision: received 'fp16', allowed: 'float32', 'tf32', 'bf16', 'auto'",
     ]
 
 

