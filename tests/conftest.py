@@ -423,6 +423,7 @@ def build_csfgan(
         "step": 7,
         "encoder_hash": damsm.hash,
         "holes": (holes or HoleSettings("center", 0.5)).to_dict(),
+        "window": "center",
         "word_discriminator": True,
         "edge": 0.5,
         "generator": arguments,

@@ -47,6 +47,9 @@ class CSFGANLoader(LoaderSection):
     batch: Annotated[int, Field(ge=2)] = 8
     words: Positive = 16
     grayscale: Share = 0.0  # share of the images that lose their colours; 0.1 in the public code
+    window: Literal["center", "whole"] = (
+        "center"  # a part of each image | all of it, made square (public code)
+    )
 
 
 class CSFGANLoss(Section):

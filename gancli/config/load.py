@@ -1,6 +1,6 @@
 """Find, inherit, override, choose, compare and write recipes.
 
-A recipe is a YAML file (`recipes/<model>/<dataset>.yaml`). `base: NAME` inherits from one other recipe (one level),
+A recipe is a YAML file (`recipes/<model>/<dataset>.yaml`). `base: NAME` inherits from another recipe,
 `key=value` overrides are typed as YAML, unknown keys are refused. All mistakes are reported at once, each with its
 dotted path, what was received and what is allowed.
 """
@@ -189,8 +189,11 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _inherit(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Merge a recipe with its `base:`, a recipe beside it or a shipped one."""
+def _inherit(content: dict[str, Any], path: Path, heirs: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Merge a recipe with its `base:`, a recipe beside it or a shipped one, which may have a base itself.
+
+    `heirs` are the recipes that inherit from this one.
+    """
     if "base" not in content:
         return content
     base = content.pop("base")
@@ -198,10 +201,10 @@ def _inherit(content: dict[str, Any], path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: base: received {base!r}, allowed: the name of one recipe")
     beside = path.parent / f"{base}.yaml"
     base_path = beside if beside.is_file() else _recipe_path(base)
-    parent = _read_yaml(base_path)
-    if "base" in parent:
-        raise ConfigError(f"{path}: base: {base!r} has a base itself; inheritance goes one level deep")
-    return _merge(parent, content)
+    heirs = (*heirs, path.resolve())
+    if base_path.resolve() in heirs:
+        raise ConfigError(f"{path}: base: {base!r} inherits from this recipe itself")
+    return _merge(_inherit(_read_yaml(base_path), base_path, heirs), content)
 
 
 def _apply_override(content: dict[str, Any], override: str) -> str | None:

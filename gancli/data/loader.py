@@ -31,6 +31,9 @@ from gancli.errors import DataError, GancliError
 B = TypeVar("B")  # any kind of batch
 
 Crop = Callable[[int, int, int, int], NDArray[np.uint8]]  # window of an image by index, top, left and size
+Window = Literal[
+    "center", "whole"
+]  # part of a stored image, at the centre or in training anywhere | all of it
 
 # Purposes of random streams. Beside the seed, they keep the streams apart.
 _ORDER, _VIEW, _WORDS, _SENTENCE, _WRONG, _WRONG_SENTENCE, _HOLE, _GREY = range(8)
@@ -152,7 +155,7 @@ def silhouette_pyramid(windows: Tensor, sizes: Sequence[int]) -> tuple[Tensor, .
 
 
 def _resize(windows: Tensor, size: int) -> Tensor:
-    if windows.shape[-1] == size:
+    if windows.shape[-2:] == (size, size):
         return windows
     return functional.interpolate(windows, size=(size, size), mode="bilinear", antialias=True)
 
@@ -198,6 +201,8 @@ class BatchSource(TorchDataset[Batch]):
         attributes: Attributes of all images of the split that the model is to know, (N, A). Each image also gets those
             of another image that differ from its own, all such images equally likely.
         holes: Holes to cut, drawn anew for each image and step.
+        window: "whole" takes whole stored images, their sides made equal, in place of a part of them. Such images have
+            no silhouettes.
         grayscale: Share of the images that lose their colours.
         silhouette_sizes: Sides of the silhouettes, in the order of `Batch.silhouettes`.
 
@@ -219,6 +224,7 @@ class BatchSource(TorchDataset[Batch]):
         sentences: Sentences | None = None,
         attributes: NDArray[np.float32] | None = None,
         holes: Holes | None = None,
+        window: Window = "center",
         grayscale: float = 0.0,
         silhouette_sizes: Sequence[int] = (),
     ) -> None:
@@ -232,6 +238,7 @@ class BatchSource(TorchDataset[Batch]):
         self.sentences = sentences
         self.attributes = attributes
         self.holes = holes
+        self.window = window
         self.grayscale = grayscale
         self.silhouette_sizes = tuple(silhouette_sizes)
         self._everyone = batch * rank.world
@@ -255,7 +262,7 @@ class BatchSource(TorchDataset[Batch]):
         epoch, position = divmod(step, len(self))
         indices = self._permutation(epoch)[position * self._everyone :][self._mine]
         chances = self._chances(_VIEW, step, 4)  # top, left, flip and caption
-        windows = self._windows(self.split.crop, indices, chances) if self.sizes else None
+        windows = self._windows(self.split.crop, indices, chances, self.window) if self.sizes else None
         if self.grayscale and windows is not None:
             grey = torch.from_numpy(self._chances(_GREY, step) < self.grayscale)
             windows[grey] = _without_colour(windows[grey])
@@ -292,9 +299,18 @@ class BatchSource(TorchDataset[Batch]):
         for row in range(self._mine.start, self._mine.stop):
             yield np.random.default_rng([purpose, self.seed, step, row])
 
-    def _windows(self, crop: Crop, indices: NDArray[np.int64], chances: NDArray[np.float64]) -> Tensor:
+    def _windows(
+        self,
+        crop: Crop,
+        indices: NDArray[np.int64],
+        chances: NDArray[np.float64],
+        window: Window = "center",
+    ) -> Tensor:
         """Cut windows and flip some, as `chances` (B, 3 or more) decide: top, left and flip."""
-        windows = _windows(self.split, crop, indices, chances)
+        if window == "whole":
+            windows = _whole(self.split, indices, max(self.sizes))
+        else:
+            windows = _windows(self.split, crop, indices, chances)
         flipped = torch.from_numpy(chances[:, 2] < 0.5)
         windows[flipped] = windows[flipped].flip(-1)
         return windows
@@ -412,6 +428,12 @@ def _windows(
     return torch.from_numpy(stacked).permute(0, 3, 1, 2)  # channels_last, as the memory lies
 
 
+def _whole(split: Split, indices: NDArray[np.int64], side: int) -> Tensor:
+    """Resize whole stored images to squares, whatever their shape: (B, 3, side, side) uint8, channels_last."""
+    images = (torch.from_numpy(split.image(index)).permute(2, 0, 1)[None] for index in indices.tolist())
+    return torch.cat([_resize(image, side) for image in images]).to(memory_format=torch.channels_last)
+
+
 def _assemble(
     split: Split,
     sizes: Sequence[int],
@@ -480,6 +502,7 @@ def evaluation_batches(
     images: NDArray[np.int64] | None = None,
     holes: Holes | None = None,
     seed: int = 0,
+    window: Window = "center",
     silhouette_sizes: Sequence[int] = (),
 ) -> Iterator[Batch]:
     """Yield every image of the split once, in order, with its centre window and the first `words` words of a caption.
@@ -491,13 +514,18 @@ def evaluation_batches(
         caption: Number of the caption to take, modulo the number that an image has.
         holes: Holes to cut. An image gets the same one whatever else is evaluated with it.
         seed: Seed of the holes.
+        window: "whole" takes whole stored images, their sides made equal.
     """
     taken = (np.arange(len(split)) if images is None else images)[:limit]
     for number in range(math.ceil(len(taken) / batch)):
         indices = taken[number * batch : (number + 1) * batch]
         sentences = [split.tokens(index) for index in indices.tolist()] if words else []
         captions = [crop_tokens(tokens[caption % len(tokens)], words, None) for tokens in sentences]
-        windows = _windows(split, split.crop, indices, None) if sizes else None
+        windows = None
+        if sizes and window == "whole":
+            windows = _whole(split, indices, max(sizes))
+        elif sizes:
+            windows = _windows(split, split.crop, indices, None)
         made = _assemble(split, sizes, words, indices, windows, captions)
         if silhouette_sizes:
             silhouettes = _windows(split, split.silhouette_crop, indices, None)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gancli.data.hole_settings import HoleSettings
+from gancli.data.loader import Window
 from gancli.data.text import Vocabulary
 from gancli.encoders.backbones import fold_batch_norms
 from gancli.encoders.damsm import Damsm, TextEncoder
@@ -46,10 +47,12 @@ class Inpainter(WordReader):
     Attributes:
         generator: Generator, with averaged weights where the run averaged them.
         holes: Holes that it was trained to fill.
+        window: Part of the stored images that it was trained on: "center", a part, or "whole".
     """
 
     generator: Generator
     holes: HoleSettings
+    window: Window
     name: str = KIND
 
     def __post_init__(self) -> None:
@@ -126,8 +129,9 @@ def save_csfgan(folder: Path, generator: nn.Module, encoder: Damsm, settings: Ma
         folder: Folder to write.
         generator: Generator with the weights to publish.
         encoder: Encoder it was trained with; its text half goes into the folder.
-        settings: Content of config.yaml: `generator` (its arguments), `words`, `holes`, `word_discriminator`, `edge`,
-            and where the weights come from. `kind` and `text` (arguments of the text encoder) are added here.
+        settings: Content of config.yaml: `generator` (its arguments), `words`, `holes`, `window`,
+            `word_discriminator`, `edge`, and where the weights come from. `kind` and `text` (arguments of the text
+            encoder) are added here.
     """
     parts = {"generator": generator, "text_encoder": encoder.text}
     content = {"kind": KIND, **settings, "encoder_hash": encoder.hash, "text": dict(encoder.settings["text"])}
@@ -158,6 +162,7 @@ def load_inpainter(folder: str | Path, device: str | torch.device = "cpu") -> In
         text_encoder = TextEncoder(len(vocabulary), **settings["text"])
         words = int(settings["words"])
         holes = HoleSettings.from_dict(settings["holes"])
+        window = settings["window"]
         check_provenance(settings)
         for name in ("word_discriminator", "edge"):  # which `ablation` asks for
             settings[name]
@@ -166,6 +171,7 @@ def load_inpainter(folder: str | Path, device: str | torch.device = "cpu") -> In
     return Inpainter(
         generator.to(device),
         holes,
+        window,
         text_encoder=text_encoder.to(device),
         vocabulary=vocabulary,
         words=words,

@@ -108,7 +108,9 @@ def inpaint_split(
     overwrite: bool = False,
     progress: Progress | bool = True,
 ) -> InpaintReport:
-    """Fill a hole in every image of a split: in its centre window at the model's side, with its first caption.
+    """Fill a hole in every image of a split at the model's side, with its first caption.
+
+    The part of each image is that of the model's training: its centre window, or the whole image, made square.
 
     Args:
         model: Model folder, run folder or checkpoint of CSF-GAN, or "latest".
@@ -153,6 +155,7 @@ def inpaint_split(
         captions_per_image=1,
         figures=(ATTENTION,) if attention else (),
         holes=cut.settings,
+        window=inpainter.window,
         hole_seed=None if cut.kind == "center" else asked.seed,
     )
     open_folder(out, sampling, overwrite)
@@ -222,6 +225,7 @@ class _SplitFiller:
             images=np.array(todo, np.int64),
             holes=self.holes,
             seed=self.hole_seed,
+            window=self.inpainter.window,
         )
         seconds, done = 0.0, len(self.files) - len(todo)
         with ThreadPoolExecutor() as pool:

@@ -19,6 +19,7 @@ from typing import Any
 
 from gancli.atomic import atomic_file
 from gancli.data.hole_settings import HoleSettings
+from gancli.data.loader import Window
 from gancli.errors import DataError
 
 SAMPLES = "samples.csv"
@@ -126,6 +127,7 @@ class Sampling:
         mismatched: Whether each image was drawn from the speech of another image.
         holes: Settings of the holes that were cut and filled; None where whole images were drawn.
         hole_seed: Seed of the holes; None where they are not random.
+        window: Part of the dataset's images that was filled: "center", or "whole", its sides made equal.
         silhouettes: Origin of the silhouettes that images were painted on; None where there were none.
         silhouette_source: Model that drew them, or their file or folder; None where there is no such thing.
         kind: Model ("ffgan").
@@ -164,6 +166,7 @@ class Sampling:
     mismatched: bool = False
     holes: HoleSettings | None = None
     hole_seed: int | None = None
+    window: Window = "center"
     silhouettes: Silhouettes | None = None
     silhouette_source: str | None = None
     kind: str = ""

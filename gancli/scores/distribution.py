@@ -194,7 +194,7 @@ class _Pair:
             raise UsageError("a file of statistics has no images", "Only gancli score fid takes one.")
         generated, reference = open_images(fake), open_images(real)
         if isinstance(reference, SplitImages):
-            reference = reference.at(real_side(reference, None, generated))
+            reference = reference.at(real_side(reference, None, generated)).beside(generated)
         self.network = load_features(features, weights=weights, device=device)
 
         def of(images: Images) -> Tensor:

@@ -256,7 +256,7 @@ def score_fid(
     # Weights may be downloaded, so only once the images are there
     network = load_features(features, weights=weights, device=device)
     if isinstance(real_images, SplitImages):
-        real_images = real_images.at(real_side(real_images, size, fake_images))
+        real_images = real_images.at(real_side(real_images, size, fake_images)).beside(fake_images)
     with reporting(progress, "features", "images") as report:
         if real_images is None:
             reference = _load_checked(Path(real), network)

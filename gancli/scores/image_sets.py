@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gancli.data.images import load_image
-from gancli.data.loader import evaluation_batches
+from gancli.data.loader import Window, evaluation_batches
 from gancli.data.manifest import MANIFEST
 from gancli.data.shards import Dataset, Split, file_hash
 from gancli.data.sources.reading import list_files
@@ -80,7 +80,7 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class SplitImages:
-    """The centre windows of a split's images, at one side.
+    """A split's images at one side: their centre windows, or whole images whose sides are made equal.
 
     Attributes:
         name: Name as the user gave it.
@@ -88,6 +88,7 @@ class SplitImages:
         split: The split.
         side: Side in pixels.
         images: Indices within the split, in order; None for all of it.
+        window: "center" or "whole".
     """
 
     name: str
@@ -95,6 +96,7 @@ class SplitImages:
     split: Split
     side: int
     images: tuple[int, ...] | None = None
+    window: Window = "center"
 
     def __len__(self) -> int:
         return len(self.split) if self.images is None else len(self.images)
@@ -109,8 +111,13 @@ class SplitImages:
             split_rule=manifest.split_rule,
             crop_rule=manifest.crop_rule,
             split=self.split.name,
-            window="center",
+            window=self.window,
         )
+
+    def beside(self, other: Images | None) -> SplitImages:
+        """Return the part of the same images that other images show, where these were made from whole ones."""
+        sampling = other.sampling if isinstance(other, FileImages) else None
+        return self if sampling is None else dataclasses.replace(self, window=sampling.window)
 
     def at(self, side: int) -> SplitImages:
         """Return the same images at another side."""
@@ -127,13 +134,18 @@ class SplitImages:
     def fingerprint(self) -> str:
         """sha256 over the manifest, which holds the hash of every shard, the split, its images and the side."""
         text = f"{file_hash(self.split.folder / MANIFEST)}:{self.split.name}:{self.side}"
+        if self.window != "center":
+            text += f":{self.window}"
         if self.images is not None:
             text += f":{','.join(map(str, self.images))}"
         return hashlib.sha256(text.encode()).hexdigest()
 
     def batches(self, size: int) -> Iterator[list[Pixels]]:
         images = None if self.images is None else np.array(self.images, np.int64)
-        for batch in evaluation_batches(self.split, sizes=(self.side,), batch=size, words=1, images=images):
+        of = evaluation_batches(
+            self.split, sizes=(self.side,), batch=size, words=1, images=images, window=self.window
+        )
+        for batch in of:
             yield list(to_uint8(batch.images[0]))
 
 
@@ -298,7 +310,7 @@ def open_samples(
                 "Sample with --data DIR --split SPLIT, or name the split with --data DIR:SPLIT.",
             )
         data = f"{fake.sampling.data}:{fake.sampling.split}"
-    real = open_split(data)
+    real = open_split(data).beside(fake)
     return fake, records, real.at(min(records[0].size, real.side))
 
 

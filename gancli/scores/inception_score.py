@@ -188,13 +188,13 @@ def _real_images(
             raise UsageError(f"{scored.name}: are real images themselves", "Leave --data out.")
         return scored, []
     if data is not None:
-        return open_split(data), []
+        return open_split(data).beside(scored), []
     sampling = scored.sampling
     if sampling is None or sampling.data is None:
         return None, ["the classes of the images are unknown"]
     if not Path(sampling.data, MANIFEST).is_file():
         return None, [f"the classes of the images are unknown: their dataset {sampling.data} does not exist"]
-    return open_split(f"{sampling.data}:{sampling.split}"), []
+    return open_split(f"{sampling.data}:{sampling.split}").beside(scored), []
 
 
 def _check_classes(real: SplitImages, network: FeatureNetwork) -> list[str]:

@@ -51,6 +51,7 @@ def train_csfgan(request: Request[CSFGANRecipe]) -> RunResult:
         words=recipe.loader.words,
         holes=holes,
         grayscale=recipe.loader.grayscale,
+        window=recipe.loader.window,
     )
     shown = GridImages.choose(run, holes, encoder.text)
 
@@ -58,6 +59,7 @@ def train_csfgan(request: Request[CSFGANRecipe]) -> RunResult:
         settings |= {
             "words": recipe.loader.words,
             "holes": holes.settings.to_dict(),
+            "window": recipe.loader.window,
             "word_discriminator": recipe.model.word_discriminator,
             "edge": recipe.loss.edge,
             "generator": arguments,
@@ -177,6 +179,7 @@ class GridImages:
             images=images,
             holes=holes,
             seed=seed,
+            window=recipe.loader.window,
         )
         random = torch.Generator().manual_seed(seed)
         noise = torch.randn(len(images), recipe.model.noise_dim, generator=random)

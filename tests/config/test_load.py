@@ -167,11 +167,18 @@ def test_base_may_be_a_shipped_recipe(tmp_path: Path) -> None:
     assert diff_recipes(load_recipe("ffgan/cub"), recipe) == ["train.seed: 0 → 3"]
 
 
-def test_base_goes_one_level_deep(tmp_path: Path) -> None:
+def test_a_base_may_have_a_base(tmp_path: Path) -> None:
     write(tmp_path, MINIMAL, "a.yaml")
-    write(tmp_path, {"base": "a"}, "b.yaml")
-    with pytest.raises(ConfigError, match="one level"):
-        load_recipe(write(tmp_path, {"base": "b"}, "c.yaml"))
+    write(tmp_path, {"base": "a", "train": {"seed": 3}, "loader": {"words": 12}}, "b.yaml")
+    recipe = load_recipe(write(tmp_path, {"base": "b", "train": {"seed": 4}}, "c.yaml"))
+    assert (recipe.train.seed, recipe.loader.words, recipe.train.steps) == (4, 12, 5)
+
+
+def test_recipes_that_inherit_from_each_other_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, {"base": "b"}, "a.yaml")
+    path = write(tmp_path, {"base": "a"}, "b.yaml")
+    with pytest.raises(ConfigError, match=r"a\.yaml: base: 'b' inherits from this recipe itself"):
+        load_recipe(path)
 
 
 @pytest.mark.parametrize(

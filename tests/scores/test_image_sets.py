@@ -97,6 +97,18 @@ def test_split_gives_centre_windows(tiny_dataset):
     assert images.fingerprint != images.at(16).fingerprint
 
 
+def test_whole_images_are_made_square_as_pillow_does(tiny_dataset):
+    """Those of Pillow's bilinear resize, which the public codes use, to the last digit of a byte."""
+    images = open_images(f"{tiny_dataset}:test")
+    split = Dataset.open(tiny_dataset).split("test")
+    whole = dataclasses.replace(images, window="whole")
+    for index, image in enumerate(collect(whole, 5)):
+        pillow = Image.fromarray(split.image(index)).resize((32, 32), Image.Resampling.BILINEAR)
+        np.testing.assert_allclose(image.astype(int), np.asarray(pillow), atol=1)
+    assert whole.data.window == "whole"
+    assert whole.fingerprint != images.fingerprint
+
+
 def test_dataset_needs_a_split_that_is_there(tiny_dataset):
     with pytest.raises(UsageError, match="which split") as caught:
         open_images(str(tiny_dataset))

@@ -19,6 +19,9 @@ from gancli.encoders.damsm import load_damsm
 from gancli.errors import ConfigError, DataError, UsageError
 from gancli.inference.csfgan import load_inpainter
 from gancli.inference.load import load_model
+from gancli.inpainting.inpaint_split import inpaint_split
+from gancli.scores.image_sets import SplitImages, open_images
+from gancli.scores.reconstruction import score_psnr
 from gancli.training import train
 
 SMALL = (
@@ -186,3 +189,18 @@ def test_a_model_that_fills_draws_no_images_of_its_own(
 def test_recipes_that_contradict_themselves_say_so(changes: tuple[str, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         csfgan(Path("data"), Path("encoder"), *changes)
+
+
+def test_whole_images_from_training_to_scores(tiny_dataset: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    """Known pixels are those of the whole original, made square, and every score says so."""
+    recipe = csfgan(tiny_dataset, tiny_encoder, "train.steps=1", "loader.window=whole")
+    model = train(recipe, runs=tmp_path / "runs").output
+    report = inpaint_split(model, tiny_dataset, out=tmp_path / "filled")
+    assert report.sampling is not None
+    assert report.sampling.window == "whole"
+    filled, *_ = score_psnr(tmp_path / "filled", progress=False)
+    assert filled.window == "whole"
+    assert "differ from the original" not in filled.note
+    photographs = open_images(f"{tiny_dataset}:test")
+    assert isinstance(photographs, SplitImages)
+    assert photographs.beside(open_images(tmp_path / "filled")).data.window == "whole"
