@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SEPARATORS = ",;\t"  # spreadsheets write the last two in some languages
 
 
-def read_csv(path: str | Path, hint: str = "") -> pd.DataFrame:
+def read_csv(path: str | Path, hint: str = "", *, finished: bool = True) -> pd.DataFrame:
     """Return a CSV file as text, with "" for empty cells. An empty file has no columns.
 
     The separator may be a comma, a semicolon or a tab, and a byte order mark is passed over.
@@ -25,6 +25,7 @@ def read_csv(path: str | Path, hint: str = "") -> pd.DataFrame:
     Args:
         path: File to read.
         hint: Hint of the errors.
+        finished: False passes over a last line without its end, which somebody may be writing.
 
     Raises:
         DataError: The file is missing or is not CSV.
@@ -34,6 +35,7 @@ def read_csv(path: str | Path, hint: str = "") -> pd.DataFrame:
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:
             text = file.read()
+        text = text if finished else text[: text.rfind("\n") + 1]
         header = text.partition("\n")[0]
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # a line with too many cells
@@ -51,6 +53,16 @@ def read_csv(path: str | Path, hint: str = "") -> pd.DataFrame:
         raise DataError(f"{path}: no such file", hint) from None
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise DataError(f"{path}: cannot be read as CSV ({error})", hint) from error
+
+
+def lines_of(frame: pd.DataFrame) -> list[int]:
+    """Return the line on which each row of a table that `read_csv` read begins, counted from 1."""
+    if frame.empty:
+        return []
+    within = frame.apply(lambda column: column.str.count("\n")).sum(
+        axis=1
+    )  # quoted cells may hold line breaks
+    return [2 + row + int(breaks) for row, breaks in enumerate(within.cumsum().shift(fill_value=0))]
 
 
 def write_csv(path: str | Path, frame: pd.DataFrame) -> None:

@@ -6,7 +6,6 @@ silhouette or the inside of the image shows it, and if a bird has one of its val
 
 from __future__ import annotations
 
-import csv
 import difflib
 import re
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gancli.csv_files import read_csv
 from gancli.data.sources.reading import read_text
 from gancli.errors import DataError, UsageError
 
@@ -187,8 +187,8 @@ def read_attribute_file(path: str | Path, names: Sequence[str]) -> list[NDArray[
 @cache
 def _groups() -> Mapping[str, tuple[str, str]]:
     """Return {group: (part, values)} of `GROUPS_FILE`."""
-    with GROUPS_FILE.open(encoding="utf-8", newline="") as stream:
-        return {row["group"]: (row["part"], row["values"]) for row in csv.DictReader(stream)}
+    rows = read_csv(GROUPS_FILE).to_dict("records")
+    return {str(row["group"]): (str(row["part"]), str(row["values"])) for row in rows}
 
 
 def _columns_of(names: Sequence[str]) -> dict[str, dict[str, int]]:

@@ -372,14 +372,15 @@ def resize_hole(hole: Hole, height: int, width: int) -> Hole:
 
     Where a hole would vanish, every new pixel that any of it falls on becomes hole. Where the rest of the image would
     vanish, every new pixel that any of the rest falls on stays. So neither vanishes, unless both are so finely mixed
-    that every new pixel holds some of each.
+    that every new pixel holds some of each: then all is hole.
     """
     rows, columns = _centres(hole.shape[0], height), _centres(hole.shape[1], width)
     resized = hole[rows[:, None], columns]
     if not resized.any():
         return _touched(hole, height, width)
     if resized.all():
-        return ~_touched(~hole, height, width)
+        kept = ~_touched(~hole, height, width)
+        return kept if kept.any() else resized
     return resized
 
 

@@ -5,8 +5,6 @@ Nothing here prints. The caller's sink decides how a line is shown.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -15,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal, TextIO
 
-from gancli.atomic import atomic_file
+from gancli.csv_files import read_csv, write_csv
 from gancli.errors import RunError
 
 Kind = Literal["start", "progress", "checkpoint", "sample", "metrics", "warning", "end"]
@@ -101,13 +99,12 @@ class LogFile:
         self._columns: list[str] = []
         if not path.exists():
             return
-        text = path.read_text(encoding="utf-8")
-        whole = text[: text.rfind("\n") + 1]
-        rows = list(csv.DictReader(io.StringIO(whole)))
-        kept = [row for row in rows if row.get("step", "").isdigit() and int(row["step"]) <= resumed_step]
-        self._columns = list(rows[0]) if rows else []
-        if kept != rows or whole != text:
-            self._rewrite(kept)
+        rows = read_csv(path, finished=False)
+        self._columns = list(rows.columns)
+        if self._columns:
+            steps = rows["step"] if "step" in rows else rows.iloc[:, 0]
+            kept = [text.isdigit() and int(text) <= resumed_step for text in steps]
+            write_csv(path, rows.loc[kept])
 
     def append(self, row: Mapping[str, float | int | None]) -> None:
         """Append a row, which must hold `step`.
@@ -115,32 +112,23 @@ class LogFile:
         Raises:
             RunError: The file cannot be written.
         """
+        import pandas as pd
+
         new = [column for column in row if column not in self._columns]
         if new:
-            rows = self._read()
+            rows = read_csv(self.path) if self.path.exists() else pd.DataFrame(dtype=str)
             self._columns += new
-            self._rewrite(rows)
-        line = io.StringIO()
+            write_csv(self.path, rows.reindex(columns=self._columns, fill_value=""))
         cells = {key: _cell(value) for key, value in row.items()}
-        csv.DictWriter(line, self._columns, lineterminator="\n").writerow(cells)
+        line = pd.DataFrame([cells], columns=self._columns).to_csv(
+            index=False, header=False, lineterminator="\n"
+        )
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(line.getvalue())
+                file.write(line)
         except OSError as error:
             problem = f"{self.path}: cannot be written ({error.strerror})"
             raise RunError(problem, "Free some space, then resume.") from error
-
-    def _read(self) -> list[dict[str, str]]:
-        if not self.path.exists():
-            return []
-        with self.path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-
-    def _rewrite(self, rows: list[dict[str, str]]) -> None:
-        with atomic_file(self.path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, self._columns, restval="", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
 
 
 def _cell(value: float | int | None) -> str:

@@ -6,8 +6,6 @@ image.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 from collections import Counter
@@ -19,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gancli.atomic import atomic_file
+from gancli.csv_files import lines_of, read_csv, write_csv
 from gancli.errors import DataError
 from gancli.human.study import KEY, Study, StudyQuestion, read_key
 from gancli.scores.metrics import dataset_label
@@ -212,39 +211,28 @@ def read_answers(path: str | Path, study: Study) -> list[Ranking]:
     """
     path, hint = Path(path), "Use the file as the page saved it."
     questions = {question.id: question for question in study.questions}
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        header = text.partition("\n")[0]
-        delimiter = max(",;\t", key=header.count)
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
+    frame = read_csv(path, hint if path.exists() else _SAVED)
+    missing = [name for name in COLUMNS if name not in frame]
+    if missing:
+        raise DataError(f"{path}: is no file of answers, the column {', '.join(missing)} is missing", hint)
+    rankings = []
+    for line, record in zip(lines_of(frame), frame[[*COLUMNS]].fillna("").to_dict("records"), strict=True):
+        values = {str(name): str(text).strip() for name, text in record.items()}
+        other = values["study"]
+        if other != study.study:
             raise DataError(
-                f"{path}: is no file of answers, the column {', '.join(missing)} is missing", hint
+                f"{path}: line {line}: an answer of another study ({other or 'none'}; the key is of {study.study})",
+                f"Give the {KEY} of the page that these answers were saved from.",
             )
-        rankings = []
-        for record in reader:
-            other = (record["study"] or "").strip()
-            if other != study.study:
-                raise DataError(
-                    f"{path}: line {reader.line_num}: an answer of another study ({other or 'none'}; the key is of "
-                    f"{study.study})",
-                    f"Give the {KEY} of the page that these answers were saved from.",
-                )
-            try:
-                rankings.append(_parse(record, questions))
-            except ValueError as error:
-                raise DataError(f"{path}: line {reader.line_num}: {error}", hint) from None
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file", _SAVED) from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as CSV ({error})", hint) from error
+        try:
+            rankings.append(_parse(values, questions))
+        except ValueError as error:
+            raise DataError(f"{path}: line {line}: {error}", hint) from None
     return rankings
 
 
-def _parse(record: Mapping[str, str | None], questions: Mapping[str, StudyQuestion]) -> Ranking:
+def _parse(values: Mapping[str, str], questions: Mapping[str, StudyQuestion]) -> Ranking:
     """Parse a line; ValueError: it is no ranking of the study."""
-    values = {name: (record[name] or "").strip() for name in COLUMNS}
     question = questions.get(values["question"])
     if question is None:
         raise ValueError(f"there is no question {values['question']!r} in this study")
@@ -358,10 +346,10 @@ def _rows(result: Tally) -> Iterator[ScoreRow]:
 
 def _write_table(out: Path, result: Tally) -> tuple[tuple[Path, ...], str]:
     """Write the table as CSV and Markdown; return the files and the Markdown text."""
+    import pandas as pd
+
     models = len(result.models)
     title = dataset_label(result.dataset)
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
     counts = [f"rank_{rank}" for rank in range(1, models + 1)]
     basis = {
         "models": models,
@@ -370,7 +358,8 @@ def _write_table(out: Path, result: Tally) -> tuple[tuple[Path, ...], str]:
         "rankings": result.rankings,
         "study": result.study.study,
     }
-    writer.writerow(["method", "dataset", "human_rank", "standard_error", "first_places", *counts, *basis])
+    columns = ["method", "dataset", "human_rank", "standard_error", "first_places", *counts, *basis]
+    rows: list[list[object]] = []
     lines = [
         f"## Human rank on {title} (1 is best of {models})",
         "",
@@ -382,7 +371,7 @@ def _write_table(out: Path, result: Tally) -> tuple[tuple[Path, ...], str]:
         if model.standard_error is not None:
             error, spread = f"{model.standard_error:.4f}", f" ± {model.standard_error:.2f}"
         numbers = [f"{model.mean_rank:.4f}", error, f"{model.first_places:.4f}", *model.counts]
-        writer.writerow([_as_text(model.name), _as_text(result.dataset), *numbers, *basis.values()])
+        rows.append([_as_text(model.name), _as_text(result.dataset), *numbers, *basis.values()])
         name = model.name.replace("|", "\\|").replace("\n", " ")
         lines.append(f"| {name} | {model.mean_rank:.2f}{spread} | {100 * model.first_places:.0f} % |")
     lines += [
@@ -394,9 +383,9 @@ def _write_table(out: Path, result: Tally) -> tuple[tuple[Path, ...], str]:
     out.mkdir(parents=True, exist_ok=True)
     stem = f"human-{re.sub(r'[^A-Za-z0-9]+', '-', result.dataset).strip('-') or OWN_CAPTIONS}"
     files = out / f"{stem}.csv", out / f"{stem}.md"
-    for path, text in zip(files, (buffer.getvalue(), markdown), strict=True):
-        with atomic_file(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    write_csv(files[0], pd.DataFrame(rows, columns=columns, dtype=object))
+    with atomic_file(files[1]) as temporary:
+        temporary.write_text(markdown, encoding="utf-8")
     return files, markdown
 
 

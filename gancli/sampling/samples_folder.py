@@ -6,18 +6,17 @@ It holds PNG files, `samples.csv` with one row per file, and `sampling.json` wit
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from gancli.atomic import atomic_file
+from gancli.csv_files import read_csv, write_csv
 from gancli.data.hole_settings import HoleSettings
 from gancli.data.loader import Window
 from gancli.errors import DataError
@@ -201,14 +200,10 @@ _AGAIN = "Run gancli sample or gancli inpaint again; the same command continues 
 
 def write_samples(folder: Path, images: Sequence[GeneratedImage]) -> None:
     """Write samples.csv, whole or not at all."""
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for image in images:
-        row = dataclasses.astuple(image)
-        writer.writerow("" if value is None else value for value in row)
-    with atomic_file(folder / SAMPLES) as temporary:
-        temporary.write_text(buffer.getvalue(), encoding="utf-8")
+    import pandas as pd
+
+    rows = [vars(image) for image in images]
+    write_csv(folder / SAMPLES, pd.DataFrame(rows, columns=list(_COLUMNS), dtype=object))
 
 
 def read_samples(folder: str | Path) -> list[GeneratedImage]:
@@ -218,18 +213,15 @@ def read_samples(folder: str | Path) -> list[GeneratedImage]:
         DataError: samples.csv is missing, broken or empty, or a file that it lists is missing.
     """
     path = Path(folder) / SAMPLES
+    if not path.exists():
+        raise DataError(f"{path}: no such file; {folder} is not a finished folder of gancli sample", _AGAIN)
+    frame = read_csv(path, _AGAIN)
+    missing = _REQUIRED - set(frame.columns)
+    if missing:
+        raise DataError(f"{path}: the column {', '.join(sorted(missing))} is missing", _AGAIN)
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = _REQUIRED - set(reader.fieldnames or ())
-            if missing:
-                raise DataError(f"{path}: the column {', '.join(sorted(missing))} is missing", _AGAIN)
-            images = [_read_row(row) for row in reader]
-    except FileNotFoundError:
-        raise DataError(
-            f"{path}: no such file; {folder} is not a finished folder of gancli sample", _AGAIN
-        ) from None
-    except (UnicodeDecodeError, csv.Error, ValueError, TypeError) as error:
+        images = [_read_row(row) for row in frame.to_dict("records")]
+    except (ValueError, TypeError) as error:
         raise DataError(f"{path}: cannot be read ({error})", _AGAIN) from error
     if not images:
         raise DataError(f"{path}: lists no images", _AGAIN)
@@ -244,15 +236,15 @@ def read_samples(folder: str | Path) -> list[GeneratedImage]:
     return images
 
 
-def _read_row(row: Mapping[str, str | None]) -> GeneratedImage:
+def _read_row(row: Mapping[Hashable, object]) -> GeneratedImage:
     values: dict[str, Any] = {
         name: _read_cell(row[name], kind) for name, kind in _KINDS.items() if name in row
     }
     return GeneratedImage(**values)
 
 
-def _read_cell(text: str | None, kind: object) -> object:
-    if text is None:
+def _read_cell(text: object, kind: object) -> object:
+    if not isinstance(text, str):
         raise ValueError("a row is too short")
     if kind is str:
         return text

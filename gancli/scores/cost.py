@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from safetensors import safe_open
 
+from gancli.csv_files import read_csv
 from gancli.engine.checkpoint import RunFolder
 from gancli.errors import DataError, UsageError
 from gancli.inference.load import load_model
@@ -95,12 +95,12 @@ def generator_parameters(folder: str | Path) -> int:
 def _last_row(log: Path) -> tuple[int, float]:
     """Return step and seconds of the last whole row of log.csv."""
     try:
-        text = log.read_text(encoding="utf-8")
-        rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
-        return int(rows[-1]["step"]), float(rows[-1]["seconds"])
-    except (FileNotFoundError, IndexError):
-        raise DataError(f"{log}: has no row yet", "One is written every train.log_every steps.") from None
-    except (UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
+        rows = read_csv(log, finished=False) if log.is_file() else None
+        if rows is None or rows.empty:
+            raise DataError(f"{log}: has no row yet", "One is written every train.log_every steps.")
+        last = rows.iloc[-1]
+        return int(last["step"]), float(last["seconds"])
+    except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{log}: cannot be read ({error!r})") from error
 
 

@@ -251,7 +251,7 @@ def test_a_useless_file_is_named(tmp_path: Path, level: int, message: str) -> No
 def test_a_mask_that_cannot_be_drawn_so_small_is_named(tmp_path: Path) -> None:
     board = np.indices((16, 16)).sum(axis=0) % 2 == 0
     save(as_image(board), tmp_path / "board.png")
-    with pytest.raises(DataError, match=r"board\.png at 4 x 4 pixels: no hole in it"):
+    with pytest.raises(DataError, match=r"board\.png at 4 x 4 pixels: all of it is hole"):
         holes_from_folder(tmp_path).for_image(4, 0, "key")
 
 

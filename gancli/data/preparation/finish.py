@@ -6,8 +6,6 @@ outline and the shards alone.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gancli import __version__
-from gancli.atomic import atomic_file
+from gancli.csv_files import read_csv, write_csv
 from gancli.data.manifest import (
     MANIFEST,
     SCHEMA_VERSION,
@@ -243,20 +241,22 @@ def _write_rejected(out: Path, bad: Sequence[BadSample]) -> None:
     if not bad:
         (out / REJECTED).unlink(missing_ok=True)
         return
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["key", "reason"])
-    rows.writerows([sample.key, sample.reason] for sample in bad)
-    with atomic_file(out / REJECTED) as temporary:
-        temporary.write_bytes(text.getvalue().encode("utf-8", "backslashreplace"))  # names may not be UTF-8
+    import pandas as pd
+
+    # Names of files may not be UTF-8
+    rows = [
+        [text.encode("utf-8", "backslashreplace").decode() for text in (each.key, each.reason)]
+        for each in bad
+    ]
+    write_csv(out / REJECTED, pd.DataFrame(rows, columns=["key", "reason"]))
 
 
 def read_rejected(out: Path) -> list[BadSample]:
     """Read the images that a finished folder leaves out; none where somebody removed the list."""
     try:
-        with open(out / REJECTED, newline="", encoding="utf-8") as file:
-            return [BadSample(row["key"], row["reason"]) for row in csv.DictReader(file)]
-    except (OSError, KeyError):  # the dataset itself is complete without it
+        rows = read_csv(out / REJECTED).to_dict("records")
+        return [BadSample(str(row["key"]), str(row["reason"])) for row in rows]
+    except (DataError, KeyError):  # the dataset itself is complete without it
         return []
 
 
