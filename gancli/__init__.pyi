@@ -29,10 +29,14 @@ from .scores.agreement import score_agreement as score_agreement
 from .scores.cost import score_cost as score_cost
 from .scores.distribution import score_kid as score_kid
 from .scores.distribution import score_precision_recall as score_precision_recall
+from .scores.every import score_all as score_all
 from .scores.fid import score_fid as score_fid
+from .scores.hole_fid import score_hole_fid as score_hole_fid
 from .scores.image_retrieval import score_map as score_map
 from .scores.image_retrieval import score_recall as score_recall
 from .scores.inception_score import score_is as score_is
+from .scores.perceptual import score_diversity as score_diversity
+from .scores.perceptual import score_lpips as score_lpips
 from .scores.r_precision import score_r_precision as score_r_precision
 from .scores.reconstruction import score_l1 as score_l1
 from .scores.reconstruction import score_l2 as score_l2
@@ -42,6 +46,7 @@ from .scores.reconstruction import score_ssim as score_ssim
 from .scores.results import append_row as append_row
 from .scores.results import read_rows as read_rows
 from .scores.shapes import score_shapes as score_shapes
+from .scores.spectrum import score_spectrum as score_spectrum
 from .scores.summary import compare_scores as compare_scores
 from .scores.summary import score_summary as score_summary
 from .scores.tables import score_table as score_table

@@ -85,6 +85,7 @@ WEIGHTS = {
         "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
         "ResNet-18",
     ),
+    "alexnet": _torchvision("alexnet-owt-7be5be79.pth", "7be5be79", "AlexNet"),
     "resnet50": _torchvision("resnet50-0676ba61.pth", "0676ba61", "ResNet-50"),
     "resnet50_places365": WeightFile(
         "resnet50_places365.pth.tar",

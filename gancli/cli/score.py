@@ -557,6 +557,159 @@ def l2(
     """
 
 
+PerceptualWeights = Annotated[
+    Path | None,
+    typer.Option(help="File or folder of AlexNet's weights.", show_default="downloaded and checked"),
+]
+
+
+@score_command(
+    "lpips",
+    "gancli.scores.perceptual:score_lpips",
+    work="comparing",
+    examples=("gancli score lpips filled", "gancli score lpips results --real photos --mask hole.png --json"),
+)
+def lpips(
+    images: Filled,
+    weights: PerceptualWeights = None,
+    data: OriginalData = None,
+    real: Originals = None,
+    mask: Masks = None,
+    invert_mask: InvertMask = False,
+    batch: Batch = 50,
+    device: Device = "auto",
+) -> None:
+    """Perceptual distance (LPIPS) of filled images from their originals, whole; 0 is the same.
+
+    That of holes filled with the mean colour of their surroundings is reported with it.
+    """
+
+
+@score_command(
+    "hole-fid",
+    "gancli.scores.hole_fid:score_hole_fid",
+    work="features",
+    examples=(
+        "gancli score hole-fid filled",
+        "gancli score hole-fid filled --features efficientnet_lite1 --json",
+    ),
+)
+def hole_fid(
+    images: Filled,
+    features: Features = "inception",
+    weights: InceptionWeights = None,
+    data: OriginalData = None,
+    real: Originals = None,
+    mask: Masks = None,
+    invert_mask: InvertMask = False,
+    cache: Cache = True,
+    batch: Batch = 50,
+    device: Device = "auto",
+) -> None:
+    """FID of the holes alone: their bounding boxes in filled images against those in the originals.
+
+    The known pixels of a filled image are real, so its FID is low whatever fills the hole.
+    """
+
+
+@score_command(
+    "diversity",
+    "gancli.scores.perceptual:score_diversity",
+    work="comparing",
+    unit="captions",
+    examples=("gancli score diversity images", "gancli score diversity images --json"),
+)
+def diversity(samples: Samples, weights: PerceptualWeights = None, device: Device = "auto") -> None:
+    """Perceptual distance (LPIPS) between images of one caption: 0 means that the noise changes nothing.
+
+    Takes images of gancli sample with --variants.
+    """
+
+
+@score_command(
+    "spectrum",
+    "gancli.scores.spectrum:score_spectrum",
+    work="transforming",
+    examples=("gancli score spectrum data/cub:test images/cub",),
+)
+def spectrum(real: RealImages, fake: FakeImages, batch: Batch = 50) -> None:
+    """Fine detail of generated images over that of real ones: 1 is as much, more is a lattice of dots, less is blur.
+
+    Mean power of the brightness from half of the Nyquist frequency on, radially averaged.
+    """
+
+
+@command(
+    score_app,
+    "all",
+    examples=(
+        "gancli score all images/cub --encoder encoders/damsm-cub",
+        "gancli score all filled --features efficientnet_lite1",
+    ),
+    progress=True,
+)
+def every(
+    out: Output,
+    samples: Annotated[
+        str,
+        typer.Argument(
+            metavar="SAMPLES",
+            help="Folder of gancli sample --data or gancli inpaint --data.",
+            show_default=False,
+        ),
+    ],
+    features: Features = "inception",
+    encoder: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="DAMSM for R-precision.", show_default="left out")
+    ] = None,
+    classifier: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Classifier for the Inception score.", show_default="the features"),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of published weights.", show_default="downloaded"),
+    ] = None,
+    data: RealData = None,
+    seed: Seed = 0,
+    batch: Batch = 50,
+    device: Device = "auto",
+    results: Results = Path("results.csv"),
+    method: Method = None,
+    check: Check = None,
+) -> None:
+    """Every score that applies to a folder of images, each image through the feature network once.
+
+    A score that cannot be measured, as its weights are missing, is left out and named with the reason.
+    """
+    from gancli.engine.device import pick_device
+    from gancli.engine.distributed import process_group
+    from gancli.scores.every import score_all
+    from gancli.scores.results import named
+    from gancli.scores.summary import Bound, check_bounds
+
+    bounds = [Bound.parse(text) for text in check or ()]
+    set_rank(out)
+    with process_group(pick_device(device)) as own, out.progress("measuring", "images") as progress:
+        scores = score_all(
+            samples,
+            features,
+            encoder=encoder,
+            classifier=classifier,
+            weights=weights,
+            data=data,
+            seed=seed,
+            batch=batch,
+            device=str(own),
+            progress=progress,
+        )
+        rows = scores.rows if method is None else named(scores.rows, method)
+        for name, reason in scores.left_out.items():
+            out.note(f"{name}: left out: {reason}")
+        _report(out, rows, results)
+        check_bounds(bounds, rows)
+
+
 # --- the demo dataset, silhouettes and runs -------------------------------------------------------------------
 
 

@@ -43,6 +43,7 @@ METRICS = {
     "precision": Metric("precision (%)", "higher"),
     "recall": Metric("recall (%)", "higher"),
     "hole_fid": Metric("FID of the holes", "lower"),
+    "spectrum": Metric("fine detail over real"),
     "inception_score": Metric("Inception score", "higher", "splits"),
     "map": Metric("mAP", "higher"),
     **{f"recall_at_{rank}": Metric(f"R@{rank}", "higher") for rank in (1, 5, 10, 50)},
@@ -53,6 +54,8 @@ METRICS = {
     "ssim": Metric("SSIM", "higher", "images", 3),
     "ssim_hole": Metric("SSIM of the hole", "higher", "images", 3),
     "ms_ssim": Metric("MS-SSIM", "higher", "images", 3),
+    "lpips": Metric("LPIPS", "lower", "images", 3),
+    "diversity": Metric("diversity (LPIPS)", "higher", "captions", 3),
     **{
         name: Metric(f"{name[:2].upper()}{' of the hole' * name.endswith('hole')} (%)", "lower", "images")
         for name in ("l1", "l1_hole", "l2", "l2_hole")

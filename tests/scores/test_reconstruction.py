@@ -21,20 +21,21 @@ from gancli.sampling.samples_folder import (
     GeneratedImage,
     Sampling,
     read_samples,
+    read_sampling,
     write_samples,
     write_sampling,
 )
+from gancli.scores.every import score_all
 from gancli.scores.features import FeatureNetwork
 from gancli.scores.fid import score_fid
+from gancli.scores.hole_fid import score_hole_fid
 from gancli.scores.image_retrieval import score_map, score_recall
 from gancli.scores.image_sets import open_images
 from gancli.scores.inception_score import score_is
+from gancli.scores.pairs import CAP, MEAN_FILL, mean_fill
 from gancli.scores.r_precision import score_r_precision
 from gancli.scores.reconstruction import (
-    CAP,
-    MEAN_FILL,
     Window,
-    mean_fill,
     ms_ssim,
     psnr,
     score_l1,
@@ -535,3 +536,57 @@ def test_ms_ssim_is_the_public_ones(shape):
 def test_ms_ssim_needs_large_images(inpainted):
     with pytest.raises(DataError, match="ms_ssim needs 161 on a side"):
         score_ms_ssim(inpainted([0])[0])
+
+
+def test_fid_of_the_holes_is_that_of_their_crops(inpainted, real, split, tmp_path):
+    """Cropped by hand and scored as two folders of images."""
+    folder, composites = inpainted([0, 3, 5, 7])
+    network = pixel_features()
+    row = score_hole_fid(folder, network, progress=False)
+    middle = slice(SIDE // 4, -SIDE // 4)
+    for name, images in (
+        ("filled-crops", composites),
+        ("real-crops", [real[place] for place in (0, 3, 5, 7)]),
+    ):
+        (tmp_path / name).mkdir()
+        for number, crop in enumerate(images):
+            Image.fromarray(np.ascontiguousarray(crop[middle, middle])).save(
+                tmp_path / name / f"{number}.png"
+            )
+    by_hand = score_fid(
+        tmp_path / "real-crops", tmp_path / "filled-crops", network, cache=False, progress=False
+    )
+    assert row.value == pytest.approx(by_hand.value, rel=1e-6)
+    assert (row.metric, row.n_real, row.n_fake, row.hole_center) == ("hole_fid", 4, 4, 0.5)
+    whole = score_fid(open_samples_split(folder), folder, network, cache=False, progress=False)
+    assert row.value > whole.value, "the known pixels are real"
+
+
+def test_all_scores_of_filled_images(inpainted, monkeypatch, tmp_path):
+    monkeypatch.setenv("GANCLI_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("GANCLI_OFFLINE", "1")
+    folder, _ = inpainted([0, 3, 5, 7, 9, 2])
+    scores = score_all(folder, pixel_features(), progress=False)
+    metrics = [row.metric for row in scores.rows if row.method != MEAN_FILL]
+    assert metrics == [
+        "fid", "kid", "precision", "recall", "spectrum", "hole_fid", "psnr", "psnr_hole", "ssim", "ssim_hole",
+        "l1", "l1_hole", "l2", "l2_hole",
+    ]  # fmt: skip
+    assert set(scores.left_out) == {"r-precision", "lpips"}
+    assert "alexnet" in scores.left_out["lpips"]
+
+
+def open_samples_split(folder):
+    sampling = read_sampling(folder)
+    return f"{sampling.data}:{sampling.split}"
+
+
+def pixel_features():
+    """Averages of 8 x 8 blocks of each channel, as a feature network."""
+
+    def averages(images):
+        return torch.nn.functional.adaptive_avg_pool2d(images, 4).flatten(1)
+
+    return FeatureNetwork(
+        "averages", "f" * 64, 48, "none", lambda images: images, averages, torch.device("cpu")
+    )
