@@ -6,6 +6,7 @@ only the hole takes what it paints. `gancli.inpainting.inpaint_split` fills the 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from gancli.csv_files import read_csv, write_csv
 from gancli.data.holes import Hole, preview
 from gancli.data.images import load_image
 from gancli.errors import DataError, check_least
@@ -37,6 +39,8 @@ from gancli.progress import Progress, reporting
 from gancli.sampling.requests import Request
 from gancli.sampling.samples_writer import save_image
 
+INPAINTED = "inpainted.csv"
+
 
 def inpaint(
     model: str | Path,
@@ -55,7 +59,8 @@ def inpaint(
 ) -> InpaintReport:
     """Fill the hole of an image, or of each image of a folder, of any size and format.
 
-    Mask files and the sizes of all images are checked before the first image is written.
+    Mask files and the sizes of all images are checked before the first image is written. `inpainted.csv` beside the
+    results says how each was made: image, mask, text, seed, share of the hole.
 
     Args:
         model: Model folder, run folder or checkpoint of CSF-GAN, or "latest".
@@ -103,6 +108,7 @@ def inpaint(
         filler = _Filler(inpainter, mask, attention, keep=sheet is not None)
         with reporting(progress, "filling", "images") as report:
             filled = filler.fill(todo, seed, batch, report)
+        _record(_written_to(tasks, Path(image), out), todo, filled.shares, inpainter.hash, seed)
         if sheet is not None:
             captions_shown = [task.caption for task in todo]
             save_image(texts_figure(*filled.original, filled.panels, captions_shown), sheet)
@@ -177,6 +183,33 @@ def _written_to(tasks: Sequence[Task], image: Path, out: str | Path | None) -> P
     return Path(out or "images")
 
 
+def _record(
+    written: Path, tasks: Sequence[Task], shares: Sequence[float], model_hash: str, seed: int
+) -> None:
+    """Write what was filled to inpainted.csv beside the results, with the rows of other results that are there."""
+    import pandas as pd
+
+    folder = written if written.is_dir() else written.parent
+    rows = pd.DataFrame(
+        {
+            "file": os.path.relpath(task.out, folder),
+            "image": task.image,
+            "mask": task.mask,
+            "text": task.caption,
+            "seed": seed,
+            "hole_share": f"{share:.6f}",
+            "model_hash": model_hash,
+        }
+        for task, share in zip(tasks, shares, strict=True)
+    ).astype(str)
+    table = folder / INPAINTED
+    if table.is_file():
+        earlier = read_csv(table, "Move it away: it is no table of gancli inpaint.")
+        if "file" in earlier:
+            rows = pd.concat([earlier[~earlier["file"].isin(rows["file"])], rows])
+    write_csv(table, rows)
+
+
 def _unfinished(
     tasks: Sequence[Task], existing: Existing, attention: bool = False, sheet: Path | None = None
 ) -> list[Task]:
@@ -223,6 +256,7 @@ class _FilledPhotos:
     seconds: float  # spent in the model
     hidden: list[Path]  # photographs whose filling does not show, sorted
     panels: list[Pixels]  # filled regions, if they are kept
+    shares: list[float]  # of each photograph that was filled
     original: tuple[Pixels, Hole]  # region of the last photograph, and its hole
 
 
@@ -244,7 +278,7 @@ class _Filler:
 
     def fill(self, tasks: Sequence[Task], seed: int, batch: int, report: Progress | None) -> _FilledPhotos:
         """Fill photographs batch by batch and write them."""
-        seconds, hidden, panels = 0.0, set(), []
+        seconds, hidden, panels, shares = 0.0, set(), [], []
         with ThreadPoolExecutor() as pool:
             for start in range(0, len(tasks), batch):
                 part = tasks[start : start + batch]
@@ -260,13 +294,14 @@ class _Filler:
                     seed,
                 )
                 seconds += filled.seconds
+                shares += [float(view.hole.mean()) for view in views]
                 regions = list(pool.map(self._finish, part, views, [filled] * len(part), range(len(part))))
                 panels += regions if self.keep else []
                 if report is not None:
                     report(start + len(part), len(tasks))
         inside = views[-1].region.inside
         original = rgb(views[-1].photo.pixels[inside]), views[-1].hole[inside]
-        return _FilledPhotos(seconds, sorted(hidden), panels, original)
+        return _FilledPhotos(seconds, sorted(hidden), panels, shares, original)
 
     def _open(self, image: Path, mask_file: Path) -> _View:
         photo, hole = read_photo(image), self.mask.read_hole(mask_file)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 from PIL import Image
 
@@ -56,7 +57,14 @@ def test_one_image(gancli: Gancli, tiny_csfgan: Path, folder: Path) -> None:
     assert answer.json["files"] == ["new/out.png"]
     assert answer.json["figures"] == ["new/out-attention.png"]
     assert 0 < answer.json["model_seconds_per_image"] < answer.json["seconds_per_image"]
-    assert sorted(os.listdir("new")) == ["out-attention.npz", "out-attention.png", "out.png"]
+    assert sorted(os.listdir("new")) == ["inpainted.csv", "out-attention.npz", "out-attention.png", "out.png"]
+    table = pandas.read_csv("new/inpainted.csv")
+    assert list(table["file"]) == ["out.png"]
+    assert list(table["image"]) == ["photo.png"]
+    assert 0 < table["hole_share"][0] < 1
+    assert gancli(*arguments, "--out", "new/again.png").code == 0
+    assert gancli(*arguments, "--out", "new/out.png", "--overwrite").code == 0
+    assert list(pandas.read_csv("new/inpainted.csv")["file"]) == ["again.png", "out.png"]
 
     again = gancli(*arguments, "--out", "new/out.png")
     assert again.code == 2

@@ -34,6 +34,7 @@ from gancli.data.text import RULE, Vocabulary
 from gancli.errors import DataError, RunError, UsageError
 
 REJECTED = "rejected.csv"
+SPLITS = "splits.csv"
 MOST_NAMED = 10  # unusable images in an error message
 MEND = "mend them, or run the same command with --skip-bad to leave them out; finished shards are kept"
 
@@ -168,7 +169,7 @@ def begin(out: Path, outline: Outline) -> None:
 def finish(
     out: Path, outline: Outline, summaries: Sequence[ShardSummary], *, skip_bad: bool, mend: str = MEND
 ) -> tuple[Manifest, list[BadSample]]:
-    """Write the vocabulary, the list of rejected images and the manifest of a folder whose shards are all there.
+    """Write vocabulary, tables of splits and of rejected images, and manifest of a folder whose shards are all there.
 
     Args:
         out: Dataset folder.
@@ -214,6 +215,7 @@ def finish(
         silhouettes=_silhouette_entry(outline.silhouettes, splits),
     )
     vocabulary.save(out / VOCABULARY)
+    _write_splits(out, splits)
     write_manifest(out, manifest)
     (out / OUTLINE).unlink(missing_ok=True)
     return manifest, bad
@@ -235,6 +237,22 @@ def remove_leftovers(out: Path) -> None:
     """Remove the half-written files of killed processes."""
     for leftover in out.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
+
+
+def _write_splits(out: Path, splits: Mapping[str, _Split]) -> None:
+    import pandas as pd
+
+    rows = [
+        {
+            "split": name,
+            "images": split.entry.images,
+            "captions": split.entry.captions,
+            "spoken_captions": split.utterances,
+            "shards": len(split.entry.shards),
+        }
+        for name, split in splits.items()
+    ]
+    write_csv(out / SPLITS, pd.DataFrame(rows))
 
 
 def _write_rejected(out: Path, bad: Sequence[BadSample]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 from PIL import Image
 
@@ -83,10 +84,14 @@ def test_nothing_tells_the_machine_or_the_day(tiny_raw_cub: Path, tmp_path: Path
     assert "20" + "26" not in manifest
     assert sorted(contents(tmp_path / "out")) == [
         "dataset.json",
+        "splits.csv",
         "test-00000-of-00001.h5",
         "train-00000-of-00001.h5",
         "vocabulary.json",
     ]
+    table = pandas.read_csv(tmp_path / "out" / "splits.csv").set_index("split")
+    assert table["images"].to_dict() == {"train": 12, "test": 12}
+    assert (table["captions"] >= table["images"]).all()
 
 
 @pytest.mark.parametrize("codec", ["raw", "jpeg"])
