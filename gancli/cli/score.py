@@ -29,6 +29,13 @@ class Window(StrEnum):
     WANG = "wang"
 
 
+class RPrecisionRule(StrEnum):
+    """Rules of R-precision."""
+
+    FIXED = "fixed"
+    OFFICIAL = "official"
+
+
 Results = Annotated[Path, typer.Option(help="CSV file that gets one row per number.")]
 Method = Annotated[
     str | None,
@@ -126,9 +133,8 @@ def _report(out: Output, rows: Sequence[ScoreRow], results: Path) -> None:
     table = out.table(columns, cells, right=("value", "±", "real", "generated"))
     protocol = dict.fromkeys(row.protocol for row in rows)
     text = "\n".join([table, "", *(f"protocol: {rule}" for rule in protocol), f"written to {results}"])
-    for row in rows:
-        if row.note:
-            out.note(f"note: {row.method}: {row.note}")
+    for note in dict.fromkeys(f"note: {row.method}: {row.note}" for row in rows if row.note):
+        out.note(note)
     out.result(
         {"rows": [row.to_json() for row in rows], "results": results},
         text,
@@ -347,6 +353,12 @@ def r_precision(
     candidates: Annotated[
         int, typer.Option(min=2, help="Captions to choose from, the image's own included.")
     ] = 100,
+    rule: Annotated[
+        RPrecisionRule,
+        typer.Option(
+            help="fixed, or official as in the public code, whose competitors repeat and whose ties count."
+        ),
+    ] = RPrecisionRule.FIXED,
     seed: Seed = 0,
     batch: Batch = 64,
     device: Device = "auto",

@@ -583,6 +583,16 @@ def hole_regions(images: Tensor, boxes: Tensor) -> Tensor:
     return crop_boxes(images, boxes, images.shape[-1] // 2)
 
 
+def hole_surroundings(images: Tensor, boxes: Tensor) -> Tensor:
+    """Cut the boxes (B, 4) of the holes out of images (B, 3, S, S) with S/8 pixels around them: (B, 3, 3S/4, 3S/4).
+
+    What fills a hole is judged beside what is known: without its surroundings, any piece of a bird would do.
+    """
+    side = images.shape[-1]
+    grown = boxes + torch.tensor([-1, -1, 1, 1], device=boxes.device) * (side // 8)
+    return crop_boxes(images, grown.clamp(0, side), 3 * side // 4)
+
+
 def as_term_of(original: Tensor, term: Tensor, copy: Tensor) -> Tensor:
     """Turn a term of a detached copy into a term of the original with the same value and gradient.
 
@@ -607,7 +617,7 @@ class CSFGAN:
         generator: Generator to train.
         discriminator: Discriminator of whole images to train: the paper's, or a projected one.
         word_discriminator: Discriminator of regions and words to train; None for the ablation without it. Projected, it
-            compares regions with the sentence.
+            compares regions and what is around them with the sentence.
         text_encoder: Frozen text encoder.
         image_encoder: Frozen image encoder of the matching loss; None if its weight is 0.
         perceptual_network: Frozen network of the perceptual and the style loss; None if both weights are 0.
@@ -705,7 +715,7 @@ class CSFGAN:
         if isinstance(self.discriminator, ConditionalDiscriminator):
             found["adversarial"] = self.discriminator, images
         if isinstance(self.word_discriminator, ConditionalDiscriminator):
-            found["local"] = self.word_discriminator, hole_regions(images, step.boxes)
+            found["local"] = self.word_discriminator, hole_surroundings(images, step.boxes)
         return found
 
     def generator_terms(self, step: Step) -> dict[str, Tensor]:

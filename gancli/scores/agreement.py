@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
+from skimage.color import rgb2lab
 
 from gancli.data.loader import evaluation_batches
 from gancli.data.shards import FOREGROUND, Split
@@ -371,20 +372,9 @@ def _averaging(side: int) -> NDArray[np.float32]:
 
 
 def _lab(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Convert sRGB in [0, 255] to CIELAB under D65 (IEC 61966-2-1, CIE 15). (..., 3) -> (..., 3)."""
-    signal = np.clip(rgb / 255, 0, 1)
-    linear = np.where(signal <= 0.04045, signal / 12.92, ((signal + 0.055) / 1.055) ** 2.4)
-    to_xyz = np.array(
-        [
-            (0.4124564, 0.3575761, 0.1804375),
-            (0.2126729, 0.7151522, 0.0721750),
-            (0.0193339, 0.1191920, 0.9503041),
-        ]
-    )
-    xyz = linear @ (to_xyz / to_xyz.sum(1, keepdims=True)).T  # relative to white
-    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
-    x, y, z = np.moveaxis(f, -1, 0)
-    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1).astype(np.float32)
+    """Convert sRGB in [0, 255] to CIELAB under D65. (..., 3) -> (..., 3)."""
+    lab: NDArray[np.float32] = rgb2lab(np.clip(rgb / 255, 0, 1).astype(np.float32))
+    return lab
 
 
 @lru_cache(1)

@@ -37,6 +37,7 @@ _LABELS = {
     "k": "R or k",
     "candidates": "captions to choose from",
     "encoder_words": "words that the encoder reads",
+    "r_precision_rule": "rule of R-precision",
     "queries_per_class": "querying images of each class",
     "queries": "querying images",
     "gallery_least": "fewest images of a querying one",

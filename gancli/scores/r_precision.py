@@ -7,7 +7,9 @@ is nearest. The number depends on the encoder, so the real images' own value is 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -17,14 +19,18 @@ from torch import Tensor
 from gancli.data.shards import Split
 from gancli.data.text import crop_tokens, pad_tokens, tokenize
 from gancli.encoders.damsm import Damsm, load_damsm
-from gancli.errors import DataError
+from gancli.errors import DataError, UsageError
 from gancli.progress import Progress, reporting
 from gancli.scores.features import all_features, encoder_network
 from gancli.scores.image_sets import FileImages, SplitImages, learned_from, open_samples, origin_of
 from gancli.scores.results import ScoreRow
-from gancli.scores.retrieval import CANDIDATES, FOLDS, r_precision
+from gancli.scores.retrieval import CANDIDATES, FOLDS, RPrecisionRule, r_precision
 
 _TEXTS = 256  # captions encoded at a time
+_RULES: dict[RPrecisionRule, str] = {
+    "fixed": "ties shared",
+    "official": "competitors may repeat, ties won, folds without their last image",
+}
 
 
 @torch.no_grad()
@@ -63,6 +69,7 @@ def score_r_precision(
     *,
     data: str | Path | None = None,
     candidates: int = CANDIDATES,
+    rule: RPrecisionRule = "fixed",
     seed: int = 0,
     batch: int = 64,
     device: str | torch.device = "cpu",
@@ -70,14 +77,15 @@ def score_r_precision(
 ) -> tuple[ScoreRow, ScoreRow]:
     """Measure the R-precision of a folder of `gancli sample`, and the real images' own value as the ceiling.
 
-    Competitors come from a pool with one random caption of each image of the split. The real images query with the same
-    captions, at the side of the generated ones.
+    Competitors come from a pool with one random caption of each image of the split, or with all captions under the rule
+    "official". The real images query with one random caption each, at the side of the generated ones.
 
     Args:
         samples: Folder of images drawn from captions of a dataset's split.
         encoder: DAMSM or its folder, best one that the generator did not learn from: its own raises the number.
         data: Split of the captions as "DIR:split"; None for the one in sampling.json.
         candidates: Captions an image chooses from, its own included.
+        rule: "fixed", or "official" as in the public code of AttnGAN and DM-GAN, see `retrieval.r_precision`.
         seed: Seed of competitors and folds.
         batch: Images at a time.
         device: Device of the encoder.
@@ -88,14 +96,23 @@ def score_r_precision(
 
     Raises:
         DataError: Images, captions or the split do not fit together.
-        UsageError: The split of the captions is unknown.
+        UsageError: The split of the captions or the rule is unknown.
     """
+    if rule not in get_args(RPrecisionRule):
+        raise UsageError(
+            f"{rule!r} is no rule of R-precision", f"One of: {', '.join(get_args(RPrecisionRule))}."
+        )
     if not isinstance(encoder, Damsm):
         encoder = load_damsm(Path(encoder), device)
     fake, records, real = open_samples(samples, data)
     split = real.split
     words = int(encoder.settings["words"])
-    pool = sentence_codes(_one_caption_each(split, seed), encoder, words)
+    own_of_real = sentence_codes(_one_caption_each(split, seed), encoder, words)
+    pool, pool_classes = own_of_real, split.class_ids
+    if rule == "official":
+        by_image = [split.captions(index) for index in range(len(split))]
+        pool = sentence_codes(list(chain.from_iterable(by_image)), encoder, words)
+        pool_classes = np.repeat(split.class_ids, [len(captions) for captions in by_image])
     own = sentence_codes([record.caption for record in records], encoder, words)
     indices = np.array([split.find(record.key) for record in records])
     network = encoder_network(encoder, "code")
@@ -108,8 +125,9 @@ def score_r_precision(
             captions,
             split.class_ids[rows],
             pool,
-            split.class_ids,
+            pool_classes,
             candidates=candidates,
+            rule=rule,
             seed=seed,
         )
         origin = origin_of(scored)
@@ -125,16 +143,17 @@ def score_r_precision(
             k=1,
             candidates=candidates,
             encoder_words=words,
+            r_precision_rule=rule,
             metric_seed=seed,
             protocol=f"R = 1 of {candidates}: own caption against {candidates - 1} of other classes, cosine of global "
-            f"codes, first {words} words, ties shared, std over {FOLDS} folds{origin.holes_clause}",
+            f"codes, first {words} words, {_RULES[rule]}, std over {FOLDS} folds{origin.holes_clause}",
             note=note,
         )
 
     with reporting(progress, "codes", "images") as report:
         return (
             row(fake, own, indices, "; ".join(learned_from(fake, encoder.hash))),
-            row(real, pool, slice(None), "ceiling: the real images with their own captions"),
+            row(real, own_of_real, slice(None), "ceiling: the real images with their own captions"),
         )
 
 

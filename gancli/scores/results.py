@@ -158,6 +158,7 @@ class MetricSettings:
         k: R of R-precision, k of recall at k.
         candidates: Captions that an image chooses from in R-precision.
         encoder_words: Words of a caption that the encoder of R-precision reads.
+        r_precision_rule: "fixed" or "official", how R-precision draws, ties and folds.
         n_classes: Classes of the images, for metrics of classes.
         splits: Parts of the images over which mean and standard deviation are taken.
         queries: Real images that query.
@@ -176,6 +177,7 @@ class MetricSettings:
     k: int | None = None
     candidates: int | None = None
     encoder_words: int | None = None
+    r_precision_rule: str = ""
     n_classes: int | None = None
     splits: int | None = None
     queries: int | None = None

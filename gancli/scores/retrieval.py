@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from gancli.errors import DataError
 
+RPrecisionRule = Literal["fixed", "official"]
 CANDIDATES = 100
 FOLDS = 10
 TIE = 1e-6  # cosines closer than this are equal: float32 rounding in products of different shape
@@ -49,9 +51,13 @@ def r_precision(
     *,
     candidates: int = CANDIDATES,
     folds: int = FOLDS,
+    rule: RPrecisionRule = "fixed",
     seed: int = 0,
 ) -> RPrecision:
     """Measure R-precision with R = 1: the share of images nearest to their own caption.
+
+    The rule "official" is that of the public code (AttnGAN, DM-GAN): competitors may be drawn twice, of equals the
+    image's own caption is first, and each fold loses its last image, whose hit is not counted. "fixed" is as follows.
 
     The competitors of an image are drawn without replacement from the captions of the pool that belong to another
     group. Captions at the same cosine share the first rank: where k captions tie with the image's own one, it counts
@@ -66,7 +72,8 @@ def r_precision(
         pool_codes: Codes of the captions to draw competitors from (M, D).
         pool_groups: Their classes (M,).
         candidates: Captions that an image chooses from, its own included.
-        folds: Parts of the shuffled hits for the standard deviation. No hit is left out.
+        folds: Parts of the shuffled hits for the standard deviation.
+        rule: "fixed" or "official".
         seed: Seed of the draw and of the folds.
 
     Raises:
@@ -76,7 +83,9 @@ def r_precision(
     if count == 0:
         raise DataError("R-precision needs at least one image")
     rng = np.random.default_rng(seed)
-    rivals = torch.from_numpy(_draw_rivals(groups, pool_groups, candidates - 1, rng))  # (N, candidates - 1)
+    official = rule == "official"
+    draw = _draw_with_repetition if official else _draw_rivals
+    rivals = torch.from_numpy(draw(groups, pool_groups, candidates - 1, rng))  # (N, candidates - 1)
     images = F.normalize(image_codes.float(), dim=1)
     captions = F.normalize(caption_codes.float(), dim=1)
     pool = F.normalize(pool_codes.float(), dim=1)
@@ -88,11 +97,40 @@ def r_precision(
         cosines = torch.einsum("bd,bcd->bc", images[rows], each)
         lead = cosines[:, 1:] - cosines[:, :1]  # of each competitor over the own caption
         beaten = (lead > TIE).any(dim=1)
-        ties = (lead.abs() <= TIE).sum(dim=1)
+        ties = (lead.abs() <= TIE).sum(dim=1) * (not official)
         hits.append(torch.where(beaten, 0.0, 1.0 / (1.0 + ties.double())).cpu().numpy())
     every = np.concatenate(hits)
-    parts = np.array_split(rng.permutation(every), min(folds, count))
+    shuffled = rng.permutation(every)
+    if official and count >= 2 * folds:
+        size = count // folds
+        means = shuffled[: size * folds].reshape(folds, size)[:, :-1].mean(axis=1)
+        return RPrecision(100 * float(means.mean()), 100 * float(means.std()), every)
+    parts = np.array_split(shuffled, min(folds, count))
     return RPrecision(100 * float(every.mean()), 100 * float(np.std([part.mean() for part in parts])), every)
+
+
+def _draw_with_repetition(
+    groups: NDArray[np.int64], pool_groups: NDArray[np.int64], count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw for each image `count` positions of the pool outside its group, (N, count); one may come up again."""
+    order, first, block = _blocks(groups, pool_groups)
+    others = len(pool_groups) - block
+    if others.min() < 1:
+        raise DataError("R-precision needs captions of another class than each image's. Received: one class")
+    drawn = rng.integers(0, others[:, None], (len(groups), count))
+    drawn += (drawn >= first[:, None]) * block[:, None]
+    rivals: NDArray[np.int64] = order[drawn]
+    return rivals
+
+
+def _blocks(
+    groups: NDArray[np.int64], pool_groups: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the order (M,) that sorts the pool by group, and where each image's group begins in it and its length."""
+    order = np.argsort(pool_groups, kind="stable")
+    in_order = pool_groups[order]
+    first = np.searchsorted(in_order, groups, side="left")  # (N,)
+    return order, first, np.searchsorted(in_order, groups, side="right") - first
 
 
 def _draw_rivals(
@@ -104,10 +142,7 @@ def _draw_rivals(
     draw is Floyd's: step k takes a number up to `limit`, or `limit` itself where that number was drawn before. It runs
     over all images at once.
     """
-    order = np.argsort(pool_groups, kind="stable")
-    in_order = pool_groups[order]
-    first = np.searchsorted(in_order, groups, side="left")  # (N,)
-    block = np.searchsorted(in_order, groups, side="right") - first  # (N,)
+    order, first, block = _blocks(groups, pool_groups)
     others = len(pool_groups) - block  # (N,)
     if others.min() < count:
         raise DataError(

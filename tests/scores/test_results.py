@@ -83,9 +83,9 @@ def test_a_number_without_provenance_is_not_written(name):
 
 def test_several_writers_lose_nothing(tmp_path):
     path = tmp_path / "results.csv"
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda seed: append_row(path, row(seed=seed)), range(20)))
-    assert sorted(each.seed for each in read_rows(path)) == list(range(20))
+    with ThreadPoolExecutor(40) as pool:
+        list(pool.map(lambda seed: append_row(path, row(seed=seed)), range(160)))
+    assert sorted(each.seed for each in read_rows(path)) == list(range(160))
 
 
 def test_another_csv_is_not_touched(tmp_path):

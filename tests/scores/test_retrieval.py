@@ -222,3 +222,31 @@ def test_queries_that_can_find_nothing():
         first_hits(codes(0), codes(3), np.array([], np.int64), np.arange(3))
     with pytest.raises(DataError, match="1 of 2 queries, the first of group 7"):
         average_precisions(codes(2), codes(3), np.array([0, 7]), np.arange(3))
+
+
+def test_the_official_rule_is_the_public_codes():
+    """A loop as in the public evaluation: 99 draws that may repeat, the first of equals, folds without their last."""
+    rng = np.random.default_rng(3)
+    count, classes = 200, 10
+    images, own = torch.randn(count, 6), torch.randn(count, 6)
+    groups = rng.integers(0, classes, count)
+    ours = r_precision(images, own, groups, own, groups, candidates=100, rule="official", seed=5)
+    replay = np.random.default_rng(5)
+    order = np.argsort(groups, kind="stable")
+    others = [order[groups[order] != group] for group in groups]
+    numbers = replay.integers(0, np.array([len(each) for each in others])[:, None], (count, 99))
+    hits = np.zeros(count)
+    for row in range(count):
+        captions = torch.cat([own[row : row + 1], own[others[row][numbers[row]]]])
+        cosines = torch.cosine_similarity(images[row : row + 1], captions)
+        hits[row] = int(cosines.argmax()) == 0
+    shuffled = replay.permutation(hits)
+    folds = [shuffled[20 * fold : 20 * (fold + 1) - 1].mean() for fold in range(10)]
+    assert ours.value == pytest.approx(100 * np.mean(folds))
+    assert ours.std == pytest.approx(100 * np.std(folds))
+
+
+def test_under_the_official_rule_ties_are_won():
+    codes = torch.ones(40, 3)
+    groups = np.arange(40) % 4
+    assert r_precision(codes, codes, groups, codes, groups, candidates=5, rule="official").value == 100

@@ -64,6 +64,7 @@ RETRIEVAL = {
     "k": 1,
     "candidates": 100,
     "encoder_words": 18,
+    "r_precision_rule": "official",
     "protocol": "own caption against 99 of other classes",
     "value": 70.0,
     "std": 0.6,
