@@ -63,6 +63,7 @@ METRICS = {
     "parameters_million": Metric("parameters (million)", "lower"),
     "training_hours": Metric("training (hours)", "lower"),
     "mask_fid": Metric("silhouette FID", "lower", digits=3),
+    "mask_iou": Metric("IoU to the image's own silhouette (%)", "higher", "silhouettes"),
     "mask_nearest_iou": Metric("IoU to nearest training silhouette (%)"),
     "foreground_share": Metric("foreground (%)"),
     "mask_pieces": Metric("pieces"),

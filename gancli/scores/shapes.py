@@ -141,6 +141,30 @@ def nearest_iou(shapes: Shapes, others: Shapes, *, chunk: int = _CHUNK) -> NDArr
     return np.concatenate(by_parts(len(shapes), chunk, work))
 
 
+def paired_iou(
+    shapes: Shapes, rows: NDArray[np.int64], others: Shapes, of: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the intersection over union of silhouettes `rows` (P,) with others `of` (P,), mirrored or not, (P,).
+
+    Two empty silhouettes have 1.
+    """
+    values = []
+    for start in range(0, len(rows), _CHUNK):
+        chosen = slice(start, start + _CHUNK)
+        first, second = (
+            np.unpackbits(each.bits[numbers[chosen]], axis=1, count=each.side**2)
+            .reshape(-1, each.side, each.side)
+            .astype(bool)
+            for each, numbers in ((shapes, rows), (others, of))
+        )
+        best = np.zeros(len(first))
+        for side in (first, first[:, :, ::-1]):
+            common, union = (kind(side, second).sum(axis=(1, 2)) for kind in (np.logical_and, np.logical_or))
+            best = np.maximum(best, np.divide(common, union, out=np.ones(len(first)), where=union > 0))
+        values.append(best)
+    return np.concatenate(values)
+
+
 def _nearest(silhouettes: Bits, others: Iterable[Bits]) -> NDArray[np.float64]:
     """Return `nearest_iou` of silhouettes (n, S, S) among others, any number at a time."""
     count = len(silhouettes)
@@ -263,9 +287,10 @@ def score_shapes(
         progress: Callback with silhouettes done and in all for each set of them, or True for a bar.
 
     Returns:
-        `mask_fid` against the silhouettes of the split; `mask_nearest_iou` against those of the training split;
-        `foreground_share`, `mask_pieces`; `size_rank_correlation` where captions name sizes. Each is followed by the
-        real silhouettes' own, with the method "real". The first two have none where the split is the training split.
+        `mask_fid` against the silhouettes of the split; `mask_iou` with those of the same images; `mask_nearest_iou`
+        against those of the training split; `foreground_share`, `mask_pieces`; `size_rank_correlation` where captions
+        name sizes. Each is followed by the real silhouettes' own, with the method "real". `mask_fid` and
+        `mask_nearest_iou` have none where the split is the training split.
 
     Raises:
         DataError: Files are missing or broken, or folder or dataset have no silhouettes.
@@ -296,6 +321,8 @@ def score_shapes(
     if train is not real:
         table.nearest(real)
 
+    places = {reference.keys[index]: place for place, index in enumerate(kept.tolist())}
+    table.own([(row, places[each.key]) for row, each in enumerate(records) if each.key in places])
     texts = _attribute_texts(split_images, kept)
     for shapes, captions in ((fake, [record.caption for record in records]), (real, texts)):
         table.areas(shapes)
@@ -433,6 +460,30 @@ class _Report:
             n_real=len(self.train),
             note=note,
         )
+
+    def own(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Compare silhouettes with those of the images whose attributes they were drawn for, by their numbers."""
+        if not pairs:
+            return
+        drawn, real = (np.array(numbers) for numbers in zip(*pairs, strict=True))
+        others = np.arange(len(self.real))
+        unpaired = len(self.fake) - len(pairs)
+        for shapes, rows, of, note in (
+            (self.fake, drawn, real, [f"{unpaired:,} others have no such silhouette"] if unpaired else []),
+            (self.real, others, np.roll(others, 1), ["each with that of another image: the value of chance"]),
+        ):
+            values = paired_iou(shapes, rows, self.real, of)
+            self._add(
+                shapes,
+                "mask_iou",
+                100 * float(values.mean()),
+                100 * float(values.std()),
+                protocol="intersection over union of each silhouette, mirrored or not, with that of the image whose "
+                "attributes it was drawn for; per cent, mean and std over silhouettes",
+                n_real=len(np.unique(of)),
+                count=len(rows),
+                note=note,
+            )
 
     def areas(self, shapes: Shapes) -> None:
         values = shares(shapes)

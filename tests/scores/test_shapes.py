@@ -35,6 +35,7 @@ from gancli.scores.shapes import (
     asked_size,
     load_silhouette_features,
     nearest_iou,
+    paired_iou,
     pieces,
     rank_correlation,
     score_shapes,
@@ -87,6 +88,17 @@ def test_nearest_iou_of_masks_and_mirrored_ones(chunk: int) -> None:
     ]
     found = nearest_iou(Shapes.of("a", [first]), Shapes.of("b", [second]), chunk=chunk)
     np.testing.assert_allclose(found, slow, atol=1e-6)
+
+
+def test_iou_of_pairs() -> None:
+    first, second = masks(6), masks(6, seed=1)
+    rows, of = np.array([0, 3, 3, 5]), np.array([2, 3, 0, 1])
+    found = paired_iou(Shapes.of("a", [first]), rows, Shapes.of("b", [second]), of)
+    expected = [
+        max(slow_iou(first[a], second[b]), slow_iou(first[a][:, ::-1], second[b]))
+        for a, b in zip(rows, of, strict=True)
+    ]
+    assert found == pytest.approx(expected)
 
 
 def test_nearest_iou_by_hand() -> None:
