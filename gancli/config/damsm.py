@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from gancli.config.sections import (
     BackboneSection,
@@ -32,6 +33,13 @@ class DamsmModel(BackboneSection):
     adapt_batch_norm: bool = True  # frozen layers still follow the batch statistics, as in the public code
 
 
+class DamsmLoader(LoaderSection):
+    """Contents of a batch."""
+
+    # A random window of each image | one of ten, whose features by a frozen backbone are computed once and kept
+    views: Literal["random", "ten"] = "random"
+
+
 class DamsmLoss(Section):
     """The three smoothing factors of the DAMSM loss."""
 
@@ -56,7 +64,20 @@ class DamsmRecipe(EncoderRecipe):
 
     model: DamsmModel
     data: Path
-    loader: LoaderSection
+    loader: DamsmLoader
     loss: DamsmLoss = DamsmLoss()
     optim: DamsmOptim = DamsmOptim()
     train: TrainSection
+
+    @field_validator("loader")
+    @classmethod
+    def _kept_features_do_not_learn(cls, loader: DamsmLoader, info: ValidationInfo) -> DamsmLoader:
+        model = info.data.get("model")
+        learns = model is not None and (not model.pretrained or model.adapt_batch_norm)
+        if loader.views == "ten" and learns:
+            raise PydanticCustomError(
+                "views",
+                "only features of a backbone that stays as it is are kept: set model.pretrained=true and "
+                "model.adapt_batch_norm=false",
+            )
+        return loader

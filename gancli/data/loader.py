@@ -112,6 +112,7 @@ class Batch(TensorBatch):
             (B, 1, S, S) float32, 1 on the object and -1 elsewhere.
         attributes: Attributes, (B, A) float32 in [0, 1], if asked for.
         wrong_attributes: Attributes of images whose attributes differ, (B, A).
+        features: Features of the images by a network that does not learn, (B, F) float32, in place of `images`.
     """
 
     images: tuple[Tensor, ...]
@@ -126,6 +127,7 @@ class Batch(TensorBatch):
     silhouettes: tuple[Tensor, ...] = ()
     attributes: Tensor | None = None
     wrong_attributes: Tensor | None = None
+    features: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -282,6 +284,10 @@ class BatchSource(TorchDataset[Batch]):
             drawn = [self.holes.draw(max(self.sizes), rng) for rng in self._rngs(_HOLE, step)]
             batch = replace(batch, holes=_stack(drawn))
         return batch
+
+    def draw_views(self, step: int, count: int) -> NDArray[np.int64]:
+        """Draw one of `count` views for each image of a step, (B,)."""
+        return (self._chances(_VIEW, step) * count).astype(np.int64)
 
     def _permutation(self, epoch: int) -> NDArray[np.int64]:
         if epoch != self._epoch:

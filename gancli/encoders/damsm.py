@@ -6,6 +6,7 @@ encoder measures in the matching loss how well its images fit. An encoder folder
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from gancli.data.loader import Batch
 from gancli.data.text import Vocabulary
-from gancli.encoders.backbones import BackboneName, build_backbone, fold_batch_norms
+from gancli.encoders.backbones import Backbone, BackboneName, build_backbone, fold_batch_norms
 from gancli.engine.phases import Phase, adam
 from gancli.errors import DataError
 from gancli.losses.matching import DamsmGammas, damsm_losses, padding_mask
@@ -123,10 +124,22 @@ class ImageEncoder(nn.Module):
             local, whole = self.backbone(images)
         return self.local(local), self.code(whole)
 
+    def from_backbone(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Map the backbone's output as `flat_output` gives it, (B, F), to regions (B, D, H, W) and code (B, D)."""
+        local, whole = output.split([output.shape[1] - self.code.in_features, self.code.in_features], dim=1)
+        side = math.isqrt(local.shape[1] // self.local.in_channels)
+        return self.local(local.unflatten(1, (-1, side, side))), self.code(whole)
+
     def features(self, images: Tensor) -> Tensor:
         """Map images (B, 3, S, S) in [-1, 1] to the backbone's global features (B, F), for Fréchet distances."""
         whole: Tensor = self.backbone(images)[1]
         return whole
+
+
+def flat_output(backbone: Backbone, images: Tensor) -> Tensor:
+    """Return local and global features of images in one vector each, (B, C * H * W + G)."""
+    local, whole = backbone(images)
+    return torch.cat([local.flatten(1), whole], dim=1)
 
 
 class DamsmPretraining:
@@ -170,7 +183,10 @@ class DamsmPretraining:
         """Return the word and the sentence loss (AttnGAN eq. 14)."""
         longest = int(batch.lengths.max())
         words, sentence = self.text(batch.tokens[:, :longest], batch.lengths)
-        regions, code = self.image(batch.images[-1])
+        if batch.features is None:
+            regions, code = self.image(batch.images[-1])
+        else:
+            regions, code = self.image.from_backbone(batch.features)
         mask = padding_mask(batch.lengths, longest)
         by_words, by_sentence = damsm_losses(
             regions, code, words, sentence, mask, batch.class_ids, self.gammas

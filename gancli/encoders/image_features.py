@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import Dataset
 
+from gancli.data.loader import Batch, BatchSource
 from gancli.data.shards import Split, file_hash
 from gancli.encoders.backbones import (
     IMAGENET_SIDE,
@@ -145,6 +147,32 @@ def extract_features(
         with reporting(progress, "looking at", "images") as report:
             write_vectors(path, shape, "<f2", _batches(split, source, views, report))
     return open_vectors(path, shape)
+
+
+@dataclass(frozen=True)
+class ViewBatches(Dataset[Batch]):
+    """Training batches whose images are features of a random one of their views, computed once.
+
+    Attributes:
+        captions: Batches of the same images without pixels.
+        views: Features (N, V, F) of all images, from `extract_features`.
+    """
+
+    captions: BatchSource
+    views: VectorFile
+
+    @property
+    def batch(self) -> int:
+        """Images per step of this process."""
+        return self.captions.batch
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def __getitem__(self, step: int) -> Batch:
+        batch, vectors = self.captions[step], self.views.vectors
+        chosen = vectors[batch.indices.numpy(), self.captions.draw_views(step, vectors.shape[1])]
+        return replace(batch, features=torch.from_numpy(chosen.astype(np.float32)))
 
 
 def _batches(

