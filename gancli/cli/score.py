@@ -642,7 +642,10 @@ def diversity(samples: Samples, weights: PerceptualWeights = None, device: Devic
     "spectrum",
     "gancli.scores.spectrum:score_spectrum",
     work="transforming",
-    examples=("gancli score spectrum data/cub:test images/cub",),
+    examples=(
+        "gancli score spectrum data/cub:test images/cub",
+        "gancli score spectrum photographs images --json",
+    ),
 )
 def spectrum(real: RealImages, fake: FakeImages, batch: Batch = 50) -> None:
     """Fine detail of generated images over that of real ones: 1 is as much, more is a lattice of dots, less is blur.
