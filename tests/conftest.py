@@ -68,6 +68,12 @@ PROVENANCE = {
 ATTRIBUTES = ("has_primary_color::black", "has_primary_color::white", "has_size::small")
 
 
+@pytest.fixture(autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of downloads and kept features for each test: networks of tests share names, not functions."""
+    monkeypatch.setenv("GANCLI_HOME", str(tmp_path_factory.mktemp("home")))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real datasets, which are not part of the repository."""

@@ -13,13 +13,15 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gancli.atomic import atomic_file
 from gancli.csv_files import read_csv, write_csv
 from gancli.data.hole_settings import HoleSettings
-from gancli.data.loader import Window
 from gancli.errors import DataError
+
+if TYPE_CHECKING:  # which would load torch
+    from gancli.data.loader import Window
 
 SAMPLES = "samples.csv"
 SAMPLING = "sampling.json"

@@ -120,6 +120,7 @@ def score_all(
     common: Images = {"batch": batch, "progress": progress}
     network: Network = {"weights": weights, "device": device}
     two: Both = {**common, **network}
+    left_out: dict[str, str] = {}
     many: dict[str, Score] = {
         "fid": partial(score_fid, real, samples, features, **two),
         "kid": partial(score_kid, real, samples, features, seed=seed, **two),
@@ -136,7 +137,8 @@ def score_all(
         asked = f"classifier:{classifier}" if classifier is not None else features
         if isinstance(asked, str) and asked.partition(":")[0] in CLASSIFIERS:
             many["is"] = partial(score_is, samples, asked, data=real, seed=seed, **two)
-    left_out: dict[str, str] = {}
+        else:
+            left_out["is"] = "needs a network that tells classes apart (--classifier)"
     if encoder is not None:
         many["r-precision"] = partial(
             score_r_precision, samples, encoder, data=real, seed=seed, device=device, **common

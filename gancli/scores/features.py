@@ -35,7 +35,7 @@ from gancli.weights import home, load_weights
 from gancli.weights_folder import read_settings
 
 if TYPE_CHECKING:
-    from gancli.scores.image_sets import Images
+    from gancli.scores.image_sets import FileImages, Images, SplitImages
 
 Pixels = NDArray[np.uint8]
 _RESIZE = "bilinear to {side}x{side}, antialiased where it shrinks"  # for networks trained by gancli
@@ -152,6 +152,34 @@ def all_features(
     if path is not None:
         distributed.from_main(partial(_keep_features, path, features))
     return features
+
+
+def some_features(
+    images: SplitImages | FileImages,
+    rows: NDArray[np.int64],
+    network: FeatureNetwork,
+    *,
+    batch: int = 50,
+    cache: bool = False,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Return the features of some of the images, (len(rows), F).
+
+    With `cache`, half of the images or more are taken from the features of all, which other metrics need too.
+
+    Args:
+        images: Images.
+        rows: Numbers of the wanted images, in order.
+        network: Network.
+        batch: Images at a time.
+        cache: Keep the features for the next time, see `all_features`.
+        progress: Callback after each batch with images done and in all.
+    """
+    if cache and 2 * len(rows) >= len(images):
+        return all_features(images, network, batch=batch, cache=True, progress=progress)[
+            torch.from_numpy(rows)
+        ]
+    return all_features(images.only(rows.tolist()), network, batch=batch, cache=cache, progress=progress)
 
 
 CACHE_LIMIT = 4 << 30  # bytes of kept features; the oldest go first

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from gancli.errors import DataError, UsageError
 from gancli.progress import Progress, reporting
 from gancli.sampling.requests import first_of_classes
 from gancli.sampling.samples_folder import GeneratedImage
-from gancli.scores.features import FeatureNetwork, all_features, load_features
+from gancli.scores.features import FeatureNetwork, load_features, some_features
 from gancli.scores.image_sets import FileImages, SplitImages, learned_from, open_samples, origin_of
 from gancli.scores.results import MetricSettings, ScoreRow
 from gancli.scores.retrieval import average_precisions, chance_precision, chance_recall, first_hits
@@ -40,6 +41,7 @@ def score_map(
     images_per_class: int = IMAGES_PER_CLASS,
     queries: str | Path | None = None,
     compat_s2igan: bool = False,
+    cache: bool = True,
     seed: int = 0,
     batch: int = 50,
     device: str | torch.device = "cpu",
@@ -60,6 +62,7 @@ def score_map(
         queries: List of the querying images in place of the first of each class: a text file with a name on each line,
             or a pickled list of names such as S2IGAN's.
         compat_s2igan: Prepare the generated images as S2IGAN's code does, see `as_s2igan`.
+        cache: Keep the features in gancli's own folder for the next time.
         seed: Seed of the gallery's order, which decides among equals.
         batch: Images at a time.
         device: Device of the network.
@@ -106,12 +109,12 @@ def score_map(
     rest = np.setdiff1d(np.arange(len(classes)), every)
     kept = np.isin(classes[asking], classes[rest])
     with reporting(progress, "features", "images") as report:
-        ranked = all_features(fake.only(chosen.tolist()), drawing, batch=batch, progress=report)
-        asked = all_features(real.only(asking.tolist()), network, batch=batch, progress=report)
+        of = partial(some_features, batch=batch, cache=cache, progress=report)
+        ranked, asked = of(fake, chosen, drawing), of(real, asking, network)
         gallery = ranked, owners[chosen]
         rows = [_map_row(real, fake, drawing, (asked, asking), gallery, drawn, words, notes)]
         if kept.any():
-            ranked = all_features(real.only(rest.tolist()), network, batch=batch, progress=report)
+            ranked = of(real, rest, network)
             settings = dataclasses.replace(settings, gallery_images="real")
             words = f"gallery of the {len(rest):,} other real images"
             notes = ["ceiling: real images find real ones"]
@@ -160,6 +163,7 @@ def score_recall(
     weights: str | Path | None = None,
     data: str | Path | None = None,
     compat_s2igan: bool = False,
+    cache: bool = True,
     seed: int = 0,
     batch: int = 50,
     device: str | torch.device = "cpu",
@@ -177,6 +181,7 @@ def score_recall(
         weights: File or folder of the network's weights; None for the places where `gancli.weights` looks.
         data: Split of the captions as "DIR:split"; None for the one in sampling.json.
         compat_s2igan: Prepare the generated images as S2IGAN's code does, see `as_s2igan`.
+        cache: Keep the features in gancli's own folder for the next time.
         seed: Seed of the gallery's order, which decides among equals.
         batch: Images at a time.
         device: Device of the network.
@@ -198,8 +203,8 @@ def score_recall(
     order = np.random.default_rng(seed).permutation(len(owners))
     drawing = as_s2igan(network) if compat_s2igan else network
     with reporting(progress, "features", "images") as report:
-        ranked = all_features(fake, drawing, batch=batch, progress=report)
-        asked = all_features(real.only(asking.tolist()), network, batch=batch, progress=report)
+        of = partial(some_features, batch=batch, cache=cache, progress=report)
+        ranked, asked = of(fake, np.arange(len(fake)), drawing), of(real, asking, network)
     hits = first_hits(asked, ranked[order], asking, owners[order])
     common = learned_from(fake, network.sha256)
     if len(asking) < len(real):
