@@ -59,9 +59,8 @@ def lines_of(frame: pd.DataFrame) -> list[int]:
     """Return the line on which each row of a table that `read_csv` read begins, counted from 1."""
     if frame.empty:
         return []
-    within = frame.apply(lambda column: column.str.count("\n")).sum(
-        axis=1
-    )  # quoted cells may hold line breaks
+    # Quoted cells may hold line breaks
+    within = frame.apply(lambda column: column.str.count("\n")).sum(axis=1)
     return [2 + row + int(breaks) for row, breaks in enumerate(within.cumsum().shift(fill_value=0))]
 
 
