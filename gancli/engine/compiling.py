@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import torch
 
-from gancli.engine.phases import Trainable
+from gancli.engine.phases import Batch, Shared, Trainable
 from gancli.errors import ConfigError, RunError
 
 # Number of graphs that torch keeps per `forward`; calls that need more run uncompiled. All networks of a class share
@@ -20,7 +20,7 @@ from gancli.errors import ConfigError, RunError
 GRAPHS = 64
 
 
-def compile_networks(model: Trainable) -> None:
+def compile_networks(model: Trainable[Batch, Shared]) -> None:
     """Compile the networks of a model in place.
 
     Networks that a phase differentiates twice stay uncompiled: torch cannot differentiate a compiled graph twice.

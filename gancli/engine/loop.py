@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Any, Generic, Literal
 
 import torch
 from PIL import Image
@@ -45,7 +45,7 @@ from gancli.engine.checkpoint import (
 from gancli.engine.compiling import compile_networks, compiled_networks_run
 from gancli.engine.ema import Averages
 from gancli.engine.events import Events, LogFile, progress_line
-from gancli.engine.phases import Phase, Trainable, train_only
+from gancli.engine.phases import Batch, Phase, Shared, Trainable, train_only
 from gancli.engine.precision import Precision
 from gancli.engine.recompute import recompute_large_blocks
 from gancli.errors import RunError
@@ -123,7 +123,7 @@ class LoopResult:
         return 0 if self.interrupted is None else 130 if self.interrupted == "SIGINT" else 143
 
 
-class Loop:
+class Loop(Generic[Batch, Shared]):
     """Trains a model until a limit or a signal, resuming from the run's checkpoints.
 
     Args:
@@ -146,8 +146,8 @@ class Loop:
 
     def __init__(
         self,
-        trainable: Trainable,
-        batches: Callable[[int], Iterator[Any]],
+        trainable: Trainable[Batch, Shared],
+        batches: Callable[[int], Iterator[Batch]],
         run: RunFolder,
         settings: LoopSettings,
         device: torch.device,
@@ -277,7 +277,7 @@ class Loop:
                 self._save(improved)
             self.seconds = time.monotonic() - started
 
-    def _next_batches(self, iterator: Iterator[Any], stop: _StopSignals) -> tuple[list[Any], int]:
+    def _next_batches(self, iterator: Iterator[Batch], stop: _StopSignals) -> tuple[list[Batch], int]:
         """Return the batches of a step and 0, or no batches and this rank's reason to stop."""
         steps, minutes = self.settings.steps, self.settings.minutes
         if reason := stop.reason():
@@ -318,7 +318,7 @@ class Loop:
 
     # --- one step -------------------------------------------------------------------------------------------
 
-    def _train_step(self, batches: Sequence[Any]) -> dict[str, float]:
+    def _train_step(self, batches: Sequence[Batch]) -> dict[str, float]:
         """Run every phase that is due and return the values of its terms by "phase.term"."""
         values: dict[str, float] = {}
         stepped: set[str] = set()
@@ -330,7 +330,7 @@ class Loop:
         self.averages.update(stepped, self.step)
         return values
 
-    def _begins(self, batches: Sequence[Any]) -> list[Callable[[], Any]]:
+    def _begins(self, batches: Sequence[Batch]) -> list[Callable[[], Shared]]:
         """Return, for each batch, the function that gives a phase the result of `Trainable.begin`.
 
         For a single batch, all phases share one result. With several, `begin` runs again with the same random numbers.
@@ -342,7 +342,7 @@ class Loop:
             return [lambda: shared]
         first_states: dict[int, RandomState] = {}  # before the first `begin` of each batch
 
-        def begin(number: int) -> Any:
+        def begin(number: int) -> Shared:
             current = random_state()
             again = number in first_states
             set_random_state(first_states.setdefault(number, current))
@@ -354,7 +354,7 @@ class Loop:
 
         return [functools.partial(begin, number) for number in range(len(batches))]
 
-    def _run_phase(self, phase: Phase, begins: Sequence[Callable[[], Any]]) -> dict[str, float]:
+    def _run_phase(self, phase: Phase[Shared], begins: Sequence[Callable[[], Shared]]) -> dict[str, float]:
         trained = self.trained[phase.name]
         train_only(trained, self.parameters)
         phase.optimizer.zero_grad(set_to_none=True)

@@ -8,15 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 
+class OnDevice(Protocol):
+    """Batch that can be brought to a device."""
+
+    def to(self, device: torch.device | str) -> Self: ...
+
+
+Batch = TypeVar("Batch", bound=OnDevice)
+BatchIn = TypeVar("BatchIn", bound=OnDevice, contravariant=True)
+Shared = TypeVar("Shared")  # result of `Trainable.begin`
+
+
 @dataclass
-class Phase:
+class Phase(Generic[Shared]):
     """Optimizer step within a training step.
 
     Attributes:
@@ -34,7 +45,7 @@ class Phase:
     name: str
     networks: Mapping[str, nn.Module]
     optimizer: Optimizer
-    loss: Callable[[Any], Mapping[str, Tensor]]
+    loss: Callable[[Shared], Mapping[str, Tensor]]
     interval: int = 1
     clip: Mapping[str, float] = field(default_factory=dict)
     watched: Collection[str] = ()
@@ -45,13 +56,13 @@ class Phase:
         cls,
         name: str,
         networks: Mapping[str, nn.Module],
-        loss: Callable[[Any], Mapping[str, Tensor]],
+        loss: Callable[[Shared], Mapping[str, Tensor]],
         *,
         lr: float,
         betas: tuple[float, float],
         watched: Collection[str] = (),
         differentiated_twice: Collection[str] = (),
-    ) -> Phase:
+    ) -> Phase[Shared]:
         """Return a phase that steps all parameters of its networks with one Adam optimizer."""
         optimizer = adam(
             [p for network in networks.values() for p in network.parameters()], lr=lr, betas=betas
@@ -118,7 +129,7 @@ def lay_out_as_parameters(optimizer: Optimizer, *_: object) -> None:
                     state[name] = torch.empty_like(parameter).copy_(value)
 
 
-class Trainable(Protocol):
+class Trainable(Protocol[BatchIn, Shared]):
     """Model that the engine can train."""
 
     @property
@@ -130,10 +141,10 @@ class Trainable(Protocol):
         """Names of the networks with an exponential moving average."""
 
     @property
-    def phases(self) -> Sequence[Phase]:
+    def phases(self) -> Sequence[Phase[Shared]]:
         """Phases of a step, in order."""
 
-    def begin(self, batch: Any) -> Any:
+    def begin(self, batch: BatchIn) -> Shared:
         """Return what all phases of a step share: encodings, noise, generated images with their graph.
 
         All trained parameters require gradients here. A phase that must not reach another phase's network detaches.

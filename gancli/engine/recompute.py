@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.checkpoint import checkpoint
 
-from gancli.engine.phases import Trainable
+from gancli.engine.phases import Batch, Shared, Trainable
 
 
 @runtime_checkable
@@ -29,7 +29,7 @@ class HasLargeBlocks(Protocol):
         """Return submodules, none within another, that `forward` calls with positional arguments."""
 
 
-def recompute_large_blocks(model: Trainable) -> None:
+def recompute_large_blocks(model: Trainable[Batch, Shared]) -> None:
     """Make the large blocks of a model's networks run again in the backward pass, in place.
 
     Nothing changes in eval mode or without gradients. Copy networks before this call: later copies would run the

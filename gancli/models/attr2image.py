@@ -339,7 +339,7 @@ class Stage:
         self.negative_weight = negative_weight
         self.networks: dict[str, nn.Module] = {"generator": generator}
         phase = functools.partial(Phase.adam, betas=adam.betas)
-        self.phases: list[Phase] = []
+        self.phases: list[Phase[Step]] = []
         for kind, discriminator in self.discriminators.items():
             name = f"discriminator_{kind}"
             self.networks[name] = discriminator

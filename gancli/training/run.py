@@ -35,7 +35,7 @@ from gancli.engine import distributed
 from gancli.engine.checkpoint import RunFolder, load_tensors, read_checkpoint, refuse_changes
 from gancli.engine.events import Events
 from gancli.engine.loop import Loop, LoopResult, LoopSettings, Networks
-from gancli.engine.phases import Phase, Trainable
+from gancli.engine.phases import Batch, Phase, Shared, Trainable
 from gancli.engine.precision import bf16_cost, choose_precision, has_bf16
 from gancli.errors import ConfigError, DataError, UsageError
 from gancli.registry import MODELS
@@ -45,6 +45,7 @@ from gancli.version import __version__
 from gancli.weights_folder import read_folder, read_settings, reading_settings
 
 R = TypeVar("R", bound=BaseRecipe, covariant=True)
+BatchOut = TypeVar("BatchOut", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -326,7 +327,7 @@ def share_of(recipe: BaseRecipe) -> Share:
     }
 
 
-class Source(Protocol):
+class Source(Protocol[BatchOut]):
     """Training batches by step number."""
 
     @property
@@ -335,7 +336,7 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, step: int) -> object: ...
+    def __getitem__(self, step: int) -> BatchOut: ...
 
 
 Export = Callable[[Networks, Path, dict[str, object]], None]
@@ -364,7 +365,9 @@ class Hooks:
     prefix: str = "generator."
 
 
-def run_training(run: Prepared[BaseRecipe], model: Trainable, source: Source, hooks: Hooks) -> RunResult:
+def run_training(
+    run: Prepared[BaseRecipe], model: Trainable[Batch, Shared], source: Source[Batch], hooks: Hooks
+) -> RunResult:
     """Train a model or an encoder in a new run folder, or in the one to be resumed.
 
     Raises:
@@ -539,7 +542,7 @@ class StepDecay:
         every: Epochs from one decay to the next.
     """
 
-    def __init__(self, phases: Sequence[Phase], decay: float, every: int) -> None:
+    def __init__(self, phases: Sequence[Phase[Shared]], decay: float, every: int) -> None:
         self.rates = [(phase.optimizer, float(phase.optimizer.param_groups[0]["lr"])) for phase in phases]
         self.decay = decay
         self.every = every
