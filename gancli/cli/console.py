@@ -6,6 +6,7 @@ terminal and plain lines elsewhere. Colours follow rich's rules (NO_COLOR, FORCE
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import sys
@@ -21,6 +22,7 @@ from gancli.progress import Progress, bar, lines
 if TYPE_CHECKING:
     from rich.console import Console
 
+UNBOUNDED = 100_000  # characters in a line of a table, so that none is wrapped or cut
 PLAIN_INTERVAL = 10.0  # seconds between two plain progress lines
 
 
@@ -87,17 +89,19 @@ class Output:
         self, columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()
     ) -> str:
         """Return rows as text in aligned columns; columns named in `right` are aligned to the right."""
-        cells = [list(columns), *([str(cell) for cell in row] for row in rows)]
-        widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
-        lines = [
-            "  ".join(
-                cell.rjust(width) if name in right else cell.ljust(width)
-                for cell, width, name in zip(row, widths, columns, strict=True)
-            ).rstrip()
-            for row in cells
-        ]
-        lines.insert(1, "  ".join("─" * width for width in widths))
-        return "\n".join(lines)
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        for name in columns:
+            grid.add_column(Text(name), justify="right" if name in right else "left", no_wrap=True)
+        for row in rows:
+            grid.add_row(*(Text(str(cell)) for cell in row))
+        text = io.StringIO()
+        Console(file=text, width=UNBOUNDED, color_system=None).print(grid)
+        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
     # ------------------------------------------------------------------------------------- everything beside
 

@@ -101,7 +101,12 @@ def test_no_colour_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch
 
 def test_a_table_is_aligned() -> None:
     table = Output().table(("name", "n"), [("a", 1), ("longer", 200)], right=("n",))
-    assert table == "name      n\n──────  ───\na         1\nlonger  200"
+    assert table == "name       n\n────────────\na          1\nlonger   200"
+
+
+def test_a_table_is_neither_wrapped_nor_read_as_markup_and_counts_wide_characters_twice() -> None:
+    table = Output().table(("name", "n"), [("[red]" + "x" * 300, 1), ("鳥", 2)], right=("n",))
+    assert table.splitlines()[2:] == ["[red]" + "x" * 300 + "   1", "鳥" + " " * 306 + "2"]
 
 
 @pytest.mark.parametrize("mode", ["bar", "plain"])
