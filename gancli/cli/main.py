@@ -7,6 +7,7 @@ from gancli.cli import (  # noqa: F401 - each registers its commands
     doctor,
     embed,
     human,
+    importing,
     inpaint,
     prepare,
     pretrain_encoder,

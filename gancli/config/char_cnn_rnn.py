@@ -26,7 +26,9 @@ class CharCnnRnnModel(Section):
     """The text network."""
 
     name: Literal["char-cnn-rnn"] = "char-cnn-rnn"
-    variant: Literal["A", "B"] = "B"  # CVPR 2016 code | ICML 2016 code, behind StackGAN's birds
+    variant: Literal["A", "B", "C"] = (
+        "B"  # CVPR 2016 code | ICML 2016 code of birds, behind StackGAN's | of flowers
+    )
     dim: Positive = 1024  # of a sentence vector; image features of another width are mapped to it
     width: Annotated[int, Field(ge=3, multiple_of=3)] = 384  # first convolution; the others scale with it
     gru_impl: Literal["torch", "reed"] = "torch"  # of variant B: torch's GRU | the public code's

@@ -60,16 +60,11 @@ from gancli.data.manifest import (
 from gancli.data.source import BadSample
 from gancli.data.text import Vocabulary
 from gancli.errors import DataError
+from gancli.hashes import file_hash
 
 FOREGROUND = 128  # least value of the object's pixels in a silhouette, one half of 255
 BLOCK = 2**16  # values written at a time, where rows are shorter
 OPEN_SHARDS = 64  # per process and split; each costs a file handle and some 100 kB of offsets
-
-
-def file_hash(path: str | Path) -> str:
-    """Return the hexadecimal sha256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class ShardWriter:

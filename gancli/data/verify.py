@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from gancli.data.audio import FEWEST_FRAMES
 from gancli.data.manifest import MANIFEST, Manifest, ShardEntry, SplitEntry, stored_side
-from gancli.data.shards import Dataset, Split, _OpenShard, file_hash
+from gancli.data.shards import Dataset, Split, _OpenShard
 from gancli.errors import DataError
+from gancli.hashes import file_hash
 from gancli.progress import Progress, reporting
 
 

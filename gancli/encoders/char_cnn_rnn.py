@@ -1,8 +1,8 @@
 """Character encoder of Reed et al. 2016: captions as characters, read by convolutions and a recurrent layer.
 
 Its sentence vectors are trained to match frozen image features of the same class (`gancli.losses.joint_embedding`), and
-condition StackGAN. There are two published variants: A (the authors' CVPR 2016 code) and B (their ICML 2016 code, which
-made the embeddings of StackGAN's CUB results).
+condition StackGAN. There are three published variants: A (the authors' CVPR 2016 code), B (their ICML 2016 code, which
+made the embeddings of StackGAN's CUB results) and C (the ICML 2016 encoder of flowers).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+-=<>()[
 LENGTH = 201  # characters of a caption that are read
 INITIAL_RANGE = 0.08  # initial values of every parameter (CVPR 2016 code)
 
-Variant = Literal["A", "B"]
+Variant = Literal["A", "B", "C"]
 GRUImplementation = Literal["torch", "reed"]
 
 _NUMBERS = np.zeros(128, dtype=np.int64)  # ASCII code to number in the alphabet, 1 to 70, or 0
@@ -61,10 +61,10 @@ class CharCnnRnn(nn.Module):
     """Three convolutions over characters, a recurrent layer over their output, and a linear head on its mean.
 
     Args:
-        variant: "A" (CVPR 2016 code: one more pooling, 8 steps of a plain ReLU recurrence, 2/3 of `width` wide) or "B"
-            (ICML 2016 code: 18 steps of a GRU, 4/3 of `width` wide).
+        variant: "A" (CVPR 2016 code: one more pooling, 8 steps of a plain ReLU recurrence, 2/3 of `width` wide), "B"
+            (ICML 2016 code: 18 steps of a GRU, 4/3 of `width` wide) or "C" (as A, 4/3 of `width` wide).
         dim: Length E of a sentence vector.
-        width: Channels of the first convolution, a multiple of 3, and 384 in both variants. All other layers scale with
+        width: Channels of the first convolution, a multiple of 3, and 384 in all variants. All other layers scale with
             it.
         gru_impl: GRU of variant B: "torch" for `nn.GRU`, or "reed" for that of the public code, `ReedGRU`.
     """
@@ -80,7 +80,7 @@ class CharCnnRnn(nn.Module):
         super().__init__()
         if width % 3:
             raise ValueError(f"width must be a multiple of 3. Received: {width}")
-        if variant not in ("A", "B") or gru_impl not in ("torch", "reed"):
+        if variant not in ("A", "B", "C") or gru_impl not in ("torch", "reed"):
             raise ValueError(f"no such network: variant {variant!r}, gru_impl {gru_impl!r}")
         wide = width * 4 // 3
         hidden = width * 2 // 3 if variant == "A" else wide
@@ -89,7 +89,7 @@ class CharCnnRnn(nn.Module):
         self.conv2 = nn.Conv1d(width, wide, 4)
         self.conv3 = nn.Conv1d(wide, hidden, 4)
         self.rnn: nn.RNN | nn.GRU | ReedGRU
-        if variant == "A":
+        if variant != "B":
             self.rnn = nn.RNN(hidden, hidden, nonlinearity="relu", batch_first=True)
         elif gru_impl == "torch":
             self.rnn = nn.GRU(hidden, hidden, batch_first=True)
@@ -105,7 +105,7 @@ class CharCnnRnn(nn.Module):
         x = F.relu(F.max_pool1d(self._first_convolution(characters), 3))  # (B, W, 66)
         x = F.relu(F.max_pool1d(self.conv2(x), 3))  # (B, 4W/3, 21)
         x = F.relu(self.conv3(x))  # (B, H, 18)
-        if self.variant == "A":
+        if self.variant != "B":
             x = F.max_pool1d(x, 3, stride=2)  # (B, H, 8)
         states = self._recurrence(x.transpose(1, 2))  # (B, T, H)
         vectors: Tensor = self.head(states.mean(dim=1))

@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gancli.atomic import atomic_file
-from gancli.data.shards import Dataset, Split, file_hash
+from gancli.data.shards import Dataset, Split
 from gancli.encoders.sentence import SentenceEncoder, load_sentence_encoder
 from gancli.encoders.vectors import VectorFile, open_vectors, split_hash, write_vectors
 from gancli.errors import DataError
+from gancli.hashes import file_hash
 from gancli.progress import Progress, reporting
 
 T = TypeVar("T")

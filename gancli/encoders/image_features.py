@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gancli.data.loader import Batch, BatchSource
-from gancli.data.shards import Split, file_hash
+from gancli.data.shards import Split
 from gancli.encoders.backbones import (
     IMAGENET_SIDE,
     BackboneName,
@@ -31,6 +31,7 @@ from gancli.encoders.classifier import Classifier, load_classifier
 from gancli.encoders.damsm import ImageEncoder, load_damsm
 from gancli.encoders.vectors import VectorFile, open_vectors, split_hash, write_vectors
 from gancli.errors import DataError
+from gancli.hashes import file_hash
 from gancli.progress import Progress, reporting
 from gancli.run_paths import weights_folder_of
 from gancli.weights_folder import read_settings

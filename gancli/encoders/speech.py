@@ -325,7 +325,7 @@ class Speech:
 
     Attributes:
         network: Speech encoder.
-        image: Image branch.
+        image: Image branch; None for an imported encoder that came without one.
         mel: Settings of the log-mel features that it was trained on.
         settings: Content of `config.yaml`: arguments of both networks, the mel settings, dataset and training.
         hash: sha256 of the weights file.
@@ -333,7 +333,7 @@ class Speech:
     """
 
     network: SpeechEncoder
-    image: ImageBranch
+    image: ImageBranch | None
     mel: MelSettings
     settings: Mapping[str, Any]
     hash: str
@@ -379,19 +379,24 @@ def refuse_other_features(mel: MelSettings, split: Split, folder: Path) -> None:
 
 
 def save_speech(
-    folder: str | Path, speech: nn.Module, image: nn.Module, mel: MelSettings, settings: Mapping[str, object]
+    folder: str | Path,
+    speech: nn.Module,
+    image: nn.Module | None,
+    mel: MelSettings,
+    settings: Mapping[str, object],
 ) -> None:
     """Write an encoder folder.
 
     Args:
         folder: Folder to write.
         speech: Speech encoder.
-        image: Image branch.
+        image: Image branch, if there is one.
         mel: Settings of the log-mel features that it was trained on.
-        settings: Settings with sections `speech` and `image`, the arguments of both networks.
+        settings: Settings with a section `speech`, and `image` where there is a branch: arguments of the networks.
     """
     everything = {"kind": "speech", **settings, "mel": mel.model_dump()}
-    write_folder(folder, {"speech": speech, "image": image}, None, everything)
+    networks = {"speech": speech} if image is None else {"speech": speech, "image": image}
+    write_folder(folder, networks, None, everything)
 
 
 def load_speech(folder: str | Path, device: str | torch.device = "cpu") -> Speech:
@@ -405,9 +410,10 @@ def load_speech(folder: str | Path, device: str | torch.device = "cpu") -> Speec
     with reading_settings(folder):
         mel = MelSettings(**settings["mel"])
         speech = SpeechEncoder(**settings["speech"])
-        image = ImageBranch(**settings["image"])
+        image = ImageBranch(**settings["image"]) if "image" in settings else None
     load_part(speech, tensors, "speech.", folder)
-    load_part(image, tensors, "image.", folder)
-    for network in (speech, image):
-        network.to(device).eval().requires_grad_(False)
+    speech.to(device).eval().requires_grad_(False)
+    if image is not None:
+        load_part(image, tensors, "image.", folder)
+        image.to(device).eval().requires_grad_(False)
     return Speech(speech, image, mel, settings, digest, folder)

@@ -13,8 +13,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from gancli.atomic import atomic_file
 from gancli.data.manifest import MANIFEST
-from gancli.data.shards import Split, file_hash
+from gancli.data.shards import Split
 from gancli.errors import DataError
+from gancli.hashes import file_hash
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ and renamed, so a kill leaves either the old state or the new one. Reading detec
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import pickle
 import random
@@ -31,6 +30,7 @@ from gancli.atomic import atomic_file, sync
 from gancli.engine.distributed import from_main, world_size
 from gancli.engine.environment import describe_environment
 from gancli.errors import RunError, UsageError
+from gancli.hashes import file_hash
 
 SCHEMA_VERSION = 1
 
@@ -235,8 +235,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def _fingerprint(path: Path) -> dict[str, object]:
-    with path.open("rb") as file:
-        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    return {"bytes": path.stat().st_size, "sha256": file_hash(path)}
 
 
 def replace_folder(new: Path, folder: Path) -> None:

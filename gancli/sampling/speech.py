@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gancli.data.audio import UnusableSpeech, load_audio, log_mel
-from gancli.data.shards import Split, file_hash
+from gancli.data.shards import Split
 from gancli.data.text_to_speech import Synthesizer, Voice, choose_voices, find_synthesizer
 from gancli.encoders.speech import encode_mels
 from gancli.errors import DataError, UsageError
+from gancli.hashes import file_hash
 from gancli.inference.fusion_s2igan import LoadedFusionS2iGan
 from gancli.inference.loaded import LoadedModel
 from gancli.sampling.conditions import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from gancli.data.shards import file_hash
+from gancli.hashes import file_hash
 from gancli.run_paths import weights_folder_of
 from gancli.scores.results import ScoreRow
 from gancli.weights_folder import read_settings

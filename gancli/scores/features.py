@@ -32,7 +32,7 @@ from gancli.run_paths import weights_folder_of
 from gancli.scores.across_ranks import by_parts
 from gancli.scores.results import NetworkFields
 from gancli.weights import home, load_weights
-from gancli.weights_folder import read_settings
+from gancli.weights_folder import read_folder, read_settings
 
 if TYPE_CHECKING:
     from gancli.scores.image_sets import FileImages, Images, SplitImages
@@ -219,11 +219,12 @@ def load_features(
     """Load a feature network by name.
 
     Args:
-        name: "inception", the network of published FIDs behind pytorch-fid's preparation; "clean" and "tf", the same
-            network behind those of clean-fid and of TensorFlow; "dmgan", torchvision's Inception-v3 behind DM-GAN's
-            script, which AttnGAN's family reports; "imagenet", torchvision's Inception-v3, whose last average pooling
-            gives the features of published mAP and R@k; "efficientnet_lite0" to 2, whose weights come as packages; or
-            "encoder:DIR", a classifier or the image encoder of a DAMSM, whose distances compare models on one dataset
+        name: "inception", the network of published FIDs behind pytorch-fid's preparation, or "inception:DIR" with the
+            weights of a folder of `gancli import inception`; "clean" and "tf", the same network behind those of
+            clean-fid and of TensorFlow; "dmgan", torchvision's Inception-v3 behind DM-GAN's script, which AttnGAN's
+            family reports; "imagenet", torchvision's Inception-v3, whose last average pooling gives the features of
+            published mAP and R@k; "efficientnet_lite0" to 2, whose weights come as packages; or "encoder:DIR", a
+            classifier or the image encoder of a DAMSM, whose distances compare models on one dataset
             but not with published numbers. A loaded network is returned as it is.
         weights: File or folder of the Inception weights; None for the places where `gancli.weights` looks.
         device: Device to run on.
@@ -240,7 +241,11 @@ def load_features(
     if name == "dmgan":
         return _imagenet(weights, torch.device(device), "features", _PREPARATIONS[name])
     if name in _PREPARATIONS:
-        return _fid_inception(name, weights, torch.device(device))
+        return _fid_inception(name, *load_weights("fid_inception", weights), torch.device(device))
+    if kind == "inception" and folder:
+        _, tensors, digest = read_folder(folder, "inception")
+        state = {key.removeprefix("network."): tensor for key, tensor in tensors.items()}
+        return _fid_inception("inception", state, digest, torch.device(device), folder=folder)
     if name in ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"):
         return _efficientnet(cast(BackboneName, name), weights, torch.device(device))
     if kind in ("encoder", "classifier") and folder:
@@ -249,8 +254,8 @@ def load_features(
         return encoder_network(load_damsm(Path(folder), device), "features")
     raise UsageError(
         f"{name!r} is not a feature network",
-        "Use inception, clean, tf, dmgan, imagenet, efficientnet_lite1, or encoder:DIR with a folder of gancli "
-        "pretrain-encoder damsm or classifier.",
+        "Use inception, clean, tf, dmgan, imagenet, efficientnet_lite1, encoder:DIR with a folder of gancli "
+        "pretrain-encoder damsm or classifier, or inception:DIR with one of gancli import inception.",
     )
 
 
@@ -301,16 +306,27 @@ class _Preparation:
     prepare: Callable[[Tensor], Tensor]
 
 
-def _fid_inception(name: str, weights: str | Path | None, device: torch.device) -> FeatureNetwork:
-    """Return the Inception network of 2015 behind the preparation of a name in `_PREPARATIONS`."""
+def _fid_inception(
+    name: str, state: Mapping[str, Tensor], digest: str, device: torch.device, folder: str = ""
+) -> FeatureNetwork:
+    """Return the Inception network of 2015 behind the preparation of a name in `_PREPARATIONS`.
+
+    Args:
+        name: Name of the preparation.
+        state: Tensors of the network.
+        digest: sha256 of the weights file.
+        device: Device to run on.
+        folder: Folder that weights other than the published ones come from.
+    """
     from gancli.scores.inception import DIM, build_fid_inception, features_only
 
     preparation = _PREPARATIONS[name]
     network = build_fid_inception()
-    digest = _load_published(network, "fid_inception", weights)
+    network.load_state_dict(state)
     features_only(network).to(device)
+    published = "inception" if name == "inception" else f"inception ({name})"
     return FeatureNetwork(
-        name="inception" if name == "inception" else f"inception ({name})",
+        name=f"inception:{folder}" if folder else published,
         sha256=digest,
         dim=DIM,
         resize=preparation.words,

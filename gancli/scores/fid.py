@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from gancli.atomic import atomic_file
-from gancli.data.shards import file_hash
 from gancli.engine import distributed
 from gancli.errors import DataError, UsageError
+from gancli.hashes import file_hash
 from gancli.progress import Progress, reporting
 from gancli.scores.across_ranks import by_parts
 from gancli.scores.features import FeatureNetwork, all_features, load_features

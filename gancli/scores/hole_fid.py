@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from gancli.data.holes import read_hole
-from gancli.data.shards import file_hash
 from gancli.errors import UsageError
+from gancli.hashes import file_hash
 from gancli.progress import Progress, reporting
 from gancli.scores.features import FeatureNetwork, load_features
 from gancli.scores.fid import ENOUGH, frechet_distance, image_statistics

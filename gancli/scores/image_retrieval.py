@@ -17,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gancli.data.shards import Split, file_hash
+from gancli.data.shards import Split
 from gancli.data.sources.reading import read_names
 from gancli.errors import DataError, UsageError
+from gancli.hashes import file_hash
 from gancli.progress import Progress, reporting
 from gancli.sampling.requests import first_of_classes
 from gancli.sampling.samples_folder import GeneratedImage

@@ -24,10 +24,11 @@ from PIL import Image
 from gancli.data.images import load_image
 from gancli.data.loader import Window, evaluation_batches
 from gancli.data.manifest import MANIFEST
-from gancli.data.shards import Dataset, Split, file_hash
+from gancli.data.shards import Dataset, Split
 from gancli.data.sources.reading import list_files
 from gancli.errors import DataError, UsageError
 from gancli.figures import to_uint8
+from gancli.hashes import file_hash
 from gancli.inference.csfgan import Inpainter
 from gancli.inference.loaded import LoadedModel
 from gancli.sampling.samples_folder import (

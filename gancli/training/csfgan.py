@@ -56,14 +56,7 @@ def train_csfgan(request: Request[CSFGANRecipe]) -> RunResult:
     shown = GridImages.choose(run, holes, encoder.text)
 
     def export(networks: Networks, folder: Path, settings: dict[str, object]) -> None:
-        settings |= {
-            "words": recipe.loader.words,
-            "holes": holes.settings.to_dict(),
-            "window": recipe.loader.window,
-            "word_discriminator": recipe.model.word_discriminator,
-            "edge": recipe.loss.edge,
-            "generator": arguments,
-        }
+        settings |= model_settings(recipe, arguments, holes)
         save_csfgan(folder, networks["generator"], encoder, settings)
 
     return run_training(run, model, source, Hooks(export, shown.draw))
@@ -72,6 +65,24 @@ def train_csfgan(request: Request[CSFGANRecipe]) -> RunResult:
 def generator_arguments(recipe: CSFGANRecipe, text_dim: int) -> dict[str, object]:
     """Return the generator's arguments, as a model folder's config.yaml keeps them."""
     return arguments_of(csfgan.Generator, recipe.model, text_dim=text_dim)
+
+
+def model_settings(recipe: CSFGANRecipe, arguments: dict[str, object], holes: Holes) -> dict[str, object]:
+    """Return the part of a model folder's config.yaml that the recipe gives.
+
+    Args:
+        recipe: Recipe.
+        arguments: Arguments of the generator.
+        holes: Holes of the recipe.
+    """
+    return {
+        "words": recipe.loader.words,
+        "holes": holes.settings.to_dict(),
+        "window": recipe.loader.window,
+        "word_discriminator": recipe.model.word_discriminator,
+        "edge": recipe.loss.edge,
+        "generator": arguments,
+    }
 
 
 def build_networks(

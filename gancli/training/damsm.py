@@ -15,13 +15,14 @@ from torch import Tensor
 from gancli.config.arguments import arguments_of, construct
 from gancli.config.damsm import DamsmRecipe
 from gancli.data.loader import BatchSource, evaluation_batches
-from gancli.data.shards import Split, file_hash
+from gancli.data.shards import Split
 from gancli.encoders.backbones import fold_batch_norms, load_imagenet
 from gancli.encoders.damsm import DamsmPretraining, ImageEncoder, TextEncoder, flat_output, save_damsm
 from gancli.encoders.image_features import FrozenNetwork, ViewBatches, extract_features
 from gancli.encoders.vectors import VectorFile
 from gancli.engine.checkpoint import seed_everything
 from gancli.engine.loop import Networks
+from gancli.hashes import file_hash
 from gancli.losses.matching import DamsmGammas, cosine_similarity_matrix
 from gancli.scores.retrieval import CANDIDATES, r_precision
 from gancli.training.caption_vectors import reporter

@@ -123,6 +123,12 @@ def image_encoder(
     if recipe.loss.damsm == 0:
         return None
     if isinstance(encoder, Speech):
+        if encoder.image is None:
+            raise ConfigError(
+                f"loss.damsm: received {recipe.loss.damsm}, but {encoder.folder} was imported without an image half to "
+                "compare images with",
+                "Set loss.damsm=0, or import it with --image.",
+            )
         return encoder.image
     if encoder.kind != "damsm":
         raise ConfigError(

@@ -42,7 +42,13 @@ from gancli.registry import MODELS
 from gancli.run_paths import LATEST, newest_run, resume_path_of, run_folder_of, weights_folder_of
 from gancli.training.caption_vectors import Condition, open_condition, refuse_other_kind
 from gancli.version import __version__
-from gancli.weights_folder import read_folder, read_settings, reading_settings
+from gancli.weights_folder import (
+    load_part,
+    read_discriminators,
+    read_folder,
+    read_settings,
+    reading_settings,
+)
 
 R = TypeVar("R", bound=BaseRecipe, covariant=True)
 BatchOut = TypeVar("BatchOut", covariant=True)
@@ -499,7 +505,9 @@ def loop_settings(
 def load_initial_weights(
     networks: Mapping[str, nn.Module], path: str | Path, run: Prepared[BaseRecipe], prefix: str
 ) -> None:
-    """Load first weights: all networks of a run's checkpoint, or the generator of a model folder.
+    """Load first weights: all networks of a run's checkpoint, or those of a model folder.
+
+    A model folder holds the generator, an imported one the discriminators too where their files were given.
 
     Args:
         networks: Networks by name, with "generator".
@@ -520,7 +528,12 @@ def load_initial_weights(
             raise DataError(f"{folder}: has no checkpoint to take weights from")
         load_tensors(networks, read_checkpoint(checkpoint).networks, checkpoint)
         return
-    _, tensors, _ = read_folder(weights_folder_of(folder), run.recipe.kind)
+    folder = weights_folder_of(folder)
+    _, tensors, _ = read_folder(folder, run.recipe.kind)
+    judges = read_discriminators(folder)
+    for name, network in networks.items():
+        if any(key.startswith(f"{name}.") for key in judges):
+            load_part(network, judges, f"{name}.", folder)
     part = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     try:
         networks["generator"].load_state_dict(part)

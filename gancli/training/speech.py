@@ -199,6 +199,7 @@ def _finish(
     Reports the retrieval on the test split, or on the validation images where there is none.
     """
     dataset, best = run.dataset, load_speech(result.run, run.device)
+    assert best.image is not None  # it was trained with one
     kept = {}
     for name in dataset.split_names:
         told = reporter(run.events, f"vectors of split {name!r}", "spoken captions")

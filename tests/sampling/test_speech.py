@@ -10,10 +10,11 @@ import soundfile
 import torch
 
 from gancli.data.audio import MelSettings, read_audio, read_mel
-from gancli.data.shards import Dataset, file_hash
+from gancli.data.shards import Dataset
 from gancli.encoders.speech import encode_mels
 from gancli.errors import DataError, UsageError
 from gancli.figures import to_uint8
+from gancli.hashes import file_hash
 from gancli.inference.load import load_model
 from gancli.sampling.captions import DatasetCaptions
 from gancli.sampling.noise import image_noise

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import io
 import os
-import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BufferedReader
@@ -20,6 +18,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from gancli.errors import DataError, UsageError
+from gancli.pickles import read_plain_pickle
 
 T = TypeVar("T")
 
@@ -220,11 +219,7 @@ def read_names(path: Path) -> tuple[str, ...]:
     """
     listed: object
     if path.suffix in (".pickle", ".pkl"):
-        content = read_bytes(path)
-        try:
-            listed = _PlainUnpickler(io.BytesIO(content), encoding="utf-8").load()
-        except Exception as error:  # the unpickler may raise anything on damaged bytes
-            raise DataError(f"{path} is not a pickled list of image names ({error})") from None
+        listed = read_plain_pickle(path, "a pickled list of image names")
     else:
         listed = [line.strip() for _, line in read_lines(path)]
     if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
@@ -237,13 +232,6 @@ def read_names(path: Path) -> tuple[str, ...]:
             raise DataError(f"{path} names {name!r} twice")
         names[name] = None
     return tuple(names)
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Unpickler of lists, strings and numbers that refuses everything that needs a class or function."""
-
-    def find_class(self, module_name: str, global_name: str, /) -> object:
-        raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}")
 
 
 def fingerprint(files: Iterable[Path], root: Path) -> Mapping[str, str]:
