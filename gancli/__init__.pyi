@@ -11,6 +11,15 @@ from .data.verify import verify as verify
 from .encoders.embeddings import export_embeddings as export_embeddings
 from .human.page import make_ranking_page as make_ranking_page
 from .human.tally import tally_rankings as tally_rankings
+from .importing.attngan import import_damsm as import_damsm
+from .importing.char_cnn_rnn import import_char_cnn_rnn as import_char_cnn_rnn
+from .importing.csfgan import import_csfgan as import_csfgan
+from .importing.dfgan import import_dfgan as import_dfgan
+from .importing.ffgan import import_ffgan as import_ffgan
+from .importing.inception import import_inception as import_inception
+from .importing.s2igan import import_speech_encoder as import_speech_encoder
+from .importing.vocabulary import read_vocabulary as read_vocabulary
+from .importing.weights import import_weights as import_weights
 from .inference.csfgan import load_inpainter as load_inpainter
 from .inference.load import load_model as load_model
 from .inpainting.inpaint import inpaint as inpaint

@@ -14,7 +14,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up; a room imports from its own floor and from those below it.
 FLOORS = (
-    ("errors", "progress", "atomic", "csv_files", "version", "registry", "run_paths", "__init__"),
+    (
+        *("errors", "progress", "atomic", "csv_files", "hashes", "pickles"),
+        *("version", "registry", "run_paths", "__init__"),
+    ),
     ("ops",),
     ("config", "losses", "weights"),
     ("data", "engine", "weights_folder"),
@@ -24,6 +27,7 @@ FLOORS = (
     ("sampling", "inpainting"),
     ("scores", "human"),
     ("training",),
+    ("importing",),
     ("cli", "__main__"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -21,6 +21,7 @@ from gancli.cli.prepare_options import (
 )
 from gancli.cli.prepare_report import mib, print_plan, print_report
 from gancli.cli.speech_options import SpeechArguments
+from gancli.errors import UsageError
 
 if TYPE_CHECKING:
     from gancli.data.source import Source
@@ -113,6 +114,7 @@ def cub(
             show_default="the quality filter decides",
         ),
     ] = None,
+    test_list: TestList = None,
 ) -> None:
     """Caltech-UCSD Birds 200-2011 with ten captions per image.
 
@@ -122,6 +124,7 @@ def cub(
     from gancli.data.sources.cub import read
 
     source = read(root, split=split, attributes=birds.attributes, silhouettes=birds.silhouettes)
+    source = _listed(source, test_list, dataset, official=split == "official")
     source = speech.recorded(source, root / "CUB_200_2011" / "audio", root / "audio")
     _prepare(out, source, dataset, speech, birds, silhouette_list)
 
@@ -145,6 +148,7 @@ def oxford102(
         typer.Option(help="By class, 82 or 62 of which train; official: setid.mat, by image."),
     ] = "82-20",
     captions_from_class_names: FromClassNames = False,
+    test_list: TestList = None,
 ) -> None:
     """Oxford-102 flowers with ten captions per image.
 
@@ -161,6 +165,7 @@ def oxford102(
     )
     if captions_from_class_names:
         out.note(FROM_CLASS_NAMES)
+    source = _listed(source, test_list, dataset, official=split == "official")
     source = speech.recorded(source, root / "Oxford102" / "audio", root / "audio")
     _prepare(out, source, dataset, speech)
 
@@ -301,6 +306,7 @@ def coco(
     year: Annotated[
         Literal["auto", "2014", "2017"], typer.Option(help="Release; auto: the one in ROOT.")
     ] = "auto",
+    test_list: TestList = None,
 ) -> None:
     """COCO's captions of 2014 or 2017: train becomes train, val becomes test.
 
@@ -308,7 +314,8 @@ def coco(
     """
     from gancli.data.sources.coco import read
 
-    _prepare(out, speech.recorded(read(root, year=year), root / "audio"), dataset, speech)
+    source = _listed(read(root, year=year), test_list, dataset, official=False)
+    _prepare(out, speech.recorded(source, root / "audio"), dataset, speech)
 
 
 @command(
@@ -355,6 +362,25 @@ def folder(
         root, captions=captions, test_share=test_share, seed=seed, folder_classes=folder_classes, name=name
     )
     _prepare(out, speech.recorded(source, root / "audio"), dataset, speech)
+
+
+def _listed(
+    source: Source, test_list: Path | None, dataset: RawDatasetArguments, *, official: bool
+) -> Source:
+    """Return the source with the split of a list of test images, where one is named.
+
+    Raises:
+        UsageError: The official split is asked for too.
+    """
+    if test_list is None:
+        return source
+    if official:
+        raise UsageError(
+            "--test-list and --split official: the images are split by one of them", "Leave one out."
+        )
+    from gancli.data.sources.test_list import with_test_list
+
+    return with_test_list(source, test_list, partial=dataset.skip_bad)
 
 
 def _prepare(

@@ -47,7 +47,7 @@ ImageSize = Annotated[int, typer.Option(min=4, help="Side of the largest image i
 TestList = Annotated[
     Path | None,
     typer.Option(
-        help="Names of the test images, one a line, or S2IGAN's filenames.pickle; all others train.",
+        help="Names of the test images, one a line, or a public filenames.pickle; all others train.",
         show_default=False,
     ),
 ]
@@ -97,7 +97,7 @@ class DatasetArguments:
         """Return the settings for `prepare`."""
         from gancli.data.preparation.options import PrepareOptions
         from gancli.data.preparation.plan import read_silhouette_list
-        from gancli.data.text import Vocabulary
+        from gancli.importing.vocabulary import read_vocabulary
 
         file = self.vocabulary if isinstance(self, RawDatasetArguments) else None
         if file is not None and not file.is_file():
@@ -106,7 +106,7 @@ class DatasetArguments:
             image_size=self.image_size,
             codec=self.codec,
             crop=birds.crop if birds else "stackgan",
-            vocabulary=Vocabulary.load(file) if file else None,
+            vocabulary=read_vocabulary(file) if file else None,
             speech=speech.options,
             silhouette_list=read_silhouette_list(silhouette_list) if silhouette_list else None,
         )
@@ -129,7 +129,7 @@ class RawDatasetArguments(DatasetArguments):
     vocabulary: Annotated[
         Path | None,
         typer.Option(
-            help="Encoder folder (or vocabulary.json) whose word numbers to use, to work with that encoder.",
+            help="Encoder folder, vocabulary.json or AttnGAN's captions.pickle whose word numbers to use.",
             show_default="all words of the captions",
         ),
     ] = None

@@ -1,7 +1,8 @@
 """Captions as numbers: tokenizer, vocabulary and padding, as in AttnGAN and its successors.
 
 The tokenizer follows AttnGAN's public code (datasets.py): lower-case, maximal runs of word characters, everything
-outside ASCII dropped. On CUB-200-2011 it gives the 5,450 entries that the published encoders were trained with.
+outside ASCII dropped. The rule gives the same words on the same captions, but not the same numbers: a published encoder
+belongs to the captions.pickle it was trained with (`gancli.importing.vocabulary`).
 """
 
 from __future__ import annotations
