@@ -9,6 +9,7 @@ from .data.preparation.prepare import prepare as prepare
 from .data.shards import Dataset as Dataset
 from .data.verify import verify as verify
 from .encoders.embeddings import export_embeddings as export_embeddings
+from .exporting.export import export as export
 from .human.page import make_ranking_page as make_ranking_page
 from .human.tally import tally_rankings as tally_rankings
 from .importing.attngan import import_damsm as import_damsm

@@ -24,7 +24,7 @@ FLOORS = (
     ("models",),
     ("encoders",),
     ("inference", "figures"),
-    ("sampling", "inpainting"),
+    ("sampling", "inpainting", "exporting"),
     ("scores", "human"),
     ("training",),
     ("importing",),

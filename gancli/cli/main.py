@@ -6,6 +6,7 @@ from gancli.cli import (  # noqa: F401 - each registers its commands
     data,
     doctor,
     embed,
+    export,
     human,
     importing,
     inpaint,

@@ -158,7 +158,7 @@ class WeightedFusion(nn.Module):
         # Channels come last, so that the gradients of the means are channels_last like all others
         first, second = (x.permute(0, 2, 3, 1).mean(dim=(1, 2)) for x in (attended, modulated))  # (B, C) each
         logits: Tensor = self.layers(first + second)  # (B, 2C)
-        return logits.view(len(logits), 2, -1).softmax(dim=1)
+        return logits.view(logits.shape[0], 2, -1).softmax(dim=1)
 
     def forward(self, attended: Tensor, modulated: Tensor) -> Tensor:
         """Map two feature maps (B, C, H, W) to one."""

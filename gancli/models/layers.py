@@ -52,7 +52,7 @@ def glu(x: Tensor) -> Tensor:
 
 def first_map(x: Tensor) -> Tensor:
     """Reshape (B, C * 4 * 4) to a generator's first feature map (B, C, 4, 4) in channels_last."""
-    x = x.view(len(x), x.shape[1] // SMALLEST_MAP**2, SMALLEST_MAP, SMALLEST_MAP)
+    x = x.view(x.shape[0], -1, SMALLEST_MAP, SMALLEST_MAP)
     return x.contiguous(memory_format=torch.channels_last)
 
 

@@ -30,6 +30,12 @@ class UnfoldConv2d(nn.Conv2d):
         return super().forward(x)
 
 
+def traced() -> bool:
+    """Return whether a network is being traced for export, which knows no functions with gradients of their own."""
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return tracing
+
+
 def unfold_is_faster(x: Tensor, positions: int, out_channels: int) -> bool:
     """Return whether `unfold_conv2d` beats `F.conv2d`: on a CPU, with no more patches than kernels.
 
@@ -38,7 +44,8 @@ def unfold_is_faster(x: Tensor, positions: int, out_channels: int) -> bool:
         positions: Output positions per image, H' * W'.
         out_channels: Number of kernels.
     """
-    return x.device.type == "cpu" and len(x) * positions <= out_channels
+    # An exported network takes batches of every size
+    return x.device.type == "cpu" and not traced() and len(x) * positions <= out_channels
 
 
 def unfold_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
@@ -111,6 +118,8 @@ class StridedDilatedConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, H, W) -> (B, out, H/2, W/2)."""
+        if traced():
+            return super().forward(x)
         odd = _OddPixels.apply(x)
         if unfold_is_faster(x, x[0, 0].numel() // 4, self.out_channels):
             return unfold_conv2d(odd, self.weight, self.bias, 1, 0)
