@@ -22,6 +22,7 @@ from gancli.hashes import file_hash
 from gancli.inference.csfgan import Inpainter, load_inpainter
 from gancli.inference.load import load_model
 from gancli.inference.loaded import LoadedModel
+from gancli.models.stackgan import TRUNCATION
 from gancli.registry import FILLING, MODELS
 from gancli.run_paths import weights_folder_of
 from gancli.version import __version__
@@ -140,7 +141,13 @@ def describe(
         "weights_sha256": model.hash,
         "largest_difference_from_pytorch": difference,
         "inputs": [
-            {"name": each.name, "shape": list(each.shape), "dtype": each.dtype, "values": each.values}
+            {
+                "name": each.name,
+                "shape": list(each.shape),
+                "dtype": each.dtype,
+                "values": each.values,
+                "truncated_at": TRUNCATION if each.drawn == "truncated" else None,
+            }
             for each in wrapped.inputs
         ],
         "outputs": [

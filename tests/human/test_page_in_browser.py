@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +11,20 @@ import pytest
 
 from gancli.human.page import PageReport, make_ranking_page
 from gancli.human.tally import read_answers, tally_rankings
+from tests.browser import Driver, browser, needs_chromium  # noqa: F401 - a fixture
 from tests.human.pages import CAPTIONS, MODELS, write_folder
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 
-from selenium.common.exceptions import WebDriverException  # noqa: E402
-from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.wait import WebDriverWait  # noqa: E402
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-CHROMEDRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or CHROMEDRIVER is None,
-    reason="no chromium with chromedriver (Debian: apt-get install chromium chromium-driver)",
-)
+pytestmark = needs_chromium
 
 # Characters that could break a spreadsheet or a page
 HOSTILE = '</script><script>document.title="broken"</script> & "quotes" ünïcödé 鳥'
 WAIT = 20  # seconds within which the browser has to have done what it was told
-
-Driver = Any  # selenium has no complete types
-
 
 seeds = itertools.count()
 
@@ -55,31 +42,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def report(folders: list[Path], tmp_path: Path) -> PageReport:
     """A new study for each test, of which the browser keeps nothing yet."""
     return make_ranking_page(folders, out=tmp_path / "page", n=4, seed=next(seeds))
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
-    profile = tempfile.TemporaryDirectory(prefix="gancli-chromium-", ignore_cleanup_errors=True)
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in (
-        "--headless=new",
-        "--disable-dev-shm-usage",
-        "--window-size=1200,900",
-        f"--user-data-dir={profile.name}",
-        *(("--no-sandbox",) if os.geteuid() == 0 else ()),  # Chromium's sandbox refuses root
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    options.set_capability("unhandledPromptBehavior", "accept")
-    try:
-        driver = webdriver.Chrome(options=options, service=Service(CHROMEDRIVER))
-    except WebDriverException as error:
-        profile.cleanup()
-        pytest.skip(f"chromium does not start: {str(error).splitlines()[0]}")
-    yield driver
-    driver.quit()
-    profile.cleanup()
 
 
 class Judge:
@@ -163,7 +125,7 @@ class Judge:
 
 
 @pytest.fixture
-def judge(browser: Driver, report: PageReport, tmp_path: Path) -> Judge:
+def judge(browser: Driver, report: PageReport, tmp_path: Path) -> Judge:  # noqa: F811
     return Judge(browser, report, tmp_path)
 
 
