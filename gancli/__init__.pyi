@@ -36,6 +36,7 @@ from .sampling.sentences import Interpolation as Interpolation
 from .sampling.sentences import Sentences as Sentences
 from .sampling.speech import Speech as Speech
 from .scores.agreement import score_agreement as score_agreement
+from .scores.card import card as card
 from .scores.cost import score_cost as score_cost
 from .scores.distribution import score_kid as score_kid
 from .scores.distribution import score_precision_recall as score_precision_recall

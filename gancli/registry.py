@@ -31,6 +31,8 @@ class Row:
         fills: Whether it fills holes instead of drawing whole images.
         attributes: Whether it draws attributes instead of captions.
         names_split: Whether the name of its encoder folder ends with the split that it learns from.
+        pipeline: Task by the names of model hubs; empty where they have none.
+        usage: Command line that uses its folder, called "." there.
     """
 
     name: str
@@ -45,6 +47,13 @@ class Row:
     fills: bool = False
     attributes: bool = False
     names_split: bool = False
+    pipeline: str = ""
+    usage: str = ""
+
+    @property
+    def draws(self) -> bool:
+        """Whether it is a model, which draws or fills images, and no encoder."""
+        return self.name in MODELS
 
 
 def resolve(reference: str) -> Any:
@@ -65,6 +74,8 @@ _MODELS = (
             "gancli train ffgan data=data/demo encoder=encoders/damsm-demo",
             "gancli train ffgan --resume latest",
         ),
+        pipeline="text-to-image",
+        usage='gancli sample . --text "a small red bird with a white belly"',
     ),
     Row(
         name="stackgan",
@@ -80,6 +91,8 @@ _MODELS = (
             "gancli train stackgan stage=1 data=data/demo encoder=encoders/char-cnn-rnn-demo",
             "gancli train stackgan stage=2 init.stage1=latest data=data/demo encoder=encoders/char-cnn-rnn-demo",
         ),
+        pipeline="text-to-image",
+        usage='gancli sample . --text "a small red bird with a white belly"',
     ),
     Row(
         name="attr2image",
@@ -97,6 +110,8 @@ _MODELS = (
             "gancli train attr2image stage=shape data=data/cub model.conditional=false model.local=false",
         ),
         attributes=True,
+        pipeline="unconditional-image-generation",
+        usage='gancli sample . --attr "primary_color=red, size=small"',
     ),
     Row(
         name="fusion-s2igan",
@@ -112,6 +127,8 @@ _MODELS = (
             "gancli train fusion-s2igan condition=sentence data=data/demo encoder=encoders/damsm-demo",
             "gancli train fusion-s2igan --recipe dfgan/cub data=data/cub encoder=encoders/damsm-cub",
         ),
+        pipeline="text-to-image",
+        usage='gancli sample . --speak "a small red bird with a white belly"',
     ),
     Row(
         name="csfgan",
@@ -130,6 +147,8 @@ _MODELS = (
         options=("weights",),
         weights_help="File or folder of the VGG-16 weights of the perceptual loss.",
         fills=True,
+        pipeline="image-to-image",
+        usage='gancli inpaint . --image photo.jpg --mask hole.png --text "a small red bird"',
     ),
 )
 
@@ -148,6 +167,7 @@ _ENCODERS = (
             "gancli pretrain-encoder damsm data=data/cub-64 train.minutes=20",
         ),
         options=("weights",),
+        usage="gancli train ffgan data=DATA encoder=.",
     ),
     Row(
         name="char-cnn-rnn",
@@ -165,6 +185,7 @@ _ENCODERS = (
             "gancli pretrain-encoder char-cnn-rnn data=data/cub --export cub.npz",
         ),
         options=("export", "weights"),
+        usage="gancli train stackgan stage=1 data=DATA encoder=.",
     ),
     Row(
         name="speech",
@@ -182,6 +203,7 @@ _ENCODERS = (
             "gancli pretrain-encoder speech data=data/cub validation.select_on=test model.mask_padding=false",
         ),
         options=("weights",),
+        usage="gancli train fusion-s2igan data=DATA encoder=.",
     ),
     Row(
         name="classifier",
@@ -199,6 +221,8 @@ _ENCODERS = (
         ),
         options=("weights",),
         names_split=True,
+        pipeline="image-classification",
+        usage="gancli score is IMAGES --network classifier:.",
     ),
 )
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from gancli.errors import DataError, UsageError
+from gancli.registry import MODELS, ROWS
 
 LATEST = "latest"
 _NUMBERED = re.compile(r"(\d{4,})-")
+_DEPTH = 3  # levels below the current folder that `found_below` looks into
 _STEP = re.compile(r"step-(\d{8,})")
 
 
@@ -162,3 +165,52 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _same_folder(stored: object, asked: str | Path) -> bool:
     return isinstance(stored, str) and Path(stored).resolve() == Path(asked).resolve()
+
+
+@dataclass(frozen=True)
+class Found:
+    """Folder of gancli's.
+
+    Attributes:
+        path: Folder.
+        what: "dataset", "run", "model" or "encoder".
+        kind: Name of its model or encoder; of a dataset its name.
+    """
+
+    path: Path
+    what: str
+    kind: str
+
+
+def found_below(root: str | Path = ".") -> list[Found]:
+    """Return the datasets, runs, models and encoders in a folder and up to three levels below it, in order of path.
+
+    The folders inside a run or a dataset are not listed; hidden ones are passed over.
+    """
+    found: list[Found] = []
+    _find(Path(root), _DEPTH, found)
+    return found
+
+
+def _find(folder: Path, depth: int, found: list[Found]) -> None:
+    manifest, settings, recipe = (folder / name for name in ("dataset.json", "config.yaml", "recipe.yaml"))
+    if manifest.is_file():
+        name = _read_yaml(manifest).get("name")  # JSON is YAML
+        found.append(Found(folder, "dataset", str(name)))
+        return
+    if recipe.is_file():
+        model = _read_yaml(recipe).get("model")
+        found.append(Found(folder, "run", str(model.get("name")) if isinstance(model, dict) else ""))
+        return
+    kind = _read_yaml(settings).get("kind") if settings.is_file() else None
+    if kind in ROWS:
+        found.append(Found(folder, "model" if kind in MODELS else "encoder", str(kind)))
+        return
+    if depth == 0:
+        return
+    try:
+        below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError:  # missing, or not ours to read
+        return
+    for path in below:
+        _find(path, depth - 1, found)

@@ -1,4 +1,4 @@
-"""Encoder and model folders: weights.safetensors, config.yaml, and vocabulary.json for networks that read words.
+"""Encoder and model folders: weights.safetensors, config.yaml, README.md, and vocabulary.json where words are read.
 
 A folder holds all that its encoder or model needs. Files are written atomically. No pickle is written or read.
 """
@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gancli.atomic import atomic_file
+from gancli.cards import model_card, write_card
 from gancli.data.text import Vocabulary
 from gancli.errors import DataError
 from gancli.hashes import file_hash
@@ -47,6 +48,7 @@ def write_folder(
         vocabulary.save(folder / "vocabulary.json")
     with atomic_file(folder / "config.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True), "utf-8")
+    write_card(folder, model_card(settings))
 
 
 def _write_tensors(path: Path, networks: Mapping[str, nn.Module]) -> None:

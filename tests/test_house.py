@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the ground up; a room imports from its own floor and from those below it.
 FLOORS = (
     (
-        *("errors", "progress", "atomic", "csv_files", "hashes", "pickles"),
+        *("errors", "progress", "atomic", "cards", "csv_files", "hashes", "pickles"),
         *("version", "registry", "run_paths", "__init__"),
     ),
     ("ops",),

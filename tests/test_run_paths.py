@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gancli.errors import DataError, UsageError
-from gancli.run_paths import newest_run, resume_path_of, run_folder_of, weights_folder_of
+from gancli.run_paths import found_below, newest_run, resume_path_of, run_folder_of, weights_folder_of
 
 
 def write_run(
@@ -109,3 +109,25 @@ def test_other_folders_are_left_to_their_reader(tmp_path: Path) -> None:
     assert run_folder_of(tmp_path) is None
     with pytest.raises(DataError, match=r"no recipe\.yaml"):
         resume_path_of(tmp_path)
+
+
+def test_what_lies_in_a_folder_is_found(tmp_path):
+    (tmp_path / "data" / "cub").mkdir(parents=True)
+    (tmp_path / "data" / "cub" / "dataset.json").write_text('{"name": "cub"}')
+    (tmp_path / "runs" / "0001-ffgan-cub" / "model").mkdir(parents=True)
+    (tmp_path / "runs" / "0001-ffgan-cub" / "recipe.yaml").write_text("model:\n  name: ffgan\n")
+    (tmp_path / "runs" / "0001-ffgan-cub" / "model" / "config.yaml").write_text("kind: ffgan\n")
+    (tmp_path / "encoders" / "mine").mkdir(parents=True)
+    (tmp_path / "encoders" / "mine" / "config.yaml").write_text("kind: damsm\n")
+    (tmp_path / "others" / ".hidden").mkdir(parents=True)
+    (tmp_path / "others" / "config.yaml").write_text("kind: something\n")
+    (tmp_path / "others" / ".hidden" / "config.yaml").write_text("kind: damsm\n")
+    found = [
+        (each.what, each.kind, each.path.relative_to(tmp_path).as_posix()) for each in found_below(tmp_path)
+    ]
+    assert found == [
+        ("dataset", "cub", "data/cub"),
+        ("encoder", "damsm", "encoders/mine"),
+        ("run", "ffgan", "runs/0001-ffgan-cub"),
+    ]
+    assert found_below(tmp_path / "nothing") == []

@@ -9,11 +9,12 @@ from gancli.cli.app import LOOK, app, command
 from gancli.cli.console import Output
 from gancli.cli.errors import TORCH_PAIR_CURE
 from gancli.errors import RunError
+from gancli.run_paths import found_below
 
 
 @command(app, "doctor", examples=("gancli doctor", "gancli doctor --json"), panel=LOOK)
 def doctor(out: Output) -> None:
-    """Check this installation: versions, devices, weight files, and the match of torch and torchvision.
+    """Check this installation: versions, devices, weight files, and what of gancli's lies in the current folder.
 
     The exit code is 1 if gancli cannot work.
     """
@@ -47,7 +48,20 @@ def doctor(out: Output) -> None:
         f"weight files in {folder} or installed: {found_weights}",
         "torch and torchvision fit each other",
     ]
-    out.result({**environment, "weights_folder": folder, "weights": weights}, "\n".join(lines), quiet="ok")
+    here = found_below()
+    if here:
+        rows = [(each.what, each.kind, str(each.path)) for each in here]
+        lines += ["", "in this folder:", out.table(("what", "kind", "path"), rows)]
+    out.result(
+        {
+            **environment,
+            "weights_folder": folder,
+            "weights": weights,
+            "here": [{"what": each.what, "kind": each.kind, "path": each.path} for each in here],
+        },
+        "\n".join(lines),
+        quiet="ok",
+    )
 
 
 def _version(package: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gancli.cli import (  # noqa: F401 - each registers its commands
+    card,
     data,
     doctor,
     embed,

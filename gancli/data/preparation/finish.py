@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gancli import __version__
+from gancli.cards import dataset_card, write_card
 from gancli.csv_files import read_csv, write_csv
 from gancli.data.manifest import (
     MANIFEST,
@@ -216,6 +217,16 @@ def finish(
     )
     vocabulary.save(out / VOCABULARY)
     _write_splits(out, splits)
+    card = dataset_card(
+        name=manifest.name,
+        release=manifest.release,
+        split_rule=manifest.split_rule,
+        crop_rule=manifest.crop_rule,
+        image_size=manifest.image_size,
+        images={name: entry.images for name, entry in manifest.splits.items()},
+        words=manifest.tokenizer.words,
+    )
+    write_card(out, card)
     write_manifest(out, manifest)
     (out / OUTLINE).unlink(missing_ok=True)
     return manifest, bad
