@@ -111,7 +111,7 @@ _MODELS = (
         ),
         attributes=True,
         pipeline="unconditional-image-generation",
-        usage='gancli sample . --attr "primary_color=red, size=small"',
+        usage="gancli sample . --attr primary_color=red --attr size=small",
     ),
     Row(
         name="fusion-s2igan",

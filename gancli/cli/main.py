@@ -16,6 +16,7 @@ from gancli.cli import (  # noqa: F401 - each registers its commands
     recipes,
     sample,
     score,
+    score_filled,
     tables,
     train,
 )

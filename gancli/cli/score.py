@@ -1,32 +1,41 @@
-"""`gancli score`: measure images."""
+"""`gancli score`: measure drawn images and runs."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from gancli.cli.app import USE, app, command, score_app
 from gancli.cli.console import Output
 from gancli.cli.launch import set_rank
-from gancli.registry import resolve
-
-if TYPE_CHECKING:
-    from gancli.scores.results import ScoreRow
+from gancli.cli.score_command import (
+    Batch,
+    Cache,
+    CaptionData,
+    Check,
+    CompatS2igan,
+    Device,
+    FakeImages,
+    Features,
+    InceptionWeights,
+    Method,
+    PerceptualWeights,
+    RealData,
+    RealImages,
+    Results,
+    RetrievalFeatures,
+    Samples,
+    Seed,
+    bounds_of,
+    record,
+    score_command,
+    split_option,
+)
 
 app.add_typer(score_app, name="score", rich_help_panel=USE)
-
-
-class Window(StrEnum):
-    """Windows of SSIM."""
-
-    UNIFORM = "uniform"
-    WANG = "wang"
 
 
 class RPrecisionRule(StrEnum):
@@ -34,148 +43,6 @@ class RPrecisionRule(StrEnum):
 
     FIXED = "fixed"
     OFFICIAL = "official"
-
-
-Results = Annotated[Path, typer.Option(help="CSV file that gets one row per number.")]
-Method = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", help="Name of the images of a model of other people.", show_default="the folder's"
-    ),
-]
-Check = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="BOUND", help='Bound such as "fid<20"; exit code 4 if the score breaks it. May repeat.'
-    ),
-]
-
-
-def score_command(
-    name: str, function: str, *, examples: Sequence[str], work: str = "", unit: str = "images"
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a score: the function's signature declares the options, its docstring is the help.
-
-    The library function gets the options by their names, without those that were not given. It runs on all processes
-    that torchrun or srun started, each on its own device and its own part of the images. Process 0 reports the rows and
-    appends them to results.csv.
-
-    Args:
-        name: Name of the command.
-        function: Library function, as "module:attribute".
-        examples: Command lines for the top of the help.
-        work: The work in the progress display; without it, there is none.
-        unit: The things it counts.
-    """
-
-    def register(declaration: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(declaration)
-        def run(
-            out: Output, *, results: Path, method: str | None, check: list[str] | None, **options: object
-        ) -> None:
-            from gancli.engine.device import pick_device
-            from gancli.engine.distributed import process_group
-            from gancli.scores.results import named
-            from gancli.scores.summary import Bound, check_bounds
-
-            bounds = [Bound.parse(text) for text in check or ()]
-
-            set_rank(out)
-            arguments = {key: value for key, value in options.items() if value is not None}
-            with process_group(pick_device(str(arguments.get("device", "cpu")))) as device:
-                if "device" in arguments:
-                    arguments["device"] = str(device)
-                if not work:
-                    rows = resolve(function)(**arguments)
-                else:
-                    with out.progress(work, unit) as progress:
-                        rows = resolve(function)(**arguments, progress=progress)
-                rows = rows if isinstance(rows, tuple) else (rows,)
-                rows = rows if method is None else named(rows, method)
-                _report(out, rows, results)
-                check_bounds(bounds, rows)
-
-        own = inspect.signature(declaration, eval_str=True).parameters.values()
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [
-                inspect.Parameter("out", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Output),
-                *(parameter.replace(kind=keyword) for parameter in own),
-                inspect.Parameter("results", keyword, default=Path("results.csv"), annotation=Results),
-                inspect.Parameter("method", keyword, default=None, annotation=Method),
-                inspect.Parameter("check", keyword, default=None, annotation=Check),
-            ]
-        )
-        return command(score_app, name, examples=examples, progress=bool(work))(run)
-
-    return register
-
-
-def _report(out: Output, rows: Sequence[ScoreRow], results: Path) -> None:
-    """Append rows to results.csv and show them."""
-    from gancli.engine.distributed import from_main
-    from gancli.scores.results import append_rows
-
-    from_main(functools.partial(append_rows, results, rows))
-    columns = ("metric", "of", "value", "±", "real", "generated", "network")
-    cells = [
-        (
-            row.metric,
-            row.method,
-            f"{row.value:.4g}",
-            "" if row.std is None else f"{row.std:.2f}",
-            "?" if row.n_real is None else f"{row.n_real:,}",
-            "?" if row.n_fake is None else f"{row.n_fake:,}",
-            row.network or "–",
-        )
-        for row in rows
-    ]
-    table = out.table(columns, cells, right=("value", "±", "real", "generated"))
-    protocol = dict.fromkeys(row.protocol for row in rows)
-    text = "\n".join([table, "", *(f"protocol: {rule}" for rule in protocol), f"written to {results}"])
-    for note in dict.fromkeys(f"note: {row.method}: {row.note}" for row in rows if row.note):
-        out.note(note)
-    out.result(
-        {"rows": [row.to_json() for row in rows], "results": results},
-        text,
-        quiet="\n".join(f"{row.value:.6g}" for row in rows),
-    )
-
-
-# --- options of several scores --------------------------------------------------------------------------------
-
-Samples = Annotated[
-    str, typer.Argument(metavar="SAMPLES", help="Folder of gancli sample --data.", show_default=False)
-]
-Batch = Annotated[int, typer.Option(min=1, help="Images at a time; changes no number.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of everything the metric draws.")]
-InceptionWeights = Annotated[
-    Path | None,
-    typer.Option(help="File or folder of the Inception weights.", show_default="downloaded and checked"),
-]
-RetrievalFeatures = Annotated[
-    str,
-    typer.Option(
-        help="imagenet (Inception-v3) as published, inception (the FID's), or encoder:DIR (DAMSM or classifier)."
-    ),
-]
-CompatS2igan = Annotated[
-    bool,
-    typer.Option(
-        "--compat-s2igan",
-        help="Generated images enter the network in [0, 1], as in S2IGAN's code, real ones in [-1, 1].",
-    ),
-]
-
-
-def _split(help: str, default: str = "as sampled") -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(metavar="DIR:SPLIT", help=help, show_default=default)
-    return option
-
-
-CaptionData = Annotated[str | None, _split("Split that the captions come from.")]
-RealData = Annotated[str | None, _split("Split of the real images.")]
 
 
 # --- images ---------------------------------------------------------------------------------------------------
@@ -224,17 +91,6 @@ def fid(
 
     The feature network is named with the number: distances of different networks cannot be compared.
     """
-
-
-Features = Annotated[str, typer.Option(help="Feature network, one of those of gancli score fid.")]
-RealImages = Annotated[
-    str, typer.Argument(metavar="REAL", help="Dataset as DIR:split, or folder of images.", show_default=False)
-]
-FakeImages = Annotated[
-    str,
-    typer.Argument(metavar="FAKE", help="Generated images, in one of the same forms.", show_default=False),
-]
-Cache = Annotated[bool, typer.Option(help="Keep the features of all images for the next time.")]
 
 
 @score_command(
@@ -434,198 +290,6 @@ def recall(
     """
 
 
-# --- filled images --------------------------------------------------------------------------------------------
-
-Filled = Annotated[
-    str,
-    typer.Argument(
-        metavar="IMAGES",
-        help="Folder of gancli inpaint --data, or any folder of filled images with --real.",
-        show_default=False,
-    ),
-]
-OriginalData = Annotated[str | None, _split("Split of the originals.", "as inpainted")]
-Originals = Annotated[
-    str | None,
-    typer.Option(metavar="DIR", help="Folder of the originals, with the same file names."),
-]
-Masks = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE|DIR",
-        help="White where the images were filled: one for all, or a folder with one for each.",
-        show_default="as inpainted",
-    ),
-]
-InvertMask = Annotated[bool, typer.Option("--invert-mask", help="White is the part that was kept.")]
-
-
-@score_command(
-    "psnr",
-    "gancli.scores.reconstruction:score_psnr",
-    work="comparing",
-    examples=("gancli score psnr filled", "gancli score psnr results --real photos --mask hole.png --json"),
-)
-def psnr(
-    images: Filled,
-    data: OriginalData = None,
-    real: Originals = None,
-    mask: Masks = None,
-    invert_mask: InvertMask = False,
-    batch: Batch = 50,
-) -> None:
-    """Peak signal-to-noise ratio of filled images against their originals in dB: whole, and their holes alone.
-
-    That of holes filled with the mean colour of their surroundings is reported with it.
-    """
-
-
-@score_command(
-    "ssim",
-    "gancli.scores.reconstruction:score_ssim",
-    work="comparing",
-    examples=(
-        "gancli score ssim filled",
-        "gancli score ssim results --real photos --mask masks --window wang --json",
-    ),
-)
-def ssim(
-    images: Filled,
-    window: Annotated[
-        Window,
-        typer.Option(help="uniform, 7 x 7, as in the public code of this family, or wang, Gaussian."),
-    ] = Window.UNIFORM,
-    data: OriginalData = None,
-    real: Originals = None,
-    mask: Masks = None,
-    invert_mask: InvertMask = False,
-    batch: Batch = 50,
-) -> None:
-    """Structural similarity of filled images and their originals, at most 1: whole, and their holes alone.
-
-    That of holes filled with the mean colour of their surroundings is reported with it. Values of different windows
-    cannot be compared.
-    """
-
-
-@score_command(
-    "ms-ssim",
-    "gancli.scores.reconstruction:score_ms_ssim",
-    work="comparing",
-    examples=(
-        "gancli score ms-ssim filled",
-        "gancli score ms-ssim results --real photos --mask hole.png --json",
-    ),
-)
-def ms_ssim(
-    images: Filled,
-    data: OriginalData = None,
-    real: Originals = None,
-    mask: Masks = None,
-    invert_mask: InvertMask = False,
-    batch: Batch = 50,
-) -> None:
-    """Multi-scale structural similarity of filled images and their originals, whole; at most 1.
-
-    That of holes filled with the mean colour of their surroundings is reported with it. Needs sides of 161 pixels.
-    """
-
-
-@score_command(
-    "l1",
-    "gancli.scores.reconstruction:score_l1",
-    work="comparing",
-    examples=("gancli score l1 filled", "gancli score l1 results --real photos --mask hole.png --json"),
-)
-def l1(
-    images: Filled,
-    data: OriginalData = None,
-    real: Originals = None,
-    mask: Masks = None,
-    invert_mask: InvertMask = False,
-    batch: Batch = 50,
-) -> None:
-    """Mean absolute difference of filled images and their originals in per cent: whole, and their holes alone.
-
-    That of holes filled with the mean colour of their surroundings is reported with it.
-    """
-
-
-@score_command(
-    "l2",
-    "gancli.scores.reconstruction:score_l2",
-    work="comparing",
-    examples=("gancli score l2 filled", "gancli score l2 results --real photos --mask hole.png --json"),
-)
-def l2(
-    images: Filled,
-    data: OriginalData = None,
-    real: Originals = None,
-    mask: Masks = None,
-    invert_mask: InvertMask = False,
-    batch: Batch = 50,
-) -> None:
-    """Mean squared difference of filled images and their originals in per cent: whole, and their holes alone.
-
-    That of holes filled with the mean colour of their surroundings is reported with it.
-    """
-
-
-PerceptualWeights = Annotated[
-    Path | None,
-    typer.Option(help="File or folder of AlexNet's weights.", show_default="downloaded and checked"),
-]
-
-
-@score_command(
-    "lpips",
-    "gancli.scores.perceptual:score_lpips",
-    work="comparing",
-    examples=("gancli score lpips filled", "gancli score lpips results --real photos --mask hole.png --json"),
-)
-def lpips(
-    images: Filled,
-    weights: PerceptualWeights = None,
-    data: OriginalData = None,
-    real: Originals = None,
-    mask: Masks = None,
-    invert_mask: InvertMask = False,
-    batch: Batch = 50,
-    device: Device = "auto",
-) -> None:
-    """Perceptual distance (LPIPS) of filled images from their originals, whole; 0 is the same.
-
-    That of holes filled with the mean colour of their surroundings is reported with it.
-    """
-
-
-@score_command(
-    "hole-fid",
-    "gancli.scores.hole_fid:score_hole_fid",
-    work="features",
-    examples=(
-        "gancli score hole-fid filled",
-        "gancli score hole-fid filled --features efficientnet_lite1 --json",
-    ),
-)
-def hole_fid(
-    images: Filled,
-    features: Features = "inception",
-    weights: InceptionWeights = None,
-    data: OriginalData = None,
-    real: Originals = None,
-    mask: Masks = None,
-    invert_mask: InvertMask = False,
-    cache: Cache = True,
-    batch: Batch = 50,
-    device: Device = "auto",
-) -> None:
-    """FID of the holes alone: their bounding boxes in filled images against those in the originals.
-
-    The known pixels of a filled image are real, so its FID is low whatever fills the hole.
-    """
-
-
 @score_command(
     "diversity",
     "gancli.scores.perceptual:score_diversity",
@@ -702,10 +366,8 @@ def every(
     from gancli.engine.device import pick_device
     from gancli.engine.distributed import process_group
     from gancli.scores.every import score_all
-    from gancli.scores.results import named
-    from gancli.scores.summary import Bound, check_bounds
 
-    bounds = [Bound.parse(text) for text in check or ()]
+    bounds = bounds_of(check)
     set_rank(out)
     with process_group(pick_device(device)) as own, out.progress("measuring", "images") as progress:
         scores = score_all(
@@ -720,11 +382,9 @@ def every(
             device=str(own),
             progress=progress,
         )
-        rows = scores.rows if method is None else named(scores.rows, method)
         for name, reason in scores.left_out.items():
             out.note(f"{name}: left out: {reason}")
-        _report(out, rows, results)
-        check_bounds(bounds, rows)
+        record(out, scores.rows, results, method, bounds)
 
 
 # --- the demo dataset, silhouettes and runs -------------------------------------------------------------------
@@ -778,7 +438,7 @@ def shapes(
         ),
     ] = "inception",
     weights: InceptionWeights = None,
-    data: Annotated[str | None, _split("Split of the real silhouettes.")] = None,
+    data: Annotated[str | None, split_option("Split of the real silhouettes.")] = None,
     cache: Annotated[
         bool, typer.Option(help="Keep the statistics of the real silhouettes for the next time.")
     ] = True,
