@@ -52,7 +52,7 @@ class Row:
 
     @property
     def draws(self) -> bool:
-        """Whether it is a model, which draws or fills images, and no encoder."""
+        """True for a model, which draws or fills images, false for an encoder."""
         return self.name in MODELS
 
 

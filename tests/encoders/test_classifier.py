@@ -85,7 +85,11 @@ def test_round_trip(folder: Path) -> None:
     assert not any(p.requires_grad for p in one.network.parameters())
     images = torch.rand(2, 3, 16, 16)
     assert torch.equal(one.network(images), other.network(images))
-    assert sorted(path.name for path in folder.iterdir()) == ["config.yaml", "weights.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md",
+        "config.yaml",
+        "weights.safetensors",
+    ]
 
 
 @pytest.mark.parametrize(

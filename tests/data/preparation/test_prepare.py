@@ -82,7 +82,9 @@ def test_nothing_tells_the_machine_or_the_day(tiny_raw_cub: Path, tmp_path: Path
     manifest = (tmp_path / "out" / "dataset.json").read_text()
     assert str(tmp_path) not in manifest
     assert "20" + "26" not in manifest
+    assert str(tmp_path) not in (tmp_path / "out" / "README.md").read_text()
     assert sorted(contents(tmp_path / "out")) == [
+        "README.md",
         "dataset.json",
         "splits.csv",
         "test-00000-of-00001.h5",
