@@ -90,7 +90,7 @@ def export(
     if missing := [name for name in _EXPORT_PACKAGES[format] if find_spec(name) is None]:
         raise UsageError(
             f"format {format}: needs the packages {', '.join(missing)}",
-            'Install them: pip install "gancli[export]", or .[export] in a clone.',
+            f"Install them: pip install {' '.join(missing)} (gancli's extra `export` has both).",
         )
     loaded: LoadedModel | Inpainter
     if read_settings(folder)["kind"] in FILLING:

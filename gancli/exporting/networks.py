@@ -139,24 +139,14 @@ def _of_sentences(
     noises = _noises(model.noise_dims, truncated or [])
     if encoder is None:
         dim = int(model.settings["text"]["dim"])
-        vectors = Input(
-            "sentence", (BATCH, dim), "float32", "sentence vector of the model's encoder", "normal"
-        )
-        return Exportable(
-            _Joined(nn.Identity(), generator), (vectors, *noises), _names(model), {"kind": "vectors"}
-        )
+        vectors = Input("sentence", (BATCH, dim), "float32", "vectors as the model was trained on", "normal")
+        network = _Joined(nn.Identity(), generator)
+        return Exportable(network, (vectors, *noises), _names(model), {"kind": "vectors"})
     if isinstance(encoder.network, CharCnnRnn):
-        characters = Input(
-            "characters",
-            (BATCH, LENGTH),
-            "int64",
-            "numbers of the alphabet from 1, 0 at the end",
-            "whole",
-            0,
-            70,
-        )
+        values = "numbers of the alphabet from 1, 0 at the end"
+        characters = Input("characters", (BATCH, LENGTH), "int64", values, "whole", 0, len(ALPHABET))
         reading = {"kind": "characters", "alphabet": ALPHABET, "length": LENGTH}
-        network = _Joined(copy.deepcopy(encoder.network), generator)
+        network = _Joined(encoder.network, generator)
         return Exportable(network, (characters, *noises), _names(model), reading)
     assert encoder.vocabulary is not None
     assert isinstance(encoder.network, TextEncoder)
@@ -179,15 +169,8 @@ def _words(vocabulary: tuple[str, ...], most: int) -> dict[str, object]:
 
 
 def _tokens(entries: int) -> Input:
-    return Input(
-        "tokens",
-        (BATCH, WORDS),
-        "int64",
-        "numbers of the words from 1, 0 at the end",
-        "whole",
-        1,
-        entries - 1,
-    )
+    values = "numbers of the words from 1, 0 at the end"
+    return Input("tokens", (BATCH, WORDS), "int64", values, "whole", 1, entries - 1)
 
 
 def _uniform(name: str, side: int, values: str, channels: int, lowest: float) -> Input:
